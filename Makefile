@@ -1,0 +1,53 @@
+# `make` alone lists the targets. Everything is installed into .venv from the hashed lock files.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+SETUP  := $(VENV)/.set-up
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Idle OpenMP threads that spin take the second core away from everybody else.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help run test up lint lock sources clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(SETUP): requirements-uv.lock requirements.lock requirements-data.lock pyproject.toml
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Creditloom needs Python 3.11 or newer; found " + sys.version)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock
+	@# Compiled now, or every later process pays for it (great-expectations alone: 20 s).
+	@uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
+	@uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements-data.lock
+	@uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(SETUP) ## one whole night on the Taiwan card data, then where to look
+	@creditloom night
+
+test: $(SETUP) ## the tests
+	@pytest
+
+up: $(SETUP) ## the Dagster UI, the Dagster daemon and the MLflow UI, until Ctrl-C
+	@creditloom up
+
+lint: $(SETUP) ## style, types, layers, Dagster definitions
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	dg check defs
+
+sources: $(SETUP) ## write dbt's source files anew from the contracts
+	@python -m dagster_project.ingestion.dbt_sources
+
+lock: $(SETUP) ## resolve the lock files anew
+	@for name in requirements requirements-data requirements-uv; do \
+	  uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header \
+	    $$( [ $$name = requirements-data ] && echo --no-deps ) $$name.in -o $$name.lock; \
+	done
+
+clean: ## remove the environment and the local data folder
+	rm -rf $(VENV) .creditloom

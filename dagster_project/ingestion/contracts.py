@@ -1,0 +1,200 @@
+"""Data contracts: Open Data Contract Standard (v3) files as frozen values.
+
+A contract has `file` objects (what a platform drops) and `table` objects (the canonical raw tables that the adapter
+makes of it). From it come the Polars schemas, the row rules, the pseudonymised columns, the raw checks and dbt's
+source file: nothing repeats it by hand.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
+
+Classification = Literal["identifier", "personal", "sensitive", "financial", "none"]
+
+MONEY = pl.Decimal(18, 2)
+_DECIMAL = re.compile(r"decimal\(18, ?2\)")
+_TYPES: dict[str, pl.DataType] = {
+    "string": pl.String(),
+    "integer": pl.Int32(),
+    "number": pl.Float64(),
+    "boolean": pl.Boolean(),
+    "date": pl.Date(),
+    "timestamp": pl.Datetime("us"),
+}
+
+
+class ContractError(ValueError):
+    """A contract, or what an adapter made of it, is not usable. The message names file, object and column."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its type and the rules that a value must meet."""
+
+    name: str
+    dtype: pl.DataType
+    description: str
+    required: bool
+    key: bool
+    classification: Classification
+    minimum: float | None = None
+    maximum: float | None = None
+    pattern: str | None = None
+    documented_values: tuple[Any, ...] = ()
+
+    @property
+    def is_money(self) -> bool:
+        """Whether values are amounts: read as text, kept as DECIMAL(18, 2), never as floating point."""
+        return self.dtype == MONEY
+
+
+LINEAGE: tuple[Column, ...] = tuple(
+    Column(name, dtype, text, required=True, key=False, classification="none")
+    for name, dtype, text in (
+        ("source", pl.String(), "Name of the source (its contract)."),
+        ("delivery_id", pl.String(), "First 16 hex digits of the sha256 of the delivered content."),
+        ("line_no", pl.Int64(), "Line of the delivered file, the header being line 1."),
+        ("event_on", pl.Date(), "When it happened in the world."),
+        ("known_at", pl.Date(), "First day on which the lender could know it."),
+        ("ingested_at", pl.Datetime("us"), "When this system committed the delivery, in UTC; audit only."),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A delivered file's layout or a canonical table. `control` columns are summed for the cents identity."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    control: tuple[str, ...]
+
+    @cached_property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Polars schema in the contract's order."""
+        return {c.name: c.dtype for c in self.columns}
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Names of the primary key's columns."""
+        return tuple(c.name for c in self.columns if c.key)
+
+
+@dataclass(frozen=True)
+class PackagedFile:
+    """A delivery that a Python distribution ships: which distribution, and the end of the file's path in it."""
+
+    distribution: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One source: what it delivers, the canonical tables, and when a lender could know a row."""
+
+    source: str
+    version: str
+    title: str
+    currency: str
+    known_at_lag_days: int
+    single_delivery: bool
+    delivered: Table
+    tables: tuple[Table, ...]
+    packaged: PackagedFile | None = None
+
+    def table(self, name: str) -> Table:
+        """The canonical table of this name."""
+        return next(t for t in self.tables if t.name == name)
+
+    @property
+    def control_table(self) -> Table:
+        """The canonical table whose control column must add up to the delivered control columns."""
+        return next(t for t in self.tables if t.control)
+
+
+def load_contract(path: Path) -> Contract:
+    """Read and check one contract file.
+
+    Raises:
+        ContractError: the file is not ODCS, or lacks something that ingestion needs.
+    """
+    try:
+        odcs = OpenDataContractStandard.from_file(str(path))
+    except (ValueError, TypeError) as error:
+        raise ContractError(f"{path}: not an Open Data Contract Standard v3 file: {error}") from error
+    own = _custom(odcs.customProperties)
+    tables = [_table(path, o) for o in odcs.schema_ or [] if o.physicalType == "table"]
+    files = [_table(path, o) for o in odcs.schema_ or [] if o.physicalType == "file"]
+    if len(files) != 1:
+        raise ContractError(f"{path}: exactly one object with physicalType 'file' is needed, found {len(files)}")
+    if [len(t.control) for t in tables if t.control] != [1]:
+        raise ContractError(f"{path}: exactly one table must name one controlAmount column")
+    for needed in ("currency", "knownAtLagDays"):
+        if needed not in own:
+            raise ContractError(f"{path}: customProperties lacks {needed!r}")
+    packaged = own.get("packagedFile")
+    return Contract(
+        source=str(odcs.id),
+        version=str(odcs.version),
+        title=str(odcs.name),
+        currency=own["currency"],
+        known_at_lag_days=int(own["knownAtLagDays"]),
+        single_delivery=bool(own.get("singleDelivery", False)),
+        delivered=files[0],
+        tables=tuple(tables),
+        packaged=PackagedFile(**packaged) if packaged else None,
+    )
+
+
+def _custom(properties: Any) -> Mapping[str, Any]:
+    return {p.property: p.value for p in properties or []}
+
+
+def _table(path: Path, item: SchemaObject) -> Table:
+    columns = tuple(_column(path, item, p) for p in item.properties or [])
+    control = _custom(item.customProperties).get("controlAmount", [])
+    unknown = set(control) - {c.name for c in columns if c.is_money}
+    if unknown:
+        raise ContractError(f"{path}: {item.name}: controlAmount names {sorted(unknown)}, which are no amounts")
+    if not any(c.key for c in columns):
+        raise ContractError(f"{path}: {item.name}: no column is marked primaryKey")
+    return Table(str(item.name), str(item.description or ""), columns, tuple(control))
+
+
+def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
+    where = f"{path}: {item.name}.{prop.name}"
+    if prop.physicalType and _DECIMAL.fullmatch(prop.physicalType):
+        dtype: pl.DataType = MONEY
+    elif prop.logicalType in _TYPES:
+        dtype = _TYPES[prop.logicalType]
+    else:
+        raise ContractError(f"{where}: logicalType {prop.logicalType!r} is not one of {sorted(_TYPES)}")
+    classification = prop.classification or "none"
+    if classification not in Classification.__args__:  # type: ignore[attr-defined]
+        raise ContractError(f"{where}: classification {classification!r} is not known")
+    options = prop.logicalTypeOptions or {}
+    return Column(
+        name=str(prop.name),
+        dtype=dtype,
+        description=str(prop.description or ""),
+        required=bool(prop.required or prop.primaryKey),
+        key=bool(prop.primaryKey),
+        classification=classification,  # type: ignore[arg-type]
+        minimum=options.get("minimum"),
+        maximum=options.get("maximum"),
+        pattern=options.get("pattern"),
+        documented_values=tuple(e.value for e in prop.enum or []),
+    )
+
+
+def known_at(event_on: dt.date, contract: Contract) -> dt.date:
+    """The day on which the lender could know what happened on `event_on`, by the contract's stated lag."""
+    return event_on + dt.timedelta(days=contract.known_at_lag_days)

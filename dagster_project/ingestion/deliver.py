@@ -1,0 +1,306 @@
+"""One delivery's way: hash, read, split, adapt, pseudonymise, write, receipt, archive.
+
+The order is the promise: the Parquet files first, the receipt last, and only then does the original leave the
+landing folder. A crash at any point leaves either nothing that counts, or a receipt whose original is archived on
+the next start.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata, resources
+from pathlib import Path
+
+import polars as pl
+
+from dagster_project.ingestion import sources
+from dagster_project.ingestion.contracts import Contract, ContractError, Table, load_contract
+from dagster_project.ingestion.keys import Keys
+from dagster_project.ingestion.lake import raw_schema, sweep, write_parquet
+from dagster_project.ingestion.reading import LINE_NO, DeliveryRefusedError, Records, read_records
+from dagster_project.ingestion.receipts import LakeFile, Receipt, ReceiptBook, State
+from dagster_project.ingestion.rules import Checked, check_rows, money
+
+Adapter = Callable[[pl.DataFrame, Contract], dict[str, pl.DataFrame]]
+MINOR_PER_UNIT = 100
+_COUNTS = tuple(
+    f"{what}_{unit}" for what in ("landed", "accepted", "quarantined", "duplicate") for unit in ("rows", "minor")
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A contract and the adapter that makes canonical tables of a delivered file."""
+
+    contract: Contract
+    adapt: Adapter
+
+    @property
+    def name(self) -> str:
+        """The source's name, as in its contract."""
+        return self.contract.source
+
+
+@dataclass(frozen=True)
+class Border:
+    """Where deliveries come from and go to, and what ingestion needs to let them pass."""
+
+    landing: Path
+    lake: Path
+    keys: Keys
+    max_bad_row_share: float
+
+    @property
+    def book(self) -> ReceiptBook:
+        """The receipts of this lake."""
+        return ReceiptBook(self.lake / "receipts.sqlite")
+
+
+def load_sources() -> dict[str, Source]:
+    """Every source that has a folder under `ingestion/sources`, by name."""
+    found = {}
+    for folder in sorted(Path(str(resources.files(sources))).iterdir()):
+        contract_file = folder / "contract.yaml"
+        if contract_file.is_file():
+            adapter = importlib.import_module(f"{sources.__name__}.{folder.name}.adapter")
+            found[folder.name] = Source(load_contract(contract_file), adapter.adapt)
+    return found
+
+
+def land_packaged(source: Source, border: Border) -> bool:
+    """Drop the file that a Python distribution ships into the landing folder, unless it was ingested before.
+
+    Returns whether a file was dropped.
+
+    Raises:
+        FileNotFoundError: the distribution is not installed, or does not ship the file.
+    """
+    packaged = source.contract.packaged
+    if packaged is None or border.book.all(source.name):
+        return False
+    hint = f"install it with `make run` or from requirements-data.lock ({packaged.distribution})"
+    try:
+        shipped = metadata.files(packaged.distribution) or []
+    except metadata.PackageNotFoundError:
+        raise FileNotFoundError(f"{source.name}: its data package is not installed; {hint}") from None
+    for item in shipped:
+        if str(item).endswith(packaged.path):
+            folder = border.landing / source.name
+            folder.mkdir(parents=True, exist_ok=True)
+            name = Path(packaged.path).name
+            arriving = folder / f".{name}.arriving"
+            arriving.write_bytes(Path(str(item.locate())).read_bytes())
+            arriving.replace(folder / name)
+            return True
+    raise FileNotFoundError(f"{source.name}: {packaged.distribution} does not ship {packaged.path}; {hint}")
+
+
+def waiting(source: Source, border: Border) -> list[Path]:
+    """Files in the source's landing folder, by name; hidden ones (still arriving) are left alone."""
+    folder = border.landing / source.name
+    return sorted(p for p in folder.glob("*") if p.is_file() and not p.name.startswith(".")) if folder.exists() else []
+
+
+def ingest(source: Source, border: Border, now: datetime | None = None) -> list[Receipt]:
+    """Take in every waiting file of a source; returns the receipts written, in order."""
+    sweep(border.lake)
+    committed = (ingest_file(path, source, border, now or datetime.now(UTC)) for path in waiting(source, border))
+    return [receipt for receipt in committed if receipt]
+
+
+def ingest_file(path: Path, source: Source, border: Border, now: datetime) -> Receipt | None:
+    """Take in one file. None if it is only the leftover of a crash between its receipt and its archiving."""
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    earlier = border.book.find(source.name, sha256)
+    if earlier and not earlier[1] and earlier[0].file_name == path.name:
+        _archive(path, earlier[0], border)
+        return None
+    if earlier:
+        receipt = _duplicate(earlier[0], path.name, now)
+    else:
+        receipt = _take_in(path.name, content, sha256, source, border, now)
+    border.book.commit(receipt)
+    _archive(path, receipt, border)
+    return receipt
+
+
+def _take_in(
+    file_name: str, content: bytes, sha256: str, source: Source, border: Border, now: datetime
+) -> Receipt:
+    contract, delivery_id = source.contract, sha256[:16]
+    blank = Receipt(
+        source=source.name,
+        delivery_id=delivery_id,
+        sha256=sha256,
+        file_name=file_name,
+        state=State.QUARANTINED,
+        contract_version=contract.version,
+        ingested_at=now.replace(tzinfo=None),
+        **dict.fromkeys(_COUNTS, 0),
+        reason=None,
+        files=(),
+    )
+    try:
+        if contract.single_delivery and _has_accepted(border, source.name):
+            message = f"{source.name} delivers one file, and it was accepted before; this one has other content"
+            raise DeliveryRefusedError("unexpected_delivery", message, max(content.count(b"\n") - 1, 0))
+        records = read_records(content, contract.delivered)
+    except DeliveryRefusedError as refused:
+        reason = f"{refused.rule}: {refused.message}"
+        return replace(blank, landed_rows=refused.lines, quarantined_rows=refused.lines, reason=reason)
+
+    checked = _limit_bad_share(check_rows(records.text, contract.delivered), records, border.max_bad_row_share)
+    bad = _all_bad(checked, records)
+    files = []
+    if checked.good.height:
+        files = _write_tables(checked.good, source, border, blank)
+    if bad.height:
+        files.append(_write_quarantine(bad, records, border, blank))
+    amounts = _control_amounts(records, contract.delivered)
+    return replace(
+        blank,
+        state=State.ACCEPTED if not bad.height else State.PARTIAL if checked.good.height else State.QUARANTINED,
+        landed_rows=records.landed,
+        accepted_rows=_accepted_lines(border.lake, files),
+        quarantined_rows=bad.height,
+        duplicate_rows=checked.duplicates.height,
+        landed_minor=_sum(amounts),
+        accepted_minor=_accepted_minor(border.lake, files, contract.control_table),
+        quarantined_minor=_sum(amounts.join(bad, on=LINE_NO, how="semi")),
+        duplicate_minor=_sum(amounts.join(checked.duplicates, on=LINE_NO, how="semi")),
+        reason=f"{bad.height} rows broke {bad['rule'].n_unique()} rule(s)" if bad.height else None,
+        files=tuple(files),
+    )
+
+
+def _has_accepted(border: Border, source: str) -> bool:
+    return any(r.state in (State.ACCEPTED, State.PARTIAL) for r in border.book.all(source))
+
+
+def _duplicate(original: Receipt, file_name: str, now: datetime) -> Receipt:
+    """The same content again, whatever its name: counted, with no effect."""
+    return replace(
+        original,
+        file_name=file_name,
+        state=State.DUPLICATE,
+        ingested_at=now.replace(tzinfo=None),
+        accepted_rows=0,
+        quarantined_rows=0,
+        duplicate_rows=original.landed_rows,
+        accepted_minor=0,
+        quarantined_minor=0,
+        duplicate_minor=original.landed_minor,
+        reason=f"same content as {original.file_name}",
+        files=(),
+    )
+
+
+def _limit_bad_share(checked: Checked, records: Records, limit: float) -> Checked:
+    """Above the limit the whole delivery is bad: a file that is wrong in many rows is not trusted in the others."""
+    wrong = checked.bad.height + records.ragged.height
+    if wrong <= limit * records.landed:
+        return checked
+    message = f"{wrong} of {records.landed} rows break rules, more than {limit:.1%}: the whole file is held back"
+    rest = checked.good.select(
+        LINE_NO, pl.lit("too_many_bad_rows").alias("rule"), pl.lit(message).alias("message")
+    )
+    return Checked(checked.good.clear(), pl.concat([checked.bad, rest]).sort(LINE_NO), checked.duplicates)
+
+
+def _all_bad(checked: Checked, records: Records) -> pl.DataFrame:
+    ragged = records.ragged.select(
+        LINE_NO, pl.lit("ragged").alias("rule"), pl.lit("the row has another number of fields").alias("message")
+    )
+    return pl.concat([checked.bad, ragged]).sort(LINE_NO)
+
+
+def _write_tables(good: pl.DataFrame, source: Source, border: Border, receipt: Receipt) -> list[LakeFile]:
+    made = source.adapt(good, source.contract)
+    lineage = {
+        "source": pl.lit(source.name),
+        "delivery_id": pl.lit(receipt.delivery_id),
+        "ingested_at": pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
+    }
+    files = []
+    for table in source.contract.tables:
+        if table.name not in made:
+            raise ContractError(f"{source.name}: the adapter did not make the table {table.name!r}")
+        frame = _pseudonymise(made[table.name], table, border.keys, source.name).with_columns(**lineage)
+        schema = raw_schema(table)
+        try:
+            frame = frame.select(list(schema)).match_to_schema(schema)
+        except (pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError) as error:
+            raise ContractError(f"{source.name}.{table.name}: not what the contract says: {error}") from None
+        path = Path("raw") / source.name / table.name / f"{receipt.delivery_id}.parquet"
+        files.append(LakeFile(table.name, str(path), write_parquet(frame, border.lake / path), frame.height))
+    return files
+
+
+def _pseudonymise(frame: pl.DataFrame, table: Table, keys: Keys, source: str) -> pl.DataFrame:
+    for column in table.columns:
+        if column.classification == "identifier":
+            known = keys.pseudonyms(frame[column.name], f"{source}.{column.name}")
+            frame = frame.with_columns(pl.col(column.name).replace_strict(known["value"], known["pseudonym"]))
+    return frame
+
+
+def _write_quarantine(bad: pl.DataFrame, records: Records, border: Border, receipt: Receipt) -> LakeFile:
+    """Bad rows with rule and message in the clear and the raw row sealed."""
+    columns = pl.col(records.text.columns).exclude(LINE_NO)
+    raw = pl.concat(
+        [
+            records.text.select(LINE_NO, pl.concat_str(columns.fill_null(""), separator=",").alias("raw")),
+            records.ragged,
+        ]
+    )
+    kept = bad.join(raw, on=LINE_NO, how="left")
+    sealed = [
+        border.keys.seal(text, f"{receipt.delivery_id}:{line}")
+        for line, text in kept.select(LINE_NO, "raw").iter_rows()
+    ]
+    frame = kept.drop("raw").with_columns(
+        source=pl.lit(receipt.source),
+        delivery_id=pl.lit(receipt.delivery_id),
+        sealed_row=pl.Series(sealed, dtype=pl.Binary),
+        first_seen_at=pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
+    )
+    path = Path("quarantine") / receipt.source / f"{receipt.delivery_id}.parquet"
+    return LakeFile("quarantine", str(path), write_parquet(frame, border.lake / path), frame.height)
+
+
+def _control_amounts(records: Records, layout: Table) -> pl.DataFrame:
+    """The control amount of each readable record in minor units, from the text and not from the typed rows."""
+    total = pl.sum_horizontal(
+        (money(c) * MINOR_PER_UNIT).cast(pl.Int64).fill_null(0) for c in layout.control
+    )
+    return records.text.select(LINE_NO, total.alias("minor"))
+
+
+def _sum(amounts: pl.DataFrame) -> int:
+    return int(amounts["minor"].sum())
+
+
+def _accepted_lines(lake: Path, files: list[LakeFile]) -> int:
+    """Distinct delivered lines that stand in the written raw files: read back, not remembered."""
+    written = [pl.scan_parquet(lake / f.path).select(LINE_NO) for f in files if f.table != "quarantine"]
+    return int(pl.concat(written).select(pl.col(LINE_NO).n_unique()).collect().item()) if written else 0
+
+
+def _accepted_minor(lake: Path, files: list[LakeFile], control: Table) -> int:
+    """The control amount that stands in the written raw files, in minor units."""
+    paths = [lake / f.path for f in files if f.table == control.name]
+    if not paths:
+        return 0
+    amount = (pl.col(control.control[0]) * MINOR_PER_UNIT).cast(pl.Int64).sum()
+    return int(pl.scan_parquet(paths).select(amount).collect().item())
+
+
+def _archive(path: Path, receipt: Receipt, border: Border) -> None:
+    """Move the original out of the landing folder, under its hash; then say so in the receipt."""
+    folder = border.lake / "originals" / receipt.source
+    folder.mkdir(parents=True, exist_ok=True)
+    path.replace(folder / f"{receipt.sha256}{path.suffix}")
+    border.book.mark_archived(receipt.source, receipt.sha256)

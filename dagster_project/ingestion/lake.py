@@ -1,0 +1,112 @@
+"""The lake on disk: atomic, content-addressed Parquet files, and the selection of them that a night reads.
+
+A file is written beside its final name, flushed, renamed, and its folder flushed. What a night reads is a folder of
+hard links to exactly those files that receipts name, each verified by hash: orphans of a crash are never seen, and
+an absent table is an empty Parquet file with the contract's schema.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from dagster_project.ingestion.contracts import LINEAGE, Contract, Table
+from dagster_project.ingestion.receipts import LakeFile, Receipt
+
+_TMP = ".tmp"
+
+
+class LakeCorruptionError(RuntimeError):
+    """A file's bytes are not the ones its receipt recorded."""
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes, read in blocks."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> str:
+    """Write a frame under its final name or not at all; returns the sha256 of the bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + _TMP)
+    frame.write_parquet(temporary, compression="zstd", statistics=True)
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    digest = file_sha256(temporary)
+    temporary.replace(path)
+    _flush_folder(path.parent)
+    return digest
+
+
+def sweep(folder: Path) -> int:
+    """Remove the temporary files that a crash left; returns how many."""
+    litter = list(folder.rglob(f"*{_TMP}")) if folder.exists() else []
+    for path in litter:
+        path.unlink()
+    return len(litter)
+
+
+def raw_schema(table: Table) -> dict[str, pl.DataType]:
+    """A canonical table's columns as stored: the contract's, then the lineage."""
+    return table.schema | {c.name: c.dtype for c in LINEAGE}
+
+
+def select(lake: Path, selection: Path, contract: Contract, receipts: Iterable[Receipt]) -> dict[str, int]:
+    """Lay out the files that `receipts` name under `selection/<source>/<table>/`; returns rows per table.
+
+    Raises:
+        LakeCorruptionError: a file is missing or its bytes changed.
+    """
+    target = selection / contract.source
+    building = target.with_name(target.name + _TMP)
+    shutil.rmtree(building, ignore_errors=True)
+    rows = dict.fromkeys((t.name for t in contract.tables), 0)
+    for table in contract.tables:
+        folder = building / table.name
+        folder.mkdir(parents=True)
+        pl.DataFrame(schema=raw_schema(table)).write_parquet(folder / "_empty.parquet")
+    for receipt in receipts:
+        for item in receipt.files:
+            if item.table in rows:
+                _link(verified(lake, item), building / item.table / f"{receipt.delivery_id}.parquet")
+                rows[item.table] += item.rows
+    shutil.rmtree(target, ignore_errors=True)
+    building.replace(target)
+    return rows
+
+
+def verified(lake: Path, item: LakeFile) -> Path:
+    """The path of a lake file after its hash was checked; plain Parquet does not notice a flipped bit.
+
+    Raises:
+        LakeCorruptionError: missing or changed.
+    """
+    path = lake / item.path
+    found = file_sha256(path) if path.is_file() else "missing"
+    if found != item.sha256:
+        raise LakeCorruptionError(
+            f"{item.path} is {found[:12]}, its receipt says {item.sha256[:12]}: restore it from a backup; "
+            "nothing was read from it"
+        )
+    return path
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)
+
+
+def _flush_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # some file systems refuse to flush a folder; the rename is still atomic
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,156 @@
+"""Receipts: one row per delivery, written last. The receipt is the commit; a file without one does not exist.
+
+Each receipt states what the delivery's lines and cents became, and the transaction refuses it unless
+landed = accepted + quarantined + duplicate, for both.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+_SCHEMA = """
+create table if not exists receipts (
+  receipt_no       integer primary key autoincrement,
+  source           text not null,
+  delivery_id      text not null,
+  sha256           text not null,
+  file_name        text not null,
+  state            text not null check (state in ('ACCEPTED', 'PARTIAL', 'QUARANTINED', 'DUPLICATE')),
+  contract_version text not null,
+  ingested_at      text not null,
+  landed_rows      integer not null,
+  accepted_rows    integer not null,
+  quarantined_rows integer not null,
+  duplicate_rows   integer not null,
+  landed_minor     integer not null,
+  accepted_minor   integer not null,
+  quarantined_minor integer not null,
+  duplicate_minor  integer not null,
+  reason           text,
+  files            text not null,
+  archived         integer not null default 0,
+  check (landed_rows = accepted_rows + quarantined_rows + duplicate_rows),
+  check (landed_minor = accepted_minor + quarantined_minor + duplicate_minor)
+);
+create unique index if not exists receipts_once on receipts (source, sha256) where state <> 'DUPLICATE';
+"""
+
+
+class State(StrEnum):
+    """What became of a delivery."""
+
+    ACCEPTED = "ACCEPTED"
+    PARTIAL = "PARTIAL"
+    QUARANTINED = "QUARANTINED"
+    DUPLICATE = "DUPLICATE"
+
+
+class IdentityError(RuntimeError):
+    """The lines or cents of a delivery do not add up; nothing was committed."""
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """A Parquet file that a receipt names: its table, its path inside the lake, and the hash of its bytes."""
+
+    table: str
+    path: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One delivery's outcome. Amounts are the contract's control amount in minor units."""
+
+    source: str
+    delivery_id: str
+    sha256: str
+    file_name: str
+    state: State
+    contract_version: str
+    ingested_at: datetime
+    landed_rows: int
+    accepted_rows: int
+    quarantined_rows: int
+    duplicate_rows: int
+    landed_minor: int
+    accepted_minor: int
+    quarantined_minor: int
+    duplicate_minor: int
+    reason: str | None
+    files: tuple[LakeFile, ...]
+
+
+_COLUMNS = tuple(Receipt.__dataclass_fields__)
+
+
+class ReceiptBook:
+    """All receipts, in one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=30)
+        try:
+            connection.execute("pragma synchronous = full")
+            connection.executescript(_SCHEMA)
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    def commit(self, receipt: Receipt) -> None:
+        """Write one receipt, in one transaction.
+
+        Raises:
+            IdentityError: its rows or cents do not add up, or its content already has a receipt.
+        """
+        row = asdict(receipt) | {
+            "ingested_at": receipt.ingested_at.isoformat(),
+            "files": json.dumps([asdict(f) for f in receipt.files]),
+        }
+        names = ", ".join(_COLUMNS)
+        marks = ", ".join(":" + c for c in _COLUMNS)
+        with self._open() as db:
+            try:
+                db.execute(f"insert into receipts ({names}) values ({marks})", row)  # noqa: S608
+            except sqlite3.IntegrityError as error:
+                raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: {error}") from error
+
+    def mark_archived(self, source: str, sha256: str) -> None:
+        """Note that the original has left the landing folder."""
+        with self._open() as db:
+            db.execute("update receipts set archived = 1 where source = ? and sha256 = ?", (source, sha256))
+
+    def find(self, source: str, sha256: str) -> tuple[Receipt, bool] | None:
+        """The receipt of this content, if any, and whether its original has left the landing folder."""
+        found = self._select("source = ? and sha256 = ? and state <> 'DUPLICATE'", (source, sha256))
+        return found[0] if found else None
+
+    def all(self, source: str | None = None) -> list[Receipt]:
+        """Every receipt, oldest first; of one source if given."""
+        where, values = ("source = ?", (source,)) if source else ("true", ())
+        return [receipt for receipt, _ in self._select(where, values)]
+
+    def _select(self, where: str, values: tuple[str, ...]) -> list[tuple[Receipt, bool]]:
+        query = f"select {', '.join(_COLUMNS)}, archived from receipts where {where} order by receipt_no"  # noqa: S608
+        with self._open() as db:
+            rows = db.execute(query, values).fetchall()
+        return [(_receipt(row[:-1]), bool(row[-1])) for row in rows]
+
+
+def _receipt(row: tuple[object, ...]) -> Receipt:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["state"] = State(str(values["state"]))
+    values["ingested_at"] = datetime.fromisoformat(str(values["ingested_at"]))
+    values["files"] = tuple(LakeFile(**f) for f in json.loads(str(values["files"])))
+    return Receipt(**values)  # type: ignore[arg-type]

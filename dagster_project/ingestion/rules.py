@@ -1,0 +1,104 @@
+"""Row rules from the contract: text in, typed rows and rejected rows out, every row in exactly one of them.
+
+A rejected row carries the first rule it breaks and a message that names the column and never the value.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from dagster_project.ingestion.contracts import Column, Table
+from dagster_project.ingestion.reading import LINE_NO
+
+MONEY_PATTERN = r"^-?\d{1,16}(\.\d{1,2})?$"
+_INTEGER_PATTERN = r"^-?\d{1,9}$"
+_DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
+MAX_FIELD_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Checked:
+    """`good`: line_no and typed columns; `bad`: line_no, rule, message; `duplicates`: line_no of repeated rows."""
+
+    good: pl.DataFrame
+    bad: pl.DataFrame
+    duplicates: pl.DataFrame
+
+
+def check_rows(text: pl.DataFrame, layout: Table) -> Checked:
+    """Apply every rule of `layout` to records read as text."""
+    rules = [rule for column in layout.columns for rule in _column_rules(column)]
+    # A null means that the rule has nothing to say about an absent value; `required` says it.
+    broken = pl.coalesce(
+        *(pl.when(~holds.fill_null(value=True)).then(pl.lit(i)) for i, (_, _, holds) in enumerate(rules)),
+    )
+    marked = text.with_columns(broken.alias("_broken"))
+    names = pl.DataFrame(
+        {
+            "_broken": range(len(rules)),
+            "rule": [name for name, _, _ in rules],
+            "message": [message for _, message, _ in rules],
+        },
+        schema={"_broken": pl.Int32, "rule": pl.String, "message": pl.String},
+    )
+    bad = marked.drop_nulls("_broken").join(names, on="_broken", how="left").select(LINE_NO, "rule", "message")
+    sound = marked.filter(pl.col("_broken").is_null()).drop("_broken")
+    typed = sound.select(LINE_NO, *(_typed(column) for column in layout.columns))
+    return _split_repeated(typed, bad, layout)
+
+
+def money(column: str) -> pl.Expr:
+    """Text as DECIMAL(18, 2); null where it is no amount with at most two decimals."""
+    value = pl.col(column)
+    return pl.when(value.str.contains(MONEY_PATTERN)).then(value).cast(pl.Decimal(18, 2), strict=False)
+
+
+def _column_rules(column: Column) -> Iterator[tuple[str, str, pl.Expr]]:
+    """(rule id, message, expression that is true where the rule holds) for one column of text."""
+    value, name = pl.col(column.name), column.name
+    yield f"{name}:size", f"{name} is longer than 1 MB", value.str.len_bytes() <= MAX_FIELD_BYTES
+    if column.required:
+        yield f"{name}:required", f"{name} is empty", value.is_not_null()
+    if column.is_money:
+        yield f"{name}:money", f"{name} is no amount with at most 2 decimals", value.str.contains(MONEY_PATTERN)
+    elif column.dtype == pl.Int32:
+        yield f"{name}:integer", f"{name} is no whole number", value.str.contains(_INTEGER_PATTERN)
+    elif column.dtype == pl.Date:
+        real = value.str.contains(_DATE_PATTERN) & value.str.to_date("%Y-%m-%d", strict=False).is_not_null()
+        yield f"{name}:date", f"{name} is no date as YYYY-MM-DD", real
+    if column.pattern:
+        yield f"{name}:pattern", f"{name} does not match its agreed pattern", value.str.contains(column.pattern)
+    number = _typed(column)
+    if column.minimum is not None:
+        yield f"{name}:minimum", f"{name} is below {column.minimum}", number >= column.minimum
+    if column.maximum is not None:
+        yield f"{name}:maximum", f"{name} is above {column.maximum}", number <= column.maximum
+
+
+def _typed(column: Column) -> pl.Expr:
+    if column.is_money:
+        return money(column.name).alias(column.name)
+    if column.dtype == pl.Date:
+        return pl.col(column.name).str.to_date("%Y-%m-%d", strict=False)
+    return pl.col(column.name).cast(column.dtype, strict=False)
+
+
+def _split_repeated(typed: pl.DataFrame, bad: pl.DataFrame, layout: Table) -> Checked:
+    """Rows of one key: the same content twice is one row and duplicates; different content is a conflict."""
+    key, content = list(layout.key), list(layout.schema)
+    repeated = typed.filter(pl.struct(key).is_duplicated())
+    if repeated.is_empty():
+        return Checked(typed, bad.sort(LINE_NO), typed.select(LINE_NO).clear())
+    versions = repeated.group_by(key).agg(pl.struct(content).n_unique().alias("_versions"))
+    conflicting = repeated.join(versions.filter(pl.col("_versions") > 1), on=key, how="semi")
+    first = typed.group_by(content).agg(pl.col(LINE_NO).min())[LINE_NO]
+    rest = typed.filter(~pl.col(LINE_NO).is_in(conflicting[LINE_NO].implode()))
+    message = f"another row of this delivery has the same {', '.join(key)} and different content"
+    conflicts = conflicting.select(LINE_NO, pl.lit("key_conflict").alias("rule"), pl.lit(message).alias("message"))
+    is_first = pl.col(LINE_NO).is_in(first.implode())
+    return Checked(
+        good=rest.filter(is_first),
+        bad=pl.concat([bad, conflicts]).sort(LINE_NO),
+        duplicates=rest.filter(~is_first).select(LINE_NO),
+    )

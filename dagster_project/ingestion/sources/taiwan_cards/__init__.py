@@ -1,0 +1,1 @@
+"""Credit cards, Taiwan, April to September 2005 (Yeh and Lien 2009)."""

@@ -1,0 +1,81 @@
+"""The policy file as frozen values, and as dbt's variables."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from ml.promote import BootstrapGate
+from ml.reasons import ReasonPolicy
+from ml.scale import Scale, ScoreAnchor
+from ml.splits import SplitPolicy
+from ml.train import TrainingParams
+
+
+class PolicyError(ValueError):
+    """The policy file cannot be used; the message names the file and the field."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IngestionPolicy(_Frozen):
+    """`max_bad_row_share`: above it a whole delivery is quarantined."""
+
+    max_bad_row_share: float
+
+
+class SourcePolicy(_Frozen):
+    """What differs from source to source: label, lag, default trigger, score anchor."""
+
+    product: str
+    horizon_months: int
+    feature_lag_days: int
+    default_status_min: int | None = None
+    score_anchor: ScoreAnchor
+
+
+class Policy(_Frozen):
+    """One jurisdiction's policy."""
+
+    version: int
+    jurisdiction: str
+    ingestion: IngestionPolicy
+    split: SplitPolicy
+    training: TrainingParams
+    scale: Scale
+    reasons: ReasonPolicy
+    bootstrap_gate: BootstrapGate
+    sources: dict[str, SourcePolicy]
+
+    @model_validator(mode="after")
+    def _some_source(self) -> Self:
+        if not self.sources:
+            raise ValueError("sources: at least one source is needed")
+        return self
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        PolicyError: not readable, not YAML, or a field is missing, unknown or out of range.
+    """
+    try:
+        return Policy(**yaml.safe_load(path.read_text()))
+    except (OSError, yaml.YAMLError, TypeError) as error:
+        raise PolicyError(f"policy {path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PolicyError(f"policy {path}: {where}: {first['msg']}") from None
+
+
+def dbt_vars(policy: Policy) -> dict[str, Any]:
+    """The policy values that dbt's models need. The same policy gives the same text, so dbt parses once."""
+    return {
+        "feature_lag_days": {name: s.feature_lag_days for name, s in policy.sources.items()},
+        "default_status_min": {name: s.default_status_min for name, s in policy.sources.items()},
+    }

@@ -1,0 +1,107 @@
+"""Settings and every path, read once. The environment is read here and nowhere else."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """What differs from one installation to the next; each field is the environment variable CREDITLOOM_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="CREDITLOOM_", frozen=True, extra="ignore")
+
+    home: Path = Field(default=Path(".creditloom"), description="the data folder")
+    profile: Literal["development", "production"] = "development"
+    policy: Path = PROJECT_ROOT / "policy" / "default.yaml"
+    master_key: str | None = Field(default=None, repr=False)
+    master_key_file: Path | None = None
+    timezone: str = Field(default="UTC", description="time zone of the nightly schedule")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def landing(self) -> Path:
+        """Files as the platform drops them, one folder a source."""
+        return self.home / "landing"
+
+    @property
+    def lake(self) -> Path:
+        """Append-only Parquet, receipts, quarantine, originals."""
+        return self.home / "lake"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file and what a night builds in private."""
+        return self.home / "warehouse"
+
+    @property
+    def warehouse_file(self) -> Path:
+        """The DuckDB database that dbt writes."""
+        return self.warehouse / "creditloom.duckdb"
+
+    @property
+    def selection(self) -> Path:
+        """Links to the lake files that this night reads."""
+        return self.warehouse / "selection"
+
+    @property
+    def build(self) -> Path:
+        """Frames between the warehouse and the snapshot: training sets, scores, check results."""
+        return self.warehouse / "build"
+
+    @property
+    def published(self) -> Path:
+        """Snapshots, and the `current` pointer."""
+        return self.home / "published"
+
+    @property
+    def mlflow(self) -> Path:
+        """MLflow's database and artifacts, and the promotion ledger."""
+        return self.home / "mlflow"
+
+    @property
+    def ledger_file(self) -> Path:
+        """The promotion ledger."""
+        return self.mlflow / "promotions.sqlite"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance."""
+        return self.home / "dagster"
+
+    @property
+    def dbt_project(self) -> Path:
+        """The dbt project, part of the code."""
+        return PROJECT_ROOT / "dbt"
+
+    @property
+    def dbt_target(self) -> Path:
+        """dbt's manifest and results, one per home."""
+        return self.home / "dbt"
+
+    @cached_property
+    def tool_environment(self) -> dict[str, str]:
+        """Environment of the tools: where they keep things, and that they stay quiet and local."""
+        return {
+            "CREDITLOOM_HOME": str(self.home),
+            "DAGSTER_HOME": str(self.dagster_home),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+            "GX_ANALYTICS_ENABLED": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_TRACKING_URI": self.mlflow_uri,
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking and registry store."""
+        return f"sqlite:///{self.mlflow / 'mlflow.db'}"

@@ -1,0 +1,82 @@
+-- Every observation beside the months it may know: at month-end t, rows of t and the eleven months before whose
+-- `known_at` is no later than t plus the source's feature lag. `age` 0 is the observed month itself. A row that
+-- became known late is absent here, so no feature can see it, not even through the month after it.
+-- `owed` is what a payment is measured against: the amount due, or, where a source gives none, the bill of the month
+-- before.
+{{ config(materialized='view') }}
+
+with months as (
+    select * from {{ ref('int_loan_months') }}
+),
+
+observations as (
+    select
+        source,
+        loan_id,
+        month_on,
+        {{ add_days('month_on', source_policy_case('feature_lag_days')) }} as visible_on
+    from months
+),
+
+visible as (
+    select
+        o.source,
+        o.loan_id,
+        o.month_on,
+        {{ months_between('h.month_on', 'o.month_on') }} as age,
+        h.dpd_max,
+        h.dpd_end,
+        h.due,
+        h.paid,
+        h.balance,
+        h.limit_amount,
+        h.status_code,
+        h.is_default
+    from observations as o
+    inner join months as h
+        on o.source = h.source and o.loan_id = h.loan_id
+    where h.month_on <= o.month_on
+        and h.known_at <= o.visible_on
+        -- one month more than the widest window, so that its oldest month has a month before it
+        and {{ months_between('h.month_on', 'o.month_on') }} <= 12
+),
+
+with_previous as (
+    select
+        *,
+        lag(age) over before_it = age + 1 as has_previous,
+        lag(balance) over before_it as previous_balance,
+        lag(dpd_max) over before_it as previous_dpd
+    from visible
+    window before_it as (partition by source, loan_id, month_on order by age desc)
+),
+
+measured as (
+    select
+        *,
+        coalesce(
+            due,
+            case when has_previous and previous_balance > 0 then previous_balance when has_previous then 0 end
+        ) as owed,
+        coalesce(has_previous and dpd_max > previous_dpd, false) as rolled_up
+    from with_previous
+)
+
+select
+    source,
+    loan_id,
+    month_on,
+    age,
+    dpd_max,
+    dpd_end,
+    paid,
+    owed,
+    balance,
+    limit_amount,
+    status_code,
+    is_default,
+    rolled_up,
+    {{ clip(ratio('balance', 'limit_amount'), 0, 1.5) }} as util,
+    {{ clip(ratio('paid', 'owed'), 0, 3) }} as pay_ratio
+from measured
+where age < 12

@@ -1,0 +1,16 @@
+select
+    source,
+    loan_id,
+    month_on,
+    known_at,
+    dpd_max,
+    dpd_end,
+    due,
+    paid,
+    balance,
+    limit_amount,
+    status_code,
+    state,
+    arrears_basis,
+    is_default
+from {{ ref('int_loan_months') }}

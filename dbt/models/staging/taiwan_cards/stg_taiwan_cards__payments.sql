@@ -1,0 +1,14 @@
+with source as (
+    select * from {{ source('taiwan_cards', 'payments') }}
+    where ingested_at <= {{ known_as_of() }}
+)
+
+select
+    source,
+    payment_id,
+    loan_id,
+    paid_on,
+    amount,
+    currency,
+    known_at
+from source

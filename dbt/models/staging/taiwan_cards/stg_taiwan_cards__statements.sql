@@ -1,0 +1,16 @@
+with source as (
+    select * from {{ source('taiwan_cards', 'statements') }}
+    where ingested_at <= {{ known_as_of() }}
+)
+
+select
+    source,
+    loan_id,
+    month_on,
+    balance,
+    limit_amount,
+    due,
+    paid,
+    status_code,
+    known_at
+from source

@@ -1,0 +1,83 @@
+"""The credit model as one value: booster, calibration, and what its reasons are measured against.
+
+It is saved as two files, `model.ubj` (XGBoost's own format, never a pickle) and `scoring.json`, and is identified by
+the sha256 of both. Loading verifies that hash before a byte is interpreted.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml.calibrate import Platt
+from ml.train import Fit
+
+BOOSTER_FILE, SCORING_FILE = "model.ubj", "scoring.json"
+
+
+class ModelIntegrityError(RuntimeError):
+    """The model's files are not the ones that were promoted."""
+
+
+@dataclass(frozen=True)
+class CreditModel:
+    """Everything that scoring needs.
+
+    `mean_contribution`: mean SHAP contribution of each feature over the TRAIN block, in logits. `reference`: the
+    feature values of a typical good account, which the direction check sets a family to (null: missing).
+    """
+
+    source: str
+    fit: Fit
+    platt: Platt
+    mean_contribution: dict[str, float]
+    reference: dict[str, float | None]
+
+    def save(self, folder: Path) -> None:
+        """Write the two files into an existing folder."""
+        self.fit.booster.save_model(folder / BOOSTER_FILE)
+        scoring = {
+            "source": self.source,
+            "features": list(self.fit.features),
+            "best_iteration": self.fit.best_iteration,
+            "platt": {"intercept": self.platt.intercept, "slope": self.platt.slope},
+            "mean_contribution": self.mean_contribution,
+            "reference": self.reference,
+        }
+        (folder / SCORING_FILE).write_text(json.dumps(scoring, indent=1, sort_keys=True))
+
+
+def model_sha256(folder: Path) -> str:
+    """One hash over both files, in a fixed order."""
+    digest = hashlib.sha256()
+    for name in (BOOSTER_FILE, SCORING_FILE):
+        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def load_model(folder: Path, expected_sha256: str) -> CreditModel:
+    """Load a model after checking that its files hash to `expected_sha256` (the promotion ledger's).
+
+    Raises:
+        ModelIntegrityError: a file is missing or differs from what was promoted.
+    """
+    missing = [name for name in (BOOSTER_FILE, SCORING_FILE) if not (folder / name).is_file()]
+    if missing:
+        raise ModelIntegrityError(f"champion's files are missing: {', '.join(missing)} in {folder}")
+    found = model_sha256(folder)
+    if found != expected_sha256:
+        raise ModelIntegrityError(
+            f"the champion's files in {folder} hash to {found[:12]}, the ledger promoted {expected_sha256[:12]}: "
+            "they were changed after promotion. Restore them from a backup or retrain; nothing was scored."
+        )
+    import xgboost as xgb
+
+    scoring = json.loads((folder / SCORING_FILE).read_text())
+    booster = xgb.Booster(model_file=folder / BOOSTER_FILE)
+    return CreditModel(
+        source=scoring["source"],
+        fit=Fit(booster, scoring["best_iteration"], tuple(scoring["features"])),
+        platt=Platt(**scoring["platt"]),
+        mean_contribution=scoring["mean_contribution"],
+        reference=scoring["reference"],
+    )

@@ -1,0 +1,123 @@
+"""Which model may score: the gate for a source's first champion, and the append-only promotion ledger.
+
+The ledger answers "which model scored on date D, and why": one row per decision, never changed (a trigger refuses),
+holding the sha256 that scoring checks before it loads a champion.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ml.validate import Performance
+
+_SCHEMA = """
+create table if not exists promotions (
+  decision_no   integer primary key autoincrement,
+  source        text not null,
+  decided_at    text not null,
+  decision      text not null check (decision in ('promoted', 'rejected')),
+  reason        text not null,
+  model_name    text not null,
+  model_version text not null,
+  run_id        text not null,
+  sha256        text not null,
+  evidence      text not null
+);
+create trigger if not exists promotions_keep before update on promotions
+  begin select raise(abort, 'the promotion ledger is append-only'); end;
+create trigger if not exists promotions_keep_rows before delete on promotions
+  begin select raise(abort, 'the promotion ledger is append-only'); end;
+"""
+
+
+@dataclass(frozen=True)
+class BootstrapGate:
+    """What the first champion of a source must pass; all thresholds from the policy file."""
+
+    slope_min: float
+    slope_max: float
+    auc_lower_bound: float
+    max_direction_failure_rate: float
+    max_additivity_error: float
+
+
+def bootstrap_failures(
+    gate: BootstrapGate, performance: Performance, direction_failure_rate: float, additivity_error: float
+) -> list[str]:
+    """What keeps a candidate from becoming the first champion, in words; empty if nothing does."""
+    checks = {
+        f"calibration slope {performance.slope:.3f} is outside {gate.slope_min}-{gate.slope_max}": (
+            gate.slope_min <= performance.slope <= gate.slope_max
+        ),
+        f"lower bound of AUC {performance.auc_low:.3f} is not above {gate.auc_lower_bound}": (
+            performance.auc_low > gate.auc_lower_bound
+        ),
+        f"{direction_failure_rate:.4%} of the reasons fail the direction check "
+        f"(limit {gate.max_direction_failure_rate:.2%})": direction_failure_rate <= gate.max_direction_failure_rate,
+        f"contributions miss the margin by {additivity_error:.2e} (limit {gate.max_additivity_error:.0e})": (
+            additivity_error <= gate.max_additivity_error
+        ),
+    }
+    return [words for words, holds in checks.items() if not holds]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One row of the ledger. `reason`: `bootstrap`, or what spoke against; `evidence`: the figures behind it."""
+
+    source: str
+    decided_at: datetime
+    decision: str
+    reason: str
+    model_name: str
+    model_version: str
+    run_id: str
+    sha256: str
+    evidence: dict[str, float | int | str]
+
+
+class PromotionLedger:
+    """The ledger as one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=30)
+        try:
+            connection.executescript(_SCHEMA)
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    def append(self, decision: Decision) -> None:
+        """Write one decision."""
+        row = asdict(decision) | {
+            "decided_at": decision.decided_at.isoformat(),
+            "evidence": json.dumps(decision.evidence, sort_keys=True),
+        }
+        with self._open() as db:
+            db.execute(
+                f"insert into promotions ({', '.join(row)}) values ({', '.join(':' + c for c in row)})",  # noqa: S608
+                row,
+            )
+
+    def champion(self, source: str) -> Decision | None:
+        """The newest promoted model of a source, or None before the first."""
+        with self._open() as db:
+            found = db.execute(
+                "select source, decided_at, decision, reason, model_name, model_version, run_id, sha256, evidence"
+                " from promotions where source = ? and decision = 'promoted' order by decision_no desc limit 1",
+                (source,),
+            ).fetchone()
+        if found is None:
+            return None
+        source_name, decided_at, *rest, evidence = found
+        return Decision(source_name, datetime.fromisoformat(decided_at), *rest, json.loads(evidence))

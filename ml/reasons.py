@@ -1,0 +1,115 @@
+"""Why an account got its score: up to four reason codes, each of them proven three ways.
+
+A reason is stated only where (1) its features together raise the account's margin above the population's by more
+than a threshold and a minimum share of all that is adverse, (2) what its sentence claims is true of the account, and
+(3) setting its features to those of a typical good account lowers the margin: the direction check. Where no reason
+survives, the account gets `none` and goes to a person; there is no generic text.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from ml.features import by_name
+from ml.model import CreditModel
+
+NO_REASON = "none"
+
+
+@dataclass(frozen=True)
+class ReasonPolicy:
+    """Thresholds in logits (`min_contribution_logit`, `min_margin_fall`) and as a share of the adverse total."""
+
+    min_contribution_logit: float
+    min_share_of_adverse: float
+    min_margin_fall: float
+    max_reasons: int
+
+
+@dataclass(frozen=True)
+class Family:
+    """A reason code, the sentence that a person reads, and the fact that must hold for the sentence to be true."""
+
+    code: str
+    text: str
+    fact: pl.Expr
+
+
+# A null comparison is not a fact: `fill_null(False)` below turns it into "not stated".
+FAMILIES: tuple[Family, ...] = (
+    Family("RC01", "Payments are now past due", pl.col("dpd_now") > 0),
+    Family("RC02", "Recent late payments", pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0),
+    Family("RC04", "The balance is high against the limit", pl.max_horizontal("util_now", "util_mean_6m") >= 0.5),
+    Family("RC05", "The balance has been rising", pl.col("util_trend_6m") > 0),
+    Family(
+        "RC13",
+        "Repayments are small against the balance",
+        (pl.min_horizontal("pay_ratio_3m", "pay_ratio_6m", "min_pay_ratio_6m") < 0.5) & (pl.col("bill_amount") > 0),
+    ),
+    Family("RC14", "The credit limit granted so far is low", pl.lit(value=True)),
+)
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """`codes`: one row per account with reason_1..n (reason_1 is `none` where nothing was proven).
+
+    `direction_failures` of `candidates` reasons passed the first two tests but not the direction check;
+    `additivity_error` is the largest |sum of contributions - margin| in logits.
+    """
+
+    codes: pl.DataFrame
+    candidates: int
+    direction_failures: int
+    additivity_error: float
+
+
+def explain(model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy: ReasonPolicy) -> Reasons:
+    """Reasons for each row of `frame` (all features), whose margins by the model are `margin`."""
+    contributions = model.fit.contributions(frame)
+    additivity_error = float(np.abs(contributions.sum(axis=1) - margin).max()) if len(frame) else 0.0
+    features = by_name(model.fit.features)
+    mean = np.array([model.mean_contribution[f.name] for f in features])
+    above_mean = contributions[:, :-1] - mean
+
+    families = [f for f in FAMILIES if any(feature.family == f.code for feature in features)]
+    members = [[i for i, feature in enumerate(features) if feature.family == f.code] for f in families]
+    adverse = np.column_stack([above_mean[:, columns].sum(axis=1) for columns in members])
+    total = adverse.clip(min=0).sum(axis=1, keepdims=True)
+    facts = frame.select(f.fact.fill_null(value=False).alias(f.code) for f in families).to_numpy()
+    candidate = (
+        facts & (adverse > policy.min_contribution_logit) & (adverse >= policy.min_share_of_adverse * total)
+    )
+
+    proven = candidate.copy()
+    for k, columns in enumerate(members):
+        rows = np.flatnonzero(candidate[:, k])
+        if len(rows):
+            names = [features[i].name for i in columns]
+            typical = frame[rows].with_columns(pl.lit(model.reference[n], dtype=pl.Float64).alias(n) for n in names)
+            proven[rows, k] = margin[rows] - model.fit.margin(typical) >= policy.min_margin_fall
+
+    return Reasons(
+        codes=_strongest(np.where(proven, adverse, -np.inf), [f.code for f in families], policy.max_reasons),
+        candidates=int(candidate.sum()),
+        direction_failures=int((candidate & ~proven).sum()),
+        additivity_error=additivity_error,
+    )
+
+
+def _strongest(strength: np.ndarray, codes: list[str], count: int) -> pl.DataFrame:
+    """The codes of the `count` largest finite strengths of each row, strongest first, then null."""
+    order = np.argsort(-strength, axis=1, kind="stable")
+    named = np.array(codes, dtype=object)
+    columns: dict[str, pl.Series] = {}
+    for place in range(count):
+        name = f"reason_{place + 1}"
+        if place >= len(codes):
+            columns[name] = pl.Series(name, [None] * len(strength), dtype=pl.String)
+            continue
+        pick = order[:, place]
+        stated = np.isfinite(np.take_along_axis(strength, pick[:, None], axis=1)[:, 0])
+        otherwise = NO_REASON if place == 0 else None
+        columns[name] = pl.Series(name, np.where(stated, named[pick], otherwise), dtype=pl.String)
+    return pl.DataFrame(columns)

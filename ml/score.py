@@ -1,0 +1,55 @@
+"""Scoring: PD, score, grade and reasons for every live account."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from ml.model import CreditModel
+from ml.reasons import ReasonPolicy, Reasons, explain
+from ml.scale import DEFAULT_GRADE, Scale, ScoreAnchor, band, grade, score
+
+KEYS = ("source", "loan_id", "as_of_on")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """`scores`: one row per account, sorted by its keys; `reasons` carries the proof's figures."""
+
+    scores: pl.DataFrame
+    reasons: Reasons
+
+
+def score_accounts(
+    model: CreditModel, live: pl.DataFrame, scale: Scale, anchor: ScoreAnchor, policy: ReasonPolicy, version: str
+) -> Scored:
+    """Score the live rows of the feature mart.
+
+    An account already in default has PD 1 and grade D by definition; its reasons are the model's. Others get the
+    calibrated PD, never below the scale's floor.
+
+    Args:
+        model: the champion.
+        live: rows of `feat_loan_months` with `is_live`, `in_default`, `zero_balance` and all features.
+        scale: range, slope and grades.
+        anchor: the source's score anchor.
+        policy: thresholds of the reasons.
+        version: the champion's registered version, written beside each score.
+    """
+    live = live.sort("source", "loan_id")
+    margin = model.fit.margin(live)
+    reasons = explain(model, live, margin, policy)
+    pd = np.maximum(model.platt.pd(margin), scale.pd_floor)
+    scores = (
+        live.select("source", "loan_id", pl.col("month_on").alias("as_of_on"), "in_default", "zero_balance")
+        .with_columns(pl.Series("pd", pd))
+        .with_columns(pd=pl.when("in_default").then(1.0).otherwise("pd"))
+        .with_columns(
+            score=score(pl.col("pd"), scale, anchor),
+            grade=pl.when("in_default").then(pl.lit(DEFAULT_GRADE)).otherwise(grade(pl.col("pd"), scale)),
+        )
+        .with_columns(band=band(pl.col("score"), scale), model_version=pl.lit(version))
+        .hstack(reasons.codes)
+    )
+    order = [*KEYS, "pd", "score", "grade", "band", *reasons.codes.columns, "in_default", "zero_balance"]
+    return Scored(scores.select(*order, "model_version"), reasons)

@@ -1,0 +1,107 @@
+"""Fitting the booster: monotone constraints by name, early stopping on the VAL block, nothing resampled."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from ml.features import FEATURES, Feature, by_name
+
+if TYPE_CHECKING:
+    import xgboost as xgb
+
+TARGET = "label"
+
+
+@dataclass(frozen=True)
+class TrainingParams:
+    """Hyper-parameters of XGBoost and of the cross-validation, from the policy file."""
+
+    seed: int
+    threads: int
+    learning_rate: float
+    max_depth: int
+    min_child_weight: float
+    subsample: float
+    colsample_bytree: float
+    reg_lambda: float
+    max_rounds: int
+    early_stopping_rounds: int
+    cv_folds: int
+
+    def xgboost(self, features: tuple[Feature, ...]) -> dict[str, object]:
+        """The parameters as XGBoost takes them, with one monotone constraint per feature that has a sign."""
+        return {
+            "objective": "binary:logistic",
+            "tree_method": "hist",
+            "eval_metric": ["auc", "logloss"],  # the last one decides when to stop
+            "learning_rate": self.learning_rate,
+            "max_depth": self.max_depth,
+            "min_child_weight": self.min_child_weight,
+            "subsample": self.subsample,
+            "colsample_bytree": self.colsample_bytree,
+            "reg_lambda": self.reg_lambda,
+            "seed": self.seed,
+            "nthread": self.threads,
+            "monotone_constraints": {f.name: f.sign for f in features if f.sign},
+        }
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted booster and the index of its best round (inclusive)."""
+
+    booster: "xgb.Booster"
+    best_iteration: int
+    features: tuple[str, ...]
+
+    def margin(self, frame: pl.DataFrame) -> np.ndarray:
+        """Raw output in logits, one per row; only trees up to the best round are used."""
+        return self._predict(frame, output_margin=True)
+
+    def contributions(self, frame: pl.DataFrame) -> np.ndarray:
+        """SHAP contributions in logits, shape (rows, features + 1); the last column is the bias."""
+        return self._predict(frame, pred_contribs=True)
+
+    def _predict(self, frame: pl.DataFrame, **kind: bool) -> np.ndarray:
+        rounds = (0, self.best_iteration + 1)
+        data = matrix(frame, self.features)
+        return np.asarray(self.booster.predict(data, iteration_range=rounds, **kind), dtype=np.float64)
+
+
+def usable_features(train: pl.DataFrame) -> tuple[Feature, ...]:
+    """The features that this source can have: those with at least one value in the TRAIN block."""
+    return tuple(f for f in FEATURES if train[f.name].null_count() < train.height)
+
+
+def matrix(frame: pl.DataFrame, features: tuple[str, ...], *, with_target: bool = False) -> "xgb.DMatrix":
+    """A DMatrix of these columns in this order; nulls are missing values."""
+    import xgboost as xgb
+
+    values = frame.select(pl.col(features).cast(pl.Float64)).to_numpy()
+    label = frame[TARGET].to_numpy() if with_target else None
+    return xgb.DMatrix(values, label=label, feature_names=list(features), missing=np.nan)
+
+
+def fit(train: pl.DataFrame, val: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> Fit:
+    """Fit on `train`, stop early on `val`. Both hold the features and `label` (0/1), in a stable row order.
+
+    Raises:
+        ValueError: a block has no row, or only one class.
+    """
+    import xgboost as xgb
+
+    for name, block in (("train", train), ("val", val)):
+        if block[TARGET].n_unique() != 2:
+            raise ValueError(f"block {name!r} must hold defaults and non-defaults; it has {block.height} rows")
+    names = tuple(f.name for f in features)
+    booster = xgb.train(
+        params.xgboost(by_name(names)),
+        matrix(train, names, with_target=True),
+        num_boost_round=params.max_rounds,
+        evals=[(matrix(val, names, with_target=True), "val")],
+        early_stopping_rounds=params.early_stopping_rounds,
+        verbose_eval=False,
+    )
+    return Fit(booster, int(booster.best_iteration), names)
