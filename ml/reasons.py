@@ -111,5 +111,5 @@ def _strongest(strength: np.ndarray, codes: list[str], count: int) -> pl.DataFra
         pick = order[:, place]
         stated = np.isfinite(np.take_along_axis(strength, pick[:, None], axis=1)[:, 0])
         otherwise = NO_REASON if place == 0 else None
-        columns[name] = pl.Series(name, np.where(stated, named[pick], otherwise), dtype=pl.String)
+        columns[name] = pl.Series(name, np.where(stated, named[pick], otherwise).tolist(), dtype=pl.String)
     return pl.DataFrame(columns)

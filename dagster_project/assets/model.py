@@ -1,0 +1,50 @@
+"""Training set and champion of each source."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import dagster as dg
+import polars as pl
+
+from dagster_project.ingestion.lake import file_sha256, write_parquet
+from dagster_project.modelling import champion_of, labelled_observations
+from dagster_project.resources import Pipeline, champion_asset, mart_asset, training_set_asset
+from ml import training_set
+from ml.training_set import TrainingSet
+
+
+def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinition]:
+    """The two assets of one source: what a model may learn from, and the model that scores."""
+
+    @dg.asset(
+        key=dg.AssetKey(training_set_asset(source)),
+        deps=[dg.AssetKey(mart_asset("feat_loan_months")), dg.AssetKey(mart_asset("label_loan_months"))],
+        group_name="model",
+        kinds={"polars", "parquet"},
+        description="Matured labels joined to the features known at the observation; each borrower in one block.",
+    )
+    def _training_set() -> dg.MaterializeResult[None]:
+        features, labels = labelled_observations(pipeline.settings.warehouse_file, source)
+        made = training_set.build(features, labels, pipeline.policy.split)
+        write_parquet(made.frame, pipeline.training_set_file(source))
+        blocks = made.frame.group_by("block").len().sort("block").iter_rows()
+        return dg.MaterializeResult(
+            metadata={"dagster/row_count": made.frame.height, **dict(blocks), "excluded": made.exclusions()}
+        )
+
+    @dg.asset(
+        key=dg.AssetKey(champion_asset(source)),
+        deps=[dg.AssetKey(training_set_asset(source))],
+        group_name="model",
+        kinds={"xgboost", "mlflow"},
+        description="The model that scores: the ledger's champion, or, where there is none yet, a first one.",
+    )
+    def _champion(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        path = pipeline.training_set_file(source)
+        training = TrainingSet(pl.read_parquet(path))
+        decision = champion_of(pipeline, source, training, file_sha256(path), datetime.now(UTC))
+        context.log.info(f"{decision.model_name} version {decision.model_version}: {decision.reason}")
+        shown = asdict(decision) | {"decided_at": decision.decided_at.isoformat()}
+        return dg.MaterializeResult(metadata=shown)
+
+    return [_training_set, _champion]

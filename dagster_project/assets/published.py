@@ -1,0 +1,30 @@
+"""Publishing: the last step of a night, and the only one that readers see."""
+
+import time
+
+import dagster as dg
+
+from dagster_project.publication import publish_night
+from dagster_project.resources import SCORES_ASSET, SNAPSHOT_ASSET, Pipeline, mart_asset
+
+
+def build_snapshot_asset(pipeline: Pipeline, marts: list[str]) -> dg.AssetsDefinition:
+    """The snapshot of the published marts and the scores."""
+
+    @dg.asset(
+        key=dg.AssetKey(SNAPSHOT_ASSET),
+        deps=[dg.AssetKey(k) for k in (SCORES_ASSET, *map(mart_asset, marts))],
+        group_name="published",
+        kinds={"parquet"},
+        description="Audited marts, scores and metrics under one hash; `current` points at it.",
+    )
+    def _snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        started = context.run.tags.get("creditloom/started_at")
+        snapshot, changed = publish_night(pipeline, context.run_id, float(started) if started else time.time())
+        words = "published" if changed else "nothing new: the content equals the snapshot before"
+        context.log.info(f"snapshot {snapshot.snapshot_id}: {words}")
+        return dg.MaterializeResult(
+            metadata={"snapshot_id": snapshot.snapshot_id, "sha256": snapshot.sha256, "changed": changed}
+        )
+
+    return _snapshot

@@ -1,0 +1,49 @@
+"""Raw tables: takes in what waits in the landing folders and lays out what the night may read."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from dagster_project.ingestion.deliver import Source, ingest, land_packaged
+from dagster_project.ingestion.lake import select
+from dagster_project.ingestion.receipts import Receipt
+from dagster_project.resources import Pipeline, raw_asset
+
+
+def build_raw_assets(pipeline: Pipeline, source: Source) -> dg.AssetsDefinition:
+    """One asset a canonical table of `source`, made together: a delivery is committed whole."""
+    specs = [
+        dg.AssetSpec(
+            dg.AssetKey(raw_asset(source.name, table.name)), group_name="raw", description=table.description, kinds={"parquet"}
+        )
+        for table in source.contract.tables
+    ]
+
+    @dg.multi_asset(name=f"ingest_{source.name}", specs=specs)
+    def _ingest(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        border = pipeline.border
+        if border.keys.is_development:
+            context.log.warning(
+                "Pseudonyms are made with the PUBLIC DEVELOPMENT KEY and protect nobody. "
+                "Set CREDITLOOM_MASTER_KEY_FILE before real data arrives."
+            )
+        land_packaged(source, border)
+        for receipt in ingest(source, border):
+            context.log.info(_says(receipt))
+        receipts = border.book.all(source.name)
+        rows = select(border.lake, pipeline.settings.selection, source.contract, receipts)
+        for table in source.contract.tables:
+            yield dg.MaterializeResult(
+                asset_key=dg.AssetKey(raw_asset(source.name, table.name)),
+                metadata={"dagster/row_count": rows[table.name], "deliveries": len(receipts)},
+            )
+
+    return _ingest
+
+
+def _says(receipt: Receipt) -> str:
+    return (
+        f"{receipt.file_name}: {receipt.state}; {receipt.landed_rows} landed = {receipt.accepted_rows} accepted"
+        f" + {receipt.quarantined_rows} quarantined + {receipt.duplicate_rows} duplicate"
+        + (f" ({receipt.reason})" if receipt.reason else "")
+    )

@@ -1,0 +1,38 @@
+"""Scores: every live account of every source, by its source's champion."""
+
+import dagster as dg
+import duckdb
+import polars as pl
+
+from dagster_project.ingestion.lake import write_parquet
+from dagster_project.modelling import load_champion
+from dagster_project.resources import MARTS, SCORES_ASSET, Pipeline, champion_asset, mart_asset
+from ml.score import score_accounts
+
+
+def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
+    """One asset for all sources: readers want one table."""
+
+    @dg.asset(
+        key=dg.AssetKey(SCORES_ASSET),
+        deps=[dg.AssetKey(k) for k in (mart_asset("feat_loan_months"), *map(champion_asset, pipeline.sources))],
+        group_name="scores",
+        kinds={"xgboost", "parquet"},
+        description="PD, score, grade and proven reasons of every live account.",
+    )
+    def _scores() -> dg.MaterializeResult[None]:
+        policy, parts, metadata = pipeline.policy, [], {}
+        for name in pipeline.sources:
+            model, decision = load_champion(pipeline, name)
+            with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
+                query = f"select * from {MARTS}.feat_loan_months where source = ? and is_live"  # noqa: S608
+                live = db.sql(query, params=[name]).pl()
+            anchor = policy.sources[name].score_anchor
+            scored = score_accounts(model, live, policy.scale, anchor, policy.reasons, decision.model_version)
+            parts.append(scored.scores)
+            metadata[name] = scored.scores.height
+        scores = pl.concat(parts)
+        write_parquet(scores, pipeline.scores_file)
+        return dg.MaterializeResult(metadata={"dagster/row_count": scores.height, **metadata})
+
+    return _scores

@@ -1,0 +1,63 @@
+"""Every suite as blocking asset checks: one check an expectation, so that the screen names what failed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+
+from dagster_project.publication import record
+from dagster_project.resources import MARTS, Guard, Pipeline
+from expectations.suite import CheckResult, SuiteResult
+
+
+def build_checks(pipeline: Pipeline, guard: Guard) -> dg.AssetChecksDefinition:
+    """The asset checks of one guarded table. A failed critical check stops everything downstream."""
+    asset = dg.AssetKey(guard.asset)
+    specs = [
+        dg.AssetCheckSpec(
+            check.name, asset=asset, blocking=check.severity == "critical", description=f"If it fails: {check.advice}."
+        )
+        for check in guard.suite.checks
+    ]
+
+    @dg.multi_asset_check(name=f"check_{guard.suite.name}", specs=specs, pool="warehouse")
+    def _check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        result = evaluate(pipeline, guard)
+        record(pipeline, result, context.run.run_id)
+        for check in result.checks:
+            yield _as_dagster(asset, check)
+
+    return _check
+
+
+def evaluate(pipeline: Pipeline, guard: Guard) -> SuiteResult:
+    """Run a guard's suite over SQL: on the warehouse, or on a view of its Parquet files."""
+    from expectations.runner import run_suite
+
+    if guard.parquet is None:
+        return run_suite(guard.suite, pipeline.settings.warehouse_file, MARTS)
+    database = pipeline.settings.build / "views" / f"{guard.suite.name}.duckdb"
+    _expose(guard.parquet, database, guard.suite.table)
+    return run_suite(guard.suite, database)
+
+
+def _expose(parquet: Path, database: Path, table: str) -> None:
+    """A small database whose one view reads Parquet files: Great Expectations wants a table to connect to."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(str(database)) as db:
+        db.execute(f"create or replace view {table} as select * from read_parquet('{parquet}')")  # noqa: S608
+
+
+def _as_dagster(asset: dg.AssetKey, check: CheckResult) -> dg.AssetCheckResult:
+    metadata: dict[str, int | str] = {}
+    if check.rows is not None:
+        metadata["rows"] = check.rows
+    if check.failing_rows is not None:
+        metadata["failing_rows"] = check.failing_rows
+    if not check.passed:
+        metadata["what to do"] = check.error or check.advice
+    severity = dg.AssetCheckSeverity.ERROR if check.severity == "critical" else dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(
+        passed=check.passed, asset_key=asset, check_name=check.name, severity=severity, metadata=metadata
+    )

@@ -1,0 +1,140 @@
+"""`creditloom ...`: thin commands over the same code that Dagster runs. Slow imports are made inside the commands."""
+
+import json
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Creditloom: raw loan files in, audited risk numbers and scores out, every night.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+# Bound to the streams as they are now: while a night runs, what its tools print goes to a file.
+_out, _err = Console(file=sys.stdout), Console(file=sys.stderr)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def night(
+    force: Annotated[bool, typer.Option(help="Run even where nothing is new.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run one whole night: take in what landed, build, check, score, publish.
+
+    Exit codes: 0 published (or nothing new), 1 failed, 2 usage, 3 a blocking check stopped the night.
+
+    Example: CREDITLOOM_HOME=/data/creditloom creditloom night
+    """
+    from dagster_project.night import NightRunningError, run_night
+
+    pipeline = _pipeline()
+    try:
+        keys = pipeline.border.keys
+        if keys.is_development and not as_json:
+            _err.print(
+                "[bold yellow]Development key:[/] pseudonyms are made with a PUBLIC key and protect nobody. "
+                "Set CREDITLOOM_MASTER_KEY_FILE before real data arrives."
+            )
+        if as_json:
+            result = run_night(pipeline, force=force)
+        else:
+            with _err.status("Running the night ..."):
+                result = run_night(pipeline, force=force)
+    except NightRunningError as error:
+        _stop(str(error), 1)
+    if as_json:
+        sys.stdout.write(json.dumps(_as_json(result)) + "\n")
+    else:
+        _show(pipeline, result)
+    raise typer.Exit(int(result.exit))
+
+
+@app.command()
+def up(
+    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Start the Dagster UI, the Dagster daemon and the MLflow UI on this machine; Ctrl-C ends all three."""
+    from dagster_project.servers import serve
+
+    raise typer.Exit(serve(_pipeline(), dagster_port, mlflow_port, _out.print))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def dbt(context: typer.Context) -> None:
+    """Run dbt on the home's warehouse with the policy's variables.
+
+    Example: creditloom dbt build --select feat_loan_months
+    """
+    from dagster_project.dbt_project import run_dbt
+
+    pipeline = _pipeline()
+    raise typer.Exit(run_dbt(pipeline.settings, pipeline.policy, context.args).returncode)
+
+
+def _pipeline():  # type: ignore[no-untyped-def]
+    """The environment's pipeline, or a usage error in words."""
+    from pydantic import ValidationError
+
+    from dagster_project.ingestion.contracts import ContractError
+    from dagster_project.ingestion.keys import MasterKeyError
+    from dagster_project.policy import PolicyError
+    from dagster_project.resources import load_pipeline
+
+    try:
+        pipeline = load_pipeline()
+        _ = pipeline.border
+    except ValidationError as error:
+        first = error.errors()[0]
+        _stop(f"CREDITLOOM_{str(first['loc'][0]).upper()}: {first['msg']}", 2)
+    except (PolicyError, ContractError, MasterKeyError) as error:
+        _stop(str(error), 2)
+    return pipeline
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    _err.print(f"[bold red]creditloom:[/] {message}", highlight=False)
+    raise typer.Exit(code)
+
+
+def _show(pipeline, result) -> None:  # type: ignore[no-untyped-def]
+    from dagster_project.night import Exit
+    from dagster_project.reporting.summary import summary, where_to_look
+
+    if result.exit is not Exit.PUBLISHED:
+        stopped = "a blocking check stopped the night" if result.exit is Exit.STOPPED else "the night failed"
+        _err.print(f"[bold red]Not published:[/] {stopped}.")
+        for failure in result.failures:
+            _err.print(f"  - {failure}", highlight=False)
+        kept = f"snapshot {result.snapshot.snapshot_id} is still current" if result.snapshot else "nothing is published"
+        _err.print(f"{kept}; run {result.run_id} is in the Dagster UI (make up).", highlight=False)
+        return
+    if result.run_id is None:
+        _out.print(
+            f"[bold green]Nothing new:[/] snapshot {result.snapshot.snapshot_id} is current"
+            f" ({result.seconds:.1f} s). Drop a file into {pipeline.settings.landing}, or use --force."
+        )
+        return
+    _out.print(summary(result.snapshot.metrics(), list(pipeline.sources), result.stages))
+    words = "Published" if result.changed else "Published again with the same content"
+    _out.print(f"[bold green]{words}:[/] snapshot {result.snapshot.snapshot_id} in {result.seconds:.1f} s")
+    _out.print(where_to_look(pipeline.settings.home, pipeline.settings.published / "current"), soft_wrap=True)
+
+
+def _as_json(result) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    snapshot = result.snapshot
+    return {
+        "exit": int(result.exit),
+        "snapshot_id": snapshot.snapshot_id if snapshot else None,
+        "snapshot_sha256": snapshot.sha256 if snapshot else None,
+        "nothing_new": result.run_id is None,
+        "changed": result.changed,
+        "run_id": result.run_id,
+        "seconds": round(result.seconds, 1),
+        "stages": result.stages,
+        "failures": list(result.failures),
+    }

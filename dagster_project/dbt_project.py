@@ -1,0 +1,97 @@
+"""dbt from the outside: its command line with the policy's variables, its manifest, its results."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagster_project.policy import Policy, dbt_vars
+from dagster_project.publishing.fingerprint import values_fingerprint
+from dagster_project.settings import Settings
+
+
+class DbtError(RuntimeError):
+    """dbt could not read the project; the message is dbt's own."""
+
+
+@dataclass(frozen=True)
+class DbtResults:
+    """What dbt's last build said of its tests."""
+
+    tests: int
+    failures: int
+
+
+def dbt_executable() -> str:
+    """The `dbt` of this environment, whether or not it is on the path."""
+    return str(Path(sys.executable).with_name("dbt"))
+
+
+def arguments(settings: Settings, policy: Policy, command: Sequence[str], **more_vars: str) -> list[str]:
+    """dbt's arguments for a command: project, profile, target folder, variables."""
+    values = json.dumps(dbt_vars(policy) | more_vars, sort_keys=True)
+    project = str(settings.dbt_project)
+    return [*command, "--project-dir", project, "--profiles-dir", project, "--vars", values]
+
+
+def run_dbt(
+    settings: Settings, policy: Policy, command: Sequence[str], *, quiet: bool = False, **more_vars: str
+) -> subprocess.CompletedProcess[str]:
+    """Run dbt in a process of its own, as the night does."""
+    environment = os.environ | settings.tool_environment | dbt_environment(settings)
+    line = [dbt_executable(), *arguments(settings, policy, command, **more_vars)]
+    return subprocess.run(line, env=environment, capture_output=quiet, text=True, check=False)
+
+
+def dbt_environment(settings: Settings) -> dict[str, str]:
+    """Where dbt keeps its manifest and logs."""
+    return {"DBT_TARGET_PATH": str(settings.dbt_target), "DBT_LOG_PATH": str(settings.dbt_target / "logs")}
+
+
+def prepare_manifest(settings: Settings, policy: Policy) -> Path:
+    """The manifest of the project as it stands, parsed anew only when a file or a policy value changed.
+
+    Raises:
+        DbtError: dbt cannot parse the project.
+    """
+    manifest = settings.dbt_target / "manifest.json"
+    mark = settings.dbt_target / "prepared.txt"
+    state = _project_state(settings, policy)
+    if manifest.exists() and mark.exists() and mark.read_text() == state:
+        return manifest
+    settings.dbt_target.mkdir(parents=True, exist_ok=True)
+    settings.warehouse.mkdir(parents=True, exist_ok=True)
+    done = run_dbt(settings, policy, ["parse", "--quiet"], quiet=True)
+    if done.returncode:
+        raise DbtError(f"dbt cannot parse {settings.dbt_project}:\n{done.stdout}{done.stderr}")
+    mark.write_text(state)
+    return manifest
+
+
+def _project_state(settings: Settings, policy: Policy) -> str:
+    endings = {".sql", ".yml"}
+    files = sorted(p for p in settings.dbt_project.rglob("*") if p.suffix in endings)
+    contents = {str(p.relative_to(settings.dbt_project)): p.read_text() for p in files}
+    return values_fingerprint({"files": contents, "vars": dbt_vars(policy)})
+
+
+def published_models(manifest: Path) -> dict[str, tuple[str, list[str]]]:
+    """Models that a snapshot holds: name -> (schema-qualified relation, columns to sort by)."""
+    nodes: Iterable[dict[str, Any]] = json.loads(manifest.read_text())["nodes"].values()
+    found = {}
+    for node in nodes:
+        keys = node.get("config", {}).get("meta", {}).get("publish_sorted_by")
+        if node["resource_type"] == "model" and keys:
+            found[node["name"]] = (f"{node['schema']}.{node['alias']}", list(keys))
+    return found
+
+
+def build_results(settings: Settings) -> DbtResults:
+    """The data tests of the last `dbt build`, from its run results."""
+    results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
+    tests = [r for r in results if r["unique_id"].startswith("test.")]
+    return DbtResults(len(tests), sum(r["status"] not in ("pass", "warn") for r in tests))

@@ -1,0 +1,39 @@
+"""The code location: `build_defs` makes it of a pipeline, `defs` is the one of the environment."""
+
+import os
+
+import dagster as dg
+
+from dagster_project.assets.model import build_model_assets
+from dagster_project.assets.published import build_snapshot_asset
+from dagster_project.assets.raw import build_raw_assets
+from dagster_project.assets.scores import build_scores_asset
+from dagster_project.assets.warehouse import build_dbt_resource, build_warehouse_assets
+from dagster_project.checks import build_checks
+from dagster_project.dbt_project import prepare_manifest, published_models
+from dagster_project.jobs import nightly_job
+from dagster_project.resources import Pipeline, load_pipeline
+from dagster_project.schedules import nightly_schedule
+
+
+def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
+    """All definitions of a pipeline; without one, of the environment's settings."""
+    pipeline = pipeline or load_pipeline()
+    os.environ.update(pipeline.settings.tool_environment)
+    manifest = prepare_manifest(pipeline.settings, pipeline.policy)
+    return dg.Definitions(
+        assets=[
+            *(build_raw_assets(pipeline, source) for source in pipeline.sources.values()),
+            build_warehouse_assets(pipeline, manifest),
+            *(asset for name in pipeline.sources for asset in build_model_assets(pipeline, name)),
+            build_scores_asset(pipeline),
+            build_snapshot_asset(pipeline, sorted(published_models(manifest))),
+        ],
+        asset_checks=[build_checks(pipeline, guard) for guard in pipeline.guards],
+        jobs=[nightly_job()],
+        schedules=[nightly_schedule(pipeline.settings.timezone)],
+        resources={"dbt": build_dbt_resource(pipeline)},
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,136 @@
+"""From a training set to a source's champion: train, judge, register, decide, write the ledger. No Dagster."""
+
+import shutil
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from dagster_project.ingestion.lake import file_sha256
+from dagster_project.publishing.fingerprint import git_revision
+from dagster_project.resources import MARTS, Pipeline
+from dagster_project.settings import PROJECT_ROOT
+from ml.candidate import Candidate, train_candidate
+from ml.model import CreditModel, load_model, model_sha256
+from ml.plots import pictures
+from ml.promote import Decision, bootstrap_failures
+from ml.scale import raw_score
+from ml.train import TARGET
+from ml.training_set import TrainingSet
+
+
+class NoChampionError(RuntimeError):
+    """A source has no champion and its candidate may not become one: nothing can be scored."""
+
+
+def labelled_observations(warehouse: Path, source: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Features of the labelled observations of one source, and their labels."""
+    with duckdb.connect(str(warehouse), read_only=True) as db:
+        labels = db.sql(f"select * from {MARTS}.label_loan_months where source = ?", params=[source]).pl()  # noqa: S608
+        features = db.sql(
+            f"select f.* from {MARTS}.feat_loan_months f"  # noqa: S608
+            f" semi join {MARTS}.label_loan_months l using (source, loan_id, month_on) where f.source = ?",
+            params=[source],
+        ).pl()
+    return features, labels
+
+
+def champion_of(
+    pipeline: Pipeline, source: str, training: TrainingSet, training_sha256: str, now: datetime
+) -> Decision:
+    """The ledger's champion, or the first one, trained now and put through the bootstrap gate.
+
+    Raises:
+        NoChampionError: there is none, and the candidate fails the gate; the ledger says why.
+    """
+    standing = pipeline.ledger.champion(source)
+    if standing:
+        return standing
+    policy = pipeline.policy
+    candidate = train_candidate(source, training, policy.training, policy.reasons)
+    folder = _save(pipeline, candidate.model)
+    registered = pipeline.registry.register(
+        candidate,
+        training,
+        pipeline.training_set_file(source),
+        folder,
+        _pictures(pipeline, candidate, training),
+        params={**asdict(policy.training), "split_salt": policy.split.salt, "policy_version": policy.version},
+        tags=_tags(pipeline, training_sha256, folder.name),
+    )
+    failures = bootstrap_failures(
+        policy.bootstrap_gate,
+        candidate.performance,
+        candidate.direction_failure_rate,
+        candidate.reasons.additivity_error,
+    )
+    decision = Decision(
+        source=source,
+        decided_at=now,
+        decision="rejected" if failures else "promoted",
+        reason="; ".join(failures) if failures else "bootstrap",
+        model_name=registered.name,
+        model_version=registered.version,
+        run_id=registered.run_id,
+        sha256=folder.name,
+        evidence=candidate.metrics(),
+    )
+    pipeline.ledger.append(decision)
+    if failures:
+        raise NoChampionError(
+            f"{source} has no champion, and its first candidate ({registered.name} version {registered.version}) "
+            f"was rejected: {decision.reason}. Nothing was scored; see its run in MLflow."
+        )
+    pipeline.registry.crown(registered)
+    return decision
+
+
+def load_champion(pipeline: Pipeline, source: str) -> tuple[CreditModel, Decision]:
+    """The champion's model, after its bytes were checked against the ledger.
+
+    Raises:
+        NoChampionError: the ledger has none.
+        ModelIntegrityError: its files were changed.
+    """
+    decision = pipeline.ledger.champion(source)
+    if decision is None:
+        raise NoChampionError(f"{source} has no champion; run the night, which trains the first one")
+    return load_model(pipeline.model_folder(decision.sha256), decision.sha256), decision
+
+
+def _save(pipeline: Pipeline, model: CreditModel) -> Path:
+    """Save under the hash of its own bytes."""
+    building = pipeline.model_folder(".building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    model.save(building)
+    final = pipeline.model_folder(model_sha256(building))
+    if final.exists():
+        shutil.rmtree(building)
+    else:
+        building.replace(final)
+    return final
+
+
+def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet):  # type: ignore[no-untyped-def]
+    oos = training.block("oos")
+    pd = candidate.model.platt.pd(candidate.model.fit.margin(oos))
+    anchor = pipeline.policy.sources[candidate.model.source].score_anchor
+    points = pl.DataFrame({"pd": pd}).select(raw_score(pl.col("pd"), pipeline.policy.scale, anchor))
+    return pictures(candidate.model.fit, oos[TARGET].to_numpy().astype(np.float64), pd, points.to_series().to_numpy())
+
+
+def _tags(pipeline: Pipeline, training_sha256: str, sha256: str) -> dict[str, str]:
+    """What the run can be traced by: code, data, dbt's manifest, locks."""
+    deliveries = [r.sha256 for r in pipeline.border.book.all() if r.files]
+    return {
+        "git_revision": git_revision(PROJECT_ROOT),
+        "deliveries": ",".join(sorted(d[:16] for d in deliveries)),
+        "training_set_sha256": training_sha256,
+        "model_sha256": sha256,
+        "manifest_sha256": file_sha256(pipeline.settings.dbt_target / "manifest.json"),
+        "lock_sha256": file_sha256(PROJECT_ROOT / "requirements.lock"),
+    }

@@ -1,0 +1,150 @@
+"""One night from the command line: skip it if nothing is new, else run the nightly job here and say how it went."""
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from dagster_project.ingestion.deliver import waiting
+from dagster_project.instance import open_instance, prepare_home
+from dagster_project.publication import night_inputs
+from dagster_project.publishing.snapshot import Snapshot, current_snapshot
+from dagster_project.resources import Pipeline
+
+
+# The run's log goes to the Dagster instance; the terminal gets the summary.
+_SILENT_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
+
+
+class Exit(IntEnum):
+    """Exit codes of the command line."""
+
+    PUBLISHED = 0
+    FAILED = 1
+    USAGE = 2
+    STOPPED = 3
+
+
+class NightRunningError(RuntimeError):
+    """Another night holds this home."""
+
+
+@dataclass(frozen=True)
+class NightResult:
+    """How a night went. `stages`: seconds of each step in order; `failures`: what stopped it, in words."""
+
+    exit: Exit
+    snapshot: Snapshot | None
+    changed: bool
+    run_id: str | None
+    seconds: float
+    stages: dict[str, float]
+    failures: tuple[str, ...] = ()
+
+
+def nothing_new(pipeline: Pipeline) -> Snapshot | None:
+    """The current snapshot, if tonight's inputs are the ones that made it and nothing waits in a landing folder."""
+    if any(waiting(source, pipeline.border) for source in pipeline.sources.values()):
+        return None
+    snapshot = current_snapshot(pipeline.settings.published)
+    return snapshot if snapshot and snapshot.inputs == night_inputs(pipeline) else None
+
+
+def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
+    """Run a night in this process.
+
+    Args:
+        pipeline: settings, policy, sources and checks.
+        force: run even where nothing is new.
+
+    Raises:
+        NightRunningError: another night is running in this home.
+    """
+    started = time.time()
+    prepare_home(pipeline.settings)
+    with _alone(pipeline):
+        unchanged = None if force else nothing_new(pipeline)
+        if unchanged:
+            return NightResult(Exit.PUBLISHED, unchanged, False, None, time.time() - started, {})
+        return _run(pipeline, started)
+
+
+@contextmanager
+def _alone(pipeline: Pipeline) -> Iterator[None]:
+    """Hold the home's lock; it goes with the process, however that ends."""
+    with (pipeline.settings.home / "night.lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NightRunningError(
+                f"another night is running in {pipeline.settings.home}; wait for it, or see it in the Dagster UI"
+            ) from None
+        yield
+
+
+def _run(pipeline: Pipeline, started: float) -> NightResult:
+    import dagster as dg
+
+    from dagster_project.definitions import build_defs
+    from dagster_project.jobs import NIGHTLY
+
+    _quiet()
+    before = current_snapshot(pipeline.settings.published)
+    definitions = build_defs(pipeline)
+    loaded = time.time()
+    with _tools_print_to(pipeline.settings.home / "logs" / "night.log"), open_instance(pipeline.settings) as instance:
+        job = definitions.resolve_job_def(NIGHTLY)
+        tags = {"creditloom/started_at": str(started), "creditloom/pid": str(os.getpid())}
+        result = job.execute_in_process(
+            instance=instance, raise_on_error=False, tags=tags, run_config={"loggers": _SILENT_CONSOLE}
+        )
+        stages = {"load": round(loaded - started, 1)} | {
+            stats.step_key: round((stats.end_time or 0) - (stats.start_time or 0), 1)
+            for stats in sorted(instance.get_run_step_stats(result.run_id), key=lambda s: s.start_time or 0)
+            if stats.start_time and stats.end_time
+        }
+        failed_checks = [
+            f"{e.asset_key.to_user_string()}: {e.check_name}: {_advice(e)}"
+            for e in result.get_asset_check_evaluations()
+            if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR
+        ]
+        errors = [_reason(event) for event in result.all_events if event.is_step_failure]
+    snapshot = current_snapshot(pipeline.settings.published)
+    exit_code = Exit.PUBLISHED if result.success else Exit.STOPPED if failed_checks else Exit.FAILED
+    changed = result.success and snapshot is not None and (before is None or before.sha256 != snapshot.sha256)
+    failures = () if result.success else tuple(failed_checks or errors)
+    return NightResult(exit_code, snapshot, changed, result.run_id, time.time() - started, stages, failures)
+
+
+@contextmanager
+def _tools_print_to(log: Path) -> Iterator[None]:
+    """What dbt and others print goes to a file; each night begins it anew."""
+    log.parent.mkdir(exist_ok=True)
+    with log.open("w") as handle, redirect_stdout(handle), redirect_stderr(handle):
+        yield
+
+
+def _advice(evaluation) -> str:  # type: ignore[no-untyped-def]
+    found = evaluation.metadata.get("what to do")
+    rows = evaluation.metadata.get("failing_rows")
+    words = str(found.value) if found else evaluation.description or "failed"
+    return f"{words} ({rows.value} rows)" if rows else words
+
+
+def _reason(event) -> str:  # type: ignore[no-untyped-def]
+    """A step's failure in one line: the innermost error that was raised."""
+    error = event.event_specific_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{event.step_key}: {error.message.strip() if error else 'failed'}"
+
+
+def _quiet() -> None:
+    """Libraries that log for themselves say only what is wrong."""
+    for name in ("alembic", "great_expectations", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,1 @@
+"""From built marts to a published snapshot: fingerprints, snapshots, the `current` pointer. Pure: no Dagster."""

@@ -1,0 +1,54 @@
+"""Fingerprints: of the code and its locks, of what was ingested, of a night's inputs.
+
+Two nights with equal inputs would publish the same snapshot, so the second has nothing to do.
+"""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+# What can change a published number. Tests, docs and the command line cannot.
+CODE = ("dagster_project", "dbt", "expectations", "ml", "requirements.lock", "requirements-data.lock")
+_ENDINGS = {".py", ".sql", ".yml", ".yaml", ".lock"}
+_SKIPPED = {"__pycache__", "target", "logs"}
+
+
+def code_fingerprint(root: Path, policy: Path) -> str:
+    """sha256 over the names and bytes of all code, lock and policy files, in name order."""
+    digest = hashlib.sha256()
+    for path in [*sorted(_files(root)), policy]:
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files(root: Path) -> Iterable[Path]:
+    for name in CODE:
+        top = root / name
+        if top.is_file():
+            yield top
+        for path in top.rglob("*"):
+            if path.suffix in _ENDINGS and path.is_file() and not _SKIPPED & set(path.relative_to(top).parts):
+                yield path
+
+
+def values_fingerprint(values: Mapping[str, object]) -> str:
+    """sha256 of a mapping as canonical JSON."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
+
+
+def git_revision(root: Path) -> str:
+    """The commit that is checked out, with `+` where files differ from it; `none` outside a checkout."""
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+    return head + ("+" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

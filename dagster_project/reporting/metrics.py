@@ -1,0 +1,62 @@
+"""The metric store: flat `area.name` values, built here and nowhere else. docs/metrics.md lists them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+
+from dagster_project.ingestion.receipts import Receipt
+from expectations.suite import SuiteResult
+
+Value = float | int | str
+_OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
+
+
+def ingest_metrics(receipts: Sequence[Receipt]) -> dict[str, Value]:
+    """Rows and minor units by outcome, cumulative over the lake, for each source and in total."""
+    metrics: dict[str, Value] = {}
+    for source in sorted({r.source for r in receipts}):
+        metrics |= _counts(f"ingest.{source}.", [r for r in receipts if r.source == source])
+    return metrics | _counts("ingest.", receipts)
+
+
+def _counts(prefix: str, receipts: Iterable[Receipt]) -> dict[str, Value]:
+    chosen = list(receipts)
+    counts: dict[str, Value] = {f"{prefix}deliveries": len(chosen)}
+    for unit in ("rows", "minor"):
+        for outcome in _OUTCOMES:
+            counts[f"{prefix}{outcome}_{unit}"] = sum(getattr(r, f"{outcome}_{unit}") for r in chosen)
+    return counts
+
+
+def model_metrics(source: str, version: str, sha256: str, evidence: Mapping[str, Value]) -> dict[str, Value]:
+    """The champion's figures, as the promotion ledger holds them."""
+    named = {**evidence, "version": version, "sha256": sha256}
+    return {f"model.{source}.{name}": value for name, value in named.items()}
+
+
+def score_metrics(scores: pl.DataFrame) -> dict[str, Value]:
+    """Counts by source: accounts, those in default, those for whom no reason was proven; mean PD and score."""
+    metrics: dict[str, Value] = {}
+    for (source,), group in scores.sort("source", "loan_id").group_by("source", maintain_order=True):
+        prefix = f"scores.{source}."
+        metrics[f"{prefix}count"] = group.height
+        metrics[f"{prefix}in_default"] = int(group["in_default"].sum())
+        metrics[f"{prefix}no_reason"] = int((group["reason_1"] == "none").sum())
+        metrics[f"{prefix}mean_pd"] = round(float(group["pd"].mean() or 0), 9)
+        metrics[f"{prefix}mean_score"] = round(float(group["score"].mean() or 0), 6)
+        for grade, count in group["grade"].value_counts().sort("grade").iter_rows():
+            metrics[f"{prefix}grade.{grade}"] = count
+    return metrics
+
+
+def check_metrics(suites: Sequence[SuiteResult], dbt_tests: int, dbt_failures: int) -> dict[str, Value]:
+    """Checks declared, evaluated, failed and warned about: the suites' and dbt's tests."""
+    results = [check for suite in suites for check in suite.checks]
+    return {
+        "checks.declared": sum(s.declared for s in suites) + dbt_tests,
+        "checks.evaluated": len(results) + dbt_tests,
+        "checks.failed": sum(len(s.blocking_failures) for s in suites) + dbt_failures,
+        "checks.warned": sum(not c.passed and c.severity == "warning" for c in results),
+        "checks.suites": len(suites),
+        "checks.dbt_tests": dbt_tests,
+    }

@@ -1,0 +1,137 @@
+"""What the assets work with: settings, policy, sources and guarded tables as one plain value. No Dagster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from dagster_project.ingestion.deliver import Border, Source, load_sources
+from dagster_project.ingestion.keys import load_keys
+from dagster_project.policy import Policy, load_policy
+from dagster_project.settings import Settings
+from expectations import features, raw, scores, training_set
+from expectations.suite import Check, Suite
+from ml.promote import PromotionLedger
+from ml.registry import Registry
+from ml.scale import DEFAULT_GRADE
+
+MARTS = "marts"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A suite, the asset whose border it guards, and where its table is: in the warehouse, or in Parquet files."""
+
+    suite: Suite
+    asset: tuple[str, ...]
+    parquet: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything that the assets of one code location share."""
+
+    settings: Settings
+    policy: Policy
+    sources: Mapping[str, Source]
+    extra_checks: Mapping[str, tuple[Check, ...]]
+
+    @cached_property
+    def border(self) -> Border:
+        """The landing folder, the lake and the keys.
+
+        Raises:
+            MasterKeyError: production without a master key of its own.
+        """
+        s = self.settings
+        keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
+        return Border(s.landing, s.lake, keys, self.policy.ingestion.max_bad_row_share)
+
+    @property
+    def ledger(self) -> PromotionLedger:
+        """The promotion ledger."""
+        return PromotionLedger(self.settings.ledger_file)
+
+    @property
+    def registry(self) -> Registry:
+        """The MLflow store."""
+        return Registry(self.settings.mlflow_uri, self.settings.mlflow / "artifacts")
+
+    def training_set_file(self, source: str) -> Path:
+        """Where a source's training set lies between its asset and its model."""
+        return self.settings.build / f"training_set_{source}.parquet"
+
+    @property
+    def scores_file(self) -> Path:
+        """Where tonight's scores lie until they are published."""
+        return self.settings.build / "scores.parquet"
+
+    def model_folder(self, sha256: str) -> Path:
+        """Where the files of a model lie, by its hash: written once, never changed."""
+        return self.settings.mlflow / "models" / sha256
+
+    @cached_property
+    def guards(self) -> tuple[Guard, ...]:
+        """Every suite that a night must pass, in the order of the flow."""
+        scale = self.policy.scale
+        found = [
+            Guard(
+                raw.suite(name, table.name, table.columns, table.key),
+                raw_asset(name, table.name),
+                self.settings.selection / name / table.name / "*.parquet",
+            )
+            for name, source in self.sources.items()
+            for table in source.contract.tables
+        ]
+        found.append(Guard(features.suite(), mart_asset("feat_loan_months")))
+        found += [
+            Guard(training_set.suite(name), training_set_asset(name), self.training_set_file(name))
+            for name in self.sources
+        ]
+        grades = tuple(scale.grade_edges)
+        suite = scores.suite(scale.score_min, scale.score_max, scale.pd_floor, grades, DEFAULT_GRADE)
+        found.append(Guard(suite, SCORES_ASSET, self.scores_file))
+        return tuple(self._with_extra(guard) for guard in found)
+
+    def _with_extra(self, guard: Guard) -> Guard:
+        extra = self.extra_checks.get(guard.suite.name, ())
+        return replace(guard, suite=replace(guard.suite, checks=(*guard.suite.checks, *extra)))
+
+
+SCORES_ASSET = ("scores", "scores")
+SNAPSHOT_ASSET = ("published", "snapshot")
+
+
+def raw_asset(source: str, table: str) -> tuple[str, ...]:
+    """Asset key of a raw table."""
+    return ("raw", source, table)
+
+
+def mart_asset(name: str) -> tuple[str, ...]:
+    """Asset key of a dbt model."""
+    return ("warehouse", name)
+
+
+def training_set_asset(source: str) -> tuple[str, ...]:
+    """Asset key of a source's training set."""
+    return ("model", source, "training_set")
+
+
+def champion_asset(source: str) -> tuple[str, ...]:
+    """Asset key of a source's champion."""
+    return ("model", source, "champion")
+
+
+def load_pipeline(
+    settings: Settings | None = None, extra_checks: Mapping[str, tuple[Check, ...]] | None = None
+) -> Pipeline:
+    """The pipeline of the environment's settings; tests hand in their own, and checks that break.
+
+    Raises:
+        PolicyError: the policy file cannot be used, or says nothing of a source.
+        ContractError: a contract cannot be used.
+    """
+    chosen = settings or Settings()
+    policy = load_policy(chosen.policy)
+    sources = {name: source for name, source in load_sources().items() if name in policy.sources}
+    return Pipeline(chosen, policy, sources, dict(extra_checks or {}))

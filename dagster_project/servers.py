@@ -1,0 +1,129 @@
+"""The screens: Dagster's web server and daemon, and MLflow's UI, as child processes that end together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from dagster_project.dbt_project import prepare_manifest
+from dagster_project.instance import open_instance
+from dagster_project.resources import Pipeline
+from dagster_project.settings import PROJECT_ROOT
+
+_HOST = "127.0.0.1"
+_START_SECONDS = 90
+_STOP_SECONDS = 15
+
+
+def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable[[str], None]) -> int:
+    """Start all three, say where they are, and wait; on Ctrl-C or SIGTERM, or when one dies, end all."""
+    settings = pipeline.settings
+    # Databases are made alone, before anything else opens them: two servers at once can break a fresh SQLite file.
+    open_instance(settings).dispose()
+    prepare_manifest(settings, pipeline.policy)
+    environment = os.environ | settings.tool_environment
+    binaries = Path(sys.executable).parent
+    _upgrade_mlflow(binaries, settings.mlflow_uri, environment)
+    ports = free_port(dagster_port), free_port(mlflow_port)
+    workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
+    artifacts = (settings.mlflow / "artifacts").as_uri()
+    commands = {
+        "Dagster UI": [binaries / "dagster-webserver", "-h", _HOST, "-p", str(ports[0]), *workspace],
+        "Dagster daemon": [binaries / "dagster-daemon", "run", *workspace],
+        "MLflow UI": [binaries / "mlflow", "server", "--host", _HOST, "--port", str(ports[1])]
+        + ["--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", artifacts, "--workers", "1"],
+    }
+    logs = settings.home / "logs"
+    logs.mkdir(exist_ok=True)
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        for name, command in commands.items():
+            log = (logs / f"{name.lower().replace(' ', '-')}.log").open("ab")
+            children[name] = subprocess.Popen(
+                [str(part) for part in command],
+                env=environment,
+                cwd=PROJECT_ROOT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # so that the terminal's Ctrl-C reaches us first, and we end them in order
+            )
+            log.close()
+        addresses = {"Dagster UI": f"http://{_HOST}:{ports[0]}", "MLflow UI": f"http://{_HOST}:{ports[1]}"}
+        for name, address in addresses.items():
+            _wait_until_up(name, address, children)
+            say(f"{name:<15} {address}")
+        say(f"{'Dagster daemon':<15} running (schedules and sensors)")
+        say(f"{'logs':<15} {logs}")
+        say("Ctrl-C ends all three.")
+        while all(child.poll() is None for child in children.values()):
+            time.sleep(0.5)
+        say(f"{_dead(children)} ended by itself; see {logs}")
+        return 1
+    except KeyboardInterrupt:
+        say("Stopping ...")
+        return 0
+    except ServerError as error:
+        say(f"{error}; see {logs}")
+        return 1
+    finally:
+        _end(children)
+
+
+class ServerError(RuntimeError):
+    """A server did not come up."""
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port, or the next one that is free."""
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((_HOST, port))
+            return port
+    raise ServerError(f"no free port between {wanted} and {wanted + 99}")
+
+
+def _upgrade_mlflow(binaries: Path, uri: str, environment: dict[str, str]) -> None:
+    command = [str(binaries / "mlflow"), "db", "upgrade", uri]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServerError(f"MLflow's database could not be prepared: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _wait_until_up(name: str, address: str, children: dict[str, subprocess.Popen[bytes]]) -> None:
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until:
+        if children[name].poll() is not None:
+            raise ServerError(f"{name} ended while it started")
+        with suppress(OSError), urllib.request.urlopen(address, timeout=2):  # noqa: S310
+            return
+        time.sleep(0.25)
+    raise ServerError(f"{name} did not answer at {address} within {_START_SECONDS} s")
+
+
+def _end(children: dict[str, subprocess.Popen[bytes]]) -> None:
+    for child in children.values():
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+    until = time.monotonic() + _STOP_SECONDS
+    for child in children.values():
+        try:
+            child.wait(max(until - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def _dead(children: dict[str, subprocess.Popen[bytes]]) -> str:
+    return next(name for name, child in children.items() if child.poll() is not None)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

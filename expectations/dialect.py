@@ -1,0 +1,33 @@
+"""DuckDB for Great Expectations: duckdb-engine's dialect, made to fit how Great Expectations reads.
+
+Great Expectations closes a connection before it fetches from it, so results are buffered when a statement has run.
+Every connection is opened anew and read-only: a pooled one would keep the file from the next writer.
+"""
+
+from typing import Any
+
+from duckdb_engine import Dialect
+from sqlalchemy.dialects.postgresql.psycopg2 import PGExecutionContext_psycopg2
+from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
+
+
+class _BufferingContext(PGExecutionContext_psycopg2):  # type: ignore[misc]
+    def post_exec(self) -> None:
+        super().post_exec()
+        if self.cursor.description:
+            rows: list[Any] = self.cursor.fetchall()
+            self.cursor_fetch_strategy = FullyBufferedCursorFetchStrategy(self.cursor, initial_buffer=rows)
+
+
+class BufferedDuckDB(Dialect):  # type: ignore[misc]
+    """Registered as `duckdb.gx`."""
+
+    supports_statement_cache = False
+    execution_ctx_cls = _BufferingContext
+
+    def connect(self, *arguments: Any, schema: str | None = None, **options: Any) -> Any:
+        """Connect, and look names up in `schema` first."""
+        connection = super().connect(*arguments, **options)
+        if schema:
+            connection.execute(f"set schema = '{schema}'")
+        return connection

@@ -1,0 +1,57 @@
+"""Raw tables: what the contract says of their columns holds for every committed row."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from expectations.suite import Check, Suite, between, not_null, one_of, some_rows, unique
+
+
+class ColumnRules(Protocol):
+    """The part of a contract's column that a check can be made of."""
+
+    @property
+    def name(self) -> str:
+        """Column name."""
+        ...
+
+    @property
+    def required(self) -> bool:
+        """Whether nulls are refused."""
+        ...
+
+    @property
+    def minimum(self) -> float | None:
+        """Smallest allowed value."""
+        ...
+
+    @property
+    def maximum(self) -> float | None:
+        """Largest allowed value."""
+        ...
+
+    @property
+    def documented_values(self) -> tuple[Any, ...]:
+        """Codes that the source documents; others are kept and warned about."""
+        ...
+
+
+_UNDOCUMENTED = "the source sends codes that its documentation does not have; ask it, or extend the contract"
+_KNOWN_EARLY = Check(
+    "ExpectColumnPairValuesAToBeGreaterThanB",
+    {"column_A": "known_at", "column_B": "event_on", "or_equal": True},
+    advice="a row is known before it happened: the contract's lag or the delivery's dates are wrong",
+    label="known_at__not_before_event_on",
+)
+
+
+def suite(source: str, table: str, columns: Iterable[ColumnRules], key: tuple[str, ...]) -> Suite:
+    """The suite of one canonical table, from its contract."""
+    checks: list[Check] = [some_rows(), unique("source", *key), _KNOWN_EARLY]
+    for column in columns:
+        if column.required:
+            checks.append(not_null(column.name))
+        if column.minimum is not None or column.maximum is not None:
+            checks.append(between(column.name, column.minimum, column.maximum))
+        if column.documented_values:
+            checks.append(one_of(column.name, column.documented_values, "warning", _UNDOCUMENTED))
+    return Suite(f"raw_{source}_{table}", table, tuple(checks))

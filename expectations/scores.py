@@ -1,0 +1,42 @@
+"""Scores: ranges, grades, and that the three ways to say a risk agree."""
+
+from expectations.suite import Suite, between, no_row, not_null, one_of, some_rows, unique
+
+# Accounts whose score is above that of some account with a lower or equal PD.
+_RISEN = (
+    "select source, loan_id from (select source, loan_id, score > min(score) over"
+    " (partition by source order by pd rows between unbounded preceding and 1 preceding) as risen from {batch}) as r"
+    " where risen"
+)
+
+
+def suite(score_min: int, score_max: int, pd_floor: float, grades: tuple[str, ...], default_grade: str) -> Suite:
+    """The suite of the scores of all sources; thresholds from the policy."""
+    return Suite(
+        "scores",
+        "scores",
+        (
+            some_rows(),
+            unique("source", "loan_id"),
+            *(not_null(c) for c in ("as_of_on", "pd", "score", "grade", "band", "reason_1", "model_version")),
+            between("pd", pd_floor, 1),
+            between("score", score_min, score_max),
+            one_of("grade", (*grades, default_grade)),
+            no_row(
+                "default_grade__if_in_default",
+                f"(grade = '{default_grade}') <> in_default or (in_default and pd < 1)",
+                "the default grade and the default flag disagree",
+            ),
+            no_row(
+                "score__falls_with_pd",
+                f"(source, loan_id) in ({_RISEN})",
+                "an account with a higher PD has a better score than one with a lower PD: the scale is broken",
+            ),
+            no_row(
+                "reasons__in_order",
+                "(reason_2 is not null and reason_1 = 'none') or (reason_3 is not null and reason_2 is null)"
+                " or (reason_4 is not null and reason_3 is null)",
+                "a reason stands behind a gap",
+            ),
+        ),
+    )

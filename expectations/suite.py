@@ -1,0 +1,119 @@
+"""Suites and their results as frozen values."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Severity = Literal["critical", "warning"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One expectation: the name of its Great Expectations class, its arguments, and what to do when it fails.
+
+    A `critical` one stops the night, a `warning` is shown and lets it pass.
+    """
+
+    kind: str
+    kwargs: Mapping[str, Any]
+    severity: Severity = "critical"
+    advice: str = "look at the rows that fail before anything downstream uses them"
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Unique within its suite: the column or label, then what is expected of it."""
+        what = re.sub(r"(?<!^)(?=[A-Z])", "_", self.kind).lower()
+        what = re.sub(r"^expect_(column_values|compound_columns|column|table)?_?", "", what)
+        columns = self.kwargs.get("column") or "_".join(self.kwargs.get("column_list", ()))
+        return "__".join(part for part in (columns, self.label or what) if part)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The checks of one table. `table` is its name in the database that the runner opens."""
+
+    name: str
+    table: str
+    checks: tuple[Check, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse two checks of one name.
+
+        Raises:
+            ValueError: a name occurs twice.
+        """
+        names = [c.name for c in self.checks]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"suite {self.name}: two checks are called {', '.join(twice)}")
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check's outcome; counts only, never a value of the data."""
+
+    name: str
+    passed: bool
+    severity: Severity
+    advice: str
+    rows: int | None = None
+    failing_rows: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """All outcomes of one suite, in the suite's order."""
+
+    suite: str
+    declared: int
+    checks: tuple[CheckResult, ...] = field(default=())
+
+    @property
+    def blocking_failures(self) -> tuple[CheckResult, ...]:
+        """The critical checks that failed."""
+        return tuple(c for c in self.checks if not c.passed and c.severity == "critical")
+
+
+def not_null(column: str) -> Check:
+    """Every row has a value."""
+    return Check("ExpectColumnValuesToNotBeNull", {"column": column})
+
+
+def unique(*columns: str) -> Check:
+    """No two rows agree in these columns."""
+    if len(columns) == 1:
+        return Check("ExpectColumnValuesToBeUnique", {"column": columns[0]})
+    return Check("ExpectCompoundColumnsToBeUnique", {"column_list": list(columns)})
+
+
+def between(
+    column: str, low: float | None, high: float | None, severity: Severity = "critical", advice: str | None = None
+) -> Check:
+    """Every value lies in the closed range; nulls pass."""
+    kwargs = {"column": column, "min_value": low, "max_value": high}
+    named = {"advice": advice} if advice else {}
+    return Check("ExpectColumnValuesToBeBetween", kwargs, severity, **named)
+
+
+def one_of(column: str, values: tuple[Any, ...], severity: Severity = "critical", advice: str | None = None) -> Check:
+    """Every value is one of these; nulls pass."""
+    named = {"advice": advice} if advice else {}
+    return Check("ExpectColumnValuesToBeInSet", {"column": column, "value_set": list(values)}, severity, **named)
+
+
+def no_row(label: str, where: str, advice: str, severity: Severity = "critical") -> Check:
+    """No row meets the condition; the query returns no column of the data."""
+    query = f"select 1 as failing from {{batch}} where {where}"  # noqa: S608
+    return Check("UnexpectedRowsExpectation", {"unexpected_rows_query": query}, severity, advice, label)
+
+
+def some_rows(at_least: int = 1) -> Check:
+    """The table is not empty, or not too small."""
+    return Check(
+        "ExpectTableRowCountToBeBetween",
+        {"min_value": at_least},
+        advice="see what was ingested: an absent delivery leaves an empty table",
+    )

@@ -1,0 +1,83 @@
+"""Pictures of a candidate for MLflow: ROC, calibration, score distribution, importance. Plain Matplotlib figures."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ml.calibrate import Floats
+from ml.train import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BLUE, _GREY, _RED = "#1f4e79", "#8c8c8c", "#b5322b"
+
+
+def pictures(fit: Fit, outcome: Floats, pd: Floats, score: Floats) -> "dict[str, Figure]":
+    """The four figures, by file name. `score` is in points; all arrays are of the OOS block, one entry an account."""
+    return {
+        "roc.png": roc(outcome, pd),
+        "calibration.png": calibration(outcome, pd),
+        "score_distribution.png": score_distribution(outcome, score),
+        "importance.png": importance(fit),
+    }
+
+
+def _figure(title: str, x: str, y: str) -> "tuple[Figure, Axes]":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.8), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=12)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def roc(outcome: Floats, pd: Floats) -> "Figure":
+    """Share of defaults found against share of good accounts flagged."""
+    from sklearn.metrics import auc, roc_curve
+
+    flagged, found, _ = roc_curve(outcome, pd)
+    figure, axes = _figure(f"ROC, out of sample: AUC {auc(flagged, found):.3f}", "good accounts flagged", "defaults found")
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    axes.plot(flagged, found, color=_BLUE, linewidth=2)
+    axes.set_aspect("equal")
+    return figure
+
+
+def calibration(outcome: Floats, pd: Floats) -> "Figure":
+    """Default rate against mean PD in ten groups of equal size, with 95 % binomial bars."""
+    figure, axes = _figure("Calibration, out of sample", "mean PD of the group", "default rate of the group")
+    groups = np.array_split(np.argsort(pd, kind="stable"), 10)
+    expected = np.array([pd[g].mean() for g in groups])
+    observed = np.array([outcome[g].mean() for g in groups])
+    bars = 1.96 * np.sqrt(observed * (1 - observed) / np.array([len(g) for g in groups]))
+    top = float(max(expected.max(), observed.max())) * 1.08
+    axes.plot([0, top], [0, top], color=_GREY, linewidth=1, linestyle="--")
+    axes.errorbar(expected, observed, yerr=bars, fmt="o", color=_BLUE, capsize=3)
+    return figure
+
+
+def score_distribution(outcome: Floats, score: Floats) -> "Figure":
+    """Scores of accounts that paid and of accounts that defaulted."""
+    figure, axes = _figure("Score distribution, out of sample", "score", "share of accounts")
+    bins = np.linspace(score.min(), score.max(), 31)
+    for value, name, colour in ((0, "paid", _BLUE), (1, "defaulted", _RED)):
+        chosen = score[outcome == value]
+        axes.hist(chosen, bins, weights=np.full(len(chosen), 1 / len(chosen)), alpha=0.6, color=colour, label=name)
+    axes.legend(frameon=False)
+    return figure
+
+
+def importance(fit: Fit) -> "Figure":
+    """The fifteen features with the largest total gain."""
+    gain = fit.booster.get_score(importance_type="total_gain")
+    top = sorted(gain.items(), key=lambda item: item[1])[-15:]
+    figure, axes = _figure("Importance", "share of total gain", "")
+    axes.barh([name for name, _ in top], np.array([value for _, value in top]) / sum(gain.values()), color=_BLUE)
+    return figure
