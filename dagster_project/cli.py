@@ -2,10 +2,14 @@
 
 import json
 import sys
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from dagster_project.night import NightResult
+    from dagster_project.resources import Pipeline
 
 app = typer.Typer(
     help="Creditloom: raw loan files in, audited risk numbers and scores out, every night.",
@@ -76,7 +80,7 @@ def dbt(context: typer.Context) -> None:
     raise typer.Exit(run_dbt(pipeline.settings, pipeline.policy, context.args).returncode)
 
 
-def _pipeline():  # type: ignore[no-untyped-def]
+def _pipeline() -> "Pipeline":
     """The environment's pipeline, or a usage error in words."""
     from pydantic import ValidationError
 
@@ -101,31 +105,32 @@ def _stop(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _show(pipeline, result) -> None:  # type: ignore[no-untyped-def]
+def _show(pipeline: "Pipeline", result: "NightResult") -> None:
     from dagster_project.night import Exit
     from dagster_project.reporting.summary import summary, where_to_look
 
-    if result.exit is not Exit.PUBLISHED:
+    snapshot = result.snapshot
+    if result.exit is not Exit.PUBLISHED or snapshot is None:
         stopped = "a blocking check stopped the night" if result.exit is Exit.STOPPED else "the night failed"
         _err.print(f"[bold red]Not published:[/] {stopped}.")
         for failure in result.failures:
             _err.print(f"  - {failure}", highlight=False)
-        kept = f"snapshot {result.snapshot.snapshot_id} is still current" if result.snapshot else "nothing is published"
+        kept = f"snapshot {snapshot.snapshot_id} is still current" if snapshot else "nothing is published"
         _err.print(f"{kept}; run {result.run_id} is in the Dagster UI (make up).", highlight=False)
         return
     if result.run_id is None:
         _out.print(
-            f"[bold green]Nothing new:[/] snapshot {result.snapshot.snapshot_id} is current"
+            f"[bold green]Nothing new:[/] snapshot {snapshot.snapshot_id} is current"
             f" ({result.seconds:.1f} s). Drop a file into {pipeline.settings.landing}, or use --force."
         )
         return
-    _out.print(summary(result.snapshot.metrics(), list(pipeline.sources), result.stages))
+    _out.print(summary(snapshot.metrics(), list(pipeline.sources), result.stages))
     words = "Published" if result.changed else "Published again with the same content"
-    _out.print(f"[bold green]{words}:[/] snapshot {result.snapshot.snapshot_id} in {result.seconds:.1f} s")
+    _out.print(f"[bold green]{words}:[/] snapshot {snapshot.snapshot_id} in {result.seconds:.1f} s")
     _out.print(where_to_look(pipeline.settings.home, pipeline.settings.published / "current"), soft_wrap=True)
 
 
-def _as_json(result) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def _as_json(result: "NightResult") -> dict[str, object]:
     snapshot = result.snapshot
     return {
         "exit": int(result.exit),

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
@@ -20,6 +21,9 @@ from ml.promote import Decision, bootstrap_failures
 from ml.scale import raw_score
 from ml.train import TARGET
 from ml.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class NoChampionError(RuntimeError):
@@ -115,7 +119,7 @@ def _save(pipeline: Pipeline, model: CreditModel) -> Path:
     return final
 
 
-def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet):  # type: ignore[no-untyped-def]
+def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet) -> "dict[str, Figure]":
     oos = training.block("oos")
     pd = candidate.model.platt.pd(candidate.model.fit.margin(oos))
     anchor = pipeline.policy.sources[candidate.model.source].score_anchor

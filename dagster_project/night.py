@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dagster_project.ingestion.deliver import waiting
 from dagster_project.instance import open_instance, prepare_home
@@ -16,6 +17,8 @@ from dagster_project.publication import night_inputs
 from dagster_project.publishing.snapshot import Snapshot, current_snapshot
 from dagster_project.resources import Pipeline
 
+if TYPE_CHECKING:
+    from dagster import AssetCheckEvaluation, DagsterEvent
 
 # The run's log goes to the Dagster instance; the terminal gets the summary.
 _SILENT_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
@@ -129,16 +132,16 @@ def _tools_print_to(log: Path) -> Iterator[None]:
         yield
 
 
-def _advice(evaluation) -> str:  # type: ignore[no-untyped-def]
+def _advice(evaluation: "AssetCheckEvaluation") -> str:
     found = evaluation.metadata.get("what to do")
     rows = evaluation.metadata.get("failing_rows")
     words = str(found.value) if found else evaluation.description or "failed"
     return f"{words} ({rows.value} rows)" if rows else words
 
 
-def _reason(event) -> str:  # type: ignore[no-untyped-def]
+def _reason(event: "DagsterEvent") -> str:
     """A step's failure in one line: the innermost error that was raised."""
-    error = event.event_specific_data.error
+    error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
     return f"{event.step_key}: {error.message.strip() if error else 'failed'}"

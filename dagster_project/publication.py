@@ -1,4 +1,4 @@
-"""What a night publishes: asserts that every check was evaluated, then marts, scores, reasons and metrics. No Dagster."""
+"""What a night publishes: asserts that every check was evaluated, writes marts, scores and metrics. No Dagster."""
 
 import json
 import resource

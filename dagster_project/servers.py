@@ -36,8 +36,10 @@ def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable
     commands = {
         "Dagster UI": [binaries / "dagster-webserver", "-h", _HOST, "-p", str(ports[0]), *workspace],
         "Dagster daemon": [binaries / "dagster-daemon", "run", *workspace],
-        "MLflow UI": [binaries / "mlflow", "server", "--host", _HOST, "--port", str(ports[1])]
-        + ["--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", artifacts, "--workers", "1"],
+        "MLflow UI": [
+            *(binaries / "mlflow", "server", "--host", _HOST, "--port", str(ports[1]), "--workers", "1"),
+            *("--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", artifacts),
+        ],
     }
     logs = settings.home / "logs"
     logs.mkdir(exist_ok=True)

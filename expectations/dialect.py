@@ -11,11 +11,11 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGExecutionContext_psycopg2
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
 
-class _BufferingContext(PGExecutionContext_psycopg2):  # type: ignore[misc]
+class _BufferingContext(PGExecutionContext_psycopg2):
     def post_exec(self) -> None:
-        super().post_exec()
+        super().post_exec()  # type: ignore[no-untyped-call]
         if self.cursor.description:
-            rows: list[Any] = self.cursor.fetchall()
+            rows = self.cursor.fetchall()
             self.cursor_fetch_strategy = FullyBufferedCursorFetchStrategy(self.cursor, initial_buffer=rows)
 
 

@@ -25,7 +25,7 @@ class Dimension(StrEnum):
 
 
 class Block(StrEnum):
-    """Blocks of the ablation: what does the model gain from each beyond repayment behaviour?"""
+    """Blocks of the ablation, which tells what the model gains from each beyond repayment behaviour."""
 
     BEHAVIOURAL = "behavioural"
     LIMIT = "limit"

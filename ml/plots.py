@@ -43,7 +43,9 @@ def roc(outcome: Floats, pd: Floats) -> "Figure":
     from sklearn.metrics import auc, roc_curve
 
     flagged, found, _ = roc_curve(outcome, pd)
-    figure, axes = _figure(f"ROC, out of sample: AUC {auc(flagged, found):.3f}", "good accounts flagged", "defaults found")
+    figure, axes = _figure(
+        f"ROC, out of sample: AUC {auc(flagged, found):.3f}", "good accounts flagged", "defaults found"
+    )
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
     axes.plot(flagged, found, color=_BLUE, linewidth=2)
     axes.set_aspect("equal")
@@ -69,7 +71,9 @@ def score_distribution(outcome: Floats, score: Floats) -> "Figure":
     bins = np.linspace(score.min(), score.max(), 31)
     for value, name, colour in ((0, "paid", _BLUE), (1, "defaulted", _RED)):
         chosen = score[outcome == value]
-        axes.hist(chosen, bins, weights=np.full(len(chosen), 1 / len(chosen)), alpha=0.6, color=colour, label=name)
+        axes.hist(
+            chosen, bins.tolist(), weights=np.full(len(chosen), 1 / len(chosen)), alpha=0.6, color=colour, label=name
+        )
     axes.legend(frameon=False)
     return figure
 

@@ -6,7 +6,7 @@ holding the sha256 that scoring checks before it loads a champion.
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -77,7 +77,10 @@ class Decision:
     model_version: str
     run_id: str
     sha256: str
-    evidence: dict[str, float | int | str]
+    evidence: Mapping[str, float | int | str]
+
+
+_COLUMNS = tuple(Decision.__dataclass_fields__)
 
 
 class PromotionLedger:
@@ -113,11 +116,12 @@ class PromotionLedger:
         """The newest promoted model of a source, or None before the first."""
         with self._open() as db:
             found = db.execute(
-                "select source, decided_at, decision, reason, model_name, model_version, run_id, sha256, evidence"
-                " from promotions where source = ? and decision = 'promoted' order by decision_no desc limit 1",
+                f"select {', '.join(_COLUMNS)} from promotions"  # noqa: S608
+                " where source = ? and decision = 'promoted' order by decision_no desc limit 1",
                 (source,),
             ).fetchone()
         if found is None:
             return None
-        source_name, decided_at, *rest, evidence = found
-        return Decision(source_name, datetime.fromisoformat(decided_at), *rest, json.loads(evidence))
+        values = dict(zip(_COLUMNS, found, strict=True))
+        decided_at, evidence = datetime.fromisoformat(values["decided_at"]), json.loads(values["evidence"])
+        return Decision(**values | {"decided_at": decided_at, "evidence": evidence})

@@ -6,6 +6,7 @@ than a threshold and a minimum share of all that is adverse, (2) what its senten
 survives, the account gets `none` and goes to a person; there is no generic text.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,25 +30,38 @@ class ReasonPolicy:
 
 @dataclass(frozen=True)
 class Family:
-    """A reason code, the sentence that a person reads, and the fact that must hold for the sentence to be true."""
+    """A reason code, the sentence that a person reads, and the fact that must hold for the sentence to be true.
+
+    `fact` makes an expression over the features of the typical good account's values.
+    """
 
     code: str
     text: str
-    fact: pl.Expr
+    fact: Callable[[Mapping[str, float | None]], pl.Expr]
 
 
 # A null comparison is not a fact: `fill_null(False)` below turns it into "not stated".
 FAMILIES: tuple[Family, ...] = (
-    Family("RC01", "Payments are now past due", pl.col("dpd_now") > 0),
-    Family("RC02", "Recent late payments", pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0),
-    Family("RC04", "The balance is high against the limit", pl.max_horizontal("util_now", "util_mean_6m") >= 0.5),
-    Family("RC05", "The balance has been rising", pl.col("util_trend_6m") > 0),
+    Family("RC01", "Payments are now past due", lambda _: pl.col("dpd_now") > 0),
+    Family("RC02", "Recent late payments", lambda _: pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0),
+    Family(
+        "RC04",
+        "The balance is high against the limit",
+        lambda _: pl.max_horizontal("util_now", "util_mean_3m", "util_mean_6m") >= 0.5,
+    ),
+    Family("RC05", "The balance has been rising", lambda _: pl.col("util_trend_6m") > 0),
     Family(
         "RC13",
         "Repayments are small against the balance",
-        (pl.min_horizontal("pay_ratio_3m", "pay_ratio_6m", "min_pay_ratio_6m") < 0.5) & (pl.col("bill_amount") > 0),
+        lambda _: (
+            (pl.min_horizontal("pay_ratio_3m", "pay_ratio_6m", "min_pay_ratio_6m") < 0.5) & (pl.col("bill_amount") > 0)
+        ),
     ),
-    Family("RC14", "The credit limit granted so far is low", pl.lit(value=True)),
+    Family(
+        "RC14",
+        "The credit limit granted so far is low",
+        lambda typical: pl.col("limit_amount") < (typical["limit_amount"] or 0),
+    ),
 )
 
 
@@ -77,10 +91,8 @@ def explain(model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy:
     members = [[i for i, feature in enumerate(features) if feature.family == f.code] for f in families]
     adverse = np.column_stack([above_mean[:, columns].sum(axis=1) for columns in members])
     total = adverse.clip(min=0).sum(axis=1, keepdims=True)
-    facts = frame.select(f.fact.fill_null(value=False).alias(f.code) for f in families).to_numpy()
-    candidate = (
-        facts & (adverse > policy.min_contribution_logit) & (adverse >= policy.min_share_of_adverse * total)
-    )
+    facts = frame.select(f.fact(model.reference).fill_null(value=False).alias(f.code) for f in families).to_numpy()
+    candidate = facts & (adverse > policy.min_contribution_logit) & (adverse >= policy.min_share_of_adverse * total)
 
     proven = candidate.copy()
     for k, columns in enumerate(members):
@@ -110,6 +122,6 @@ def _strongest(strength: np.ndarray, codes: list[str], count: int) -> pl.DataFra
             continue
         pick = order[:, place]
         stated = np.isfinite(np.take_along_axis(strength, pick[:, None], axis=1)[:, 0])
-        otherwise = NO_REASON if place == 0 else None
-        columns[name] = pl.Series(name, np.where(stated, named[pick], otherwise).tolist(), dtype=pl.String)
+        chosen = np.where(stated, named[pick], np.array(NO_REASON if place == 0 else None, dtype=object))
+        columns[name] = pl.Series(name, chosen.tolist(), dtype=pl.String)
     return pl.DataFrame(columns)

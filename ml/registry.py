@@ -70,7 +70,9 @@ class Registry:
             mlflow.create_experiment(name, artifact_location=(self.artifacts / name).as_uri())
         mlflow.set_experiment(name)
         performance = candidate.performance
-        title = f"xgboost auc={performance.auc:.4f} slope={performance.slope:.2f} rounds={candidate.metrics()['rounds']}"
+        title = (
+            f"xgboost auc={performance.auc:.4f} slope={performance.slope:.2f} rounds={candidate.metrics()['rounds']}"
+        )
         with mlflow.start_run(run_name=title, tags=dict(tags)) as run:
             mlflow.log_params(dict(params))
             mlflow.log_metrics({key: float(value) for key, value in candidate.metrics().items()})

@@ -6,6 +6,7 @@ scale's edges in PD, lower edge inclusive, taken from the unrounded PD; `D` is a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
@@ -38,7 +39,7 @@ class Scale:
             ValueError: the grade edges or the bands are not strictly increasing.
         """
         for what, edges in (("grade_edges", list(self.grade_edges.values())), ("bands", list(self.bands.values()))):
-            if any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+            if any(b <= a for a, b in pairwise(edges)):
                 raise ValueError(f"scale: {what} must rise from one to the next")
 
 

@@ -135,7 +135,7 @@ def ablation(frame: pl.DataFrame, features: tuple[Feature, ...], params: Trainin
 def _folds(outcome: Floats, params: TrainingParams) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     from sklearn.model_selection import StratifiedKFold
 
-    return StratifiedKFold(params.cv_folds, shuffle=True, random_state=params.seed).split(outcome, outcome)
+    yield from StratifiedKFold(params.cv_folds, shuffle=True, random_state=params.seed).split(outcome, outcome)
 
 
 def _stopping_rows(outcome: Floats, rows: np.ndarray, params: TrainingParams) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,10 @@ def build_raw_assets(pipeline: Pipeline, source: Source) -> dg.AssetsDefinition:
     """One asset a canonical table of `source`, made together: a delivery is committed whole."""
     specs = [
         dg.AssetSpec(
-            dg.AssetKey(raw_asset(source.name, table.name)), group_name="raw", description=table.description, kinds={"parquet"}
+            dg.AssetKey(raw_asset(source.name, table.name)),
+            group_name="raw",
+            description=table.description,
+            kinds={"parquet"},
         )
         for table in source.contract.tables
     ]

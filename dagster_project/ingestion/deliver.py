@@ -127,9 +127,7 @@ def ingest_file(path: Path, source: Source, border: Border, now: datetime) -> Re
     return receipt
 
 
-def _take_in(
-    file_name: str, content: bytes, sha256: str, source: Source, border: Border, now: datetime
-) -> Receipt:
+def _take_in(file_name: str, content: bytes, sha256: str, source: Source, border: Border, now: datetime) -> Receipt:
     contract, delivery_id = source.contract, sha256[:16]
     blank = Receipt(
         source=source.name,
@@ -204,9 +202,7 @@ def _limit_bad_share(checked: Checked, records: Records, limit: float) -> Checke
     if wrong <= limit * records.landed:
         return checked
     message = f"{wrong} of {records.landed} rows break rules, more than {limit:.1%}: the whole file is held back"
-    rest = checked.good.select(
-        LINE_NO, pl.lit("too_many_bad_rows").alias("rule"), pl.lit(message).alias("message")
-    )
+    rest = checked.good.select(LINE_NO, pl.lit("too_many_bad_rows").alias("rule"), pl.lit(message).alias("message"))
     return Checked(checked.good.clear(), pl.concat([checked.bad, rest]).sort(LINE_NO), checked.duplicates)
 
 
@@ -273,9 +269,7 @@ def _write_quarantine(bad: pl.DataFrame, records: Records, border: Border, recei
 
 def _control_amounts(records: Records, layout: Table) -> pl.DataFrame:
     """The control amount of each readable record in minor units, from the text and not from the typed rows."""
-    total = pl.sum_horizontal(
-        (money(c) * MINOR_PER_UNIT).cast(pl.Int64).fill_null(0) for c in layout.control
-    )
+    total = pl.sum_horizontal((money(c) * MINOR_PER_UNIT).cast(pl.Int64).fill_null(0) for c in layout.control)
     return records.text.select(LINE_NO, total.alias("minor"))
 
 

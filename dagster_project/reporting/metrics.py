@@ -42,8 +42,8 @@ def score_metrics(scores: pl.DataFrame) -> dict[str, Value]:
         metrics[f"{prefix}count"] = group.height
         metrics[f"{prefix}in_default"] = int(group["in_default"].sum())
         metrics[f"{prefix}no_reason"] = int((group["reason_1"] == "none").sum())
-        metrics[f"{prefix}mean_pd"] = round(float(group["pd"].mean() or 0), 9)
-        metrics[f"{prefix}mean_score"] = round(float(group["score"].mean() or 0), 6)
+        metrics[f"{prefix}mean_pd"] = round(float(group["pd"].to_numpy().mean()), 9)
+        metrics[f"{prefix}mean_score"] = round(float(group["score"].to_numpy().mean()), 6)
         for grade, count in group["grade"].value_counts().sort("grade").iter_rows():
             metrics[f"{prefix}grade.{grade}"] = count
     return metrics

@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 Value = float | int | str
+_OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
 def summary(metrics: Mapping[str, Value], sources: list[str], stages: Mapping[str, float]) -> Group:
-    """Tables of what was ingested, checked, modelled and scored, and where the seconds went."""
-    parts = [_ingested(metrics, sources), _models(metrics, sources), _night(metrics)]
-    if stages:
-        parts.append(_stages(stages))
-    return Group(*parts)
+    """What was ingested, modelled, scored and checked, and where the seconds went."""
+    return Group(_ingested(metrics, sources), *(_champion(metrics, name) for name in sources), _night(metrics, stages))
 
 
 def where_to_look(home: Path, snapshot: Path) -> Text:
@@ -30,9 +29,26 @@ def where_to_look(home: Path, snapshot: Path) -> Text:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+    return table
+
+
+def _facts(title: str, facts: Mapping[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=box.SIMPLE)
+    for name, value in facts.items():
+        table.add_row(Text(name, "dim"), value)
+    return table
+
+
+def _ingested(metrics: Mapping[str, Value], sources: list[str]) -> Table:
+    table = _table("Ingested", "source", "", "lines", "amount")
+    for source in sources:
+        for outcome in _OUTCOMES:
+            name = source if outcome == _OUTCOMES[0] else ""
+            prefix = f"ingest.{source}.{outcome}"
+            table.add_row(name, outcome, f"{metrics[f'{prefix}_rows']:,}", _amount(metrics[f"{prefix}_minor"]))
     return table
 
 
@@ -40,41 +56,30 @@ def _amount(minor: Value) -> str:
     return f"{int(minor) // 100:,}.{int(minor) % 100:02d}"
 
 
-def _ingested(metrics: Mapping[str, Value], sources: list[str]) -> Table:
-    table = _table("Ingested", "source", "", "landed", "accepted", "quarantined", "duplicate")
-    outcomes = ("landed", "accepted", "quarantined", "duplicate")
-    for source in sources:
-        rows = [f"{metrics[f'ingest.{source}.{o}_rows']:,}" for o in outcomes]
-        amounts = [_amount(metrics[f"ingest.{source}.{o}_minor"]) for o in outcomes]
-        table.add_row(source, "lines", *rows)
-        table.add_row("", "amount", *amounts)
-    return table
+def _champion(metrics: Mapping[str, Value], source: str) -> Table:
+    model = {name.rpartition(".")[2]: v for name, v in metrics.items() if name.startswith(f"model.{source}.")}
+    scores = {name.rpartition(".")[2]: v for name, v in metrics.items() if name.startswith(f"scores.{source}.")}
+    facts = {
+        "out of sample": f"AUC {model['auc']:.4f} ({model['auc_low']:.4f} to {model['auc_high']:.4f})   "
+        f"Gini {model['gini']:.4f}   KS {model['ks']:.4f}   slope {model['slope']:.3f}",
+        "cross-validated": f"AUC {model['cv_auc']:.4f} on all accounts, "
+        f"{model['cv_auc_performing']:.4f} without those in default",
+        "scored": f"{scores['count']:,} accounts; {scores['in_default']:,} in default; "
+        f"{scores['no_reason']:,} without a proven reason",
+    }
+    return _facts(f"Champion of {source}: version {model['version']}", facts)
 
 
-def _models(metrics: Mapping[str, Value], sources: list[str]) -> Table:
-    names = ("version", "auc", "gini", "ks", "slope", "cv_auc", "cv_auc_performing")
-    table = _table("Champions (out of sample)", "source", *names, "scores")
-    for source in sources:
-        values = [metrics.get(f"model.{source}.{name}", "-") for name in names]
-        shown = [f"{v:.4f}" if isinstance(v, float) else str(v) for v in values]
-        table.add_row(source, *shown, f"{metrics.get(f'scores.{source}.count', 0):,}")
-    return table
-
-
-def _night(metrics: Mapping[str, Value]) -> Table:
-    table = _table("Night", "checks evaluated", "of declared", "failed", "warnings", "seconds", "peak MB")
-    names = ("checks.evaluated", "checks.declared", "checks.failed", "checks.warned", "run.seconds", "run.peak_mb")
-    table.add_row(*(str(metrics[name]) for name in names))
-    return table
-
-
-def _stages(stages: Mapping[str, float]) -> Table:
+def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
     """Checks are summed: there is one step for each table."""
-    shown: dict[str, float] = {}
-    for name, seconds in stages.items():
+    seconds: dict[str, float] = {}
+    for name, value in stages.items():
         key = "checks" if name.startswith("check_") else name
-        shown[key] = shown.get(key, 0.0) + seconds
-    table = _table("Seconds by stage", "stage", "seconds")
-    for name, seconds in shown.items():
-        table.add_row(name, f"{seconds:.1f}")
-    return table
+        seconds[key] = seconds.get(key, 0.0) + value
+    facts = {
+        "checks": f"{metrics['checks.evaluated']} evaluated of {metrics['checks.declared']} declared; "
+        f"{metrics['checks.failed']} failed, {metrics['checks.warned']} warnings",
+        "memory": f"{metrics['run.peak_mb']} MB at most",
+        "seconds": "\n".join(f"{value:>6.1f}  {name}" for name, value in seconds.items()),
+    }
+    return _facts("Night", facts)
