@@ -143,3 +143,7 @@ def _as_json(result: "NightResult") -> dict[str, object]:
         "stages": result.stages,
         "failures": list(result.failures),
     }
+
+
+if __name__ == "__main__":
+    app()

@@ -20,7 +20,7 @@ def build_snapshot_asset(pipeline: Pipeline, marts: list[str]) -> dg.AssetsDefin
     )
     def _snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         started = context.run.tags.get("creditloom/started_at")
-        snapshot, changed = publish_night(pipeline, context.run_id, float(started) if started else time.time())
+        snapshot, changed = publish_night(pipeline, context.run.run_id, float(started) if started else time.time())
         words = "published" if changed else "nothing new: the content equals the snapshot before"
         context.log.info(f"snapshot {snapshot.snapshot_id}: {words}")
         return dg.MaterializeResult(

@@ -1,4 +1,6 @@
 -- A label without a feature row would silently leave the training set.
+{{ config(meta={'dagster': {'ref': {'name': 'label_loan_months'}}}) }}
+
 select l.source, l.loan_id, l.month_on
 from {{ ref('label_loan_months') }} as l
 left join {{ ref('feat_loan_months') }} as f

@@ -1,4 +1,6 @@
 -- Every cent that statements report as paid is a payment, and no other: per source and month.
+{{ config(meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
+
 with by_statement as (
     select source, month_on, sum(paid) as paid from {{ ref('fct_loan_months') }} group by source, month_on
 ),

@@ -1,0 +1,206 @@
+"""The whole night on the real card data: its figures, its determinism, its second run."""
+
+import json
+import os
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from tests_support import pipeline_in
+
+from dagster_project.ingestion.receipts import ReceiptBook
+from dagster_project.night import Exit, NightRunningError, _alone, run_night
+from dagster_project.publishing.snapshot import current_snapshot
+from ml.promote import PromotionLedger
+from ml.registry import CHAMPION
+
+
+@pytest.fixture(scope="module")
+def snapshot(first_night):
+    return current_snapshot(first_night / "published")
+
+
+@pytest.fixture(scope="module")
+def metrics(snapshot):
+    return snapshot.metrics()
+
+
+def test_every_line_and_every_cent_is_accounted_for(metrics):
+    for scope in ("ingest.", "ingest.taiwan_cards."):
+        rows = [metrics[f"{scope}{o}_rows"] for o in ("landed", "accepted", "quarantined", "duplicate")]
+        minor = [metrics[f"{scope}{o}_minor"] for o in ("landed", "accepted", "quarantined", "duplicate")]
+        assert rows == [30_000, 30_000, 0, 0]
+        assert minor == [94_954_177_700, 94_954_177_700, 0, 0]
+
+
+def test_every_account_has_a_score_a_grade_and_reasons_or_none(snapshot, metrics):
+    scores = pl.read_parquet(snapshot.folder / "scores.parquet")
+    assert scores.height == metrics["scores.taiwan_cards.count"] == 30_000
+    assert scores["loan_id"].n_unique() == 30_000
+    needed = scores.select("pd", "score", "grade", "reason_1", "model_version", "as_of_on")
+    assert needed.null_count().sum_horizontal().item() == 0
+    codes = set(pl.read_parquet(snapshot.folder / "reason_codes.parquet")["code"])
+    for place in range(1, 5):
+        assert set(scores[f"reason_{place}"].drop_nulls()) <= codes | {"none"}
+    assert (scores["reason_1"] == "none").sum() == metrics["scores.taiwan_cards.no_reason"] < 10_000
+    assert scores.filter("in_default").height == 463
+
+
+def test_the_model_is_as_good_as_promised(metrics):
+    model = {
+        k.removeprefix("model.taiwan_cards."): v for k, v in metrics.items() if k.startswith("model.taiwan_cards.")
+    }
+    assert model["cv_auc"] >= 0.780
+    assert 0.770 <= model["cv_auc_performing"] < model["cv_auc"]
+    assert model["auc"] >= 0.770
+    assert model["auc_low"] > 0.60
+    assert 0.9 <= model["slope"] <= 1.1
+    assert model["gini"] == pytest.approx(2 * model["auc"] - 1, abs=2e-6)
+    assert model["ks"] > 0.38
+    ablation = {k: v for k, v in model.items() if k.startswith("ablation_")}
+    base = ablation.pop("ablation_behavioural_auc")
+    assert set(ablation) == {f"ablation_with_{b}_auc" for b in ("limit", "status", "amount")}
+    assert all(value > base for value in ablation.values())
+    assert model["reason_additivity_error"] < 1e-4
+    assert model["reason_direction_failures"] <= 0.001 * model["reason_candidates"]
+
+
+def test_published_scores_reproduce_the_reported_auc(snapshot, metrics, first_night):
+    """A reader with the snapshot and the labels finds the number that the report gives."""
+    from sklearn.metrics import roc_auc_score
+
+    scores = pl.read_parquet(snapshot.folder / "scores.parquet")
+    training = pl.read_parquet(first_night / "warehouse/build/training_set_taiwan_cards.parquet")
+    oos = training.filter((pl.col("block") == "oos") & pl.col("exclusion_reason").is_null())
+    joined = oos.select("loan_id", "label").join(scores, on="loan_id")
+    assert joined.height == metrics["model.taiwan_cards.rows"]
+    assert roc_auc_score(joined["label"], joined["pd"]) == pytest.approx(metrics["model.taiwan_cards.auc"], abs=1e-4)
+
+
+def test_snapshot_has_the_fixed_names(snapshot):
+    months = pl.read_parquet(snapshot.folder / "fct_loan_months.parquet")
+    fixed = "source loan_id month_on dpd_max dpd_end due paid balance state arrears_basis"
+    assert set(fixed.split()) <= set(months.columns)
+    assert months["due"].null_count() == months.height, "not given by the source: null, never 0"
+    names = pl.read_parquet_schema(snapshot.folder / "scores.parquet")
+    fixed = "source loan_id as_of_on pd score grade reason_1 reason_2 reason_3 reason_4 model_version"
+    assert set(fixed.split()) <= set(names)
+    assert "borrower_attributes" not in {p.stem for p in snapshot.folder.glob("*.parquet")}
+
+
+def test_all_declared_checks_were_evaluated(metrics):
+    assert metrics["checks.evaluated"] == metrics["checks.declared"] > 150
+    assert metrics["checks.failed"] == 0
+
+
+def test_same_night_in_another_home_is_the_same_to_the_byte(snapshot, metrics, tmp_path):
+    """Another empty home, another process, another path."""
+    environment = os.environ | {"CREDITLOOM_HOME": str(tmp_path / "elsewhere")}
+    line = [sys.executable, "-m", "dagster_project.cli", "night", "--json"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    told = json.loads(done.stdout)
+    assert told["snapshot_sha256"] == snapshot.sha256
+    other = current_snapshot(tmp_path / "elsewhere" / "published").metrics()
+    assert other["model.taiwan_cards.sha256"] == metrics["model.taiwan_cards.sha256"]
+    assert {k: v for k, v in other.items() if not k.startswith("run.")} == {
+        k: v for k, v in metrics.items() if not k.startswith("run.")
+    }
+
+
+def test_second_night_has_nothing_to_do(home_after_night):
+    pipeline = pipeline_in(home_after_night)
+    result = run_night(pipeline)
+    assert (result.exit, result.run_id, result.changed) == (Exit.PUBLISHED, None, False)
+
+
+def test_redelivered_file_is_counted_as_duplicate_and_changes_no_score(home_after_night, snapshot):
+    pipeline = pipeline_in(home_after_night)
+    (original,) = (home_after_night / "lake/originals/taiwan_cards").iterdir()
+    (home_after_night / "landing/taiwan_cards/again.csv").write_bytes(original.read_bytes())
+    result = run_night(pipeline)
+    assert result.exit is Exit.PUBLISHED
+    metrics = result.snapshot.metrics()
+    assert metrics["ingest.duplicate_rows"] == metrics["ingest.accepted_rows"] == 30_000
+    assert metrics["ingest.landed_rows"] == 60_000
+    assert metrics["model.taiwan_cards.version"] == "1", "the champion stays"
+    for name in ("scores", "fct_loan_months", "feat_loan_months"):
+        a, b = (s.folder / f"{name}.parquet" for s in (snapshot, result.snapshot))
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_two_nights_do_not_share_a_home(home_after_night):
+    pipeline = pipeline_in(home_after_night)
+    with _alone(pipeline), pytest.raises(NightRunningError, match="another night"):
+        run_night(pipeline, force=True)
+
+
+def test_swapped_champion_scores_nothing(home_after_night):
+    pipeline = pipeline_in(home_after_night)
+    decision = pipeline.ledger.champion("taiwan_cards")
+    path = pipeline.model_folder(decision.sha256) / "model.ubj"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+    result = run_night(pipeline, force=True)
+    assert result.exit is Exit.FAILED
+    assert "changed after promotion" in result.failures[0]
+
+
+def test_mlflow_holds_what_a_modeller_compares(first_night, metrics):
+    import mlflow
+
+    pipeline = pipeline_in(first_night)
+    mlflow.set_tracking_uri(pipeline.settings.mlflow_uri)
+    client = mlflow.MlflowClient()
+    version = client.get_model_version_by_alias("credit_pd_taiwan_cards", CHAMPION)
+    run = client.get_run(version.run_id)
+    decision = pipeline.ledger.champion("taiwan_cards")
+    assert (str(version.version), run.info.run_id) == (decision.model_version, decision.run_id)
+    for name in ("auc", "gini", "ks", "slope", "cv_auc", "brier"):
+        assert run.data.metrics[name] == metrics[f"model.taiwan_cards.{name}"]
+    assert {"learning_rate", "max_depth", "seed", "split_salt"} <= set(run.data.params)
+    wanted = {"git_revision", "deliveries", "training_set_sha256", "model_sha256", "manifest_sha256", "lock_sha256"}
+    assert wanted <= set(run.data.tags)
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.digest == run.data.tags["training_set_sha256"][:32]
+    pictures = {a.path for a in client.list_artifacts(run.info.run_id, "pictures")}
+    assert pictures == {f"pictures/{n}.png" for n in ("roc", "calibration", "score_distribution", "importance")}
+    signature = mlflow.models.get_model_info(f"models:/credit_pd_taiwan_cards@{CHAMPION}").signature
+    assert {str(i.type) for i in signature.inputs} == {"DataType.double"}
+
+
+def test_registered_model_gives_the_champions_margins(first_night):
+    """What MLflow serves and what the night scores with are one booster, and neither is a pickle."""
+    import mlflow
+    import numpy as np
+    import xgboost as xgb
+
+    from dagster_project.modelling import load_champion
+
+    pipeline = pipeline_in(first_night)
+    mlflow.set_tracking_uri(pipeline.settings.mlflow_uri)
+    served = mlflow.xgboost.load_model(f"models:/credit_pd_taiwan_cards@{CHAMPION}")
+    model, _ = load_champion(pipeline, "taiwan_cards")
+    rows = pl.read_parquet(first_night / "warehouse/build/training_set_taiwan_cards.parquet").head(200)
+    names = list(model.fit.features)
+    data = xgb.DMatrix(rows.select(pl.col(names).cast(pl.Float64)).to_numpy(), feature_names=names)
+    through = served.predict(data, output_margin=True, iteration_range=(0, model.fit.best_iteration + 1))
+    assert np.allclose(through, model.fit.margin(rows), atol=1e-6)
+    assert not [p for p in (first_night / "mlflow").rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib"}]
+
+
+def test_ledger_and_receipts_tell_the_story(first_night):
+    decision = PromotionLedger(first_night / "mlflow/promotions.sqlite").champion("taiwan_cards")
+    assert (decision.reason, decision.decision) == ("bootstrap", "promoted")
+    (receipt,) = ReceiptBook(first_night / "lake/receipts.sqlite").all()
+    assert (receipt.state, receipt.file_name) == ("ACCEPTED", "UCI_Credit_card.csv")
+
+
+def test_run_is_seen_in_the_dagster_instance(first_night):
+    from dagster_project.instance import open_instance
+
+    with open_instance(pipeline_in(first_night).settings) as instance:
+        (run,) = instance.get_runs()
+        assert run.is_success
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled

@@ -1,0 +1,103 @@
+"""One broken expectation in each suite stops the night: exit 3, and yesterday's snapshot is still current."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tests_support import pipeline_in
+
+from dagster_project.night import Exit, run_night
+from dagster_project.publication import UnauditedError, audited, publish_night
+from dagster_project.publishing.snapshot import current_snapshot
+from expectations.suite import no_row
+
+SUITES = ["raw_taiwan_cards_payments", "features", "training_set_taiwan_cards", "scores"]
+BROKEN = no_row("planted__to_fail", "1 = 1", "this one fails on purpose")
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_broken_expectation_stops_the_night(home_after_night, suite):
+    pipeline = pipeline_in(home_after_night, extra_checks={suite: (BROKEN,)})
+    before = current_snapshot(pipeline.settings.published)
+    scores_before = pipeline.scores_file.stat().st_mtime_ns
+    result = run_night(pipeline, force=True)
+    assert result.exit is Exit.STOPPED
+    assert any("planted__to_fail" in f and "fails on purpose" in f for f in result.failures)
+    after = current_snapshot(pipeline.settings.published)
+    assert (after.sha256, after.folder) == (before.sha256, before.folder)
+    assert "published__snapshot" not in result.stages
+    if suite != "scores":
+        assert pipeline.scores_file.stat().st_mtime_ns == scores_before, "nothing downstream ran"
+
+
+def test_failed_dbt_test_stops_the_night_too(home_after_night):
+    """A border inside the warehouse: rows that break a mart's test are not published either."""
+    pipeline = pipeline_in(home_after_night)
+    payments = home_after_night / "lake/raw/taiwan_cards/payments"
+    _lose_half_of(pipeline, next(payments.glob("*.parquet")))
+    before = current_snapshot(pipeline.settings.published)
+    result = run_night(pipeline, force=True)
+    assert result.exit is Exit.STOPPED
+    assert any("payments_equal_statements" in f for f in result.failures)
+    assert current_snapshot(pipeline.settings.published).sha256 == before.sha256
+
+
+def _lose_half_of(pipeline, path):
+    """A lake that lost payments, receipt and all: only the marts' own invariant can notice."""
+    import sqlite3
+
+    import polars as pl
+
+    from dagster_project.ingestion.lake import write_parquet
+
+    frame = pl.read_parquet(path)
+    digest = write_parquet(frame.head(frame.height // 2), path)
+    with sqlite3.connect(pipeline.border.lake / "receipts.sqlite") as db:
+        (files,) = db.execute("select files from receipts").fetchone()
+        changed = [f | {"sha256": digest} if f["table"] == "payments" else f for f in json.loads(files)]
+        db.execute("update receipts set files = ?", (json.dumps(changed),))
+
+
+def test_corrupt_lake_fails_the_night_with_exit_1(home_after_night):
+    pipeline = pipeline_in(home_after_night)
+    path = next((home_after_night / "lake/raw/taiwan_cards/statements").glob("*.parquet"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    result = run_night(pipeline, force=True)
+    assert result.exit is Exit.FAILED
+    assert "statements" in result.failures[0]
+    assert "restore it from a backup" in result.failures[0]
+
+
+def test_nothing_is_published_from_checks_of_another_run(home_after_night):
+    pipeline = pipeline_in(home_after_night)
+    with pytest.raises(UnauditedError, match="none of them in this run"):
+        publish_night(pipeline, "another-run", 0)
+
+
+def test_declared_but_not_evaluated_is_not_audited(home_after_night):
+    run_id = json.loads((home_after_night / "warehouse/build/checks/scores.json").read_text())["run_id"]
+    audited(pipeline_in(home_after_night), run_id)
+    with pytest.raises(UnauditedError, match="scores"):
+        audited(pipeline_in(home_after_night, extra_checks={"scores": (BROKEN,)}), run_id)
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "says"),
+    [
+        ({"CREDITLOOM_POLICY": "nowhere.yaml"}, 2, "nowhere.yaml"),
+        ({"CREDITLOOM_PROFILE": "prod"}, 2, "CREDITLOOM_PROFILE"),
+        ({"CREDITLOOM_PROFILE": "production"}, 2, "CREDITLOOM_MASTER_KEY_FILE"),
+    ],
+)
+def test_usage_errors_say_what_to_do(tmp_path, environment, code, says):
+    line = [sys.executable, "-m", "dagster_project.cli", "night"]
+    done = subprocess.run(
+        line, env=os.environ | {"CREDITLOOM_HOME": str(tmp_path)} | environment, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr.replace("\n", "")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,87 @@
+"""The code location: what is in it, when it runs, and what it costs to load."""
+
+import os
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+from tests_support import pipeline_in
+
+from dagster_project.definitions import build_defs
+from dagster_project.jobs import NIGHTLY
+from dagster_project.settings import PROJECT_ROOT
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    return pipeline_in(tmp_path_factory.mktemp("definitions"))
+
+
+@pytest.fixture(scope="module")
+def defs(pipeline):
+    return build_defs(pipeline)
+
+
+def test_assets_read_as_the_way_of_a_payment(defs):
+    graph = defs.resolve_asset_graph()
+    groups = {}
+    for key in graph.get_all_asset_keys():
+        groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
+    assert set(groups) == {"raw", "staging", "intermediate", "marts", "model", "scores", "published"}
+    assert groups["raw"] == {
+        f"raw/taiwan_cards/{t}"
+        for t in ("borrowers", "borrower_attributes", "loans", "statements", "payments", "outcomes")
+    }
+    assert groups["model"] == {"model/taiwan_cards/training_set", "model/taiwan_cards/champion"}
+    raw = dg.AssetKey(["raw", "taiwan_cards", "payments"])
+    snapshot = dg.AssetKey(["published", "snapshot"])
+    assert snapshot in dg.AssetSelection.assets(raw).downstream().resolve(graph)
+    assert all(graph.get(k).description for k in graph.get_all_asset_keys())
+
+
+def test_every_critical_check_blocks(defs, pipeline):
+    graph = defs.resolve_asset_graph()
+    declared = {(g.asset, c.name): c.severity for g in pipeline.guards for c in g.suite.checks}
+    found = {(tuple(k.asset_key.path), k.name): graph.get_check_spec(k) for k in graph.asset_check_keys}
+    assert declared.keys() <= found.keys()
+    for key, severity in declared.items():
+        assert found[key].blocking == (severity == "critical"), key
+
+
+def test_schedule_runs_the_night_at_two_in_the_settings_time_zone(defs, pipeline):
+    (schedule,) = defs.schedules
+    assert schedule.job_name == NIGHTLY
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 2 * * *", pipeline.settings.timezone)
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+def test_job_runs_in_one_process(defs):
+    assert defs.resolve_job_def(NIGHTLY).executor_def.name == "in_process"
+
+
+def test_dagster_modules_of_the_workspace_load_and_slow_imports_wait(tmp_path):
+    """The code location loads through its module, in a process of its own, without the slow packages."""
+    slow = ["great_expectations", "mlflow", "xgboost", "sklearn", "matplotlib", "pandas"]
+    code = (
+        "import sys, dagster_project.definitions as d; "
+        f"print(len(list(d.defs.assets)), [m for m in {slow} if m in sys.modules])"
+    )
+    environment = os.environ | {"CREDITLOOM_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(maxsplit=1)[1].strip() == "[]", "imported while loading"
+
+
+def test_dg_check_defs_is_clean(tmp_path):
+    from pathlib import Path
+
+    environment = os.environ | {"CREDITLOOM_HOME": str(tmp_path)}
+    dg_command = str(Path(sys.executable).with_name("dg"))
+    done = subprocess.run(
+        [dg_command, "check", "defs"], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All definitions loaded successfully" in done.stdout + done.stderr

@@ -1,0 +1,137 @@
+"""What dbt's project evaluator would ask, asked of the manifest; and SQL that a second engine reads too."""
+
+import json
+import re
+
+import pytest
+
+from dagster_project.dbt_project import prepare_manifest
+from dagster_project.ingestion.deliver import load_sources
+from dagster_project.resources import load_pipeline
+from dagster_project.settings import PROJECT_ROOT, Settings
+from ml.features import FEATURE_NAMES
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    pipeline = load_pipeline(Settings(home=tmp_path_factory.mktemp("manifest")))
+    return json.loads(prepare_manifest(pipeline.settings, pipeline.policy).read_text())
+
+
+@pytest.fixture(scope="module")
+def models(manifest):
+    found = {n["name"]: n for n in manifest["nodes"].values() if n["resource_type"] == "model"}
+    assert len(found) >= 15
+    return found
+
+
+def layer(node):
+    return node["fqn"][1]
+
+
+def generic_tests_of(manifest, model):
+    return [
+        n
+        for n in manifest["nodes"].values()
+        if n["resource_type"] == "test" and n.get("attached_node") == model["unique_id"]
+    ]
+
+
+def test_every_model_has_a_description_and_a_key_test(manifest, models):
+    for name, model in models.items():
+        assert model["description"], name
+        assert any(t["test_metadata"]["name"] == "unique_key" for t in generic_tests_of(manifest, model)), name
+
+
+def test_marts_have_enforced_contracts_and_described_columns(models):
+    for name, model in models.items():
+        if layer(model) == "marts":
+            assert model["config"]["contract"]["enforced"], name
+            assert all(c["description"] and c["data_type"] for c in model["columns"].values()), name
+
+
+def test_every_mart_has_a_unit_test_or_only_renames(manifest, models):
+    """A mart without a unit test of its own may hold no logic beyond choosing columns."""
+    tested = {u["model"] for u in manifest["unit_tests"].values()}
+    for name, model in models.items():
+        if layer(model) == "marts" and name not in tested:
+            assert not re.search(r"\b(case|join|group by|sum|count)\b", model["raw_code"], re.I), name
+    assert {"feat_loan_months", "label_loan_months", "int_loan_months", "int_loan_month_history"} <= tested
+
+
+def test_only_staging_reads_sources_and_staging_reads_nothing_else(manifest, models):
+    for name, model in models.items():
+        parents = model["depends_on"]["nodes"]
+        reads_source = any(p.startswith("source.") for p in parents)
+        assert reads_source == (layer(model) == "staging"), name
+        if layer(model) == "staging":
+            assert len(parents) == 1, f"{name}: a staging model reads one source"
+
+
+def test_layers_point_downstream_and_names_say_the_layer(manifest, models):
+    order = {"staging": 0, "intermediate": 1, "marts": 2}
+    prefixes = {
+        "staging": ("stg_",),
+        "intermediate": ("int_",),
+        "marts": ("dim_", "fct_", "feat_", "label_", "monitor_"),
+    }
+    for name, model in models.items():
+        assert name.startswith(prefixes[layer(model)]), name
+        for parent in model["depends_on"]["nodes"]:
+            if parent.startswith("model."):
+                assert order[layer(manifest["nodes"][parent])] <= order[layer(model)], (name, parent)
+
+
+def test_no_hard_coded_relations(models):
+    for name, model in models.items():
+        code = re.sub(r"--.*|\{#.*?#\}", "", model["raw_code"])
+        assert not re.search(r"\b(from|join)\s+(staging|intermediate|marts)\.", code), name
+        assert "read_parquet" not in code, name
+
+
+def test_every_source_table_is_read_once_with_known_as_of(manifest, models):
+    read = [p for m in models.values() for p in m["depends_on"]["nodes"] if p.startswith("source.")]
+    assert len(read) == len(set(read)) == len(manifest["sources"])
+    for name, model in models.items():
+        if layer(model) == "staging":
+            assert "where ingested_at <= {{ known_as_of() }}" in model["raw_code"], name
+
+
+def test_ingestion_time_enters_no_mart(models):
+    for name, model in models.items():
+        if layer(model) != "staging":
+            assert "ingested_at" not in model["raw_code"], name
+
+
+def test_sources_have_the_contracts_columns(manifest):
+    by_name = {(s["source_name"], s["name"]): list(s["columns"]) for s in manifest["sources"].values()}
+    for name, source in load_sources().items():
+        for table in source.contract.tables:
+            assert by_name[name, table.name][: len(table.columns)] == [c.name for c in table.columns]
+
+
+def test_feature_mart_has_exactly_the_models_features(models):
+    """The contract between dbt and ml: keys and flags, then the feature list in its order."""
+    columns = list(models["feat_loan_months"]["columns"])
+    head = ["source", "loan_id", "month_on", "borrower_id", "is_live", "in_default", "zero_balance"]
+    assert columns == head + list(FEATURE_NAMES)
+
+
+DUCKDB_ONLY = r"\b(qualify|asof|generate_series|unnest|strftime|arg_max|arg_min|list_\w+|epoch|exclude)\b|//|\w\["
+
+
+def test_sql_is_read_by_both_engines():
+    for path in (PROJECT_ROOT / "dbt/models").rglob("*.sql"):
+        code = re.sub(r"--.*|\{[%#{].*?[%#}]\}", "", path.read_text())
+        assert not re.search(DUCKDB_ONLY, code, re.I), path.name
+
+
+def test_no_personal_attribute_reaches_a_feature_or_a_snapshot(manifest, models):
+    monitor = models["monitor_borrower_attributes"]
+    assert not monitor["config"]["meta"].get("publish_sorted_by")
+    children = [n["name"] for n in models.values() if monitor["unique_id"] in n["depends_on"]["nodes"]]
+    assert children == []
+    attributes = {"sex", "age", "marriage", "education"}
+    for name, model in models.items():
+        if model["config"]["meta"].get("publish_sorted_by"):
+            assert not attributes & set(model["columns"]), name

@@ -1,0 +1,79 @@
+"""Contracts are read strictly, and everything else is derived from them."""
+
+import polars as pl
+import pytest
+
+from dagster_project.ingestion.contracts import MONEY, ContractError, load_contract
+from dagster_project.ingestion.dbt_sources import sources_file, sources_yaml
+from dagster_project.ingestion.deliver import load_sources
+from dagster_project.policy import PolicyError, dbt_vars, load_policy
+from dagster_project.settings import PROJECT_ROOT
+
+CONTRACT = PROJECT_ROOT / "dagster_project/ingestion/sources/taiwan_cards/contract.yaml"
+POLICY = PROJECT_ROOT / "policy/default.yaml"
+
+
+@pytest.mark.parametrize("source", load_sources().values(), ids=lambda s: s.name)
+def test_dbt_source_files_are_the_ones_of_the_contracts(source):
+    written = sources_file(PROJECT_ROOT / "dbt/models/staging", source.contract).read_text()
+    assert written == sources_yaml(source.contract), "run `make sources`"
+
+
+def test_money_is_decimal_and_sensitive_columns_are_classed():
+    contract = load_contract(CONTRACT)
+    assert contract.table("payments").schema["amount"] == MONEY
+    assert not any(c.dtype.is_float() for t in contract.tables for c in t.columns)
+    classes = {c.name: c.classification for c in contract.table("borrower_attributes").columns}
+    assert classes == {
+        "borrower_id": "identifier",
+        "sex": "sensitive",
+        "age": "personal",
+        "marriage": "sensitive",
+        "education": "personal",
+    }
+    assert contract.table("loans").schema["opened_on"] == pl.Date
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("kind: DataContract", "kin: DataContract", "Open Data Contract"),
+        ("logicalType: date", "logicalType: moon", "logicalType 'moon'"),
+        ("classification: sensitive", "classification: secret", "classification 'secret'"),
+        ("value: [amount]", "value: [paid_on]", "are no amounts"),
+        ("{property: currency, value: TWD}", "{property: coin, value: TWD}", "lacks 'currency'"),
+        ("physicalType: file", "physicalType: table", "exactly one object with physicalType 'file'"),
+    ],
+)
+def test_broken_contract_is_refused_with_file_and_place(tmp_path, old, new, says):
+    path = tmp_path / "contract.yaml"
+    path.write_text(CONTRACT.read_text().replace(old, new))
+    with pytest.raises(ContractError, match=says) as error:
+        load_contract(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("salt: creditloom-split-1", "pepper: x", "split"),
+        ("val: [60, 69]", "val: [59, 69]", "exactly once"),
+        ("R3: 0.001560", "R3: 0.0001", "must rise"),
+        ("max_depth: 3", "max_depth: deep", "training.max_depth"),
+        ("version: 1", "version: 1\nsurprise: 2", "surprise"),
+        ("sources:", "sources: [", "policy"),
+    ],
+)
+def test_broken_policy_is_refused_with_file_and_field(tmp_path, old, new, says):
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.read_text().replace(old, new, 1))
+    with pytest.raises(PolicyError, match=says) as error:
+        load_policy(path)
+    assert str(path) in str(error.value)
+
+
+def test_dbt_gets_the_policys_values():
+    assert dbt_vars(load_policy(POLICY)) == {
+        "feature_lag_days": {"taiwan_cards": 15},
+        "default_status_min": {"taiwan_cards": 3},
+    }

@@ -1,0 +1,212 @@
+"""A delivery ends in exactly one state, and no line and no cent is lost, whatever the file looks like."""
+
+import datetime as dt
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dagster_project.ingestion import deliver
+from dagster_project.ingestion.deliver import Border, ingest, load_sources
+from dagster_project.ingestion.keys import load_keys
+from dagster_project.ingestion.receipts import IdentityError, State
+
+NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+CARDS = load_sources()["taiwan_cards"]
+
+
+def take_in(pipeline, drop, name, content):
+    drop(pipeline, name, content)
+    (receipt,) = ingest(CARDS, pipeline.border, NOW)
+    assert receipt.landed_rows == receipt.accepted_rows + receipt.quarantined_rows + receipt.duplicate_rows
+    assert receipt.landed_minor == receipt.accepted_minor + receipt.quarantined_minor + receipt.duplicate_minor
+    return receipt
+
+
+def raw(pipeline, receipt, table):
+    paths = [pipeline.border.lake / f.path for f in receipt.files if f.table == table]
+    return pl.read_parquet(paths)
+
+
+def test_good_file_becomes_canonical_tables(pipeline, drop, cards):
+    card_file, line = cards
+    receipt = take_in(pipeline, drop, "a.csv", card_file(line(1), line(2, paid="0.0")))
+    assert (receipt.state, receipt.landed_rows, receipt.accepted_rows) == (State.ACCEPTED, 2, 2)
+    assert receipt.accepted_minor == 10_000 + 150 + 150
+    statements = raw(pipeline, receipt, "statements")
+    assert statements.height == 12
+    assert statements.schema["paid"] == pl.Decimal(18, 2)
+    september = statements.filter((pl.col("loan_id") == "1") & (pl.col("month_on") == dt.date(2005, 9, 30)))
+    assert september["known_at"].item() == dt.date(2005, 10, 15)
+    # A month without a payment has none; the second account paid only in August.
+    assert raw(pipeline, receipt, "payments")["payment_id"].sort().to_list() == ["1-200508", "1-200509", "2-200508"]
+    assert not list(pipeline.border.landing.rglob("*.csv")), "the original has left the landing folder"
+
+
+def test_borrower_is_a_pseudonym_and_the_loan_keeps_its_number(pipeline, drop, cards):
+    card_file, line = cards
+    receipt = take_in(pipeline, drop, "a.csv", card_file(line(4711)))
+    loans = raw(pipeline, receipt, "loans")
+    assert loans["loan_id"].item() == "4711"
+    assert len(loans["borrower_id"].item()) == 32
+    assert loans["borrower_id"].item() == raw(pipeline, receipt, "borrowers")["borrower_id"].item()
+
+
+@pytest.mark.parametrize("shape", ["crlf", "bom", "quoted", "no_last_newline"])
+def test_harmless_shapes_are_accepted(pipeline, drop, cards, shape):
+    card_file, line = cards
+    content = card_file(line(1), line(2), end="\r\n" if shape == "crlf" else "\n")
+    content = {
+        "bom": b"\xef\xbb\xbf" + content,
+        "quoted": content.replace(b"1000.0", b'"1000.0"'),
+        "no_last_newline": content.rstrip(b"\n"),
+    }.get(shape, content)
+    receipt = take_in(pipeline, drop, "a.csv", content)
+    assert (receipt.state, receipt.accepted_rows) == (State.ACCEPTED, 2)
+
+
+@pytest.mark.parametrize(
+    ("rule", "damage"),
+    [
+        ("empty_file", lambda c: b""),
+        ("header_only", lambda c: c.split(b"\n")[0] + b"\n"),
+        ("nul_byte", lambda c: c.replace(b"1000", b"1\x0000")),
+        ("encoding", lambda c: c.replace(b"1000", b"1\xff00")),
+        ("schema_drift", lambda c: c.replace(b"LIMIT_BAL", b"LIMIT")),
+        ("schema_drift", lambda c: c.replace(b"ID,LIMIT_BAL", b"LIMIT_BAL,ID")),
+        ("schema_drift", lambda c: c.replace(b",", b";")),
+        ("unclosed_quote", lambda c: c.replace(b"1000.0", b'"1000.0', 1)),
+    ],
+)
+def test_unreadable_file_is_quarantined_whole(pipeline, drop, cards, rule, damage):
+    card_file, line = cards
+    receipt = take_in(pipeline, drop, "a.csv", damage(card_file(line(1), line(2))))
+    assert receipt.state is State.QUARANTINED
+    assert receipt.reason.startswith(rule)
+    assert receipt.accepted_rows == 0
+    assert receipt.landed_rows == (0 if rule in ("empty_file", "header_only") else 2)
+
+
+BAD_LINES = {
+    "PAY_AMT1:money": {"paid": "1e3"},
+    "PAY_AMT1:minimum": {"paid": "-5.00"},
+    "LIMIT_BAL:money": {"LIMIT_BAL": "10.005"},
+    "BILL_AMT1:money": {"BILL_AMT1": "NaN"},
+    "AGE:integer": {"AGE": "thirty"},
+    "AGE:minimum": {"AGE": "3"},
+    "PAY_0:maximum": {"PAY_0": "12"},
+    "SEX:required": {"SEX": ""},
+    "ragged": {"AGE": "30,31"},
+}
+
+
+@pytest.mark.parametrize(("rule", "other"), BAD_LINES.items())
+def test_bad_row_is_quarantined_alone_and_sealed(pipeline, drop, cards, rule, other):
+    card_file, line = cards
+    lines = [line(n) for n in range(1, 200)] + [line(200, **other)]
+    receipt = take_in(pipeline, drop, "a.csv", card_file(*lines))
+    assert (receipt.state, receipt.accepted_rows, receipt.quarantined_rows) == (State.PARTIAL, 199, 1)
+    kept = raw(pipeline, receipt, "quarantine").row(0, named=True)
+    assert (kept["line_no"], kept["rule"]) == (201, rule)
+    # The value stands only in the sealed row, which opens with its own delivery and line.
+    context = f"{receipt.delivery_id}:201"
+    assert pipeline.border.keys.unseal(kept["sealed_row"], context) == lines[-1]
+    assert all(value not in kept["message"] for value in other.values() if value)
+
+
+def test_file_with_many_bad_rows_is_not_trusted_in_the_others(pipeline, drop, cards):
+    card_file, line = cards
+    receipt = take_in(
+        pipeline, drop, "a.csv", card_file(*(line(n) for n in range(98)), line(98, AGE="x"), line(99, AGE="x"))
+    )
+    assert (receipt.state, receipt.quarantined_rows) == (State.QUARANTINED, 100)
+    assert receipt.quarantined_minor == receipt.landed_minor > 0
+
+
+def test_repeated_rows(pipeline, drop, cards):
+    """The same content twice is one row and a duplicate; two contents of one key are both held back."""
+    card_file, line = cards
+    lines = [line(n) for n in range(1, 301)] + [line(7), line(8, paid="9.00")]
+    receipt = take_in(pipeline, drop, "a.csv", card_file(*lines))
+    assert (receipt.accepted_rows, receipt.duplicate_rows, receipt.quarantined_rows) == (299, 1, 2)
+    assert set(raw(pipeline, receipt, "quarantine")["rule"]) == {"key_conflict"}
+
+
+def test_same_content_again_is_a_duplicate_under_any_name(pipeline, drop, cards):
+    card_file, line = cards
+    content = card_file(line(1), line(2))
+    first = take_in(pipeline, drop, "a.csv", content)
+    again = [take_in(pipeline, drop, f"{n}.csv", content) for n in range(9)]
+    assert first.state is State.ACCEPTED
+    assert [r.state for r in again] == [State.DUPLICATE] * 9
+    assert sum(r.accepted_rows for r in pipeline.border.book.all()) == 2
+    assert {r.duplicate_rows for r in again} == {2}
+
+
+def test_second_delivery_of_a_single_delivery_source_is_held_back(pipeline, drop, cards):
+    card_file, line = cards
+    take_in(pipeline, drop, "a.csv", card_file(line(1)))
+    receipt = take_in(pipeline, drop, "b.csv", card_file(line(2), line(3)))
+    assert (receipt.state, receipt.landed_rows) == (State.QUARANTINED, 2)
+    assert receipt.reason.startswith("unexpected_delivery")
+
+
+def test_crash_after_the_receipt_is_not_a_duplicate(pipeline, drop, cards, monkeypatch):
+    card_file, line = cards
+    drop(pipeline, "a.csv", card_file(line(1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(deliver, "_archive", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ingest(CARDS, pipeline.border, NOW)
+    assert ingest(CARDS, pipeline.border, NOW) == []
+    assert [r.state for r in pipeline.border.book.all()] == [State.ACCEPTED]
+    assert not list(pipeline.border.landing.rglob("*.csv"))
+
+
+def test_crash_before_the_receipt_leaves_nothing_that_counts(pipeline, drop, cards, monkeypatch):
+    card_file, line = cards
+    drop(pipeline, "a.csv", card_file(line(1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(pipeline.border.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ingest(CARDS, pipeline.border, NOW)
+    assert pipeline.border.book.all() == []
+    (receipt,) = ingest(CARDS, pipeline.border, NOW)
+    assert (receipt.state, receipt.accepted_rows) == (State.ACCEPTED, 1)
+
+
+def test_receipt_that_does_not_add_up_is_refused(pipeline, drop, cards, monkeypatch):
+    """An adapter that loses a line cannot commit."""
+    card_file, line = cards
+    lossy = deliver.Source(CARDS.contract, lambda frame, contract: CARDS.adapt(frame.head(1), contract))
+    drop(pipeline, "a.csv", card_file(line(1), line(2)))
+    with pytest.raises(IdentityError, match="landed_rows"):
+        ingest(lossy, pipeline.border, NOW)
+    assert pipeline.border.book.all() == []
+
+
+CELL = st.one_of(
+    st.decimals(-1000, 10**6, places=2).map(str),
+    st.integers(-20, 10**5).map(str),
+    st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=6),
+    st.sampled_from(["", "NaN", "inf", "1,5", "1e3", "0x1", "=1+1", '"', "20000.0", "-0.00", "1.505"]),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.lists(CELL, min_size=24, max_size=26), min_size=1, max_size=30), good=st.integers(0, 40))
+def test_identity_holds_for_any_file(rows, good, cards, tmp_path_factory):
+    """Whatever the cells hold, every raw record of a readable file ends in exactly one place, and the cents too."""
+    card_file, line = cards
+    home = tmp_path_factory.mktemp("any")
+    border = Border(home / "landing", home / "lake", load_keys(None, None, production=False), 0.5)
+    folder = border.landing / "taiwan_cards"
+    folder.mkdir(parents=True)
+    content = card_file(*(line(n) for n in range(1, good + 1)), *(",".join(r) for r in rows))
+    (folder / "a.csv").write_bytes(content)
+    (receipt,) = ingest(CARDS, border, NOW)  # the receipt's own transaction refuses anything that does not add up
+    assert receipt.landed_rows == receipt.accepted_rows + receipt.quarantined_rows + receipt.duplicate_rows
+    if receipt.state in (State.ACCEPTED, State.PARTIAL):
+        assert receipt.accepted_rows >= good or receipt.quarantined_rows
+    assert border.book.all() == [receipt]

@@ -1,0 +1,206 @@
+"""Training is reproducible and monotone, reasons are proven, files are what was promoted."""
+
+import datetime as dt
+import sqlite3
+
+import numpy as np
+import polars as pl
+import pytest
+
+from dagster_project.policy import load_policy
+from dagster_project.settings import PROJECT_ROOT
+from expectations import features as feature_suite
+from ml.calibrate import Platt
+from ml.features import FEATURE_NAMES, FEATURES, by_name
+from ml.model import BOOSTER_FILE, CreditModel, ModelIntegrityError, load_model, model_sha256
+from ml.promote import BootstrapGate, Decision, PromotionLedger, bootstrap_failures
+from ml.reasons import FAMILIES, explain
+from ml.score import score_accounts
+from ml.train import fit, usable_features
+from ml.validate import measure
+
+POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml")
+BANNED = ("age", "sex", "marital", "marriage", "education", "nation", "ethnic")
+
+
+def book(rows=3000, seed=0) -> pl.DataFrame:
+    """A book with every feature: late payers and high balances default more; the 12-month windows are null."""
+    rng = np.random.default_rng(seed)
+    late, used = rng.integers(0, 4, rows), rng.random(rows) * 1.4
+    columns = {name: rng.random(rows) for name in FEATURE_NAMES}
+    columns |= dict.fromkeys(("dpd_now", "max_dpd_3m", "max_dpd_6m"), late * 30.0)
+    columns |= dict.fromkeys(("util_now", "util_mean_3m", "util_mean_6m"), used)
+    columns |= {"limit_amount": rng.choice([1e4, 1e5], rows), "bill_amount": used * 1e4}
+    label = rng.random(rows) < 1 / (1 + np.exp(-(-2.5 + 0.8 * late + 0.8 * used)))
+    frame = pl.DataFrame(columns).with_columns(
+        pl.lit(None, dtype=pl.Float64).alias(n) for n in FEATURE_NAMES if n.endswith("_12m")
+    )
+    return frame.with_columns(
+        label=pl.Series(label.astype(int)),
+        source=pl.lit("s"),
+        loan_id=pl.Series([f"{i:05}" for i in range(rows)]),
+        month_on=pl.lit(dt.date(2005, 9, 30)),
+        in_default=pl.Series(late == 3),
+        zero_balance=pl.lit(value=False),
+        is_live=pl.lit(value=True),
+    )
+
+
+@pytest.fixture(scope="module")
+def model() -> CreditModel:
+    train, val = book(), book(1500, 1)
+    fitted = fit(train, val, usable_features(train), POLICY.training)
+    mean = fitted.contributions(train)[:, :-1].mean(axis=0)
+    good = train.filter(pl.col("label") == 0).select(pl.col(fitted.features).cast(pl.Float64).median())
+    return CreditModel(
+        "s",
+        fitted,
+        Platt(0.0, 1.0),
+        dict(zip(fitted.features, map(float, mean), strict=True)),
+        good.row(0, named=True),
+    )
+
+
+def test_feature_list_is_sound():
+    assert len(set(FEATURE_NAMES)) == len(FEATURE_NAMES)
+    assert {f.family for f in FEATURES} == {f.code for f in FAMILIES}
+    assert not [n for n in FEATURE_NAMES if any(word in n.split("_") for word in BANNED)]
+    with pytest.raises(KeyError, match="shoe_size"):
+        by_name(["shoe_size"])
+
+
+def test_every_feature_has_a_range_at_the_border():
+    checked = {c.kwargs.get("column") for c in feature_suite.suite().checks if "Between" in c.kind}
+    assert set(FEATURE_NAMES) <= checked
+
+
+def test_all_null_features_are_left_out(model):
+    assert not [n for n in model.fit.features if n.endswith("_12m")]
+
+
+def test_same_data_same_bytes(model, tmp_path):
+    train, val = book(), book(1500, 1)
+    again = fit(train, val, usable_features(train), POLICY.training)
+    model.fit.booster.save_model(tmp_path / "a.ubj")
+    again.booster.save_model(tmp_path / "b.ubj")
+    assert (tmp_path / "a.ubj").read_bytes() == (tmp_path / "b.ubj").read_bytes()
+
+
+def test_margin_is_monotone_in_every_signed_feature(model):
+    rows = book(300, 5)
+    base = model.fit.margin(rows)
+    for feature in by_name(model.fit.features):
+        if feature.sign:
+            riskier = rows.with_columns(pl.col(feature.name).cast(pl.Float64) + feature.sign * 0.5)
+            assert (model.fit.margin(riskier) >= base - 1e-6).all(), feature.name
+
+
+def test_early_stopping_is_obeyed_when_predicting(model):
+    import xgboost as xgb
+
+    rows = book(50, 6)
+    data = xgb.DMatrix(
+        rows.select(pl.col(model.fit.features).cast(pl.Float64)).to_numpy(), feature_names=list(model.fit.features)
+    )
+    assert model.fit.booster.num_boosted_rounds() > model.fit.best_iteration + 1
+    all_trees = model.fit.booster.predict(data, output_margin=True)
+    assert not np.allclose(model.fit.margin(rows), all_trees)
+
+
+def test_reasons_are_adverse_true_and_pass_the_direction_check(model):
+    rows = book(800, 7)
+    margin = model.fit.margin(rows)
+    found = explain(model, rows, margin, POLICY.reasons)
+    assert found.additivity_error < 1e-4
+    codes = found.codes.to_dicts()
+    families = {f.code: f for f in FAMILIES}
+    stated = [(i, code) for i, row in enumerate(codes) for code in row.values() if code and code != "none"]
+    assert len(stated) > 500
+    for code in {c for _, c in stated}:
+        at = [i for i, c in stated if c == code]
+        assert rows[at].select(families[code].fact(model.reference)).to_series().all(), code
+        names = [f.name for f in by_name(model.fit.features) if f.family == code]
+        typical = rows[at].with_columns(pl.lit(model.reference[n]).alias(n) for n in names)
+        assert (margin[at] - model.fit.margin(typical) >= POLICY.reasons.min_margin_fall).all(), code
+    # Nobody without arrears is told about arrears.
+    assert not {"RC01", "RC02"} & {c for i, c in stated if rows["max_dpd_6m"][i] == 0}
+
+
+def test_every_account_has_reasons_or_a_stated_none(model):
+    found = explain(model, book(800, 8), model.fit.margin(book(800, 8)), POLICY.reasons).codes
+    assert found["reason_1"].null_count() == 0
+    assert found.width == POLICY.reasons.max_reasons
+    assert (found["reason_1"] == "none").any()
+    none = found.filter(pl.col("reason_1") == "none")
+    assert none["reason_2"].null_count() == none.height
+
+
+def test_scores_are_complete_and_defaulted_accounts_have_grade_d(model):
+    live = book(500, 9)
+    scores = score_accounts(
+        model, live.reverse(), POLICY.scale, POLICY.sources["taiwan_cards"].score_anchor, POLICY.reasons, "7"
+    ).scores
+    assert scores["loan_id"].to_list() == live["loan_id"].to_list(), "sorted, none lost"
+    defaulted = scores.filter("in_default")
+    assert set(defaulted["grade"]) == {"D"}
+    assert set(defaulted["pd"]) == {1.0}
+    assert set(defaulted["score"]) == {350}
+    assert "D" not in set(scores.filter(~pl.col("in_default"))["grade"])
+    assert set(scores["model_version"]) == {"7"}
+
+
+def test_model_survives_its_files(model, tmp_path):
+    model.save(tmp_path)
+    back = load_model(tmp_path, model_sha256(tmp_path))
+    rows = book(100, 10)
+    assert np.array_equal(back.fit.margin(rows), model.fit.margin(rows))
+    assert (back.platt, back.reference) == (model.platt, model.reference)
+
+
+def test_swapped_model_file_is_refused_before_it_is_read(model, tmp_path):
+    model.save(tmp_path)
+    promoted = model_sha256(tmp_path)
+    (tmp_path / BOOSTER_FILE).write_bytes(b"\x80\x04planted pickle")
+    with pytest.raises(ModelIntegrityError, match="changed after promotion"):
+        load_model(tmp_path, promoted)
+    (tmp_path / BOOSTER_FILE).unlink()
+    with pytest.raises(ModelIntegrityError, match=r"missing: model\.ubj"):
+        load_model(tmp_path, promoted)
+
+
+def test_bootstrap_gate_says_what_is_wrong():
+    gate = BootstrapGate(0.8, 1.25, 0.6, 0.001, 1e-4)
+    rng = np.random.default_rng(0)
+    margin = rng.normal(-1, 1, 5000)
+    y = (rng.random(5000) < 1 / (1 + np.exp(-margin))).astype(float)
+    good = measure(y, 1 / (1 + np.exp(-margin)), margin)
+    assert bootstrap_failures(gate, good, 0.0, 1e-6) == []
+    steep = measure(y, 1 / (1 + np.exp(-2 * margin)), margin)
+    noise = measure(y, np.full(5000, 0.3) + rng.random(5000) / 100, rng.random(5000))
+    assert "slope" in bootstrap_failures(gate, steep, 0.0, 1e-6)[0]
+    assert "AUC" in " ".join(bootstrap_failures(gate, noise, 0.0, 1e-6))
+    assert "direction check" in bootstrap_failures(gate, good, 0.01, 1e-6)[0]
+    assert "miss the margin" in bootstrap_failures(gate, good, 0.0, 1e-2)[0]
+
+
+def decision(**other) -> Decision:
+    values = {"source": "s", "decided_at": dt.datetime(2026, 1, 1), "decision": "promoted", "reason": "bootstrap"}
+    values |= {"model_name": "m", "model_version": "1", "run_id": "r", "sha256": "a" * 64, "evidence": {"auc": 0.7}}
+    return Decision(**(values | other))
+
+
+def test_ledger_answers_which_model_scores(tmp_path):
+    ledger = PromotionLedger(tmp_path / "promotions.sqlite")
+    assert ledger.champion("s") is None
+    ledger.append(decision())
+    ledger.append(decision(model_version="2", decision="rejected", reason="slope"))
+    ledger.append(decision(source="t", model_version="9"))
+    assert ledger.champion("s") == decision()
+
+
+@pytest.mark.parametrize("change", ["delete from promotions", "update promotions set sha256 = 'b'"])
+def test_ledger_is_append_only(tmp_path, change):
+    path = tmp_path / "promotions.sqlite"
+    PromotionLedger(path).append(decision())
+    with sqlite3.connect(path) as db, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        db.execute(change)

@@ -1,0 +1,64 @@
+"""Snapshots: hashed content, a pointer that flips at once, fingerprints that see code and not clocks."""
+
+import json
+
+import polars as pl
+
+from dagster_project.publishing.fingerprint import code_fingerprint, git_revision
+from dagster_project.publishing.snapshot import PublishedTable, current_snapshot, publish
+
+FRAME = pl.DataFrame({"k": [2, 1, 3], "v": ["b", "a", "c"]})
+
+
+def table(frame=FRAME):
+    return [PublishedTable("t", frame, ("k",))]
+
+
+def test_content_decides_the_hash_and_the_run_does_not(tmp_path):
+    first, changed = publish(tmp_path, table(), {"a.b": 1, "run.seconds": 1.0}, {"code": "x"})
+    assert changed
+    again, changed = publish(tmp_path, table(FRAME.reverse()), {"a.b": 1, "run.seconds": 9.0}, {"code": "y"})
+    assert not changed
+    assert (again.sha256, again.folder) == (first.sha256, first.folder)
+    assert again.metrics()["run.seconds"] == 9.0
+    assert current_snapshot(tmp_path).inputs == {"code": "y"}
+    other, changed = publish(tmp_path, table(), {"a.b": 2}, {})
+    assert changed
+    assert other.sha256 != first.sha256
+
+
+def test_pointer_flips_and_the_old_snapshot_stays(tmp_path):
+    first, _ = publish(tmp_path, table(), {"a.b": 1}, {})
+    reader = (tmp_path / "current").resolve()
+    second, _ = publish(tmp_path, table(FRAME.head(1)), {"a.b": 1}, {})
+    assert current_snapshot(tmp_path).sha256 == second.sha256
+    assert pl.read_parquet(reader / "t.parquet").height == 3, "who resolved `current` before still reads the old one"
+    assert reader == first.folder.resolve()
+
+
+def test_files_are_sorted_and_match_the_manifest(tmp_path):
+    snapshot, _ = publish(tmp_path, table(), {"b.c": 1, "a.b": 2}, {})
+    assert pl.read_parquet(snapshot.folder / "t.parquet")["k"].to_list() == [1, 2, 3]
+    manifest = json.loads((snapshot.folder / "manifest.json").read_text())
+    assert manifest["files"]["t.parquet"]["rows"] == 3
+    assert list(json.loads((snapshot.folder / "metrics.json").read_text())) == ["a.b", "b.c"]
+
+
+def test_fingerprint_sees_code_and_policy(tmp_path):
+    (tmp_path / "ml").mkdir()
+    code, policy = tmp_path / "ml" / "a.py", tmp_path / "p.yaml"
+    code.write_text("x = 1")
+    policy.write_text("version: 1")
+    first = code_fingerprint(tmp_path, policy)
+    (tmp_path / "ml" / "__pycache__").mkdir()
+    (tmp_path / "ml" / "__pycache__" / "b.py").write_text("y")
+    (tmp_path / "README.md").write_text("words")
+    assert code_fingerprint(tmp_path, policy) == first
+    code.write_text("x = 2")
+    second = code_fingerprint(tmp_path, policy)
+    policy.write_text("version: 2")
+    assert len({first, second, code_fingerprint(tmp_path, policy)}) == 3
+
+
+def test_no_checkout_has_no_revision(tmp_path):
+    assert git_revision(tmp_path) == "none"
