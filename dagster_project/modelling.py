@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from dagster_project.ingestion.lake import file_sha256
+from dagster_project.files import file_sha256
 from dagster_project.publishing.fingerprint import git_revision
 from dagster_project.resources import MARTS, Pipeline
 from dagster_project.settings import PROJECT_ROOT

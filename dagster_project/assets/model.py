@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from dagster_project.ingestion.lake import file_sha256, write_parquet
+from dagster_project.files import file_sha256
+from dagster_project.ingestion.lake import write_parquet
 from dagster_project.modelling import champion_of, labelled_observations
 from dagster_project.resources import Pipeline, champion_asset, mart_asset, training_set_asset
 from ml import training_set

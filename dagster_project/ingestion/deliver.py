@@ -16,15 +16,16 @@ from pathlib import Path
 import polars as pl
 
 from dagster_project.ingestion import sources
-from dagster_project.ingestion.contracts import Contract, ContractError, Table, load_contract
+from dagster_project.ingestion.contracts import Contract, ContractError, PackagedFile, Table, load_contract
 from dagster_project.ingestion.keys import Keys
 from dagster_project.ingestion.lake import raw_schema, sweep, write_parquet
-from dagster_project.ingestion.reading import LINE_NO, DeliveryRefusedError, Records, read_records
+from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, ReceiptBook, State
-from dagster_project.ingestion.rules import Checked, check_rows, money
+from dagster_project.ingestion.rules import Checked, check_rows, money, within_bounds
 
 Adapter = Callable[[pl.DataFrame, Contract], dict[str, pl.DataFrame]]
 MINOR_PER_UNIT = 100
+_TOTAL = pl.Decimal(38, 2)
 _COUNTS = tuple(
     f"{what}_{unit}" for what in ("landed", "accepted", "quarantined", "duplicate") for unit in ("rows", "minor")
 )
@@ -70,31 +71,37 @@ def load_sources() -> dict[str, Source]:
 
 
 def land_packaged(source: Source, border: Border) -> bool:
-    """Drop the file that a Python distribution ships into the landing folder, unless it was ingested before.
+    """Drop the file that a Python distribution ships into the landing folder, unless it was taken in before.
 
-    Returns whether a file was dropped.
+    Returns whether a file was dropped. A file that somebody else landed goes first.
 
     Raises:
         FileNotFoundError: the distribution is not installed, or does not ship the file.
     """
     packaged = source.contract.packaged
-    if packaged is None or border.book.all(source.name):
+    if packaged is None or waiting(source, border) or _has_accepted(border, source.name):
         return False
+    content = _shipped(source.name, packaged)
+    if border.book.find(source.name, hashlib.sha256(content).hexdigest(), source.contract.version):
+        return False
+    folder = border.landing / source.name
+    folder.mkdir(parents=True, exist_ok=True)
+    arriving = folder / f".{Path(packaged.path).name}.arriving"
+    arriving.write_bytes(content)
+    arriving.replace(folder / Path(packaged.path).name)
+    return True
+
+
+def _shipped(source: str, packaged: PackagedFile) -> bytes:
     hint = f"install it with `make run` or from requirements-data.lock ({packaged.distribution})"
     try:
-        shipped = metadata.files(packaged.distribution) or []
+        files = metadata.files(packaged.distribution) or []
     except metadata.PackageNotFoundError:
-        raise FileNotFoundError(f"{source.name}: its data package is not installed; {hint}") from None
-    for item in shipped:
+        raise FileNotFoundError(f"{source}: its data package is not installed; {hint}") from None
+    for item in files:
         if str(item).endswith(packaged.path):
-            folder = border.landing / source.name
-            folder.mkdir(parents=True, exist_ok=True)
-            name = Path(packaged.path).name
-            arriving = folder / f".{name}.arriving"
-            arriving.write_bytes(Path(str(item.locate())).read_bytes())
-            arriving.replace(folder / name)
-            return True
-    raise FileNotFoundError(f"{source.name}: {packaged.distribution} does not ship {packaged.path}; {hint}")
+            return Path(str(item.locate())).read_bytes()
+    raise FileNotFoundError(f"{source}: {packaged.distribution} does not ship {packaged.path}; {hint}")
 
 
 def waiting(source: Source, border: Border) -> list[Path]:
@@ -114,24 +121,24 @@ def ingest_file(path: Path, source: Source, border: Border, now: datetime) -> Re
     """Take in one file. None if it is only the leftover of a crash between its receipt and its archiving."""
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    earlier = border.book.find(source.name, sha256)
-    if earlier and not earlier[1] and earlier[0].file_name == path.name:
-        _archive(path, earlier[0], border)
+    leftover = border.book.unarchived(source.name, sha256, path.name)
+    if leftover is not None:
+        _archive(path, sha256, leftover, source.name, border)
         return None
+    earlier = border.book.find(source.name, sha256, source.contract.version)
     if earlier:
-        receipt = _duplicate(earlier[0], path.name, now)
+        receipt = _duplicate(earlier, path.name, now)
     else:
         receipt = _take_in(path.name, content, sha256, source, border, now)
-    border.book.commit(receipt)
-    _archive(path, receipt, border)
+    _archive(path, sha256, border.book.commit(receipt), source.name, border)
     return receipt
 
 
 def _take_in(file_name: str, content: bytes, sha256: str, source: Source, border: Border, now: datetime) -> Receipt:
-    contract, delivery_id = source.contract, sha256[:16]
+    contract = source.contract
     blank = Receipt(
         source=source.name,
-        delivery_id=delivery_id,
+        delivery_id=sha256[:16],
         sha256=sha256,
         file_name=file_name,
         state=State.QUARANTINED,
@@ -142,13 +149,17 @@ def _take_in(file_name: str, content: bytes, sha256: str, source: Source, border
         files=(),
     )
     try:
-        if contract.single_delivery and _has_accepted(border, source.name):
-            message = f"{source.name} delivers one file, and it was accepted before; this one has other content"
-            raise DeliveryRefusedError("unexpected_delivery", message, max(content.count(b"\n") - 1, 0))
         records = read_records(content, contract.delivered)
     except DeliveryRefusedError as refused:
         reason = f"{refused.rule}: {refused.message}"
         return replace(blank, landed_rows=refused.lines, quarantined_rows=refused.lines, reason=reason)
+
+    amounts = _control_amounts(records, contract.delivered)
+    if contract.single_delivery and _has_accepted(border, source.name):
+        reason = f"unexpected_delivery: {source.name} delivers one file; another one, with other content, was accepted"
+        held = {"landed_rows": records.landed, "quarantined_rows": records.landed}
+        total = _minor(amounts)
+        return replace(blank, **held, landed_minor=total, quarantined_minor=total, reason=reason)
 
     checked = _limit_bad_share(check_rows(records.text, contract.delivered), records, border.max_bad_row_share)
     bad = _all_bad(checked, records)
@@ -157,18 +168,17 @@ def _take_in(file_name: str, content: bytes, sha256: str, source: Source, border
         files = _write_tables(checked.good, source, border, blank)
     if bad.height:
         files.append(_write_quarantine(bad, records, border, blank))
-    amounts = _control_amounts(records, contract.delivered)
     return replace(
         blank,
         state=State.ACCEPTED if not bad.height else State.PARTIAL if checked.good.height else State.QUARANTINED,
         landed_rows=records.landed,
-        accepted_rows=_accepted_lines(border.lake, files),
-        quarantined_rows=bad.height,
-        duplicate_rows=checked.duplicates.height,
-        landed_minor=_sum(amounts),
-        accepted_minor=_accepted_minor(border.lake, files, contract.control_table),
-        quarantined_minor=_sum(amounts.join(bad, on=LINE_NO, how="semi")),
-        duplicate_minor=_sum(amounts.join(checked.duplicates, on=LINE_NO, how="semi")),
+        accepted_rows=_lines(records, _written_lines(border.lake, files)),
+        quarantined_rows=_lines(records, bad),
+        duplicate_rows=_lines(records, checked.duplicates),
+        landed_minor=_minor(amounts),
+        accepted_minor=_written_minor(border.lake, files, contract.control_table),
+        quarantined_minor=_minor(amounts.join(bad, on=LINE_NO, how="semi")),
+        duplicate_minor=_minor(amounts.join(checked.duplicates, on=LINE_NO, how="semi")),
         reason=f"{bad.height} rows broke {bad['rule'].n_unique()} rule(s)" if bad.height else None,
         files=tuple(files),
     )
@@ -191,17 +201,17 @@ def _duplicate(original: Receipt, file_name: str, now: datetime) -> Receipt:
         accepted_minor=0,
         quarantined_minor=0,
         duplicate_minor=original.landed_minor,
-        reason=f"same content as {original.file_name}",
+        reason=f"same content as {original.file_name}, which was {original.state}",
         files=(),
     )
 
 
 def _limit_bad_share(checked: Checked, records: Records, limit: float) -> Checked:
     """Above the limit the whole delivery is bad: a file that is wrong in many rows is not trusted in the others."""
-    wrong = checked.bad.height + records.ragged.height
+    wrong = _lines(records, checked.bad) + int(records.ragged[LINES].sum())
     if wrong <= limit * records.landed:
         return checked
-    message = f"{wrong} of {records.landed} rows break rules, more than {limit:.1%}: the whole file is held back"
+    message = f"{wrong} of {records.landed} lines break rules, more than {limit:.1%}: the whole file is held back"
     rest = checked.good.select(LINE_NO, pl.lit("too_many_bad_rows").alias("rule"), pl.lit(message).alias("message"))
     return Checked(checked.good.clear(), pl.concat([checked.bad, rest]).sort(LINE_NO), checked.duplicates)
 
@@ -244,57 +254,64 @@ def _pseudonymise(frame: pl.DataFrame, table: Table, keys: Keys, source: str) ->
 
 
 def _write_quarantine(bad: pl.DataFrame, records: Records, border: Border, receipt: Receipt) -> LakeFile:
-    """Bad rows with rule and message in the clear and the raw row sealed."""
-    columns = pl.col(records.text.columns).exclude(LINE_NO)
-    raw = pl.concat(
-        [
-            records.text.select(LINE_NO, pl.concat_str(columns.fill_null(""), separator=",").alias("raw")),
-            records.ragged,
-        ]
-    )
-    kept = bad.join(raw, on=LINE_NO, how="left")
+    """Bad rows with rule and message in the clear and the record, as it was delivered, sealed."""
+    kept = bad.join(_places(records), on=LINE_NO, how="left")
     sealed = [
-        border.keys.seal(text, f"{receipt.delivery_id}:{line}")
-        for line, text in kept.select(LINE_NO, "raw").iter_rows()
+        border.keys.seal(records.raw_record(line, lines), f"{receipt.delivery_id}:{line}")
+        for line, lines in kept.select(LINE_NO, LINES).iter_rows()
     ]
-    frame = kept.drop("raw").with_columns(
+    frame = kept.with_columns(
         source=pl.lit(receipt.source),
         delivery_id=pl.lit(receipt.delivery_id),
         sealed_row=pl.Series(sealed, dtype=pl.Binary),
         first_seen_at=pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
     )
-    path = Path("quarantine") / receipt.source / f"{receipt.delivery_id}.parquet"
+    # A delivery that is read again under a newer contract leaves what the older one held back as it was.
+    path = Path("quarantine") / receipt.source / f"{receipt.delivery_id}-{receipt.contract_version}.parquet"
     return LakeFile("quarantine", str(path), write_parquet(frame, border.lake / path), frame.height)
 
 
+def _places(records: Records) -> pl.DataFrame:
+    return pl.concat([records.text.select(LINE_NO, LINES), records.ragged])
+
+
+def _lines(records: Records, rows: pl.DataFrame) -> int:
+    """How many raw lines these records stand on."""
+    return int(_places(records).join(rows, on=LINE_NO, how="semi")[LINES].sum())
+
+
 def _control_amounts(records: Records, layout: Table) -> pl.DataFrame:
-    """The control amount of each readable record in minor units, from the text and not from the typed rows."""
-    total = pl.sum_horizontal((money(c) * MINOR_PER_UNIT).cast(pl.Int64).fill_null(0) for c in layout.control)
-    return records.text.select(LINE_NO, total.alias("minor"))
+    """The control amount of each record, from the text and not from the typed rows.
+
+    A part that is no amount, or outside the column's own bounds, counts as 0 wherever its record ends.
+    """
+    columns = [c for c in layout.columns if c.name in layout.control]
+    parts = [pl.when(within_bounds(c)).then(money(c.name)).fill_null(0).cast(_TOTAL) for c in columns]
+    return records.text.select(LINE_NO, pl.sum_horizontal(parts).alias("amount"))
 
 
-def _sum(amounts: pl.DataFrame) -> int:
-    return int(amounts["minor"].sum())
+def _minor(amounts: pl.DataFrame) -> int:
+    return int(amounts["amount"].sum() * MINOR_PER_UNIT)
 
 
-def _accepted_lines(lake: Path, files: list[LakeFile]) -> int:
+def _written_lines(lake: Path, files: list[LakeFile]) -> pl.DataFrame:
     """Distinct delivered lines that stand in the written raw files: read back, not remembered."""
     written = [pl.scan_parquet(lake / f.path).select(LINE_NO) for f in files if f.table != "quarantine"]
-    return int(pl.concat(written).select(pl.col(LINE_NO).n_unique()).collect().item()) if written else 0
+    return pl.concat(written).unique().collect() if written else pl.DataFrame(schema={LINE_NO: pl.Int64})
 
 
-def _accepted_minor(lake: Path, files: list[LakeFile], control: Table) -> int:
+def _written_minor(lake: Path, files: list[LakeFile], control: Table) -> int:
     """The control amount that stands in the written raw files, in minor units."""
     paths = [lake / f.path for f in files if f.table == control.name]
     if not paths:
         return 0
-    amount = (pl.col(control.control[0]) * MINOR_PER_UNIT).cast(pl.Int64).sum()
-    return int(pl.scan_parquet(paths).select(amount).collect().item())
+    return _minor(pl.scan_parquet(paths).select(pl.col(control.control[0]).cast(_TOTAL).alias("amount")).collect())
 
 
-def _archive(path: Path, receipt: Receipt, border: Border) -> None:
-    """Move the original out of the landing folder, under its hash; then say so in the receipt."""
-    folder = border.lake / "originals" / receipt.source
+def _archive(path: Path, sha256: str, receipt_no: int, source: str, border: Border) -> None:
+    """Move the original out of the landing folder, under its hash and for its owner only; then say so."""
+    folder = border.lake / "originals" / source
     folder.mkdir(parents=True, exist_ok=True)
-    path.replace(folder / f"{receipt.sha256}{path.suffix}")
-    border.book.mark_archived(receipt.source, receipt.sha256)
+    path.chmod(0o600)
+    path.replace(folder / f"{sha256}{path.suffix}")
+    border.book.mark_archived(receipt_no)

@@ -61,7 +61,10 @@ def load_keys(master_key: str | None, master_key_file: Path | None, *, productio
     Raises:
         MasterKeyError: the key is malformed, or missing in production.
     """
-    text = master_key or (master_key_file.read_text().strip() if master_key_file else None)
+    try:
+        text = master_key or (master_key_file.read_text().strip() if master_key_file else None)
+    except OSError as error:
+        raise MasterKeyError(f"the master key file {master_key_file} cannot be read: {error.strerror}") from None
     if text is None:
         if production:
             raise MasterKeyError(

@@ -5,8 +5,6 @@ hard links to exactly those files that receipts name, each verified by hash: orp
 an absent table is an empty Parquet file with the contract's schema.
 """
 
-import contextlib
-import hashlib
 import os
 import shutil
 from collections.abc import Iterable
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from dagster_project.files import file_sha256, flush
 from dagster_project.ingestion.contracts import LINEAGE, Contract, Table
 from dagster_project.ingestion.receipts import LakeFile, Receipt
 
@@ -24,22 +23,15 @@ class LakeCorruptionError(RuntimeError):
     """A file's bytes are not the ones its receipt recorded."""
 
 
-def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes, read in blocks."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def write_parquet(frame: pl.DataFrame, path: Path) -> str:
     """Write a frame under its final name or not at all; returns the sha256 of the bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + _TMP)
     frame.write_parquet(temporary, compression="zstd", statistics=True)
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
+    flush(temporary)
     digest = file_sha256(temporary)
     temporary.replace(path)
-    _flush_folder(path.parent)
+    flush(path.parent)
     return digest
 
 
@@ -101,12 +93,3 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
         shutil.copy2(source, target)
-
-
-def _flush_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # some file systems refuse to flush a folder; the rename is still atomic
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -5,14 +5,14 @@ with a rule and a message that hold no value of it; a record with the wrong numb
 """
 
 import csv
-import io
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 
 from dagster_project.ingestion.contracts import Table
 
-LINE_NO = "line_no"
+LINE_NO, LINES = "line_no", "lines"
 
 
 class DeliveryRefusedError(Exception):
@@ -25,26 +25,31 @@ class DeliveryRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Records:
-    """`text`: line_no and every column as text (empty: null). `ragged`: line_no and raw of misshapen records."""
+    """The records of a file and the raw lines that they stand on.
+
+    `text`: line_no, lines (how many raw lines the record spans) and every column as text, an empty field being null.
+    `ragged`: line_no and lines of records with another number of fields. `raw`: the file's lines, the header's too.
+    `landed`: raw lines after the header, counted in the bytes and not from the records.
+    """
 
     text: pl.DataFrame
     ragged: pl.DataFrame
+    raw: list[str]
+    landed: int
 
-    @property
-    def landed(self) -> int:
-        """Number of records in the file."""
-        return self.text.height + self.ragged.height
+    def raw_record(self, line_no: int, lines: int) -> str:
+        """The record as it was delivered."""
+        return "\n".join(self.raw[line_no - 1 : line_no - 1 + lines])
 
 
 def read_records(content: bytes, layout: Table) -> Records:
     """Read all records of a file.
 
     Raises:
-        DeliveryRefusedError: empty, not UTF-8, with NUL bytes, an unclosed quote, or another header than agreed.
+        DeliveryRefusedError: empty, cut off, not UTF-8, with NUL bytes, an unclosed quote, or another header.
     """
-    lines = max(content.count(b"\n") - (1 if content.endswith(b"\n") else 0), 0)
-    if not content.strip():
-        raise DeliveryRefusedError("empty_file", "the file holds no line", 0)
+    total = content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
+    lines = max(total - 1, 0)
     if b"\x00" in content:
         raise DeliveryRefusedError("nul_byte", "the file holds NUL bytes: UTF-16, binary, or damaged", lines)
     try:
@@ -52,33 +57,46 @@ def read_records(content: bytes, layout: Table) -> Records:
     except UnicodeDecodeError as error:
         message = f"byte {error.start} is not UTF-8: the file is in another encoding, or damaged"
         raise DeliveryRefusedError("encoding", message, lines) from None
-    numbers, fields = _split_quoted(text, lines) if '"' in text else _split_plain(text)
-    _check_header(fields[0], layout, lines)
-    if len(fields) == 1:
+    if not text.strip():
+        raise DeliveryRefusedError("empty_file", "the file holds nothing", lines)
+    raw = text.removesuffix("\n").split("\n")
+    records = (
+        _split_quoted(raw, lines) if '"' in text else [_Record(n, 1, _fields(line)) for n, line in enumerate(raw, 1)]
+    )
+    header, body = records[0], records[1:]
+    _check_header(header.fields, layout, lines)
+    if not body:
         raise DeliveryRefusedError("header_only", "the file holds a header and no record", 0)
-    return _as_frames(numbers[1:], fields[1:], list(layout.schema))
+    if any(record.fields == header.fields for record in body):
+        raise DeliveryRefusedError("header_repeated", "the header stands in the file twice", lines)
+    if not content.endswith(b"\n") and len(body[-1].fields) != len(header.fields):
+        raise DeliveryRefusedError("truncated", "the file ends in the middle of a record: send it again, whole", lines)
+    return _as_frames(body, list(layout.schema), raw, total - header.lines)
 
 
-def _split_plain(text: str) -> tuple[list[int], list[list[str]]]:
-    lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    return list(range(1, len(lines) + 1)), [line.removesuffix("\r").split(",") for line in lines]
+class _Record(NamedTuple):
+    line_no: int
+    lines: int
+    fields: list[str]
 
 
-def _split_quoted(text: str, lines: int) -> tuple[list[int], list[list[str]]]:
+def _fields(line: str) -> list[str]:
+    return line.removesuffix("\r").split(",")
+
+
+def _split_quoted(raw: list[str], lines: int) -> list[_Record]:
     """Records of a file with quotes, where one record may span lines; the number is that of its first line."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    numbers, fields, first = [], [], 1
+    csv.field_size_limit(2**31 - 1)  # a long field is a bad row, not an unreadable file
+    reader = csv.reader((line + "\n" for line in raw), strict=True)
+    records, first = [], 1
     try:
-        for record in reader:
-            numbers.append(first)
-            fields.append(record)
+        for fields in reader:
+            records.append(_Record(first, reader.line_num - first + 1, fields))
             first = reader.line_num + 1
     except csv.Error:
         message = f"a quote opened in the record at line {first} is not closed as CSV demands"
         raise DeliveryRefusedError("unclosed_quote", message, lines) from None
-    return numbers, fields
+    return records
 
 
 def _check_header(found: list[str], layout: Table, lines: int) -> None:
@@ -95,19 +113,18 @@ def _check_header(found: list[str], layout: Table, lines: int) -> None:
     raise DeliveryRefusedError("schema_drift", f"{message}; change the contract first, or the file", lines)
 
 
-def _as_frames(numbers: list[int], fields: list[list[str]], columns: list[str]) -> Records:
-    width = len(columns)
-    even = [(n, f) for n, f in zip(numbers, fields, strict=True) if len(f) == width]
-    odd = [(n, f) for n, f in zip(numbers, fields, strict=True) if len(f) != width]
-    by_column = zip(*(f for _, f in even), strict=True) if even else [[] for _ in columns]
-    text = pl.DataFrame(
-        [
-            pl.Series(LINE_NO, [n for n, _ in even], dtype=pl.Int64),
-            *(pl.Series(c, values, dtype=pl.String) for c, values in zip(columns, by_column, strict=True)),
-        ]
+def _as_frames(body: list[_Record], columns: list[str], raw: list[str], landed: int) -> Records:
+    even = [r for r in body if len(r.fields) == len(columns)]
+    odd = [r for r in body if len(r.fields) != len(columns)]
+    by_column = zip(*(r.fields for r in even), strict=True) if even else [[] for _ in columns]
+    text = _places(even).with_columns(
+        pl.Series(c, values, dtype=pl.String) for c, values in zip(columns, by_column, strict=True)
     )
-    ragged = pl.DataFrame(
-        {LINE_NO: [n for n, _ in odd], "raw": [",".join(f) for _, f in odd]},
-        schema={LINE_NO: pl.Int64, "raw": pl.String},
+    return Records(text.with_columns(pl.col(columns).replace("", None)), _places(odd), raw, landed)
+
+
+def _places(records: list[_Record]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {LINE_NO: [r.line_no for r in records], LINES: [r.lines for r in records]},
+        schema={LINE_NO: pl.Int64, LINES: pl.Int64},
     )
-    return Records(text.with_columns(pl.col(columns).replace("", None)), ragged)

@@ -37,7 +37,7 @@ create table if not exists receipts (
   check (landed_rows = accepted_rows + quarantined_rows + duplicate_rows),
   check (landed_minor = accepted_minor + quarantined_minor + duplicate_minor)
 );
-create unique index if not exists receipts_once on receipts (source, sha256) where state <> 'DUPLICATE';
+create unique index if not exists receipts_once on receipts (source, sha256, contract_version) where state <> 'DUPLICATE';
 """
 
 
@@ -108,8 +108,8 @@ class ReceiptBook:
         finally:
             connection.close()
 
-    def commit(self, receipt: Receipt) -> None:
-        """Write one receipt, in one transaction.
+    def commit(self, receipt: Receipt) -> int:
+        """Write one receipt, in one transaction; returns its number.
 
         Raises:
             IdentityError: its rows or cents do not add up, or its content already has a receipt.
@@ -122,30 +122,40 @@ class ReceiptBook:
         marks = ", ".join(":" + c for c in _COLUMNS)
         with self._open() as db:
             try:
-                db.execute(f"insert into receipts ({names}) values ({marks})", row)  # noqa: S608
+                number = db.execute(f"insert into receipts ({names}) values ({marks})", row).lastrowid  # noqa: S608
             except sqlite3.IntegrityError as error:
                 raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: {error}") from error
+        return int(number or 0)
 
-    def mark_archived(self, source: str, sha256: str) -> None:
-        """Note that the original has left the landing folder."""
+    def mark_archived(self, receipt_no: int) -> None:
+        """Note that the original of a receipt has left the landing folder."""
         with self._open() as db:
-            db.execute("update receipts set archived = 1 where source = ? and sha256 = ?", (source, sha256))
+            db.execute("update receipts set archived = 1 where receipt_no = ?", (receipt_no,))
 
-    def find(self, source: str, sha256: str) -> tuple[Receipt, bool] | None:
-        """The receipt of this content, if any, and whether its original has left the landing folder."""
-        found = self._select("source = ? and sha256 = ? and state <> 'DUPLICATE'", (source, sha256))
+    def unarchived(self, source: str, sha256: str, file_name: str) -> int | None:
+        """Number of the receipt of this very file, if a crash kept its original in the landing folder."""
+        query = "select receipt_no from receipts where source = ? and sha256 = ? and file_name = ? and archived = 0"
+        with self._open() as db:
+            found = db.execute(query, (source, sha256, file_name)).fetchone()
+        return int(found[0]) if found else None
+
+    def find(self, source: str, sha256: str, contract_version: str) -> Receipt | None:
+        """The receipt of this content, unless it was quarantined whole under another version of the contract."""
+        where = (
+            "source = ? and sha256 = ? and state <> 'DUPLICATE' and (state <> 'QUARANTINED' or contract_version = ?)"
+        )
+        found = self._select(where, (source, sha256, contract_version))
         return found[0] if found else None
 
     def all(self, source: str | None = None) -> list[Receipt]:
         """Every receipt, oldest first; of one source if given."""
         where, values = ("source = ?", (source,)) if source else ("true", ())
-        return [receipt for receipt, _ in self._select(where, values)]
+        return self._select(where, values)
 
-    def _select(self, where: str, values: tuple[str, ...]) -> list[tuple[Receipt, bool]]:
-        query = f"select {', '.join(_COLUMNS)}, archived from receipts where {where} order by receipt_no"  # noqa: S608
+    def _select(self, where: str, values: tuple[str, ...]) -> list[Receipt]:
+        query = f"select {', '.join(_COLUMNS)} from receipts where {where} order by receipt_no"  # noqa: S608
         with self._open() as db:
-            rows = db.execute(query, values).fetchall()
-        return [(_receipt(row[:-1]), bool(row[-1])) for row in rows]
+            return [_receipt(row) for row in db.execute(query, values)]
 
 
 def _receipt(row: tuple[object, ...]) -> Receipt:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dagster_project.ingestion.contracts import Column, Table
+from dagster_project.ingestion.contracts import MONEY, Column, Table
 from dagster_project.ingestion.reading import LINE_NO
 
-MONEY_PATTERN = r"^-?\d{1,16}(\.\d{1,2})?$"
-_INTEGER_PATTERN = r"^-?\d{1,9}$"
-_DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
+# [0-9] and not \d, which also takes the digits of other scripts.
+MONEY_PATTERN = r"^-?[0-9]{1,16}(\.[0-9]{1,2})?$"
+_INTEGER_PATTERN = r"^-?[0-9]{1,9}$"
+_DATE_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 MAX_FIELD_BYTES = 1_000_000
 
 
@@ -51,7 +52,15 @@ def check_rows(text: pl.DataFrame, layout: Table) -> Checked:
 def money(column: str) -> pl.Expr:
     """Text as DECIMAL(18, 2); null where it is no amount with at most two decimals."""
     value = pl.col(column)
-    return pl.when(value.str.contains(MONEY_PATTERN)).then(value).cast(pl.Decimal(18, 2), strict=False)
+    return pl.when(value.str.contains(MONEY_PATTERN)).then(value).cast(MONEY, strict=False)
+
+
+def within_bounds(column: Column) -> pl.Expr:
+    """Whether the text of a column is a value within its bounds; null where it is no value."""
+    number = _typed(column)
+    low = number >= column.minimum if column.minimum is not None else number.is_not_null()
+    high = number <= column.maximum if column.maximum is not None else number.is_not_null()
+    return low & high
 
 
 def _column_rules(column: Column) -> Iterator[tuple[str, str, pl.Expr]]:
@@ -70,6 +79,8 @@ def _column_rules(column: Column) -> Iterator[tuple[str, str, pl.Expr]]:
     if column.pattern:
         yield f"{name}:pattern", f"{name} does not match its agreed pattern", value.str.contains(column.pattern)
     number = _typed(column)
+    # Whatever the rules above let through must also convert: a value never turns into nothing.
+    yield f"{name}:type", f"{name} cannot be read as {column.dtype}", value.is_null() | number.is_not_null()
     if column.minimum is not None:
         yield f"{name}:minimum", f"{name} is below {column.minimum}", number >= column.minimum
     if column.maximum is not None:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-# What can change a published number. Tests, docs and the command line cannot.
+# Whatever could change a published number, and a little more; tests, docs and deployment cannot.
 CODE = ("dagster_project", "dbt", "expectations", "ml", "requirements.lock", "requirements-data.lock")
 _ENDINGS = {".py", ".sql", ".yml", ".yaml", ".lock"}
 _SKIPPED = {"__pycache__", "target", "logs"}

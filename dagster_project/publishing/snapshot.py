@@ -6,7 +6,6 @@ every metric that does not begin with `run.`; its name is the beginning of that 
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from pathlib import Path
 
 import polars as pl
 
+from dagster_project.files import file_sha256, flush, replace_text
 from dagster_project.publishing.fingerprint import values_fingerprint
 
-CURRENT, METRICS, MANIFEST = "current", "metrics.json", "manifest.json"
+CURRENT, METRICS, MANIFEST, INPUTS = "current", "metrics.json", "manifest.json", "inputs.json"
 Metrics = Mapping[str, float | int | str]
 
 
@@ -31,11 +31,10 @@ class PublishedTable:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A published snapshot: its folder, its hash, and the inputs that made it."""
+    """A published snapshot: its folder and its hash."""
 
     folder: Path
     sha256: str
-    inputs: Mapping[str, str]
 
     @property
     def snapshot_id(self) -> str:
@@ -54,14 +53,26 @@ def current_snapshot(published: Path) -> Snapshot | None:
     if not pointer.exists():
         return None
     folder = pointer.resolve()
-    manifest = json.loads((folder / MANIFEST).read_text())
-    return Snapshot(folder, manifest["snapshot_sha256"], manifest["inputs"])
+    return Snapshot(folder, json.loads((folder / MANIFEST).read_text())["snapshot_sha256"])
+
+
+def current_inputs(published: Path) -> Mapping[str, str] | None:
+    """The inputs of the last night that ended well, if the snapshot that it left is still current."""
+    snapshot, record = current_snapshot(published), published / INPUTS
+    if snapshot is None or not record.exists():
+        return None
+    last = json.loads(record.read_text())
+    inputs: dict[str, str] = last["inputs"]
+    return inputs if last["snapshot_sha256"] == snapshot.sha256 else None
 
 
 def publish(
     published: Path, tables: Sequence[PublishedTable], metrics: Metrics, inputs: Mapping[str, str]
 ) -> tuple[Snapshot, bool]:
-    """Write a snapshot and make it current. Returns it, and whether its content differs from the one before."""
+    """Publish a snapshot and make it current. Returns it, and whether its content differs from the one before.
+
+    Where the content is the same, nothing that readers see is touched; only the night's inputs are noted.
+    """
     before = current_snapshot(published)
     building = published / ".building"
     shutil.rmtree(building, ignore_errors=True)
@@ -70,25 +81,23 @@ def publish(
     for table in sorted(tables, key=lambda t: t.name):
         path = building / f"{table.name}.parquet"
         table.frame.sort(table.sorted_by).write_parquet(path, compression="zstd", statistics=True)
-        files[path.name] = {"sha256": _sha256(path), "rows": table.frame.height}
+        files[path.name] = {"sha256": file_sha256(path), "rows": table.frame.height}
     stable = {name: value for name, value in metrics.items() if not name.startswith("run.")}
     sha256 = values_fingerprint({"files": files, "metrics": stable})
-    manifest = {"snapshot_sha256": sha256, "files": files, "inputs": dict(inputs)}
-    _write_json(building / METRICS, dict(sorted(metrics.items())))
-    _write_json(building / MANIFEST, manifest)
-    _flush(building)
-
     final = published / sha256[:16]
     changed = before is None or before.sha256 != sha256
-    if final.exists():
-        # The same content again: only what describes the run is renewed.
-        for name in (METRICS, MANIFEST):
-            (building / name).replace(final / name)
-        shutil.rmtree(building)
-    else:
+    if changed:
+        _write_json(building / METRICS, metrics)
+        _write_json(building / MANIFEST, {"snapshot_sha256": sha256, "files": files})
+        for path in building.iterdir():
+            flush(path)
+        shutil.rmtree(final, ignore_errors=True)  # of this content, from before another one was published
         building.replace(final)
-    _point(published, final)
-    return Snapshot(final, sha256, inputs), changed
+        _point(published, final)
+    else:
+        shutil.rmtree(building)
+    replace_text(published / INPUTS, json.dumps({"snapshot_sha256": sha256, "inputs": dict(inputs)}, indent=1))
+    return Snapshot(final, sha256), changed
 
 
 def _point(published: Path, folder: Path) -> None:
@@ -97,20 +106,8 @@ def _point(published: Path, folder: Path) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(folder.name, target_is_directory=True)
     fresh.replace(published / CURRENT)
+    flush(published)
 
 
 def _write_json(path: Path, values: Mapping[str, object]) -> None:
     path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
-
-
-def _flush(folder: Path) -> None:
-    for path in folder.iterdir():
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

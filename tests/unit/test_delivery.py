@@ -1,6 +1,7 @@
 """A delivery ends in exactly one state, and no line and no cent is lost, whatever the file looks like."""
 
 import datetime as dt
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -77,6 +78,9 @@ def test_harmless_shapes_are_accepted(pipeline, drop, cards, shape):
         ("schema_drift", lambda c: c.replace(b"ID,LIMIT_BAL", b"LIMIT_BAL,ID")),
         ("schema_drift", lambda c: c.replace(b",", b";")),
         ("unclosed_quote", lambda c: c.replace(b"1000.0", b'"1000.0', 1)),
+        ("header_repeated", lambda c: c.split(b"\n")[0] + b"\n" + b"\n".join(c.split(b"\n")[:2]) + b"\n"),
+        ("truncated", lambda c: c[:-20]),
+        ("empty_file", lambda c: b"\xef\xbb\xbf"),
     ],
 )
 def test_unreadable_file_is_quarantined_whole(pipeline, drop, cards, rule, damage):
@@ -86,6 +90,7 @@ def test_unreadable_file_is_quarantined_whole(pipeline, drop, cards, rule, damag
     assert receipt.reason.startswith(rule)
     assert receipt.accepted_rows == 0
     assert receipt.landed_rows == (0 if rule in ("empty_file", "header_only") else 2)
+    assert not list(pipeline.border.landing.rglob("*.csv"))
 
 
 BAD_LINES = {
@@ -97,6 +102,9 @@ BAD_LINES = {
     "AGE:minimum": {"AGE": "3"},
     "PAY_0:maximum": {"PAY_0": "12"},
     "SEX:required": {"SEX": ""},
+    "PAY_AMT2:maximum": {"PAY_AMT2": "9999999999999999.99"},
+    "PAY_AMT3:money": {"PAY_AMT3": "\u0661\u0662"},  # digits of another script
+    "ID:integer": {"ID": "\u0663"},
     "ragged": {"AGE": "30,31"},
 }
 
@@ -112,7 +120,69 @@ def test_bad_row_is_quarantined_alone_and_sealed(pipeline, drop, cards, rule, ot
     # The value stands only in the sealed row, which opens with its own delivery and line.
     context = f"{receipt.delivery_id}:201"
     assert pipeline.border.keys.unseal(kept["sealed_row"], context) == lines[-1]
-    assert all(value not in kept["message"] for value in other.values() if value)
+    assert all(value not in kept["message"] for value in other.values() if len(value) > 1)
+
+
+def test_sealed_row_is_the_delivered_text(pipeline, drop, cards):
+    """Quotes and all, or a repaired contract could not read it again."""
+    card_file, line = cards
+    odd = line(200).replace("1000.0", '"1,000.0"')
+    receipt = take_in(pipeline, drop, "a.csv", card_file(*(line(n) for n in range(1, 200)), odd))
+    kept = raw(pipeline, receipt, "quarantine").row(0, named=True)
+    assert pipeline.border.keys.unseal(kept["sealed_row"], f"{receipt.delivery_id}:201") == odd
+
+
+def test_newline_inside_quotes_is_one_row_on_two_lines(pipeline, drop, cards):
+    """Accounting is by raw lines, so a record of two lines counts two, wherever it ends."""
+    card_file, line = cards
+    two = line(200).replace(",1,30,", ',1,"30\n",')
+    assert two.count("\n") == 1
+    receipt = take_in(pipeline, drop, "a.csv", card_file(*(line(n) for n in range(1, 201 - 1)), two, line(201)))
+    assert (receipt.landed_rows, receipt.accepted_rows, receipt.quarantined_rows) == (202, 200, 2)
+
+
+def test_stray_quotes_cannot_swallow_rows(pipeline, drop, cards):
+    """Two stray quotes make one record of 490 lines: all of them count, and the file is not trusted."""
+    card_file, line = cards
+    lines = [line(n) for n in range(1, 1001)]
+    lines[10] = lines[10].replace("1000.0", '"1000.0')
+    lines[500] = lines[500].replace("1000.0", '1000.0"')
+    receipt = take_in(pipeline, drop, "a.csv", card_file(*lines))
+    assert (receipt.state, receipt.landed_rows, receipt.quarantined_rows) == (State.QUARANTINED, 1000, 1000)
+
+
+def test_huge_amounts_do_not_overflow(pipeline, drop, cards):
+    card_file, line = cards
+    receipt = take_in(pipeline, drop, "a.csv", card_file(*(line(n, paid="9999999999999999.99") for n in range(40))))
+    assert receipt.state is State.QUARANTINED
+    assert 0 <= receipt.landed_minor == receipt.quarantined_minor < 10**6
+
+
+def test_long_field_is_a_bad_row_and_not_an_unreadable_file(pipeline, drop, cards):
+    card_file, line = cards
+    long = line(200).replace("1000.0", '"' + "9" * 200_000 + '"')
+    receipt = take_in(pipeline, drop, "a.csv", card_file(*(line(n) for n in range(1, 200)), long))
+    assert (receipt.state, receipt.quarantined_rows) == (State.PARTIAL, 1)
+
+
+def test_quarantined_file_is_read_again_under_a_new_contract(pipeline, drop, cards):
+    """One wrong bound on the first night must not shut the file out for good."""
+    card_file, line = cards
+    content = card_file(*(line(n, AGE="17") for n in range(1, 5)))
+    assert take_in(pipeline, drop, "a.csv", content).state is State.QUARANTINED
+    assert take_in(pipeline, drop, "a.csv", content).state is State.DUPLICATE, "the same contract says the same"
+    columns = tuple(replace(c, minimum=16) if c.name == "AGE" else c for c in CARDS.contract.delivered.columns)
+    mended = replace(CARDS.contract, version="1.1.0", delivered=replace(CARDS.contract.delivered, columns=columns))
+    drop(pipeline, "a.csv", content)
+    (receipt,) = ingest(replace(CARDS, contract=mended), pipeline.border, NOW)
+    assert (receipt.state, receipt.accepted_rows) == (State.ACCEPTED, 4)
+
+
+def test_users_own_file_goes_before_the_packaged_one(pipeline, drop, cards):
+    card_file, line = cards
+    path = drop(pipeline, "UCI_Credit_card.csv", card_file(line(1)))
+    assert not deliver.land_packaged(CARDS, pipeline.border)
+    assert path.stat().st_size < 1000
 
 
 def test_file_with_many_bad_rows_is_not_trusted_in_the_others(pipeline, drop, cards):
@@ -162,6 +232,19 @@ def test_crash_after_the_receipt_is_not_a_duplicate(pipeline, drop, cards, monke
     assert ingest(CARDS, pipeline.border, NOW) == []
     assert [r.state for r in pipeline.border.book.all()] == [State.ACCEPTED]
     assert not list(pipeline.border.landing.rglob("*.csv"))
+
+
+def test_crash_after_a_duplicates_receipt_counts_it_once(pipeline, drop, cards, monkeypatch):
+    card_file, line = cards
+    take_in(pipeline, drop, "a.csv", card_file(line(1)))
+    drop(pipeline, "b.csv", card_file(line(1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(deliver, "_archive", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ingest(CARDS, pipeline.border, NOW)
+    drop(pipeline, "a2.csv", card_file(line(1)))
+    assert [r.file_name for r in ingest(CARDS, pipeline.border, NOW)] == ["a2.csv"]
+    assert [r.state for r in pipeline.border.book.all()] == [State.ACCEPTED, State.DUPLICATE, State.DUPLICATE]
 
 
 def test_crash_before_the_receipt_leaves_nothing_that_counts(pipeline, drop, cards, monkeypatch):
