@@ -15,7 +15,7 @@ help: ## list the targets
 
 $(SETUP): requirements-uv.lock requirements.lock requirements-data.lock pyproject.toml
 	@echo "Setting up $(VENV) ..."
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Creditloom needs Python 3.11 or newer; found " + sys.version)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "The lock files are for Python 3.11; found " + sys.version)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock
 	@# Compiled now, or every later process pays for it (great-expectations alone: 20 s).

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
+from dagster_project.night_resource import NIGHT
 from dagster_project.publication import record
 from dagster_project.resources import MARTS, Guard, Pipeline
 from expectations.suite import CheckResult, SuiteResult
@@ -21,7 +22,9 @@ def build_checks(pipeline: Pipeline, guard: Guard) -> dg.AssetChecksDefinition:
         for check in guard.suite.checks
     ]
 
-    @dg.multi_asset_check(name=f"check_{guard.suite.name}", specs=specs, pool="warehouse")
+    @dg.multi_asset_check(
+        name=f"check_{guard.suite.name}", specs=specs, pool="warehouse", required_resource_keys={NIGHT}
+    )
     def _check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         result = evaluate(pipeline, guard)
         record(pipeline, result, context.run.run_id)

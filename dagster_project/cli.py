@@ -33,7 +33,8 @@ def night(
 
     Example: CREDITLOOM_HOME=/data/creditloom creditloom night
     """
-    from dagster_project.night import NightRunningError, run_night
+    from dagster_project.alone import NightRunningError
+    from dagster_project.night import run_night
 
     pipeline = _pipeline()
     try:
@@ -74,10 +75,17 @@ def dbt(context: typer.Context) -> None:
 
     Example: creditloom dbt build --select feat_loan_months
     """
+    from dagster_project.alone import NightRunningError, alone_in
     from dagster_project.dbt_project import run_dbt
+    from dagster_project.instance import prepare_home
 
     pipeline = _pipeline()
-    raise typer.Exit(run_dbt(pipeline.settings, pipeline.policy, context.args).returncode)
+    prepare_home(pipeline.settings)
+    try:
+        with alone_in(pipeline.settings.home):
+            raise typer.Exit(run_dbt(pipeline.settings, pipeline.policy, context.args).returncode)
+    except NightRunningError as error:
+        _stop(str(error), 1)
 
 
 def _pipeline() -> "Pipeline":

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,6 @@ from dagster_project.settings import Settings
 
 class DbtError(RuntimeError):
     """dbt could not read the project; the message is dbt's own."""
-
-
-@dataclass(frozen=True)
-class DbtResults:
-    """What dbt's last build said of its tests."""
-
-    tests: int
-    failures: int
 
 
 def dbt_executable() -> str:
@@ -60,7 +51,7 @@ def prepare_manifest(settings: Settings, policy: Policy) -> Path:
     """
     manifest = settings.dbt_target / "manifest.json"
     mark = settings.dbt_target / "prepared.txt"
-    state = _project_state(settings, policy)
+    state = project_fingerprint(settings, policy)
     if manifest.exists() and mark.exists() and mark.read_text() == state:
         return manifest
     settings.dbt_target.mkdir(parents=True, exist_ok=True)
@@ -72,7 +63,8 @@ def prepare_manifest(settings: Settings, policy: Policy) -> Path:
     return manifest
 
 
-def _project_state(settings: Settings, policy: Policy) -> str:
+def project_fingerprint(settings: Settings, policy: Policy) -> str:
+    """sha256 of what the manifest is made of: dbt's files and variables, and not the moment of parsing."""
     endings = {".sql", ".yml"}
     files = sorted(p for p in settings.dbt_project.rglob("*") if p.suffix in endings)
     contents = {str(p.relative_to(settings.dbt_project)): p.read_text() for p in files}
@@ -90,8 +82,13 @@ def published_models(manifest: Path) -> dict[str, tuple[str, list[str]]]:
     return found
 
 
-def build_results(settings: Settings) -> DbtResults:
-    """The data tests of the last `dbt build`, from its run results."""
+def declared_tests(manifest: Path) -> set[str]:
+    """Ids of all data tests of the project."""
+    nodes = json.loads(manifest.read_text())["nodes"]
+    return {name for name, node in nodes.items() if node["resource_type"] == "test"}
+
+
+def test_verdicts(settings: Settings) -> dict[str, str]:
+    """Status of each data test in dbt's last build: pass, warn, fail, error or skipped."""
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
-    tests = [r for r in results if r["unique_id"].startswith("test.")]
-    return DbtResults(len(tests), sum(r["status"] not in ("pass", "warn") for r in tests))
+    return {r["unique_id"]: r["status"] for r in results if r["unique_id"].startswith("test.")}

@@ -1,7 +1,5 @@
 """The code location: `build_defs` makes it of a pipeline, `defs` is the one of the environment."""
 
-import os
-
 import dagster as dg
 
 from dagster_project.assets.model import build_model_assets
@@ -11,7 +9,9 @@ from dagster_project.assets.scores import build_scores_asset
 from dagster_project.assets.warehouse import build_dbt_resource, build_warehouse_assets
 from dagster_project.checks import build_checks
 from dagster_project.dbt_project import prepare_manifest, published_models
+from dagster_project.instance import prepare_home
 from dagster_project.jobs import nightly_job
+from dagster_project.night_resource import NIGHT, build_night_resource
 from dagster_project.resources import Pipeline, load_pipeline
 from dagster_project.schedules import nightly_schedule
 
@@ -19,7 +19,8 @@ from dagster_project.schedules import nightly_schedule
 def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
     """All definitions of a pipeline; without one, of the environment's settings."""
     pipeline = pipeline or load_pipeline()
-    os.environ.update(pipeline.settings.tool_environment)
+    prepare_home(pipeline.settings)
+    _ = pipeline.code  # fingerprinted now: a file that changes while this process lives does not change what it runs
     manifest = prepare_manifest(pipeline.settings, pipeline.policy)
     return dg.Definitions(
         assets=[
@@ -31,9 +32,13 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
         ],
         asset_checks=[build_checks(pipeline, guard) for guard in pipeline.guards],
         jobs=[nightly_job()],
-        schedules=[nightly_schedule(pipeline.settings.timezone)],
-        resources={"dbt": build_dbt_resource(pipeline)},
+        executor=dg.in_process_executor,  # also for what somebody starts from the screen: the lock is a process's
+        schedules=[nightly_schedule(pipeline)],
+        resources={"dbt": build_dbt_resource(pipeline), NIGHT: build_night_resource(pipeline)},
     )
 
 
-defs = build_defs()
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions of the environment; made when a code location loads this module, not when it is imported."""
+    return build_defs()

@@ -10,8 +10,9 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from dagster_project.dbt_project import project_fingerprint
 from dagster_project.files import file_sha256
-from dagster_project.publishing.fingerprint import git_revision
+from dagster_project.publishing.fingerprint import git_revision, values_fingerprint
 from dagster_project.resources import MARTS, Pipeline
 from dagster_project.settings import PROJECT_ROOT
 from ml.candidate import Candidate, train_candidate
@@ -82,13 +83,15 @@ def champion_of(
         sha256=folder.name,
         evidence=candidate.metrics(),
     )
+    if not failures:
+        # Before the ledger, so that a crash between the two repeats this step and leaves no champion without its alias.
+        pipeline.registry.crown(registered)
     pipeline.ledger.append(decision)
     if failures:
         raise NoChampionError(
             f"{source} has no champion, and its first candidate ({registered.name} version {registered.version}) "
             f"was rejected: {decision.reason}. Nothing was scored; see its run in MLflow."
         )
-    pipeline.registry.crown(registered)
     return decision
 
 
@@ -129,12 +132,13 @@ def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet) -
 
 def _tags(pipeline: Pipeline, training_sha256: str, sha256: str) -> dict[str, str]:
     """What the run can be traced by: code, data, dbt's manifest, locks."""
-    deliveries = [r.sha256 for r in pipeline.border.book.all() if r.files]
+    deliveries = sorted(r.delivery_id for r in pipeline.border.book.all() if r.files)
     return {
         "git_revision": git_revision(PROJECT_ROOT),
-        "deliveries": ",".join(sorted(d[:16] for d in deliveries)),
+        "deliveries": ",".join(deliveries),
+        "snapshot": values_fingerprint({"deliveries": deliveries}),
         "training_set_sha256": training_sha256,
         "model_sha256": sha256,
-        "manifest_sha256": file_sha256(pipeline.settings.dbt_target / "manifest.json"),
+        "manifest_sha256": project_fingerprint(pipeline.settings, pipeline.policy),
         "lock_sha256": file_sha256(PROJECT_ROOT / "requirements.lock"),
     }

@@ -1,8 +1,6 @@
 """One night from the command line: skip it if nothing is new, else run the nightly job here and say how it went."""
 
-import fcntl
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -11,9 +9,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagster_project.ingestion.deliver import waiting
+from dagster_project.alone import alone_in
 from dagster_project.instance import open_instance, prepare_home
-from dagster_project.publication import night_inputs
+from dagster_project.publication import nothing_new
 from dagster_project.publishing.snapshot import Snapshot, current_snapshot
 from dagster_project.resources import Pipeline
 
@@ -33,10 +31,6 @@ class Exit(IntEnum):
     STOPPED = 3
 
 
-class NightRunningError(RuntimeError):
-    """Another night holds this home."""
-
-
 @dataclass(frozen=True)
 class NightResult:
     """How a night went. `stages`: seconds of each step in order; `failures`: what stopped it, in words."""
@@ -48,14 +42,6 @@ class NightResult:
     seconds: float
     stages: dict[str, float]
     failures: tuple[str, ...] = ()
-
-
-def nothing_new(pipeline: Pipeline) -> Snapshot | None:
-    """The current snapshot, if tonight's inputs are the ones that made it and nothing waits in a landing folder."""
-    if any(waiting(source, pipeline.border) for source in pipeline.sources.values()):
-        return None
-    snapshot = current_snapshot(pipeline.settings.published)
-    return snapshot if snapshot and snapshot.inputs == night_inputs(pipeline) else None
 
 
 def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
@@ -70,24 +56,11 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
     """
     started = time.time()
     prepare_home(pipeline.settings)
-    with _alone(pipeline):
+    with alone_in(pipeline.settings.home):  # the run itself takes the lock again; see the resource `night`
         unchanged = None if force else nothing_new(pipeline)
-        if unchanged:
-            return NightResult(Exit.PUBLISHED, unchanged, False, None, time.time() - started, {})
-        return _run(pipeline, started)
-
-
-@contextmanager
-def _alone(pipeline: Pipeline) -> Iterator[None]:
-    """Hold the home's lock; it goes with the process, however that ends."""
-    with (pipeline.settings.home / "night.lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NightRunningError(
-                f"another night is running in {pipeline.settings.home}; wait for it, or see it in the Dagster UI"
-            ) from None
-        yield
+    if unchanged:
+        return NightResult(Exit.PUBLISHED, unchanged, False, None, time.time() - started, {})
+    return _run(pipeline, started)
 
 
 def _run(pipeline: Pipeline, started: float) -> NightResult:
@@ -102,9 +75,8 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
     loaded = time.time()
     with _tools_print_to(pipeline.settings.home / "logs" / "night.log"), open_instance(pipeline.settings) as instance:
         job = definitions.resolve_job_def(NIGHTLY)
-        tags = {"creditloom/started_at": str(started), "creditloom/pid": str(os.getpid())}
         result = job.execute_in_process(
-            instance=instance, raise_on_error=False, tags=tags, run_config={"loggers": _SILENT_CONSOLE}
+            instance=instance, raise_on_error=False, run_config={"loggers": _SILENT_CONSOLE}
         )
         stages = {"load": round(loaded - started, 1)} | {
             stats.step_key: round((stats.end_time or 0) - (stats.start_time or 0), 1)

@@ -27,11 +27,17 @@ class IngestionPolicy(_Frozen):
     max_bad_row_share: float
 
 
-class SourcePolicy(_Frozen):
-    """What differs from source to source: label, lag, default trigger, score anchor."""
+class TrainingDataPolicy(_Frozen):
+    """What a training set must look like before a model is fitted on it."""
 
-    product: str
-    horizon_months: int
+    min_rows: int
+    min_default_rate: float
+    max_default_rate: float
+
+
+class SourcePolicy(_Frozen):
+    """What differs from source to source: lag, default trigger, score anchor."""
+
     feature_lag_days: int
     default_status_min: int | None = None
     score_anchor: ScoreAnchor
@@ -44,6 +50,7 @@ class Policy(_Frozen):
     jurisdiction: str
     ingestion: IngestionPolicy
     split: SplitPolicy
+    training_data: TrainingDataPolicy
     training: TrainingParams
     scale: Scale
     reasons: ReasonPolicy

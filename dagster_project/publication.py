@@ -4,16 +4,24 @@ import json
 import resource
 import time
 from dataclasses import asdict
+from typing import Any
 
 import duckdb
 import polars as pl
 
-from dagster_project.dbt_project import build_results, published_models
-from dagster_project.publishing.fingerprint import code_fingerprint, values_fingerprint
-from dagster_project.publishing.snapshot import PublishedTable, Snapshot, publish
+from dagster_project.dbt_project import declared_tests, published_models, test_verdicts
+from dagster_project.files import replace_text
+from dagster_project.ingestion.deliver import waiting
+from dagster_project.publishing.fingerprint import values_fingerprint
+from dagster_project.publishing.snapshot import (
+    PublishedTable,
+    Snapshot,
+    current_inputs,
+    current_snapshot,
+    publish,
+)
 from dagster_project.reporting.metrics import Value, check_metrics, ingest_metrics, model_metrics, score_metrics
 from dagster_project.resources import Guard, Pipeline
-from dagster_project.settings import PROJECT_ROOT
 from expectations.suite import CheckResult, SuiteResult
 from ml.reasons import FAMILIES
 
@@ -22,35 +30,61 @@ class UnauditedError(RuntimeError):
     """A declared check was not evaluated in this run, or did not pass: nothing is published."""
 
 
+_DBT_TESTS = "dbt_tests"
+
+
 def record(pipeline: Pipeline, result: SuiteResult, run_id: str) -> None:
     """Keep a suite's result for the publishing step, with the run that it belongs to."""
-    path = pipeline.settings.build / "checks" / f"{result.suite}.json"
+    _write_record(pipeline, result.suite, run_id, asdict(result))
+
+
+def record_dbt_tests(pipeline: Pipeline, run_id: str) -> None:
+    """Keep the verdicts of dbt's data tests, with the run whose build has just ended."""
+    _write_record(pipeline, _DBT_TESTS, run_id, {"verdicts": test_verdicts(pipeline.settings)})
+
+
+def _write_record(pipeline: Pipeline, name: str, run_id: str, values: dict[str, object]) -> None:
+    path = pipeline.settings.build / "checks" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"run_id": run_id, **asdict(result)}))
+    replace_text(path, json.dumps({"run_id": run_id, **values}))
 
 
-def audited(pipeline: Pipeline, run_id: str) -> list[SuiteResult]:
-    """The results of every declared suite in this run.
+def _read_record(pipeline: Pipeline, name: str, run_id: str) -> dict[str, Any]:
+    """What was recorded under a name in this run; empty if nothing was."""
+    path = pipeline.settings.build / "checks" / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found if found.get("run_id") == run_id else {}
+
+
+def audited(pipeline: Pipeline, run_id: str) -> tuple[list[SuiteResult], int]:
+    """The results of every declared suite in this run, and how many of dbt's data tests passed in it.
 
     Raises:
-        UnauditedError: one is missing, incomplete, of another run, or has a failed critical check.
+        UnauditedError: a suite or a dbt test has no verdict in this run, or a critical one failed.
     """
     results = [_recorded(pipeline, guard, run_id) for guard in pipeline.guards]
     failed = [f"{r.suite}: {c.name}" for r in results for c in r.blocking_failures]
     if failed:
         raise UnauditedError(f"critical checks failed: {'; '.join(failed)}")
-    return results
+    declared = declared_tests(pipeline.settings.dbt_target / "manifest.json")
+    verdicts = _read_record(pipeline, _DBT_TESTS, run_id).get("verdicts", {})
+    open_tests = sorted(name for name in declared if verdicts.get(name) not in ("pass", "warn"))
+    if open_tests:
+        raise UnauditedError(
+            f"dbt: {len(declared)} data tests are declared, {len(open_tests)} of them did not pass in this run, "
+            f"the first being {open_tests[0]}; nothing is published"
+        )
+    return results, len(declared)
 
 
 def _recorded(pipeline: Pipeline, guard: Guard, run_id: str) -> SuiteResult:
     name, declared = guard.suite.name, [c.name for c in guard.suite.checks]
-    path = pipeline.settings.build / "checks" / f"{name}.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = _read_record(pipeline, name, run_id)
     evaluated = [c["name"] for c in found.get("checks", [])]
-    if found.get("run_id") != run_id or evaluated != declared:
+    if evaluated != declared:
         raise UnauditedError(
-            f"suite {name}: {len(declared)} checks are declared, {len(evaluated)} were evaluated"
-            f"{'' if found.get('run_id') == run_id else ', none of them in this run'}; nothing is published"
+            f"suite {name}: {len(declared)} checks are declared, {len(evaluated)} were evaluated in this run; "
+            "nothing is published"
         )
     return SuiteResult(name, found["declared"], tuple(CheckResult(**c) for c in found["checks"]))
 
@@ -62,14 +96,13 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
         UnauditedError: see `audited`.
     """
     settings = pipeline.settings
-    suites = audited(pipeline, run_id)
-    dbt = build_results(settings)
+    suites, dbt_tests = audited(pipeline, run_id)
     scores = pl.read_parquet(pipeline.scores_file)
     tables = [*_marts(pipeline), PublishedTable("scores", scores, ("source", "loan_id")), _reason_codes()]
     metrics: dict[str, Value] = {
         **ingest_metrics(pipeline.border.book.all()),
         **score_metrics(scores),
-        **check_metrics(suites, dbt.tests, dbt.failures),
+        **check_metrics(suites, dbt_tests),
         "policy.version": pipeline.policy.version,
         "policy.jurisdiction": pipeline.policy.jurisdiction,
         "run.id": run_id,
@@ -83,12 +116,21 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
     return publish(settings.published, tables, metrics, night_inputs(pipeline))
 
 
+def nothing_new(pipeline: Pipeline) -> Snapshot | None:
+    """The current snapshot, if tonight's inputs are the ones that made it and nothing waits in a landing folder."""
+    if any(waiting(source, pipeline.border) for source in pipeline.sources.values()):
+        return None
+    if current_inputs(pipeline.settings.published) != night_inputs(pipeline):
+        return None
+    return current_snapshot(pipeline.settings.published)
+
+
 def night_inputs(pipeline: Pipeline) -> dict[str, str]:
     """What decides a snapshot: code and policy, what was ingested, and which models score."""
     receipts = [(r.source, r.sha256, r.state) for r in pipeline.border.book.all()]
     champions = {name: c.sha256 for name in pipeline.sources if (c := pipeline.ledger.champion(name))}
     return {
-        "code": code_fingerprint(PROJECT_ROOT, pipeline.settings.policy),
+        "code": pipeline.code,
         "receipts": values_fingerprint({"receipts": receipts}),
         "champions": values_fingerprint(champions),
     }

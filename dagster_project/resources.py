@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dagster_project.ingestion.deliver import Border, Source, load_sources
 from dagster_project.ingestion.keys import load_keys
-from dagster_project.policy import Policy, load_policy
-from dagster_project.settings import Settings
+from dagster_project.policy import Policy, PolicyError, load_policy
+from dagster_project.publishing.fingerprint import code_fingerprint
+from dagster_project.settings import PROJECT_ROOT, Settings
 from expectations import features, raw, scores, training_set
 from expectations.suite import Check, Suite
 from ml.promote import PromotionLedger
@@ -47,6 +48,11 @@ class Pipeline:
         keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
         return Border(s.landing, s.lake, keys, self.policy.ingestion.max_bad_row_share)
 
+    @cached_property
+    def code(self) -> str:
+        """Fingerprint of the code, locks and policy that this process works with."""
+        return code_fingerprint(PROJECT_ROOT, self.settings.policy)
+
     @property
     def ledger(self) -> PromotionLedger:
         """The promotion ledger."""
@@ -73,7 +79,7 @@ class Pipeline:
     @cached_property
     def guards(self) -> tuple[Guard, ...]:
         """Every suite that a night must pass, in the order of the flow."""
-        scale = self.policy.scale
+        scale, data = self.policy.scale, self.policy.training_data
         found = [
             Guard(
                 raw.suite(name, table.name, table.columns, table.key),
@@ -85,7 +91,11 @@ class Pipeline:
         ]
         found.append(Guard(features.suite(), mart_asset("feat_loan_months")))
         found += [
-            Guard(training_set.suite(name), training_set_asset(name), self.training_set_file(name))
+            Guard(
+                training_set.suite(name, data.min_rows, data.min_default_rate, data.max_default_rate),
+                training_set_asset(name),
+                self.training_set_file(name),
+            )
             for name in self.sources
         ]
         grades = tuple(scale.grade_edges)
@@ -128,10 +138,15 @@ def load_pipeline(
     """The pipeline of the environment's settings; tests hand in their own, and checks that break.
 
     Raises:
-        PolicyError: the policy file cannot be used, or says nothing of a source.
+        PolicyError: the policy file cannot be used, or it and the contracts do not name the same sources.
         ContractError: a contract cannot be used.
     """
     chosen = settings or Settings()
     policy = load_policy(chosen.policy)
-    sources = {name: source for name, source in load_sources().items() if name in policy.sources}
+    sources = load_sources()
+    if sources.keys() != policy.sources.keys():
+        raise PolicyError(
+            f"policy {chosen.policy}: sources: it names {sorted(policy.sources)}, "
+            f"the contracts are for {sorted(sources)}"
+        )
     return Pipeline(chosen, policy, sources, dict(extra_checks or {}))

@@ -3,14 +3,24 @@
 import dagster as dg
 
 from dagster_project.jobs import NIGHTLY
+from dagster_project.publication import nothing_new
+from dagster_project.resources import Pipeline
 
 
-def nightly_schedule(timezone: str) -> dg.ScheduleDefinition:
+def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
     """Running from the start: a night that somebody has to switch on is a night that nobody watches fail."""
-    return dg.ScheduleDefinition(
+
+    @dg.schedule(
         name="every_night",
         job_name=NIGHTLY,
         cron_schedule="0 2 * * *",
-        execution_timezone=timezone,
+        execution_timezone=pipeline.settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+    def _every_night() -> dg.RunRequest | dg.SkipReason:
+        snapshot = nothing_new(pipeline)
+        if snapshot:
+            return dg.SkipReason(f"nothing new: snapshot {snapshot.snapshot_id} is current")
+        return dg.RunRequest()
+
+    return _every_night

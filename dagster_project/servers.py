@@ -24,39 +24,28 @@ _STOP_SECONDS = 15
 def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable[[str], None]) -> int:
     """Start all three, say where they are, and wait; on Ctrl-C or SIGTERM, or when one dies, end all."""
     settings = pipeline.settings
-    # Databases are made alone, before anything else opens them: two servers at once can break a fresh SQLite file.
-    open_instance(settings).dispose()
-    prepare_manifest(settings, pipeline.policy)
-    environment = os.environ | settings.tool_environment
-    binaries = Path(sys.executable).parent
-    _upgrade_mlflow(binaries, settings.mlflow_uri, environment)
-    ports = free_port(dagster_port), free_port(mlflow_port)
-    workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
-    artifacts = (settings.mlflow / "artifacts").as_uri()
-    commands = {
-        "Dagster UI": [binaries / "dagster-webserver", "-h", _HOST, "-p", str(ports[0]), *workspace],
-        "Dagster daemon": [binaries / "dagster-daemon", "run", *workspace],
-        "MLflow UI": [
-            *(binaries / "mlflow", "server", "--host", _HOST, "--port", str(ports[1]), "--workers", "1"),
-            *("--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", artifacts),
-        ],
-    }
     logs = settings.home / "logs"
-    logs.mkdir(exist_ok=True)
     children: dict[str, subprocess.Popen[bytes]] = {}
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends them too
+        signal.signal(ending, _interrupt)
     try:
-        for name, command in commands.items():
-            log = (logs / f"{name.lower().replace(' ', '-')}.log").open("ab")
-            children[name] = subprocess.Popen(
-                [str(part) for part in command],
-                env=environment,
-                cwd=PROJECT_ROOT,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # so that the terminal's Ctrl-C reaches us first, and we end them in order
-            )
-            log.close()
+        # Databases are made alone, before anything else opens them: two servers at once can break a fresh SQLite file.
+        open_instance(settings).dispose()
+        prepare_manifest(settings, pipeline.policy)
+        environment = os.environ | settings.tool_environment
+        _upgrade_mlflow(settings.mlflow_uri, environment)
+        logs.mkdir(exist_ok=True)
+        ports = free_port(dagster_port), free_port(mlflow_port)
+        for name, command in _commands(pipeline, *ports).items():
+            with (logs / f"{name.lower().replace(' ', '-')}.log").open("ab") as log:
+                children[name] = subprocess.Popen(
+                    command,
+                    env=environment,
+                    cwd=PROJECT_ROOT,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # the terminal's Ctrl-C reaches us first, and we end them in order
+                )
         addresses = {"Dagster UI": f"http://{_HOST}:{ports[0]}", "MLflow UI": f"http://{_HOST}:{ports[1]}"}
         for name, address in addresses.items():
             _wait_until_up(name, address, children)
@@ -78,6 +67,23 @@ def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable
         _end(children)
 
 
+def _commands(pipeline: Pipeline, dagster_port: int, mlflow_port: int) -> dict[str, list[str]]:
+    workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
+    artifacts = (pipeline.settings.mlflow / "artifacts").as_uri()
+    stores = ["--backend-store-uri", pipeline.settings.mlflow_uri, "--default-artifact-root", artifacts]
+    mlflow = ["server", "--host", _HOST, "--port", str(mlflow_port), "--workers", "1", *stores]
+    return {
+        "Dagster UI": [_tool("dagster-webserver"), "-h", _HOST, "-p", str(dagster_port), *workspace],
+        "Dagster daemon": [_tool("dagster-daemon"), "run", *workspace],
+        "MLflow UI": [_tool("mlflow"), *mlflow],
+    }
+
+
+def _tool(name: str) -> str:
+    """An executable of this environment, whether or not it is on the path."""
+    return str(Path(sys.executable).with_name(name))
+
+
 class ServerError(RuntimeError):
     """A server did not come up."""
 
@@ -91,11 +97,12 @@ def free_port(wanted: int) -> int:
     raise ServerError(f"no free port between {wanted} and {wanted + 99}")
 
 
-def _upgrade_mlflow(binaries: Path, uri: str, environment: dict[str, str]) -> None:
-    command = [str(binaries / "mlflow"), "db", "upgrade", uri]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def _upgrade_mlflow(uri: str, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [_tool("mlflow"), "db", "upgrade", uri], env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        raise ServerError(f"MLflow's database could not be prepared: {done.stderr.strip().splitlines()[-1]}")
+        raise ServerError(f"MLflow's database could not be prepared: {done.stderr.strip() or done.stdout.strip()}")
 
 
 def _wait_until_up(name: str, address: str, children: dict[str, subprocess.Popen[bytes]]) -> None:

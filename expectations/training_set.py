@@ -3,14 +3,14 @@
 from expectations.suite import Check, Suite, between, no_row, not_null, one_of, some_rows, unique
 
 
-def suite(source: str, minimum_rows: int = 500) -> Suite:
-    """The suite of one source's training set. Below `minimum_rows` no model should be fitted."""
+def suite(source: str, min_rows: int, min_default_rate: float, max_default_rate: float) -> Suite:
+    """The suite of one source's training set; thresholds from the policy."""
     sides = "borrower_id in (select borrower_id from {batch} group by borrower_id having count(distinct block) > 1)"
     return Suite(
         f"training_set_{source}",
         "training_set",
         (
-            some_rows(minimum_rows),
+            some_rows(min_rows),
             unique("source", "loan_id", "month_on"),
             *(not_null(c) for c in ("borrower_id", "bucket", "block", "label", "in_default")),
             one_of("label", (0, 1)),
@@ -18,7 +18,7 @@ def suite(source: str, minimum_rows: int = 500) -> Suite:
             between("bucket", 0, 99),
             Check(
                 "ExpectColumnMeanToBeBetween",
-                {"column": "label", "min_value": 0.0005, "max_value": 0.6},
+                {"column": "label", "min_value": min_default_rate, "max_value": max_default_rate},
                 advice="the default rate is outside what a lender can have: see the labels",
             ),
             no_row("borrower__on_one_side", sides, "a borrower is in two blocks: the split leaks"),

@@ -17,7 +17,8 @@ class Platt:
 
     def pd(self, margin: Floats) -> Floats:
         """Calibrated probability for each margin, rounded to 9 places so that it can be stored and compared."""
-        return np.round(1.0 / (1.0 + np.exp(-(self.intercept + self.slope * margin))), 9)
+        pd = 1.0 / (1.0 + np.exp(-(self.intercept + self.slope * margin)))
+        return np.clip(np.round(pd, 9), 1e-9, 1 - 1e-9)
 
 
 def logistic_line(x: Floats, y: Floats) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The one list of model features: name, monotone sign, reason family and profile dimension.
+"""The one list of model features: name, monotone sign, reason family and ablation block.
 
 dbt's mart `feat_loan_months` has exactly these columns after its keys and flags (a test over the manifest holds
 that), the trainer takes its monotone constraints from here, and the reason codes their families. A feature that a
@@ -12,16 +12,6 @@ from enum import StrEnum
 from typing import Literal
 
 Sign = Literal[-1, 0, 1]
-
-
-class Dimension(StrEnum):
-    """The five dimensions of the borrower profile that users see."""
-
-    CREDIT_HISTORY = "credit history"
-    ABILITY = "ability to perform"
-    BEHAVIOUR = "behaviour"
-    IDENTITY = "identity"
-    CONNECTIONS = "connections"
 
 
 class Block(StrEnum):
@@ -44,25 +34,22 @@ class Feature:
     name: str
     sign: Sign
     family: str
-    dimension: Dimension = Dimension.BEHAVIOUR
     block: Block = Block.BEHAVIOURAL
 
 
-_HISTORY, _ABILITY = Dimension.CREDIT_HISTORY, Dimension.ABILITY
-
 FEATURES: tuple[Feature, ...] = (
     # arrears
-    Feature("dpd_now", +1, "RC01", _HISTORY),
-    Feature("max_dpd_3m", +1, "RC02", _HISTORY),
-    Feature("max_dpd_6m", +1, "RC02", _HISTORY),
-    Feature("max_dpd_12m", +1, "RC02", _HISTORY),
-    Feature("cnt_dpd1_6m", +1, "RC02", _HISTORY),
-    Feature("cnt_dpd30_6m", +1, "RC02", _HISTORY),
-    Feature("cnt_dpd60_6m", +1, "RC02", _HISTORY),
-    Feature("cnt_dpd30_12m", +1, "RC02", _HISTORY),
-    Feature("months_since_dpd1", -1, "RC02", _HISTORY),
-    Feature("months_since_dpd30", -1, "RC02", _HISTORY),
-    Feature("roll_up_6m", +1, "RC02", _HISTORY),
+    Feature("dpd_now", +1, "RC01"),
+    Feature("max_dpd_3m", +1, "RC02"),
+    Feature("max_dpd_6m", +1, "RC02"),
+    Feature("max_dpd_12m", +1, "RC02"),
+    Feature("cnt_dpd1_6m", +1, "RC02"),
+    Feature("cnt_dpd30_6m", +1, "RC02"),
+    Feature("cnt_dpd60_6m", +1, "RC02"),
+    Feature("cnt_dpd30_12m", +1, "RC02"),
+    Feature("months_since_dpd1", -1, "RC02"),
+    Feature("months_since_dpd30", -1, "RC02"),
+    Feature("roll_up_6m", +1, "RC02"),
     # repayment
     Feature("pay_ratio_3m", -1, "RC13"),
     Feature("pay_ratio_6m", -1, "RC13"),
@@ -77,17 +64,17 @@ FEATURES: tuple[Feature, ...] = (
     Feature("util_trend_6m", +1, "RC05"),
     Feature("util_3m_over_6m", +1, "RC05"),
     # limit, raw statuses and amounts
-    Feature("limit_amount", -1, "RC14", _ABILITY, Block.LIMIT),
-    Feature("pay_status_0", 0, "RC01", _HISTORY, Block.STATUS),
-    Feature("pay_status_1", 0, "RC02", _HISTORY, Block.STATUS),
-    Feature("pay_status_2", 0, "RC02", _HISTORY, Block.STATUS),
-    Feature("pay_status_3", 0, "RC02", _HISTORY, Block.STATUS),
-    Feature("pay_status_4", 0, "RC02", _HISTORY, Block.STATUS),
-    Feature("pay_status_5", 0, "RC02", _HISTORY, Block.STATUS),
-    Feature("bill_amount", 0, "RC04", _ABILITY, Block.AMOUNT),
-    Feature("pay_amount_last", -1, "RC13", _ABILITY, Block.AMOUNT),
-    Feature("pay_amount_mean_3m", -1, "RC13", _ABILITY, Block.AMOUNT),
-    Feature("pay_amount_mean_6m", -1, "RC13", _ABILITY, Block.AMOUNT),
+    Feature("limit_amount", -1, "RC14", Block.LIMIT),
+    Feature("pay_status_0", 0, "RC01", Block.STATUS),
+    Feature("pay_status_1", 0, "RC02", Block.STATUS),
+    Feature("pay_status_2", 0, "RC02", Block.STATUS),
+    Feature("pay_status_3", 0, "RC02", Block.STATUS),
+    Feature("pay_status_4", 0, "RC02", Block.STATUS),
+    Feature("pay_status_5", 0, "RC02", Block.STATUS),
+    Feature("bill_amount", 0, "RC04", Block.AMOUNT),
+    Feature("pay_amount_last", -1, "RC13", Block.AMOUNT),
+    Feature("pay_amount_mean_3m", -1, "RC13", Block.AMOUNT),
+    Feature("pay_amount_mean_6m", -1, "RC13", Block.AMOUNT),
 )
 
 FEATURE_NAMES: tuple[str, ...] = tuple(f.name for f in FEATURES)

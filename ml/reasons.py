@@ -20,47 +20,52 @@ NO_REASON = "none"
 
 @dataclass(frozen=True)
 class ReasonPolicy:
-    """Thresholds in logits (`min_contribution_logit`, `min_margin_fall`) and as a share of the adverse total."""
+    """Thresholds in logits (`min_contribution_logit`, `min_margin_fall`) and as shares."""
 
     min_contribution_logit: float
     min_share_of_adverse: float
     min_margin_fall: float
     max_reasons: int
+    high_utilisation: float
+    small_pay_ratio: float
 
 
 @dataclass(frozen=True)
 class Family:
     """A reason code, the sentence that a person reads, and the fact that must hold for the sentence to be true.
 
-    `fact` makes an expression over the features of the typical good account's values.
+    `fact` makes an expression over the features, given the typical good account's values and the policy.
     """
 
     code: str
     text: str
-    fact: Callable[[Mapping[str, float | None]], pl.Expr]
+    fact: Callable[[Mapping[str, float | None], ReasonPolicy], pl.Expr]
 
 
 # A null comparison is not a fact: `fill_null(False)` below turns it into "not stated".
 FAMILIES: tuple[Family, ...] = (
-    Family("RC01", "Payments are now past due", lambda _: pl.col("dpd_now") > 0),
-    Family("RC02", "Recent late payments", lambda _: pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0),
+    Family("RC01", "Payments are now past due", lambda typical, policy: pl.col("dpd_now") > 0),
+    Family("RC02", "Recent late payments", lambda typical, policy: pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0),
     Family(
         "RC04",
         "The balance is high against the limit",
-        lambda _: pl.max_horizontal("util_now", "util_mean_3m", "util_mean_6m") >= 0.5,
+        lambda typical, policy: (
+            pl.max_horizontal("util_now", "util_mean_3m", "util_mean_6m") >= policy.high_utilisation
+        ),
     ),
-    Family("RC05", "The balance has been rising", lambda _: pl.col("util_trend_6m") > 0),
+    Family("RC05", "The balance has been rising", lambda typical, policy: pl.col("util_trend_6m") > 0),
     Family(
         "RC13",
         "Repayments are small against the balance",
-        lambda _: (
-            (pl.min_horizontal("pay_ratio_3m", "pay_ratio_6m", "min_pay_ratio_6m") < 0.5) & (pl.col("bill_amount") > 0)
+        lambda typical, policy: (
+            (pl.min_horizontal("pay_ratio_3m", "pay_ratio_6m", "min_pay_ratio_6m") < policy.small_pay_ratio)
+            & (pl.col("bill_amount") > 0)
         ),
     ),
     Family(
         "RC14",
         "The credit limit granted so far is low",
-        lambda typical: pl.col("limit_amount") < (typical["limit_amount"] or 0),
+        lambda typical, policy: pl.col("limit_amount") < (typical["limit_amount"] or 0),
     ),
 )
 
@@ -91,7 +96,9 @@ def explain(model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy:
     members = [[i for i, feature in enumerate(features) if feature.family == f.code] for f in families]
     adverse = np.column_stack([above_mean[:, columns].sum(axis=1) for columns in members])
     total = adverse.clip(min=0).sum(axis=1, keepdims=True)
-    facts = frame.select(f.fact(model.reference).fill_null(value=False).alias(f.code) for f in families).to_numpy()
+    facts = frame.select(
+        f.fact(model.reference, policy).fill_null(value=False).alias(f.code) for f in families
+    ).to_numpy()
     candidate = facts & (adverse > policy.min_contribution_logit) & (adverse >= policy.min_share_of_adverse * total)
 
     proven = candidate.copy()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHAMPION = "champion"
+_SHA_TAG = "model_sha256"
 
 
 def model_name(source: str) -> str:
@@ -66,6 +67,9 @@ class Registry:
         """
         mlflow = self._mlflow()
         name = model_name(candidate.model.source)
+        before = self._registered(mlflow, name, tags["model_sha256"])
+        if before:
+            return before
         if mlflow.get_experiment_by_name(name) is None:
             mlflow.create_experiment(name, artifact_location=(self.artifacts / name).as_uri())
         mlflow.set_experiment(name)
@@ -88,7 +92,15 @@ class Registry:
                 pip_requirements=[f"xgboost-cpu=={_version('xgboost-cpu')}", f"numpy=={_version('numpy')}"],
                 registered_model_name=name,
             )
-            return Registered(name, str(logged.registered_model_version), run.info.run_id)
+            version = str(logged.registered_model_version)
+            mlflow.MlflowClient().set_model_version_tag(name, version, _SHA_TAG, tags["model_sha256"])
+            return Registered(name, version, run.info.run_id)
+
+    def _registered(self, mlflow: Any, name: str, sha256: str) -> Registered | None:
+        """The version of these very bytes, if a crash came between registering and deciding."""
+        versions = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
+        found = [v for v in versions if v.tags.get(_SHA_TAG) == sha256]
+        return Registered(name, str(found[0].version), found[0].run_id) if found else None
 
     def crown(self, registered: Registered) -> None:
         """Point the alias `champion` at a version, for people; scoring reads the ledger."""

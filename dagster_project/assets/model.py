@@ -9,6 +9,7 @@ import polars as pl
 from dagster_project.files import file_sha256
 from dagster_project.ingestion.lake import write_parquet
 from dagster_project.modelling import champion_of, labelled_observations
+from dagster_project.night_resource import NIGHT
 from dagster_project.resources import Pipeline, champion_asset, mart_asset, training_set_asset
 from ml import training_set
 from ml.training_set import TrainingSet
@@ -21,6 +22,7 @@ def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinit
         key=dg.AssetKey(training_set_asset(source)),
         deps=[dg.AssetKey(mart_asset("feat_loan_months")), dg.AssetKey(mart_asset("label_loan_months"))],
         group_name="model",
+        required_resource_keys={NIGHT},
         kinds={"polars", "parquet"},
         description="Matured labels joined to the features known at the observation; each borrower in one block.",
     )
@@ -37,6 +39,7 @@ def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinit
         key=dg.AssetKey(champion_asset(source)),
         deps=[dg.AssetKey(training_set_asset(source))],
         group_name="model",
+        required_resource_keys={NIGHT},
         kinds={"xgboost", "mlflow"},
         description="The model that scores: the ledger's champion, or, where there is none yet, a first one.",
     )

@@ -4,6 +4,7 @@ import time
 
 import dagster as dg
 
+from dagster_project.night_resource import NIGHT
 from dagster_project.publication import publish_night
 from dagster_project.resources import SCORES_ASSET, SNAPSHOT_ASSET, Pipeline, mart_asset
 
@@ -15,12 +16,14 @@ def build_snapshot_asset(pipeline: Pipeline, marts: list[str]) -> dg.AssetsDefin
         key=dg.AssetKey(SNAPSHOT_ASSET),
         deps=[dg.AssetKey(k) for k in (SCORES_ASSET, *map(mart_asset, marts))],
         group_name="published",
+        required_resource_keys={NIGHT},
         kinds={"parquet"},
         description="Audited marts, scores and metrics under one hash; `current` points at it.",
     )
     def _snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        started = context.run.tags.get("creditloom/started_at")
-        snapshot, changed = publish_night(pipeline, context.run.run_id, float(started) if started else time.time())
+        record = context.instance.get_run_record_by_id(context.run.run_id)
+        started = record.start_time if record and record.start_time else time.time()
+        snapshot, changed = publish_night(pipeline, context.run.run_id, started)
         words = "published" if changed else "nothing new: the content equals the snapshot before"
         context.log.info(f"snapshot {snapshot.snapshot_id}: {words}")
         return dg.MaterializeResult(

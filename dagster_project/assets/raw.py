@@ -7,6 +7,7 @@ import dagster as dg
 from dagster_project.ingestion.deliver import Source, ingest, land_packaged
 from dagster_project.ingestion.lake import select
 from dagster_project.ingestion.receipts import Receipt
+from dagster_project.night_resource import NIGHT
 from dagster_project.resources import Pipeline, raw_asset
 
 
@@ -22,7 +23,7 @@ def build_raw_assets(pipeline: Pipeline, source: Source) -> dg.AssetsDefinition:
         for table in source.contract.tables
     ]
 
-    @dg.multi_asset(name=f"ingest_{source.name}", specs=specs)
+    @dg.multi_asset(name=f"ingest_{source.name}", specs=specs, required_resource_keys={NIGHT})
     def _ingest(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         border = pipeline.border
         if border.keys.is_development:

@@ -6,6 +6,7 @@ import polars as pl
 
 from dagster_project.ingestion.lake import write_parquet
 from dagster_project.modelling import load_champion
+from dagster_project.night_resource import NIGHT
 from dagster_project.resources import MARTS, SCORES_ASSET, Pipeline, champion_asset, mart_asset
 from ml.score import score_accounts
 
@@ -17,6 +18,7 @@ def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         key=dg.AssetKey(SCORES_ASSET),
         deps=[dg.AssetKey(k) for k in (mart_asset("feat_loan_months"), *map(champion_asset, pipeline.sources))],
         group_name="scores",
+        required_resource_keys={NIGHT},
         kinds={"xgboost", "parquet"},
         description="PD, score, grade and proven reasons of every live account.",
     )

@@ -8,6 +8,8 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
 from dagster_project.dbt_project import arguments, dbt_executable
+from dagster_project.night_resource import NIGHT
+from dagster_project.publication import record_dbt_tests
 from dagster_project.resources import Pipeline
 from dagster_project.translator import CreditloomTranslator
 
@@ -26,10 +28,13 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
         dagster_dbt_translator=CreditloomTranslator(),
         name="build_warehouse",
         pool="warehouse",
+        required_resource_keys={"dbt", NIGHT},
     )
-    def _warehouse(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    def _warehouse(context: dg.AssetExecutionContext) -> Iterator[Any]:
         command = arguments(settings, pipeline.policy, _BUILD)
+        dbt: DbtCliResource = context.resources.dbt
         yield from dbt.cli(command, context=context, target_path=settings.dbt_target).stream()
+        record_dbt_tests(pipeline, context.run.run_id)
 
     return _warehouse
 

@@ -11,7 +11,7 @@ from dagster_project.ingestion.deliver import load_sources
 
 _NOTE = "# Made from the contract by `make sources`; change the contract, not this file.\n"
 _SQL_TYPES: dict[pl.DataType, str] = {
-    pl.String(): "varchar",
+    pl.String(): "string",
     pl.Int32(): "integer",
     pl.Int64(): "bigint",
     pl.Float64(): "double",

@@ -157,9 +157,9 @@ def _take_in(file_name: str, content: bytes, sha256: str, source: Source, border
     amounts = _control_amounts(records, contract.delivered)
     if contract.single_delivery and _has_accepted(border, source.name):
         reason = f"unexpected_delivery: {source.name} delivers one file; another one, with other content, was accepted"
-        held = {"landed_rows": records.landed, "quarantined_rows": records.landed}
-        total = _minor(amounts)
-        return replace(blank, **held, landed_minor=total, quarantined_minor=total, reason=reason)
+        lines, minor = records.landed, _minor(amounts)
+        held = replace(blank, landed_rows=lines, quarantined_rows=lines, landed_minor=minor, quarantined_minor=minor)
+        return replace(held, reason=reason)
 
     checked = _limit_bad_share(check_rows(records.text, contract.delivered), records, border.max_bad_row_share)
     bad = _all_bad(checked, records)

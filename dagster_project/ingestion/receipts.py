@@ -37,7 +37,8 @@ create table if not exists receipts (
   check (landed_rows = accepted_rows + quarantined_rows + duplicate_rows),
   check (landed_minor = accepted_minor + quarantined_minor + duplicate_minor)
 );
-create unique index if not exists receipts_once on receipts (source, sha256, contract_version) where state <> 'DUPLICATE';
+create unique index if not exists receipts_once
+  on receipts (source, sha256, contract_version) where state <> 'DUPLICATE';
 """
 
 

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 from tests_support import pipeline_in
 
+from dagster_project.alone import NightRunningError, alone_in
 from dagster_project.ingestion.receipts import ReceiptBook
-from dagster_project.night import Exit, NightRunningError, _alone, run_night
+from dagster_project.night import Exit, run_night
 from dagster_project.publishing.snapshot import current_snapshot
 from ml.promote import PromotionLedger
 from ml.registry import CHAMPION
@@ -132,7 +133,7 @@ def test_redelivered_file_is_counted_as_duplicate_and_changes_no_score(home_afte
 
 def test_two_nights_do_not_share_a_home(home_after_night):
     pipeline = pipeline_in(home_after_night)
-    with _alone(pipeline), pytest.raises(NightRunningError, match="another night"):
+    with alone_in(home_after_night), pytest.raises(NightRunningError, match="another night"):
         run_night(pipeline, force=True)
 
 
@@ -159,7 +160,15 @@ def test_mlflow_holds_what_a_modeller_compares(first_night, metrics):
     for name in ("auc", "gini", "ks", "slope", "cv_auc", "brier"):
         assert run.data.metrics[name] == metrics[f"model.taiwan_cards.{name}"]
     assert {"learning_rate", "max_depth", "seed", "split_salt"} <= set(run.data.params)
-    wanted = {"git_revision", "deliveries", "training_set_sha256", "model_sha256", "manifest_sha256", "lock_sha256"}
+    wanted = {
+        "git_revision",
+        "deliveries",
+        "snapshot",
+        "training_set_sha256",
+        "model_sha256",
+        "manifest_sha256",
+        "lock_sha256",
+    }
     assert wanted <= set(run.data.tags)
     (dataset,) = run.inputs.dataset_inputs
     assert dataset.dataset.digest == run.data.tags["training_set_sha256"][:32]

@@ -2,12 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from tests_support import pipeline_in
 
+from dagster_project.instance import open_instance
 from dagster_project.night import Exit, run_night
 from dagster_project.publication import UnauditedError, audited, publish_night
 from dagster_project.publishing.snapshot import current_snapshot
@@ -74,7 +77,7 @@ def test_corrupt_lake_fails_the_night_with_exit_1(home_after_night):
 
 def test_nothing_is_published_from_checks_of_another_run(home_after_night):
     pipeline = pipeline_in(home_after_night)
-    with pytest.raises(UnauditedError, match="none of them in this run"):
+    with pytest.raises(UnauditedError, match="0 were evaluated in this run"):
         publish_night(pipeline, "another-run", 0)
 
 
@@ -85,12 +88,47 @@ def test_declared_but_not_evaluated_is_not_audited(home_after_night):
         audited(pipeline_in(home_after_night, extra_checks={"scores": (BROKEN,)}), run_id)
 
 
+@pytest.mark.parametrize("verdict", ["fail", "error", "skipped", None])
+def test_nothing_is_published_over_a_dbt_test_without_a_pass(home_after_night, verdict):
+    pipeline = pipeline_in(home_after_night)
+    path = home_after_night / "warehouse/build/checks/dbt_tests.json"
+    recorded = json.loads(path.read_text())
+    some = sorted(recorded["verdicts"])[0]
+    recorded["verdicts"] = {k: v for k, v in recorded["verdicts"].items() if k != some}
+    recorded["verdicts"] |= {some: verdict} if verdict else {}
+    path.write_text(json.dumps(recorded))
+    with pytest.raises(UnauditedError, match=some):
+        publish_night(pipeline, recorded["run_id"], 0)
+
+
+def test_killed_night_does_not_hold_up_the_next(home_after_night):
+    """kill -9 in the middle of dbt: the run is ended, its slot is freed, and the next night publishes."""
+    environment = os.environ | {"CREDITLOOM_HOME": str(home_after_night)}
+    log = home_after_night / "logs/night.log"
+    log.unlink()
+    line = [sys.executable, "-m", "dagster_project.cli", "night", "--force"]
+    with subprocess.Popen(line, env=environment, start_new_session=True, stderr=subprocess.DEVNULL) as night:
+        until = time.monotonic() + 120
+        while not (log.exists() and "START" in log.read_text()):
+            assert night.poll() is None, "the night ended before it could be killed"
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        os.killpg(night.pid, signal.SIGKILL)
+    pipeline = pipeline_in(home_after_night)
+    result = run_night(pipeline, force=True)
+    assert result.exit is Exit.PUBLISHED, result.failures
+    with open_instance(pipeline.settings) as instance:
+        states = [run.status.name for run in instance.get_runs()]  # newest first
+    assert states == ["SUCCESS", "FAILURE", "SUCCESS"]
+
+
 @pytest.mark.parametrize(
     ("environment", "code", "says"),
     [
         ({"CREDITLOOM_POLICY": "nowhere.yaml"}, 2, "nowhere.yaml"),
         ({"CREDITLOOM_PROFILE": "prod"}, 2, "CREDITLOOM_PROFILE"),
         ({"CREDITLOOM_PROFILE": "production"}, 2, "CREDITLOOM_MASTER_KEY_FILE"),
+        ({"CREDITLOOM_MASTER_KEY_FILE": "/nowhere/key"}, 2, "cannot be read"),
     ],
 )
 def test_usage_errors_say_what_to_do(tmp_path, environment, code, says):

@@ -50,7 +50,7 @@ def test_every_critical_check_blocks(defs, pipeline):
 
 
 def test_schedule_runs_the_night_at_two_in_the_settings_time_zone(defs, pipeline):
-    (schedule,) = defs.schedules
+    schedule = defs.resolve_schedule_def("every_night")
     assert schedule.job_name == NIGHTLY
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 2 * * *", pipeline.settings.timezone)
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
@@ -65,7 +65,7 @@ def test_dagster_modules_of_the_workspace_load_and_slow_imports_wait(tmp_path):
     slow = ["great_expectations", "mlflow", "xgboost", "sklearn", "matplotlib", "pandas"]
     code = (
         "import sys, dagster_project.definitions as d; "
-        f"print(len(list(d.defs.assets)), [m for m in {slow} if m in sys.modules])"
+        f"n = len(list(d.defs().assets)); print(n, [m for m in {slow} if m in sys.modules])"
     )
     environment = os.environ | {"CREDITLOOM_HOME": str(tmp_path)}
     done = subprocess.run(
@@ -73,6 +73,26 @@ def test_dagster_modules_of_the_workspace_load_and_slow_imports_wait(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split(maxsplit=1)[1].strip() == "[]", "imported while loading"
+
+
+def test_importing_the_module_touches_no_home(tmp_path):
+    environment = os.environ | {"CREDITLOOM_HOME": str(tmp_path / "untouched")}
+    code = "import dagster_project.definitions"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "untouched").exists()
+
+
+def test_tick_skips_where_nothing_is_new_and_runs_where_a_file_waits(home_after_night):
+    pipeline = pipeline_in(home_after_night)
+    schedule = build_defs(pipeline).resolve_schedule_def("every_night")
+    tick = schedule.evaluate_tick(dg.build_schedule_context())
+    assert not tick.run_requests
+    assert "nothing new" in tick.skip_message
+    (home_after_night / "landing/taiwan_cards/new.csv").write_text("x")
+    assert len(schedule.evaluate_tick(dg.build_schedule_context()).run_requests) == 1
 
 
 def test_dg_check_defs_is_clean(tmp_path):

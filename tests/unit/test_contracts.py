@@ -7,7 +7,8 @@ from dagster_project.ingestion.contracts import MONEY, ContractError, load_contr
 from dagster_project.ingestion.dbt_sources import sources_file, sources_yaml
 from dagster_project.ingestion.deliver import load_sources
 from dagster_project.policy import PolicyError, dbt_vars, load_policy
-from dagster_project.settings import PROJECT_ROOT
+from dagster_project.resources import load_pipeline
+from dagster_project.settings import PROJECT_ROOT, Settings
 
 CONTRACT = PROJECT_ROOT / "dagster_project/ingestion/sources/taiwan_cards/contract.yaml"
 POLICY = PROJECT_ROOT / "policy/default.yaml"
@@ -70,6 +71,13 @@ def test_broken_policy_is_refused_with_file_and_field(tmp_path, old, new, says):
     with pytest.raises(PolicyError, match=says) as error:
         load_policy(path)
     assert str(path) in str(error.value)
+
+
+def test_policy_and_contracts_name_the_same_sources(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.read_text().replace("  taiwan_cards:", "  taiwan_card:"))
+    with pytest.raises(PolicyError, match="'taiwan_card'"):
+        load_pipeline(Settings(home=tmp_path, policy=path))
 
 
 def test_dbt_gets_the_policys_values():

@@ -34,7 +34,11 @@ windows as (
         sum(paid) filter (where owed is not null) as paid_12m,
         sum(owed) as owed_12m,
         min(pay_ratio) filter (where age < 6) as min_pay_ratio_6m,
-        coalesce(min(age) filter (where paid < owed), count(*)) as full_pay_streak,
+        -- A month of which it is not known what was owed ends the streak, and the newest one leaves it unknown.
+        case
+            when count(owed) filter (where age = 0) = 1
+                then coalesce(min(age) filter (where paid < owed or owed is null), count(*))
+        end as full_pay_streak,
 
         max(util) filter (where age = 0) as util_now,
         avg(util) filter (where age < 3) as util_mean_3m,
@@ -55,6 +59,8 @@ windows as (
         sum(paid) filter (where age < 6) as pay_amount_6m
     from history
     group by source, loan_id, month_on
+    -- an observation whose own month is not known yet is none
+    having count(*) filter (where age = 0) = 1
 ),
 
 newest as (

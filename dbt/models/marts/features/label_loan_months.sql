@@ -9,8 +9,8 @@ select
     o.observed_on as month_on,
     o.horizon_months,
     o.defaulted as label,
-    case when m.is_default then 'in_default' end as exclusion_reason,
+    case when m.loan_id is null then 'no_observation' when m.is_default then 'in_default' end as exclusion_reason,
     o.known_at
 from outcomes as o
-inner join {{ ref('fct_loan_months') }} as m
+left join {{ ref('fct_loan_months') }} as m
     on o.source = m.source and o.loan_id = m.loan_id and o.observed_on = m.month_on
