@@ -16,7 +16,8 @@ from dagster_project.publishing.snapshot import Snapshot, current_snapshot
 from dagster_project.resources import Pipeline
 
 if TYPE_CHECKING:
-    from dagster import AssetCheckEvaluation, DagsterEvent
+    from dagster import AssetCheckEvaluation
+    from dagster_shared.error import SerializableErrorInfo
 
 # The run's log goes to the Dagster instance; the terminal gets the summary.
 _SILENT_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
@@ -88,7 +89,9 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
             for e in result.get_asset_check_evaluations()
             if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR
         ]
-        errors = [_reason(event) for event in result.all_events if event.is_step_failure]
+        errors = [_reason(e.step_key, e.step_failure_data.error) for e in result.all_events if e.is_step_failure]
+        # What fails outside of a step, as the lock may, is told by the run's own last event.
+        errors = errors or [_reason("run", e.job_failure_data.error) for e in result.all_events if e.is_job_failure]
     snapshot = current_snapshot(pipeline.settings.published)
     exit_code = Exit.PUBLISHED if result.success else Exit.STOPPED if failed_checks else Exit.FAILED
     changed = result.success and snapshot is not None and (before is None or before.sha256 != snapshot.sha256)
@@ -111,12 +114,11 @@ def _advice(evaluation: "AssetCheckEvaluation") -> str:
     return f"{words} ({rows.value} rows)" if rows else words
 
 
-def _reason(event: "DagsterEvent") -> str:
-    """A step's failure in one line: the innermost error that was raised."""
-    error = event.step_failure_data.error
+def _reason(where: str | None, error: "SerializableErrorInfo | None") -> str:
+    """A failure in one line: the innermost error that was raised."""
     while error is not None and error.cause is not None:
         error = error.cause
-    return f"{event.step_key}: {error.message.strip() if error else 'failed'}"
+    return f"{where}: {error.message.strip() if error else 'failed'}"
 
 
 def _quiet() -> None:

@@ -17,10 +17,10 @@ def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
     @dg.resource(description="The home's lock, and an end to runs that died holding something.")
     def _night(context: dg.InitResourceContext) -> Iterator[None]:
         with alone_in(pipeline.settings.home):
-            if context.instance and context.run_id:
+            if context.instance and context.run:
                 for run_id in bury_dead_runs(context.instance):
                     dg.get_dagster_logger().warning(f"run {run_id} was dead; ended it and freed what it held")
-                context.instance.add_run_tags(context.run_id, this_process(os.getpid()))
+                context.instance.add_run_tags(context.run.run_id, this_process(os.getpid()))
             yield
 
     return _night
