@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -56,6 +57,29 @@ def night(
     else:
         _show(pipeline, result)
     raise typer.Exit(int(result.exit))
+
+
+@app.command()
+def land(
+    source: Annotated[str, typer.Argument(help="Name of the source, as in its contract.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that holds its files.", exists=True, file_okay=False)],
+) -> None:
+    """Copy a source's files into its landing folder; files that its contract has no layout for are left.
+
+    Example: creditloom land ally_auto ~/tapes
+    """
+    from dagster_project.ingestion.deliver import land_folder
+
+    pipeline = _pipeline()
+    if source not in pipeline.sources:
+        _stop(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}", 2)
+    landed = land_folder(pipeline.sources[source], pipeline.border, folder)
+    if not landed:
+        patterns = ", ".join(layout.file_pattern for layout in pipeline.sources[source].contract.layouts)
+        _stop(f"{folder} holds no file that {source} has a layout for ({patterns})", 2)
+    _out.print(
+        f"{len(landed)} files wait in {pipeline.border.landing / source}; run `creditloom night`", highlight=False
+    )
 
 
 @app.command()
@@ -132,9 +156,12 @@ def _show(pipeline: "Pipeline", result: "NightResult") -> None:
             f" ({result.seconds:.1f} s). Drop a file into {pipeline.settings.landing}, or use --force."
         )
         return
-    _out.print(summary(snapshot.metrics(), list(pipeline.sources), result.stages))
+    _out.print(summary(snapshot.metrics(), pipeline.active_sources(), result.stages))
     words = "Published" if result.changed else "Published again with the same content"
     _out.print(f"[bold green]{words}:[/] snapshot {snapshot.snapshot_id} in {result.seconds:.1f} s")
+    for name in pipeline.sources:
+        if not pipeline.has_delivered(name):
+            _out.print(f"[dim]{name} has not delivered; `creditloom land {name} FOLDER` brings its files.[/]")
     _out.print(where_to_look(pipeline.settings.home, pipeline.settings.published / "current"), soft_wrap=True)
 
 

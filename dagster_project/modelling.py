@@ -64,14 +64,10 @@ def champion_of(
         folder,
         _pictures(pipeline, candidate, training),
         params={**asdict(policy.training), "split_salt": policy.split.salt, "policy_version": policy.version},
-        tags=_tags(pipeline, training_sha256, folder.name),
+        tags=_tags(pipeline, training_sha256, folder.name) | candidate.tags(),
     )
-    failures = bootstrap_failures(
-        policy.bootstrap_gate,
-        candidate.performance,
-        candidate.direction_failure_rate,
-        candidate.reasons.additivity_error,
-    )
+    additivity_error = candidate.reasons.additivity_error
+    failures = bootstrap_failures(policy.bootstrap_gate, candidate.performance, additivity_error)
     decision = Decision(
         source=source,
         decided_at=now,
@@ -81,7 +77,7 @@ def champion_of(
         model_version=registered.version,
         run_id=registered.run_id,
         sha256=folder.name,
-        evidence=candidate.metrics(),
+        evidence={**candidate.metrics(), **candidate.tags()},
     )
     if not failures:
         # Before the ledger, so that a crash between the two repeats this step and leaves no champion without its alias.

@@ -1,7 +1,8 @@
 """The policy file as frozen values, and as dbt's variables."""
 
+import datetime as dt
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -36,10 +37,22 @@ class TrainingDataPolicy(_Frozen):
 
 
 class SourcePolicy(_Frozen):
-    """What differs from source to source: lag, default trigger, score anchor."""
+    """What differs from source to source: where arrears come from, lag, default trigger, score anchor.
 
+    `status` sources are in default from `default_status_min` on. `imputed` ones are when more than `write_off_min` is
+    written off; a run of months without payments that begins between `deferral_from` and `deferral_to` is a suspected
+    deferral. Where outcomes are seen in later months, `label_horizon_months` is how far they are followed, and
+    observations begin with a loan's month `observe_from_month`.
+    """
+
+    arrears_basis: Literal["status", "imputed"]
     feature_lag_days: int
+    label_horizon_months: int | None = None
+    observe_from_month: int | None = None
     default_status_min: int | None = None
+    write_off_min: float | None = None
+    deferral_from: dt.date | None = None
+    deferral_to: dt.date | None = None
     score_anchor: ScoreAnchor
 
 
@@ -82,7 +95,9 @@ def load_policy(path: Path) -> Policy:
 
 def dbt_vars(policy: Policy) -> dict[str, Any]:
     """The policy values that dbt's models need. The same policy gives the same text, so dbt parses once."""
-    return {
-        "feature_lag_days": {name: s.feature_lag_days for name, s in policy.sources.items()},
-        "default_status_min": {name: s.default_status_min for name, s in policy.sources.items()},
-    }
+    names = (
+        *("arrears_basis", "feature_lag_days", "label_horizon_months", "observe_from_month"),
+        *("default_status_min", "write_off_min", "deferral_from", "deferral_to"),
+    )
+    sources = {name: s.model_dump(mode="json", include=set(names)) for name, s in policy.sources.items()}
+    return {name: {source: values[name] for source, values in sources.items()} for name in names}

@@ -62,7 +62,8 @@ def audited(pipeline: Pipeline, run_id: str) -> tuple[list[SuiteResult], int]:
     Raises:
         UnauditedError: a suite or a dbt test has no verdict in this run, or a critical one failed.
     """
-    results = [_recorded(pipeline, guard, run_id) for guard in pipeline.guards]
+    guards = [g for g in pipeline.guards if g.source is None or pipeline.has_delivered(g.source)]
+    results = [_recorded(pipeline, guard, run_id) for guard in guards]
     failed = [f"{r.suite}: {c.name}" for r in results for c in r.blocking_failures]
     if failed:
         raise UnauditedError(f"critical checks failed: {'; '.join(failed)}")
@@ -109,7 +110,7 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
         "run.seconds": round(time.time() - started_at, 1),
         "run.peak_mb": _peak_mb(),
     }
-    for name in pipeline.sources:
+    for name in pipeline.active_sources():
         champion = pipeline.ledger.champion(name)
         if champion:
             metrics |= model_metrics(name, champion.model_version, champion.sha256, champion.evidence)

@@ -21,11 +21,15 @@ MARTS = "marts"
 
 @dataclass(frozen=True)
 class Guard:
-    """A suite, the asset whose border it guards, and where its table is: in the warehouse, or in Parquet files."""
+    """A suite, the asset whose border it guards, and where its table is: in the warehouse, or in Parquet files.
+
+    `source` is set where the table is one source's alone: it is guarded once that source has delivered.
+    """
 
     suite: Suite
     asset: tuple[str, ...]
     parquet: Path | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,23 +89,27 @@ class Pipeline:
                 raw.suite(name, table.name, table.columns, table.key),
                 raw_asset(name, table.name),
                 self.settings.selection / name / table.name / "*.parquet",
+                name,
             )
             for name, source in self.sources.items()
             for table in source.contract.tables
         ]
         found.append(Guard(features.suite(), mart_asset("feat_loan_months")))
-        found += [
-            Guard(
-                training_set.suite(name, data.min_rows, data.min_default_rate, data.max_default_rate),
-                training_set_asset(name),
-                self.training_set_file(name),
-            )
-            for name in self.sources
-        ]
+        for name in self.sources:
+            suite = training_set.suite(name, data.min_rows, data.min_default_rate, data.max_default_rate)
+            found.append(Guard(suite, training_set_asset(name), self.training_set_file(name), name))
         grades = tuple(scale.grade_edges)
         suite = scores.suite(scale.score_min, scale.score_max, scale.pd_floor, grades, DEFAULT_GRADE)
         found.append(Guard(suite, SCORES_ASSET, self.scores_file))
         return tuple(self._with_extra(guard) for guard in found)
+
+    def has_delivered(self, source: str) -> bool:
+        """Whether a delivery of this source was ever accepted; until then the source takes no part in a night."""
+        return self.border.book.has_accepted(source)
+
+    def active_sources(self) -> list[str]:
+        """The sources that have delivered, in the order of the policy."""
+        return [name for name in self.sources if self.has_delivered(name)]
 
     def _with_extra(self, guard: Guard) -> Guard:
         extra = self.extra_checks.get(guard.suite.name, ())

@@ -1,4 +1,4 @@
-"""How dbt's models and sources appear in Dagster: keys, groups and kinds."""
+"""How dbt's models appear in Dagster: keys, groups, kinds, and what they are made from."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,22 +8,32 @@ from dagster_dbt import DagsterDbtTranslator, DbtProject
 
 from dagster_project.resources import mart_asset, raw_asset
 
-_GROUPS = {"staging": "staging", "intermediate": "intermediate", "marts": "marts"}
-
 
 class CreditloomTranslator(DagsterDbtTranslator):
-    """A source is the raw asset that ingestion writes; a model stands in the group of its layer."""
+    """A canonical table of the lake is what every source's ingestion writes; a model stands in its layer's group."""
+
+    def __init__(self, sources: Mapping[str, frozenset[str]]) -> None:
+        super().__init__()
+        self._sources = sources
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         """The spec of one dbt node."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
         if node["resource_type"] == "source":
-            return spec.replace_attributes(key=dg.AssetKey(raw_asset(node["source_name"], node["name"])))
-        layer = node["fqn"][1]
+            return spec.replace_attributes(key=dg.AssetKey(["lake", node["name"]]))
+        deps = [dep for dep in spec.deps if dep.asset_key.path[0] != "lake"]
+        deps += [
+            dg.AssetDep(dg.AssetKey(raw_asset(source, dep.asset_key.path[1])))
+            for dep in spec.deps
+            if dep.asset_key.path[0] == "lake"
+            for source, tables in self._sources.items()
+            if dep.asset_key.path[1] in tables
+        ]
         return spec.replace_attributes(
             key=dg.AssetKey(mart_asset(node["name"])),
-            group_name=_GROUPS[layer],
+            deps=deps,
+            group_name=node["fqn"][1],
             kinds={"dbt", "duckdb"},
             description=node["description"],
         )

@@ -1,46 +1,59 @@
-"""One training run, from training set to a judged candidate: fit, calibrate, reference points, validation."""
+"""One training run, from training set to a judged candidate: fit, calibrate, reference points, validation.
+
+A source with enough defaults calibrates on CAL and is judged on OOS. Where a block has too few, the candidate is
+calibrated on out-of-fold margins and judged on out-of-fold PDs, and is tagged so.
+"""
 
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import polars as pl
 
-from ml.calibrate import fit_platt
+from ml.calibrate import Platt, fit_platt
+from ml.features import Feature
 from ml.model import CreditModel
 from ml.reasons import ReasonPolicy, Reasons, explain
+from ml.splits import BLOCKS, OUT_OF_TIME
 from ml.train import TARGET, Fit, TrainingParams, fit, usable_features
 from ml.training_set import TrainingSet
-from ml.validate import CrossValidation, Performance, ablation, cross_validate, measure
+from ml.validate import (
+    CrossValidation,
+    Performance,
+    ablation,
+    cross_validate,
+    measure,
+    out_of_fold_margins,
+    outcome_of,
+)
+
+CAL_BLOCK, OUT_OF_FOLD, OOS_BLOCK = "cal", "out_of_fold", "oos"
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A fitted model and everything that its promotion is decided on.
 
-    `performance` is measured on the OOS block without excluded rows; `performance_all` on all of its rows, accounts
-    already in default included.
+    `performance` is measured on rows that the model did not see, without excluded ones: the OOS block, or out of fold
+    (`judged_on`). `others`: the same on further sets of rows, by name.
     """
 
     model: CreditModel
     performance: Performance
-    performance_all: Performance
+    judged_on: str
+    calibrated_on: str
+    others: dict[str, Performance]
     cross_validation: CrossValidation
     ablation: dict[str, float]
     reasons: Reasons
     exclusions: dict[str, int]
     block_rows: dict[str, int]
 
-    @property
-    def direction_failure_rate(self) -> float:
-        """Share of candidate reasons on OOS that fail the direction check."""
-        return self.reasons.direction_failures / max(self.reasons.candidates, 1)
-
     def metrics(self) -> dict[str, float | int]:
         """All figures under their stable names, as MLflow and the metric store show them."""
+        others = {f"{what}_{name}": getattr(p, what) for name, p in self.others.items() for what in ("auc", "slope")}
         return {
             **asdict(self.performance),
-            "auc_all": self.performance_all.auc,
-            "slope_all": self.performance_all.slope,
+            **others,
             "cv_auc": self.cross_validation.auc,
             "cv_auc_sd": self.cross_validation.auc_sd,
             "cv_auc_performing": self.cross_validation.auc_performing,
@@ -54,46 +67,72 @@ class Candidate:
             **{f"rows_{block}": rows for block, rows in self.block_rows.items()},
         }
 
+    def tags(self) -> dict[str, str]:
+        """How the candidate was calibrated and judged."""
+        return {"calibrated_on": self.calibrated_on, "judged_on": self.judged_on}
+
 
 def train_candidate(
     source: str, training: TrainingSet, params: TrainingParams, reason_policy: ReasonPolicy
 ) -> Candidate:
-    """Fit on TRAIN, stop on VAL, calibrate on CAL, judge on OOS; the model that is judged is the one that scores."""
-    blocks = {name: training.block(name) for name in ("train", "val", "cal", "oos")}
+    """Fit on TRAIN, stop on VAL, calibrate, judge; the model that is judged is the one that scores."""
+    blocks = {name: training.block(name) for name in BLOCKS}
+    late = training.block(OUT_OF_TIME)
     train, oos = blocks["train"], blocks["oos"]
     features = usable_features(train)
     fitted = fit(train, blocks["val"], features, params)
-    model = CreditModel(
-        source=source,
-        fit=fitted,
-        platt=fit_platt(fitted.margin(blocks["cal"]), _outcome(blocks["cal"])),
-        mean_contribution=_mean_contribution(fitted, train),
-        reference=_typical_good(train, fitted.features),
-    )
-    everyone = training.frame.filter(pl.col("block") == "oos")
+    platt, calibrated_on = _calibrate(fitted, blocks, features, params)
+    model = CreditModel(source, fitted, platt, _mean_contribution(fitted, train), _typical_good(train, fitted.features))
+    validation = cross_validate(training.labelled, features, params)
+    if int(oos[TARGET].sum()) >= params.min_defaults:
+        judged_on, judged, performance = OOS_BLOCK, oos, _performance(model, oos)
+    else:
+        judged_on, judged = OUT_OF_FOLD, training.usable
+        performance = _out_of_fold_performance(training, validation)
+    everyone = training.labelled.filter(pl.col("block") == "oos")
+    others = {"all": everyone, "oos": oos if judged_on != OOS_BLOCK else None, "oot": late}
     return Candidate(
         model=model,
-        performance=_performance(model, oos),
-        performance_all=_performance(model, everyone),
-        cross_validation=cross_validate(training.frame, features, params),
-        ablation=ablation(training.frame, features, params),
-        reasons=explain(model, oos, fitted.margin(oos), reason_policy),
+        performance=performance,
+        judged_on=judged_on,
+        calibrated_on=calibrated_on,
+        others={n: _performance(model, rows) for n, rows in others.items() if rows is not None and rows.height},
+        cross_validation=validation,
+        ablation=ablation(training.labelled, features, params),
+        reasons=explain(model, judged, fitted.margin(judged), reason_policy),
         exclusions=training.exclusions(),
-        block_rows={name: block.height for name, block in blocks.items()},
+        block_rows={name: block.height for name, block in (blocks | {OUT_OF_TIME: late}).items() if block.height},
     )
+
+
+def _calibrate(
+    fitted: Fit, blocks: dict[str, pl.DataFrame], features: tuple[Feature, ...], params: TrainingParams
+) -> tuple[Platt, str]:
+    """Platt's line on the CAL block, or, where that holds too few defaults, on out-of-fold margins of all but OOS."""
+    cal = blocks["cal"]
+    if int(cal[TARGET].sum()) >= params.min_defaults:
+        return fit_platt(fitted.margin(cal), outcome_of(cal)), CAL_BLOCK
+    seen = pl.concat([blocks["train"], blocks["val"], cal])
+    margin = out_of_fold_margins(seen, features, params, fitted.best_iteration + 1)
+    return fit_platt(margin, outcome_of(seen)), OUT_OF_FOLD
 
 
 def _performance(model: CreditModel, rows: pl.DataFrame) -> Performance:
     margin = model.fit.margin(rows)
-    return measure(_outcome(rows), model.platt.pd(margin), margin)
+    return measure(outcome_of(rows), model.platt.pd(margin), margin, rows["borrower_id"].to_numpy())
 
 
-def _outcome(rows: pl.DataFrame) -> np.ndarray:
-    return rows[TARGET].to_numpy().astype(np.float64)
+def _out_of_fold_performance(training: TrainingSet, validation: CrossValidation) -> Performance:
+    """On the usable rows of the cross-validation, with PDs of models and calibrations that did not see them."""
+    rows = training.labelled
+    outcome = outcome_of(rows)
+    pd = validation.pd(outcome)
+    kept = rows["exclusion_reason"].is_null().to_numpy()
+    return measure(outcome[kept], pd[kept], np.log(pd / (1 - pd))[kept], rows["borrower_id"].to_numpy()[kept])
 
 
 def _mean_contribution(fitted: Fit, train: pl.DataFrame) -> dict[str, float]:
-    """Rounded to 6 places of a logit, far below what a reason is worth."""
+    """Over TRAIN, which holds no account in default. Rounded to 6 places of a logit, far below a reason's worth."""
     mean = fitted.contributions(train)[:, :-1].mean(axis=0)
     return {name: round(float(value), 6) for name, value in zip(fitted.features, mean, strict=True)}
 

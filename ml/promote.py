@@ -41,14 +41,14 @@ class BootstrapGate:
     slope_min: float
     slope_max: float
     auc_lower_bound: float
-    max_direction_failure_rate: float
     max_additivity_error: float
 
 
-def bootstrap_failures(
-    gate: BootstrapGate, performance: Performance, direction_failure_rate: float, additivity_error: float
-) -> list[str]:
-    """What keeps a candidate from becoming the first champion, in words; empty if nothing does."""
+def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity_error: float) -> list[str]:
+    """What keeps a candidate from becoming the first champion, in words; empty if nothing does.
+
+    Reasons that fail the direction check are stated to nobody, and do not count here.
+    """
     checks = {
         f"calibration slope {performance.slope:.3f} is outside {gate.slope_min}-{gate.slope_max}": (
             gate.slope_min <= performance.slope <= gate.slope_max
@@ -56,8 +56,6 @@ def bootstrap_failures(
         f"lower bound of AUC {performance.auc_low:.3f} is not above {gate.auc_lower_bound}": (
             performance.auc_low > gate.auc_lower_bound
         ),
-        f"{direction_failure_rate:.4%} of the reasons fail the direction check "
-        f"(limit {gate.max_direction_failure_rate:.2%})": direction_failure_rate <= gate.max_direction_failure_rate,
         f"contributions miss the margin by {additivity_error:.2e} (limit {gate.max_additivity_error:.0e})": (
             additivity_error <= gate.max_additivity_error
         ),

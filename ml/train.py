@@ -16,7 +16,10 @@ TARGET = "label"
 
 @dataclass(frozen=True)
 class TrainingParams:
-    """Hyper-parameters of XGBoost and of the cross-validation, from the policy file."""
+    """Hyper-parameters of XGBoost and of the cross-validation, from the policy file.
+
+    Below `min_defaults` a block is too small to calibrate or to judge on, and out-of-fold predictions do instead.
+    """
 
     seed: int
     threads: int
@@ -29,6 +32,7 @@ class TrainingParams:
     max_rounds: int
     early_stopping_rounds: int
     cv_folds: int
+    min_defaults: int
 
     def xgboost(self, features: tuple[Feature, ...]) -> dict[str, object]:
         """The parameters as XGBoost takes them, with one monotone constraint per feature that has a sign."""
@@ -105,3 +109,12 @@ def fit(train: pl.DataFrame, val: pl.DataFrame, features: tuple[Feature, ...], p
         verbose_eval=False,
     )
     return Fit(booster, int(booster.best_iteration), names)
+
+
+def fit_rounds(train: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int) -> Fit:
+    """Fit a given number of rounds, without stopping early."""
+    import xgboost as xgb
+
+    names = tuple(f.name for f in features)
+    booster = xgb.train(params.xgboost(by_name(names)), matrix(train, names, with_target=True), num_boost_round=rounds)
+    return Fit(booster, rounds - 1, names)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from ml.features import FEATURE_NAMES
-from ml.splits import SplitPolicy, assign
+from ml.splits import SplitPolicy, assign, stable_hash
 from ml.train import TARGET
 
 KEYS = ("source", "loan_id", "month_on")
+THINNED = "thinned"
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,20 @@ class TrainingSet:
 
     frame: pl.DataFrame
 
+    @property
+    def usable(self) -> pl.DataFrame:
+        """The rows that are not excluded, of all blocks."""
+        return self.frame.filter(pl.col("exclusion_reason").is_null())
+
+    @property
+    def labelled(self) -> pl.DataFrame:
+        """The usable rows, and those already in default whose outcome the source tells."""
+        told = (pl.col("exclusion_reason") == "in_default") & pl.col(TARGET).is_not_null()
+        return self.frame.filter(pl.col("exclusion_reason").is_null() | told)
+
     def block(self, name: str) -> pl.DataFrame:
         """The rows of one block that are not excluded."""
-        return self.frame.filter((pl.col("block") == name) & pl.col("exclusion_reason").is_null())
+        return self.usable.filter(pl.col("block") == name)
 
     def exclusions(self) -> dict[str, int]:
         """How many labelled observations each exclusion reason took out."""
@@ -35,12 +47,30 @@ def build(features: pl.DataFrame, labels: pl.DataFrame, policy: SplitPolicy) -> 
 
     Args:
         features: rows of `feat_loan_months`.
-        labels: rows of `label_loan_months` whose outcome is known; `label` is 0 or 1.
+        labels: rows of `label_loan_months` whose outcome is known; `label` is 0 or 1, or null with an exclusion.
         policy: buckets and salt.
     """
     frame = labels.select(*KEYS, TARGET, "exclusion_reason").join(features, on=KEYS, how="inner").sort(KEYS)
     return TrainingSet(
-        assign(frame, policy).select(
+        assign(_thinned(frame, policy.salt), policy).select(
             *KEYS, "borrower_id", "bucket", "block", TARGET, "exclusion_reason", "in_default", *FEATURE_NAMES
         )
     )
+
+
+def _thinned(frame: pl.DataFrame, salt: str) -> pl.DataFrame:
+    """Keep one usable observation a borrower and calendar year, chosen by hash; the others are excluded as thinned.
+
+    Snapshots of one borrower a month apart are nearly the same row: counted as many, they feign information.
+    """
+    usable = frame.filter(pl.col("exclusion_reason").is_null())
+    year = pl.col("month_on").dt.year().alias("year")
+    repeated = usable.select("borrower_id", "month_on", year).filter(pl.struct("borrower_id", "year").is_duplicated())
+    if repeated.is_empty():
+        return frame
+    ticket = [stable_hash(salt, *row) for row in repeated.select("borrower_id", "month_on").iter_rows()]
+    drawn = repeated.with_columns(pl.Series("ticket", ticket, dtype=pl.UInt64))
+    lost = drawn.filter(pl.col("ticket") != pl.col("ticket").min().over("borrower_id", "year"))
+    marked = lost.select("borrower_id", "month_on").unique().with_columns(thinned=pl.lit(THINNED))
+    joined = frame.join(marked, on=["borrower_id", "month_on"], how="left", maintain_order="left")
+    return joined.with_columns(exclusion_reason=pl.coalesce("exclusion_reason", "thinned")).drop("thinned")

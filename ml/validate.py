@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from ml.calibrate import Floats, logistic_line
+from ml.calibrate import Floats, fit_platt, logistic_line
 from ml.features import Block, Feature
-from ml.train import TARGET, TrainingParams, fit
+from ml.train import TARGET, TrainingParams, fit, fit_rounds
+
+BOOTSTRAPS, BOOTSTRAP_SEED = 2000, 42
 
 
 def auc(outcome: Floats, risk: Floats) -> float:
@@ -54,6 +56,36 @@ def ks(outcome: Floats, risk: Floats) -> float:
     return float(np.abs(gap).max())
 
 
+def auc_interval(outcome: Floats, risk: Floats, clusters: np.ndarray | None = None) -> tuple[float, float]:
+    """95 % interval of the AUC: DeLong where each borrower has one row, else a bootstrap of borrowers.
+
+    `clusters` names the borrower of each row. With repeated rows DeLong's error is far too small.
+    """
+    if clusters is None or len(np.unique(clusters)) == len(clusters):
+        area, error = auc(outcome, risk), auc_standard_error(outcome, risk)
+        return area - 1.959964 * error, area + 1.959964 * error
+    areas = _bootstrap(outcome, risk, clusters)
+    low, high = np.quantile(areas, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _bootstrap(outcome: Floats, risk: Floats, clusters: np.ndarray) -> Floats:
+    """AUC of `BOOTSTRAPS` samples of borrowers drawn with replacement; a row counts as often as its borrower."""
+    random = np.random.default_rng(BOOTSTRAP_SEED)
+    _, owner = np.unique(clusters, return_inverse=True)
+    _, level = np.unique(risk, return_inverse=True)
+    borrowers, levels = int(owner.max()) + 1, int(level.max()) + 1
+    areas = []
+    for _ in range(BOOTSTRAPS):
+        weight = np.bincount(random.integers(0, borrowers, borrowers), minlength=borrowers)[owner]
+        bad = np.bincount(level, weight * outcome, minlength=levels)
+        good = np.bincount(level, weight * (1 - outcome), minlength=levels)
+        if bad.sum() and good.sum():
+            below = np.cumsum(good) - good / 2
+            areas.append(float((bad * below).sum() / bad.sum() / good.sum()))
+    return np.array(areas)
+
+
 @dataclass(frozen=True)
 class Performance:
     """The figures of one model on one set of rows; rates and probabilities as fractions."""
@@ -72,16 +104,17 @@ class Performance:
     default_rate: float
 
 
-def measure(outcome: Floats, pd: Floats, risk: Floats) -> Performance:
+def measure(outcome: Floats, pd: Floats, risk: Floats, clusters: np.ndarray | None = None) -> Performance:
     """All figures for calibrated `pd`, ranked by `risk` (the raw margin, which calibration cannot tie)."""
-    area, error = auc(outcome, risk), auc_standard_error(outcome, risk)
+    area = auc(outcome, risk)
+    low, high = auc_interval(outcome, risk, clusters)
     intercept, slope = logistic_line(np.log(pd / (1 - pd)), outcome)
     return Performance(
         rows=len(outcome),
         defaults=int(outcome.sum()),
         auc=_round(area),
-        auc_low=_round(area - 1.959964 * error),
-        auc_high=_round(area + 1.959964 * error),
+        auc_low=_round(low),
+        auc_high=_round(high),
         gini=_round(2 * area - 1),
         ks=_round(ks(outcome, risk)),
         brier=_round(float(np.mean((pd - outcome) ** 2))),
@@ -94,31 +127,63 @@ def measure(outcome: Floats, pd: Floats, risk: Floats) -> Performance:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Mean and standard deviation of the AUC over folds, on all rows and on those not already in default."""
+    """Mean and standard deviation of the AUC over folds, on all rows and on those not already in default.
+
+    `fold` and `margin` (logits, by the model that did not see the row) have one entry a row.
+    """
 
     auc: float
     auc_sd: float
     auc_performing: float
+    fold: np.ndarray
+    margin: Floats
+
+    def pd(self, outcome: Floats) -> Floats:
+        """Calibrated PDs out of fold: each fold's by a Platt line that the other folds' margins gave."""
+        result = np.empty_like(self.margin)
+        for k in np.unique(self.fold):
+            held = self.fold == k
+            result[held] = fit_platt(self.margin[~held], outcome[~held]).pd(self.margin[held])
+        return result
 
 
 def cross_validate(frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> CrossValidation:
-    """k-fold AUC over all rows of `frame` (features, `label`, `in_default`), stratified by label.
+    """k-fold AUC over all rows of `frame` (features, `label`, `in_default`, `borrower_id`), stratified by label.
 
-    A fold is used for nothing but its measurement: rounds are stopped on a tenth of the other folds.
+    A fold is used for nothing but its measurement: rounds are stopped on a tenth of the other folds. A borrower is in
+    one fold.
     """
-    outcome = frame[TARGET].to_numpy().astype(np.float64)
+    outcome = outcome_of(frame)
     performing = ~frame["in_default"].to_numpy()
+    borrowers = frame["borrower_id"].to_numpy()
     areas, areas_performing = [], []
-    for rest, fold in _folds(outcome, params):
-        train, stop = _stopping_rows(outcome, rest, params)
+    fold_of, margin_of = np.empty(len(outcome), dtype=np.int64), np.empty(len(outcome))
+    for k, (rest, fold) in enumerate(_folds(outcome, borrowers, params)):
+        train, stop = _stopping_rows(outcome, borrowers, rest, params)
         model = fit(frame[train], frame[stop], features, params)
         margin = model.margin(frame[fold])
+        fold_of[fold], margin_of[fold] = k, margin
         areas.append(auc(outcome[fold], margin))
         kept = performing[fold]
         areas_performing.append(auc(outcome[fold][kept], margin[kept]))
     return CrossValidation(
-        _round(float(np.mean(areas))), _round(float(np.std(areas, ddof=1))), _round(float(np.mean(areas_performing)))
+        auc=_round(float(np.mean(areas))),
+        auc_sd=_round(float(np.std(areas, ddof=1))),
+        auc_performing=_round(float(np.mean(areas_performing))),
+        fold=fold_of,
+        margin=margin_of,
     )
+
+
+def out_of_fold_margins(
+    frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int
+) -> Floats:
+    """Margins of each row by a booster of `rounds` rounds that saw none of its borrower's rows."""
+    outcome, borrowers = outcome_of(frame), frame["borrower_id"].to_numpy()
+    margin = np.empty(len(outcome))
+    for rest, fold in _folds(outcome, borrowers, params):
+        margin[fold] = fit_rounds(frame[np.sort(rest)], features, params, rounds).margin(frame[fold])
+    return margin
 
 
 def ablation(frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> dict[str, float]:
@@ -132,18 +197,37 @@ def ablation(frame: pl.DataFrame, features: tuple[Feature, ...], params: Trainin
     return result
 
 
-def _folds(outcome: Floats, params: TrainingParams) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    from sklearn.model_selection import StratifiedKFold
+def outcome_of(frame: pl.DataFrame) -> Floats:
+    """The label of each row as 0.0 or 1.0."""
+    return frame[TARGET].to_numpy().astype(np.float64)
 
-    yield from StratifiedKFold(params.cv_folds, shuffle=True, random_state=params.seed).split(outcome, outcome)
+
+def _folds(outcome: Floats, borrowers: np.ndarray, params: TrainingParams) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    chosen = {"n_splits": params.cv_folds, "shuffle": True, "random_state": params.seed}
+    if _repeats(borrowers):
+        yield from StratifiedGroupKFold(**chosen).split(outcome, outcome, borrowers)
+    else:
+        yield from StratifiedKFold(**chosen).split(outcome, outcome)
 
 
-def _stopping_rows(outcome: Floats, rows: np.ndarray, params: TrainingParams) -> tuple[np.ndarray, np.ndarray]:
+def _stopping_rows(
+    outcome: Floats, borrowers: np.ndarray, rows: np.ndarray, params: TrainingParams
+) -> tuple[np.ndarray, np.ndarray]:
     """Split `rows` into nine tenths to fit on and one tenth to stop on, each in ascending order."""
-    from sklearn.model_selection import train_test_split
+    from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
+    if _repeats(borrowers):
+        tenths = StratifiedGroupKFold(10, shuffle=True, random_state=params.seed)
+        train, stop = next(tenths.split(rows, outcome[rows], borrowers[rows]))
+        return np.sort(rows[train]), np.sort(rows[stop])
     train, stop = train_test_split(rows, test_size=0.1, stratify=outcome[rows], random_state=params.seed)
     return np.sort(train), np.sort(stop)
+
+
+def _repeats(borrowers: np.ndarray) -> bool:
+    return len(np.unique(borrowers)) < len(borrowers)
 
 
 def _round(value: float) -> float:

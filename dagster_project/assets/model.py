@@ -27,6 +27,8 @@ def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinit
         description="Matured labels joined to the features known at the observation; each borrower in one block.",
     )
     def _training_set() -> dg.MaterializeResult[None]:
+        if not pipeline.has_delivered(source):
+            return _absent(source)
         features, labels = labelled_observations(pipeline.settings.warehouse_file, source)
         made = training_set.build(features, labels, pipeline.policy.split)
         write_parquet(made.frame, pipeline.training_set_file(source))
@@ -44,6 +46,8 @@ def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinit
         description="The model that scores: the ledger's champion, or, where there is none yet, a first one.",
     )
     def _champion(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        if not pipeline.has_delivered(source):
+            return _absent(source)
         path = pipeline.training_set_file(source)
         training = TrainingSet(pl.read_parquet(path))
         decision = champion_of(pipeline, source, training, file_sha256(path), datetime.now(UTC))
@@ -52,3 +56,7 @@ def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinit
         return dg.MaterializeResult(metadata=shown)
 
     return [_training_set, _champion]
+
+
+def _absent(source: str) -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(metadata={"nothing done": f"{source} has not delivered yet"})

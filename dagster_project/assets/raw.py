@@ -35,7 +35,12 @@ def build_raw_assets(pipeline: Pipeline, source: Source) -> dg.AssetsDefinition:
         for receipt in ingest(source, border):
             context.log.info(_says(receipt))
         receipts = border.book.all(source.name)
-        rows = select(border.lake, pipeline.settings.selection, source.contract, receipts)
+        if not pipeline.has_delivered(source.name):
+            context.log.warning(
+                f"{source.name} has not delivered: put its files into {border.landing / source.name}, or run "
+                f"`creditloom land {source.name} FOLDER`. The other sources go on."
+            )
+        rows = select(border.lake, pipeline.settings.selection, source.name, receipts)
         for table in source.contract.tables:
             yield dg.MaterializeResult(
                 asset_key=dg.AssetKey(raw_asset(source.name, table.name)),

@@ -11,6 +11,10 @@ from dagster_project.resources import MARTS, SCORES_ASSET, Pipeline, champion_as
 from ml.score import score_accounts
 
 
+class NothingToScoreError(RuntimeError):
+    """No source has delivered, so that there is nothing to score or to publish."""
+
+
 def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     """One asset for all sources: readers want one table."""
 
@@ -24,7 +28,7 @@ def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     )
     def _scores() -> dg.MaterializeResult[None]:
         policy, parts, metadata = pipeline.policy, [], {}
-        for name in pipeline.sources:
+        for name in pipeline.active_sources():
             model, decision = load_champion(pipeline, name)
             with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
                 query = f"select * from {MARTS}.feat_loan_months where source = ? and is_live"  # noqa: S608
@@ -33,6 +37,8 @@ def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
             scored = score_accounts(model, live, policy.scale, anchor, policy.reasons, decision.model_version)
             parts.append(scored.scores)
             metadata[name] = scored.scores.height
+        if not parts:
+            raise NothingToScoreError(f"no source has delivered: put files into {pipeline.settings.landing}")
         scores = pl.concat(parts)
         write_parquet(scores, pipeline.scores_file)
         return dg.MaterializeResult(metadata={"dagster/row_count": scores.height, **metadata})

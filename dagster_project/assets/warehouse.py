@@ -22,10 +22,12 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
     settings = pipeline.settings
     project = DbtProject(settings.dbt_project, target_path=settings.dbt_target, profiles_dir=settings.dbt_project)
 
+    tables = {name: frozenset(t.name for t in source.contract.tables) for name, source in pipeline.sources.items()}
+
     @dbt_assets(
         manifest=manifest,
         project=project,
-        dagster_dbt_translator=CreditloomTranslator(),
+        dagster_dbt_translator=CreditloomTranslator(tables),
         name="build_warehouse",
         pool="warehouse",
         required_resource_keys={"dbt", NIGHT},

@@ -6,9 +6,9 @@ source file: nothing repeats it by hand.
 """
 
 import datetime as dt
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +16,13 @@ from typing import Any, Literal
 import polars as pl
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
 
+from dagster_project.ingestion.canonical import CANONICAL, MONEY, RATE
+
 Classification = Literal["identifier", "personal", "sensitive", "financial", "none"]
 
-MONEY = pl.Decimal(18, 2)
-_DECIMAL = re.compile(r"decimal\(18, ?2\)")
+_DECIMALS = {"decimal(18,2)": MONEY, "decimal(9,6)": RATE}
+# ODCS names date formats as Java does.
+_DATE_FORMATS = {"yyyy-MM-dd": "%Y-%m-%d", "MM-dd-yyyy": "%m-%d-%Y"}
 _TYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
     "integer": pl.Int32(),
@@ -48,6 +51,7 @@ class Column:
     maximum: float | None = None
     pattern: str | None = None
     documented_values: tuple[Any, ...] = ()
+    date_format: str = "%Y-%m-%d"
 
     @property
     def is_money(self) -> bool:
@@ -55,27 +59,19 @@ class Column:
         return self.dtype == MONEY
 
 
-LINEAGE: tuple[Column, ...] = tuple(
-    Column(name, dtype, text, required=True, key=False, classification="none")
-    for name, dtype, text in (
-        ("source", pl.String(), "Name of the source (its contract)."),
-        ("delivery_id", pl.String(), "First 16 hex digits of the sha256 of the delivered content."),
-        ("line_no", pl.Int64(), "Line of the delivered file, the header being line 1."),
-        ("event_on", pl.Date(), "When it happened in the world."),
-        ("known_at", pl.Date(), "First day on which the lender could know it."),
-        ("ingested_at", pl.Datetime("us"), "When this system committed the delivery, in UTC; audit only."),
-    )
-)
-
-
 @dataclass(frozen=True)
 class Table:
-    """A delivered file's layout or a canonical table. `control` columns are summed for the cents identity."""
+    """A delivered file's layout or a canonical table. `control` columns are summed for the cents identity.
+
+    `file_pattern` (of a layout) says which file names it is for; `delivered_once` that there is only one such file.
+    """
 
     name: str
     description: str
     columns: tuple[Column, ...]
     control: tuple[str, ...]
+    file_pattern: str = "*"
+    delivered_once: bool = False
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
@@ -105,14 +101,17 @@ class Contract:
     title: str
     currency: str
     known_at_lag_days: int
-    single_delivery: bool
-    delivered: Table
+    layouts: tuple[Table, ...]
     tables: tuple[Table, ...]
     packaged: PackagedFile | None = None
 
     def table(self, name: str) -> Table:
         """The canonical table of this name."""
         return next(t for t in self.tables if t.name == name)
+
+    def layout_of(self, file_name: str) -> Table | None:
+        """The layout of a delivered file by its name, if it has one."""
+        return next((layout for layout in self.layouts if fnmatchcase(file_name, layout.file_pattern)), None)
 
     @property
     def control_table(self) -> Table:
@@ -133,8 +132,10 @@ def load_contract(path: Path) -> Contract:
     own = _custom(odcs.customProperties)
     tables = [_table(path, o) for o in odcs.schema_ or [] if o.physicalType == "table"]
     files = [_table(path, o) for o in odcs.schema_ or [] if o.physicalType == "file"]
-    if len(files) != 1:
-        raise ContractError(f"{path}: exactly one object with physicalType 'file' is needed, found {len(files)}")
+    if not files:
+        raise ContractError(f"{path}: an object with physicalType 'file' is needed")
+    for table in tables:
+        _check_canonical(path, table)
     if [len(t.control) for t in tables if t.control] != [1]:
         raise ContractError(f"{path}: exactly one table must name one controlAmount column")
     for needed in ("currency", "knownAtLagDays"):
@@ -147,8 +148,7 @@ def load_contract(path: Path) -> Contract:
         title=str(odcs.name),
         currency=own["currency"],
         known_at_lag_days=int(own["knownAtLagDays"]),
-        single_delivery=bool(own.get("singleDelivery", False)),
-        delivered=files[0],
+        layouts=tuple(files),
         tables=tuple(tables),
         packaged=PackagedFile(**packaged) if packaged else None,
     )
@@ -166,13 +166,32 @@ def _table(path: Path, item: SchemaObject) -> Table:
         raise ContractError(f"{path}: {item.name}: controlAmount names {sorted(unknown)}, which are no amounts")
     if not any(c.key for c in columns):
         raise ContractError(f"{path}: {item.name}: no column is marked primaryKey")
-    return Table(str(item.name), str(item.description or ""), columns, tuple(control))
+    own = _custom(item.customProperties)
+    return Table(
+        str(item.name),
+        str(item.description or ""),
+        columns,
+        tuple(control),
+        file_pattern=str(own.get("filePattern", "*")),
+        delivered_once=bool(own.get("deliveredOnce", False)),
+    )
+
+
+def _check_canonical(path: Path, table: Table) -> None:
+    """A table object may only choose from a canonical table's columns, with their types."""
+    if table.name not in CANONICAL:
+        raise ContractError(f"{path}: {table.name} is no canonical table; there are {', '.join(CANONICAL)}")
+    canonical = CANONICAL[table.name]
+    for column in table.columns:
+        if column.name not in canonical or canonical[column.name][0] != column.dtype:
+            raise ContractError(f"{path}: {table.name}.{column.name} is no canonical column, or of another type")
 
 
 def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
     where = f"{path}: {item.name}.{prop.name}"
-    if prop.physicalType and _DECIMAL.fullmatch(prop.physicalType):
-        dtype: pl.DataType = MONEY
+    options = prop.logicalTypeOptions or {}
+    if prop.physicalType in _DECIMALS:
+        dtype: pl.DataType = _DECIMALS[prop.physicalType]
     elif prop.logicalType in _TYPES:
         dtype = _TYPES[prop.logicalType]
     else:
@@ -180,7 +199,9 @@ def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
     classification = prop.classification or "none"
     if classification not in Classification.__args__:  # type: ignore[attr-defined]
         raise ContractError(f"{where}: classification {classification!r} is not known")
-    options = prop.logicalTypeOptions or {}
+    date_format = options.get("format", "yyyy-MM-dd")
+    if date_format not in _DATE_FORMATS:
+        raise ContractError(f"{where}: date format {date_format!r} is not one of {sorted(_DATE_FORMATS)}")
     return Column(
         name=str(prop.name),
         dtype=dtype,
@@ -192,6 +213,7 @@ def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
         maximum=options.get("maximum"),
         pattern=options.get("pattern"),
         documented_values=tuple(e.value for e in prop.enum or []),
+        date_format=_DATE_FORMATS[date_format],
     )
 
 

@@ -1,4 +1,4 @@
-"""dbt's source files, made from the contracts: `make sources` writes them, a test holds them equal."""
+"""dbt's source file, made from the canonical tables: `make sources` writes it, a test holds it equal."""
 
 from pathlib import Path
 from typing import Any
@@ -6,51 +6,43 @@ from typing import Any
 import polars as pl
 import yaml
 
-from dagster_project.ingestion.contracts import LINEAGE, Column, Contract
-from dagster_project.ingestion.deliver import load_sources
+from dagster_project.ingestion.canonical import CANONICAL, DESCRIPTIONS, LINEAGE, MONEY, RATE
 
-_NOTE = "# Made from the contract by `make sources`; change the contract, not this file.\n"
+SOURCE = "lake"
+SOURCES_FILE = Path("_lake__sources.yml")
+_NOTE = "# Made from the canonical tables by `make sources`; change those, not this file.\n"
 _SQL_TYPES: dict[pl.DataType, str] = {
     pl.String(): "string",
     pl.Int32(): "integer",
     pl.Int64(): "bigint",
-    pl.Float64(): "double",
-    pl.Boolean(): "boolean",
     pl.Date(): "date",
     pl.Datetime("us"): "timestamp",
-    pl.Decimal(18, 2): "decimal(18,2)",
+    MONEY: "decimal(18,2)",
+    RATE: "decimal(9,6)",
 }
 
 
-def sources_yaml(contract: Contract) -> str:
-    """The text of a source file: every canonical table, its columns, and where its selected files lie."""
-    where = f"{{{{ env_var('CREDITLOOM_HOME') }}}}/warehouse/selection/{contract.source}/{{name}}/*.parquet"
+def sources_yaml() -> str:
+    """The text of the source file: every canonical table, its columns, and where its selected files lie."""
+    where = "{{ env_var('CREDITLOOM_HOME') }}/warehouse/selection/*/{name}/*.parquet"
     source = {
-        "name": contract.source,
-        "description": contract.title,
+        "name": SOURCE,
+        "description": "What the receipts name: the accepted rows of every source in the canonical shape.",
         "config": {"meta": {"external_location": f"read_parquet('{where}')"}},
         "tables": [
-            {
-                "name": table.name,
-                "description": table.description,
-                "columns": [_column(c) for c in (*table.columns, *LINEAGE)],
-            }
-            for table in contract.tables
+            {"name": table, "description": DESCRIPTIONS[table], "columns": _columns(columns)}
+            for table, columns in CANONICAL.items()
         ],
     }
-    body = yaml.safe_dump({"version": 2, "sources": [source]}, sort_keys=False, width=120, allow_unicode=True)
-    return _NOTE + body
+    return _NOTE + yaml.safe_dump({"version": 2, "sources": [source]}, sort_keys=False, width=120)
 
 
-def _column(column: Column) -> dict[str, Any]:
-    return {"name": column.name, "description": column.description, "data_type": _SQL_TYPES[column.dtype]}
-
-
-def sources_file(staging: Path, contract: Contract) -> Path:
-    """Where the source file of a contract lies."""
-    return staging / contract.source / f"_{contract.source}__sources.yml"
+def _columns(columns: dict[str, tuple[pl.DataType, str]]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "description": text, "data_type": _SQL_TYPES[dtype]}
+        for name, (dtype, text) in (columns | LINEAGE).items()
+    ]
 
 
 if __name__ == "__main__":
-    for source in load_sources().values():
-        sources_file(Path("dbt/models/staging"), source.contract).write_text(sources_yaml(source.contract))
+    (Path("dbt/models/staging") / SOURCES_FILE).write_text(sources_yaml())

@@ -7,6 +7,7 @@ the next start.
 
 import hashlib
 import importlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,14 +17,16 @@ from pathlib import Path
 import polars as pl
 
 from dagster_project.ingestion import sources
+from dagster_project.ingestion.canonical import raw_schema
 from dagster_project.ingestion.contracts import Contract, ContractError, PackagedFile, Table, load_contract
 from dagster_project.ingestion.keys import Keys
-from dagster_project.ingestion.lake import raw_schema, sweep, write_parquet
+from dagster_project.ingestion.lake import sweep, write_parquet
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, ReceiptBook, State
 from dagster_project.ingestion.rules import Checked, check_rows, money, within_bounds
 
-Adapter = Callable[[pl.DataFrame, Contract], dict[str, pl.DataFrame]]
+# Makes canonical tables of the typed rows of one file: (layout's name, rows, contract) -> rows by table.
+Adapter = Callable[[str, pl.DataFrame, Contract], dict[str, pl.DataFrame]]
 MINOR_PER_UNIT = 100
 _TOTAL = pl.Decimal(38, 2)
 _COUNTS = tuple(
@@ -79,7 +82,7 @@ def land_packaged(source: Source, border: Border) -> bool:
         FileNotFoundError: the distribution is not installed, or does not ship the file.
     """
     packaged = source.contract.packaged
-    if packaged is None or waiting(source, border) or _has_accepted(border, source.name):
+    if packaged is None or waiting(source, border) or border.book.has_accepted(source.name):
         return False
     content = _shipped(source.name, packaged)
     if border.book.find(source.name, hashlib.sha256(content).hexdigest(), source.contract.version):
@@ -90,6 +93,21 @@ def land_packaged(source: Source, border: Border) -> bool:
     arriving.write_bytes(content)
     arriving.replace(folder / Path(packaged.path).name)
     return True
+
+
+def land_folder(source: Source, border: Border, folder: Path) -> list[str]:
+    """Copy the files of a folder, and of those below it, that the contract has a layout for; returns their names.
+
+    A file arrives under a hidden name and is renamed, so that a night never sees half of it.
+    """
+    target = border.landing / source.name
+    target.mkdir(parents=True, exist_ok=True)
+    found = sorted(p for p in folder.rglob("*") if p.is_file() and source.contract.layout_of(p.name))
+    for path in found:
+        arriving = target / f".{path.name}.arriving"
+        shutil.copyfile(path, arriving)
+        arriving.replace(target / path.name)
+    return [path.name for path in found]
 
 
 def _shipped(source: str, packaged: PackagedFile) -> bytes:
@@ -148,24 +166,29 @@ def _take_in(file_name: str, content: bytes, sha256: str, source: Source, border
         reason=None,
         files=(),
     )
+    layout = contract.layout_of(file_name)
     try:
-        records = read_records(content, contract.delivered)
+        if layout is None:
+            patterns = ", ".join(known.file_pattern for known in contract.layouts)
+            lines = max(content.count(b"\n") - 1, 0)
+            raise DeliveryRefusedError("unknown_file", f"no layout is for this name; there are {patterns}", lines)
+        records = read_records(content, layout)
     except DeliveryRefusedError as refused:
         reason = f"{refused.rule}: {refused.message}"
         return replace(blank, landed_rows=refused.lines, quarantined_rows=refused.lines, reason=reason)
 
-    amounts = _control_amounts(records, contract.delivered)
-    if contract.single_delivery and _has_accepted(border, source.name):
-        reason = f"unexpected_delivery: {source.name} delivers one file; another one, with other content, was accepted"
+    amounts = _control_amounts(records, layout)
+    if layout.delivered_once and _has_accepted(border, source, layout):
+        reason = f"unexpected_delivery: {layout.name} comes once; another file of it, with other content, was accepted"
         lines, minor = records.landed, _minor(amounts)
         held = replace(blank, landed_rows=lines, quarantined_rows=lines, landed_minor=minor, quarantined_minor=minor)
         return replace(held, reason=reason)
 
-    checked = _limit_bad_share(check_rows(records.text, contract.delivered), records, border.max_bad_row_share)
+    checked = _limit_bad_share(check_rows(records.text, layout), records, border.max_bad_row_share)
     bad = _all_bad(checked, records)
     files = []
     if checked.good.height:
-        files = _write_tables(checked.good, source, border, blank)
+        files = _write_tables(layout.name, checked.good, source, border, blank)
     if bad.height:
         files.append(_write_quarantine(bad, records, border, blank))
     return replace(
@@ -184,8 +207,10 @@ def _take_in(file_name: str, content: bytes, sha256: str, source: Source, border
     )
 
 
-def _has_accepted(border: Border, source: str) -> bool:
-    return any(r.state in (State.ACCEPTED, State.PARTIAL) for r in border.book.all(source))
+def _has_accepted(border: Border, source: Source, layout: Table) -> bool:
+    """Whether a file of this layout was accepted, in whole or in part."""
+    accepted = [r for r in border.book.all(source.name) if r.state in (State.ACCEPTED, State.PARTIAL)]
+    return any(source.contract.layout_of(r.file_name) == layout for r in accepted)
 
 
 def _duplicate(original: Receipt, file_name: str, now: datetime) -> Receipt:
@@ -223,21 +248,22 @@ def _all_bad(checked: Checked, records: Records) -> pl.DataFrame:
     return pl.concat([checked.bad, ragged]).sort(LINE_NO)
 
 
-def _write_tables(good: pl.DataFrame, source: Source, border: Border, receipt: Receipt) -> list[LakeFile]:
-    made = source.adapt(good, source.contract)
+def _write_tables(layout: str, good: pl.DataFrame, source: Source, border: Border, receipt: Receipt) -> list[LakeFile]:
+    made = source.adapt(layout, good, source.contract)
     lineage = {
         "source": pl.lit(source.name),
         "delivery_id": pl.lit(receipt.delivery_id),
         "ingested_at": pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
     }
     files = []
-    for table in source.contract.tables:
-        if table.name not in made:
-            raise ContractError(f"{source.name}: the adapter did not make the table {table.name!r}")
-        frame = _pseudonymise(made[table.name], table, border.keys, source.name).with_columns(**lineage)
-        schema = raw_schema(table)
+    for name, rows in made.items():
+        table = source.contract.table(name)
+        frame = _pseudonymise(rows, table, border.keys, source.name).with_columns(**lineage)
+        schema = raw_schema(name)
+        absent = {c: pl.lit(None, dtype=t) for c, t in schema.items() if c not in frame.columns}
+        absent = {c: null for c, null in absent.items() if c not in table.schema}
         try:
-            frame = frame.select(list(schema)).match_to_schema(schema)
+            frame = frame.with_columns(**absent).select(list(schema)).match_to_schema(schema)
         except (pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError) as error:
             raise ContractError(f"{source.name}.{table.name}: not what the contract says: {error}") from None
         path = Path("raw") / source.name / table.name / f"{receipt.delivery_id}.parquet"
@@ -286,7 +312,8 @@ def _control_amounts(records: Records, layout: Table) -> pl.DataFrame:
     A part that is no amount, or outside the column's own bounds, counts as 0 wherever its record ends.
     """
     columns = [c for c in layout.columns if c.name in layout.control]
-    parts = [pl.when(within_bounds(c)).then(money(c.name)).fill_null(0).cast(_TOTAL) for c in columns]
+    parts = [pl.lit(0, dtype=_TOTAL)]  # a layout need not have an amount
+    parts += [pl.when(within_bounds(c)).then(money(c.name)).fill_null(0).cast(_TOTAL) for c in columns]
     return records.text.select(LINE_NO, pl.sum_horizontal(parts).alias("amount"))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from dagster_project.files import file_sha256, flush
-from dagster_project.ingestion.contracts import LINEAGE, Contract, Table
+from dagster_project.ingestion.canonical import CANONICAL, raw_schema
 from dagster_project.ingestion.receipts import LakeFile, Receipt
 
 _TMP = ".tmp"
@@ -43,23 +43,18 @@ def sweep(folder: Path) -> int:
     return len(litter)
 
 
-def raw_schema(table: Table) -> dict[str, pl.DataType]:
-    """A canonical table's columns as stored: the contract's, then the lineage."""
-    return table.schema | {c.name: c.dtype for c in LINEAGE}
-
-
-def select(lake: Path, selection: Path, contract: Contract, receipts: Iterable[Receipt]) -> dict[str, int]:
+def select(lake: Path, selection: Path, source: str, receipts: Iterable[Receipt]) -> dict[str, int]:
     """Lay out the files that `receipts` name under `selection/<source>/<table>/`; returns rows per table.
 
     Raises:
         LakeCorruptionError: a file is missing or its bytes changed.
     """
-    target = selection / contract.source
+    target = selection / source
     building = target.with_name(target.name + _TMP)
     shutil.rmtree(building, ignore_errors=True)
-    rows = dict.fromkeys((t.name for t in contract.tables), 0)
-    for table in contract.tables:
-        folder = building / table.name
+    rows = dict.fromkeys(CANONICAL, 0)
+    for table in CANONICAL:
+        folder = building / table
         folder.mkdir(parents=True)
         pl.DataFrame(schema=raw_schema(table)).write_parquet(folder / "_empty.parquet")
     for receipt in receipts:

@@ -148,6 +148,10 @@ class ReceiptBook:
         found = self._select(where, (source, sha256, contract_version))
         return found[0] if found else None
 
+    def has_accepted(self, source: str) -> bool:
+        """Whether any delivery of a source was accepted, in whole or in part."""
+        return bool(self._select("source = ? and state in ('ACCEPTED', 'PARTIAL')", (source,)))
+
     def all(self, source: str | None = None) -> list[Receipt]:
         """Every receipt, oldest first; of one source if given."""
         where, values = ("source = ?", (source,)) if source else ("true", ())

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dagster_project.ingestion.contracts import MONEY, Column, Table
+from dagster_project.ingestion.canonical import MONEY, RATE
+from dagster_project.ingestion.contracts import Column, Table
 from dagster_project.ingestion.reading import LINE_NO
 
 # [0-9] and not \d, which also takes the digits of other scripts.
 MONEY_PATTERN = r"^-?[0-9]{1,16}(\.[0-9]{1,2})?$"
 _INTEGER_PATTERN = r"^-?[0-9]{1,9}$"
-_DATE_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_RATE_PATTERN = r"^-?[0-9]{1,3}(\.[0-9]{1,6})?$"
+_DATE_PATTERNS = {"%Y-%m-%d": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "%m-%d-%Y": r"^[0-9]{2}-[0-9]{2}-[0-9]{4}$"}
 MAX_FIELD_BYTES = 1_000_000
 
 
@@ -74,8 +76,10 @@ def _column_rules(column: Column) -> Iterator[tuple[str, str, pl.Expr]]:
     elif column.dtype == pl.Int32:
         yield f"{name}:integer", f"{name} is no whole number", value.str.contains(_INTEGER_PATTERN)
     elif column.dtype == pl.Date:
-        real = value.str.contains(_DATE_PATTERN) & value.str.to_date("%Y-%m-%d", strict=False).is_not_null()
-        yield f"{name}:date", f"{name} is no date as YYYY-MM-DD", real
+        real = value.str.contains(_DATE_PATTERNS[column.date_format]) & _typed(column).is_not_null()
+        yield f"{name}:date", f"{name} is no date as {column.date_format}", real
+    elif column.dtype == RATE:
+        yield f"{name}:rate", f"{name} is no rate with at most 6 decimals", value.str.contains(_RATE_PATTERN)
     if column.pattern:
         yield f"{name}:pattern", f"{name} does not match its agreed pattern", value.str.contains(column.pattern)
     number = _typed(column)
@@ -91,7 +95,7 @@ def _typed(column: Column) -> pl.Expr:
     if column.is_money:
         return money(column.name).alias(column.name)
     if column.dtype == pl.Date:
-        return pl.col(column.name).str.to_date("%Y-%m-%d", strict=False)
+        return pl.col(column.name).str.to_date(column.date_format, strict=False)
     return pl.col(column.name).cast(column.dtype, strict=False)
 
 

@@ -60,7 +60,9 @@ def _champion(metrics: Mapping[str, Value], source: str) -> Table:
     model = {name.rpartition(".")[2]: v for name, v in metrics.items() if name.startswith(f"model.{source}.")}
     scores = {name.rpartition(".")[2]: v for name, v in metrics.items() if name.startswith(f"scores.{source}.")}
     facts = {
-        "out of sample": f"AUC {model['auc']:.4f} ({model['auc_low']:.4f} to {model['auc_high']:.4f})   "
+        str(model["judged_on"])
+        .replace("oos", "out of sample")
+        .replace("_", " "): f"AUC {model['auc']:.4f} ({model['auc_low']:.4f} to {model['auc_high']:.4f})   "
         f"Gini {model['gini']:.4f}   KS {model['ks']:.4f}   slope {model['slope']:.3f}",
         "cross-validated": f"AUC {model['cv_auc']:.4f} on all accounts, "
         f"{model['cv_auc_performing']:.4f} without those in default",

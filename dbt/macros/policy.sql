@@ -1,16 +1,17 @@
-{# The policy's value of `name` for one source. #}
-{% macro source_policy(name, source_name) -%}
-    {%- if var(name, none) is none -%}
+{# The policy's value of `name` for each source, as an expression over the column that holds the source. #}
+{% macro by_source(name, column="source", quote=false, cast_to=none) -%}
+    {%- set values = var(name, none) -%}
+    {%- if values is none -%}
         {{ exceptions.raise_compiler_error("the policy value '" ~ name ~ "' is missing: run dbt as `creditloom dbt ...`") }}
     {%- endif -%}
-    {{ var(name)[source_name] }}
-{%- endmacro %}
-
-{# The same as an expression over the column `source`. #}
-{% macro source_policy_case(name) -%}
-    case source
-        {%- for source_name in var(name, {}) %}
-        when '{{ source_name }}' then {{ source_policy(name, source_name) }}
+    case {{ column }}
+        {%- for source_name, value in values.items() %}
+        {%- if value is not none %}
+        when '{{ source_name }}' then {% if cast_to %}cast('{{ value }}' as {{ cast_to }}){% elif quote %}'{{ value }}'{% else %}{{ value }}{% endif %}
+        {%- endif %}
         {%- endfor %}
+        {%- if values.values() | reject("none") | list | length == 0 %}
+        when '' then null
+        {%- endif %}
     end
 {%- endmacro %}

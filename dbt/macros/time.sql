@@ -5,7 +5,12 @@
 
 {# Whole months from one month-end to another; both engines read it as it stands. #}
 {% macro months_between(earlier, later) -%}
-    ((year({{ later }}) - year({{ earlier }})) * 12 + month({{ later }}) - month({{ earlier }}))
+    ({{ month_index(later) }} - {{ month_index(earlier) }})
+{%- endmacro %}
+
+{# Months since year 0: two month-ends are k months apart where these differ by k. #}
+{% macro month_index(day) -%}
+    (year({{ day }}) * 12 + month({{ day }}))
 {%- endmacro %}
 
 {% macro add_days(day, days) -%}
@@ -18,4 +23,16 @@
 
 {% macro spark__add_days(day, days) -%}
     date_add({{ day }}, {{ days }})
+{%- endmacro %}
+
+{% macro days_between(earlier, later) -%}
+    {{ return(adapter.dispatch("days_between")(earlier, later)) }}
+{%- endmacro %}
+
+{% macro default__days_between(earlier, later) -%}
+    ({{ later }} - {{ earlier }})
+{%- endmacro %}
+
+{% macro spark__days_between(earlier, later) -%}
+    datediff({{ later }}, {{ earlier }})
 {%- endmacro %}

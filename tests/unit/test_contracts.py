@@ -4,8 +4,7 @@ import polars as pl
 import pytest
 
 from dagster_project.ingestion.contracts import MONEY, ContractError, load_contract
-from dagster_project.ingestion.dbt_sources import sources_file, sources_yaml
-from dagster_project.ingestion.deliver import load_sources
+from dagster_project.ingestion.dbt_sources import SOURCES_FILE, sources_yaml
 from dagster_project.policy import PolicyError, dbt_vars, load_policy
 from dagster_project.resources import load_pipeline
 from dagster_project.settings import PROJECT_ROOT, Settings
@@ -14,10 +13,8 @@ CONTRACT = PROJECT_ROOT / "dagster_project/ingestion/sources/taiwan_cards/contra
 POLICY = PROJECT_ROOT / "policy/default.yaml"
 
 
-@pytest.mark.parametrize("source", load_sources().values(), ids=lambda s: s.name)
-def test_dbt_source_files_are_the_ones_of_the_contracts(source):
-    written = sources_file(PROJECT_ROOT / "dbt/models/staging", source.contract).read_text()
-    assert written == sources_yaml(source.contract), "run `make sources`"
+def test_dbts_source_file_is_the_one_of_the_canonical_tables():
+    assert (PROJECT_ROOT / "dbt/models/staging" / SOURCES_FILE).read_text() == sources_yaml(), "run `make sources`"
 
 
 def test_money_is_decimal_and_sensitive_columns_are_classed():
@@ -43,7 +40,9 @@ def test_money_is_decimal_and_sensitive_columns_are_classed():
         ("classification: sensitive", "classification: secret", "classification 'secret'"),
         ("value: [amount]", "value: [paid_on]", "are no amounts"),
         ("{property: currency, value: TWD}", "{property: coin, value: TWD}", "lacks 'currency'"),
-        ("physicalType: file", "physicalType: table", "exactly one object with physicalType 'file'"),
+        ("physicalType: file", "physicalType: folder", "an object with physicalType 'file'"),
+        ("name: outcomes", "name: omens", "omens is no canonical table"),
+        ("name: status_code", "name: status", "statements.status is no canonical column"),
     ],
 )
 def test_broken_contract_is_refused_with_file_and_place(tmp_path, old, new, says):
@@ -81,7 +80,7 @@ def test_policy_and_contracts_name_the_same_sources(tmp_path):
 
 
 def test_dbt_gets_the_policys_values():
-    assert dbt_vars(load_policy(POLICY)) == {
-        "feature_lag_days": {"taiwan_cards": 15},
-        "default_status_min": {"taiwan_cards": 3},
-    }
+    values = dbt_vars(load_policy(POLICY))
+    assert values["feature_lag_days"] == {"taiwan_cards": 15, "ally_auto": 15}
+    assert values["default_status_min"] == {"taiwan_cards": 3, "ally_auto": None}
+    assert values["deferral_from"] == {"taiwan_cards": None, "ally_auto": "2020-03-01"}

@@ -171,8 +171,9 @@ def test_quarantined_file_is_read_again_under_a_new_contract(pipeline, drop, car
     content = card_file(*(line(n, AGE="17") for n in range(1, 5)))
     assert take_in(pipeline, drop, "a.csv", content).state is State.QUARANTINED
     assert take_in(pipeline, drop, "a.csv", content).state is State.DUPLICATE, "the same contract says the same"
-    columns = tuple(replace(c, minimum=16) if c.name == "AGE" else c for c in CARDS.contract.delivered.columns)
-    mended = replace(CARDS.contract, version="1.1.0", delivered=replace(CARDS.contract.delivered, columns=columns))
+    (layout,) = CARDS.contract.layouts
+    columns = tuple(replace(c, minimum=16) if c.name == "AGE" else c for c in layout.columns)
+    mended = replace(CARDS.contract, version="1.1.0", layouts=(replace(layout, columns=columns),))
     drop(pipeline, "a.csv", content)
     (receipt,) = ingest(replace(CARDS, contract=mended), pipeline.border, NOW)
     assert (receipt.state, receipt.accepted_rows) == (State.ACCEPTED, 4)
@@ -262,7 +263,7 @@ def test_crash_before_the_receipt_leaves_nothing_that_counts(pipeline, drop, car
 def test_receipt_that_does_not_add_up_is_refused(pipeline, drop, cards, monkeypatch):
     """An adapter that loses a line cannot commit."""
     card_file, line = cards
-    lossy = deliver.Source(CARDS.contract, lambda frame, contract: CARDS.adapt(frame.head(1), contract))
+    lossy = deliver.Source(CARDS.contract, lambda layout, frame, contract: CARDS.adapt(layout, frame.head(1), contract))
     drop(pipeline, "a.csv", card_file(line(1), line(2)))
     with pytest.raises(IdentityError, match="landed_rows"):
         ingest(lossy, pipeline.border, NOW)

@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 from cryptography.exceptions import InvalidTag
 
+from dagster_project.ingestion.canonical import raw_schema
 from dagster_project.ingestion.deliver import ingest, load_sources
 from dagster_project.ingestion.keys import MasterKeyError, load_keys
-from dagster_project.ingestion.lake import LakeCorruptionError, raw_schema, select, sweep
+from dagster_project.ingestion.lake import LakeCorruptionError, select, sweep
 
 CARDS = load_sources()["taiwan_cards"]
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -23,7 +24,7 @@ def lake(pipeline, drop, cards):
 
 
 def chosen(border, tmp_path, receipts):
-    select(border.lake, tmp_path / "selection", CARDS.contract, receipts)
+    select(border.lake, tmp_path / "selection", CARDS.name, receipts)
     return {
         t.name: pl.read_parquet(tmp_path / "selection" / CARDS.name / t.name / "*.parquet")
         for t in CARDS.contract.tables
@@ -42,7 +43,7 @@ def test_absent_source_is_an_empty_table_with_the_contracts_schema(lake, tmp_pat
     tables = chosen(lake, tmp_path, [])
     for table in CARDS.contract.tables:
         assert tables[table.name].is_empty()
-        assert dict(tables[table.name].schema) == raw_schema(table)
+        assert dict(tables[table.name].schema) == raw_schema(table.name)
 
 
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])

@@ -1,5 +1,7 @@
 """Score, grade and calibration against golden numbers (modelling specification, sections 2.3 and 3)."""
 
+import datetime as dt
+
 import numpy as np
 import polars as pl
 import pytest
@@ -91,13 +93,13 @@ def test_no_line_without_two_mixed_classes(x, y):
 def test_bucket_is_golden_and_a_borrower_has_one():
     # The first 16 hex digits of `printf 'creditloom-split-1|b0' | sha256sum`, modulo 100.
     assert [bucket(f"b{i}", "creditloom-split-1") for i in range(4)] == [14, 67, 33, 83]
-    frame = pl.DataFrame({"borrower_id": ["x", "y", "x"], "row": [1, 2, 3]})
+    frame = pl.DataFrame({"borrower_id": ["x", "y", "x"], "row": [1, 2, 3], "month_on": [dt.date(2020, 1, 31)] * 3})
     out = assign(frame, POLICY.split)
     assert out["row"].to_list() == [1, 2, 3]
     assert out["block"][0] == out["block"][2]
 
 
 def test_blocks_have_the_shares_of_the_policy():
-    frame = pl.DataFrame({"borrower_id": [str(i) for i in range(20_000)]})
+    frame = pl.DataFrame({"borrower_id": [str(i) for i in range(20_000)]}).with_columns(month_on=dt.date(2020, 1, 31))
     shares = dict(assign(frame, POLICY.split).group_by("block").agg(pl.len() / 20_000).iter_rows())
     assert shares == pytest.approx({"train": 0.6, "val": 0.1, "cal": 0.1, "oos": 0.2}, abs=0.01)

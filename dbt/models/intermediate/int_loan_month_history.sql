@@ -14,7 +14,7 @@ observations as (
         source,
         loan_id,
         month_on,
-        {{ add_days('month_on', source_policy_case('feature_lag_days')) }} as visible_on
+        {{ add_days('month_on', by_source('feature_lag_days')) }} as visible_on
     from months
 ),
 

@@ -24,7 +24,7 @@ FIRST_MONTH = MONTHS[-1][2]
 OUTCOME_ON = dt.date(2005, 10, 31)
 
 
-def adapt(delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
+def adapt(_layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
     """The canonical tables of the wide file. `delivered`: typed columns of the contract and `line_no`."""
     account = pl.col("ID").cast(pl.String)
     static = _dated(FIRST_MONTH, contract)

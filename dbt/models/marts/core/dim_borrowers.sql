@@ -1,5 +1,5 @@
 with borrowers as (
-    select source, borrower_id from {{ ref('stg_taiwan_cards__borrowers') }}
+    select source, borrower_id from {{ ref('stg_borrowers') }}
 ),
 
 loan_counts as (

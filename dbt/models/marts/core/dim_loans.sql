@@ -6,4 +6,4 @@ select
     currency,
     opened_on,
     limit_amount
-from {{ ref('stg_taiwan_cards__loans') }}
+from {{ ref('stg_loans') }}

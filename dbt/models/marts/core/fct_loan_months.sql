@@ -12,5 +12,6 @@ select
     status_code,
     state,
     arrears_basis,
-    is_default
+    is_default,
+    deferral_suspected
 from {{ ref('int_loan_months') }}

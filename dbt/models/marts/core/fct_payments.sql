@@ -1,5 +1,5 @@
 with payments as (
-    select * from {{ ref('stg_taiwan_cards__payments') }}
+    select * from {{ ref('stg_payments') }}
 )
 
 select

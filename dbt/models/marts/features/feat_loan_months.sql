@@ -74,7 +74,8 @@ select
     w.loan_id,
     w.month_on,
     l.borrower_id,
-    w.month_on = n.newest_month_on as is_live,
+    -- A card is live with nothing on it; a loan is not.
+    w.month_on = n.newest_month_on and (w.limit_amount is not null or w.bill_amount > 0) as is_live,
     w.in_default,
     w.bill_amount = 0 as zero_balance,
 

@@ -6,4 +6,4 @@ select
     age,
     marriage,
     education
-from {{ ref('stg_taiwan_cards__borrower_attributes') }}
+from {{ ref('stg_borrower_attributes') }}

@@ -1,5 +1,5 @@
 with source as (
-    select * from {{ source('taiwan_cards', 'statements') }}
+    select * from {{ source('lake', 'statements') }}
     where ingested_at <= {{ known_as_of() }}
 )
 
@@ -11,6 +11,7 @@ select
     limit_amount,
     due,
     paid,
+    principal,
     status_code,
     known_at
 from source

@@ -1,14 +1,10 @@
 with source as (
-    select * from {{ source('taiwan_cards', 'borrower_attributes') }}
+    select * from {{ source('lake', 'borrowers') }}
     where ingested_at <= {{ known_as_of() }}
 )
 
 select
     source,
     borrower_id,
-    sex,
-    age,
-    marriage,
-    education,
     known_at
 from source

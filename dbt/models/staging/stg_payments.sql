@@ -1,5 +1,5 @@
 with source as (
-    select * from {{ source('taiwan_cards', 'payments') }}
+    select * from {{ source('lake', 'payments') }}
     where ingested_at <= {{ known_as_of() }}
 )
 

@@ -1,5 +1,5 @@
 with source as (
-    select * from {{ source('taiwan_cards', 'outcomes') }}
+    select * from {{ source('lake', 'outcomes') }}
     where ingested_at <= {{ known_as_of() }}
 )
 

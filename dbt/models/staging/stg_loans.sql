@@ -1,5 +1,5 @@
 with source as (
-    select * from {{ source('taiwan_cards', 'loans') }}
+    select * from {{ source('lake', 'loans') }}
     where ingested_at <= {{ known_as_of() }}
 )
 
@@ -11,5 +11,10 @@ select
     currency,
     opened_on,
     limit_amount,
+    original_amount,
+    term_months,
+    annual_rate,
+    instalment,
+    opening_balance,
     known_at
 from source

@@ -1,0 +1,83 @@
+"""The canonical raw tables: the one shape that every source's deliveries are brought into.
+
+A contract's `table` objects choose from these columns and add a source's own descriptions and bounds; a column that a
+source does not have is null in its rows. dbt's sources are made from this list, so a new source adds no SQL to
+staging.
+"""
+
+import polars as pl
+
+MONEY = pl.Decimal(18, 2)
+RATE = pl.Decimal(9, 6)
+
+_TEXT, _DAY, _COUNT = pl.String(), pl.Date(), pl.Int32()
+
+DESCRIPTIONS: dict[str, str] = {
+    "borrowers": "One row a borrower, by pseudonym.",
+    "borrower_attributes": "Attributes for fairness monitoring only; never features.",
+    "loans": "One row a loan or account.",
+    "statements": "One row a loan and month, as the source reported it.",
+    "payments": "One row a payment.",
+    "outcomes": "What became of a loan after an observation, where the source says so itself.",
+}
+
+CANONICAL: dict[str, dict[str, tuple[pl.DataType, str]]] = {
+    "borrowers": {"borrower_id": (_TEXT, "Pseudonym of the borrower.")},
+    "borrower_attributes": {
+        "borrower_id": (_TEXT, "Pseudonym of the borrower."),
+        "sex": (_COUNT, "Code."),
+        "age": (_COUNT, "Years."),
+        "marriage": (_COUNT, "Code."),
+        "education": (_COUNT, "Code."),
+    },
+    "loans": {
+        "loan_id": (_TEXT, "The source's loan or account number."),
+        "borrower_id": (_TEXT, "Pseudonym of the borrower."),
+        "product": (_TEXT, "Kind of credit."),
+        "currency": (_TEXT, "ISO 4217 code."),
+        "opened_on": (_DAY, "Day of opening; the first of the month where only the month is given."),
+        "limit_amount": (MONEY, "Credit limit; null for loans without one."),
+        "original_amount": (MONEY, "Amount lent; null for revolving credit."),
+        "term_months": (_COUNT, "Agreed term."),
+        "annual_rate": (RATE, "Agreed interest rate a year, as a fraction."),
+        "instalment": (MONEY, "Agreed monthly payment."),
+        "opening_balance": (MONEY, "Balance before the first statement."),
+    },
+    "statements": {
+        "loan_id": (_TEXT, "The source's loan or account number."),
+        "month_on": (_DAY, "Month-end of the statement."),
+        "balance": (MONEY, "Balance at the month-end; negative is a credit balance."),
+        "limit_amount": (MONEY, "Credit limit; null for loans without one."),
+        "due": (MONEY, "Amount due in the month; null where the source does not give it."),
+        "paid": (MONEY, "Paid in the month."),
+        "principal": (MONEY, "Part of the payment that repaid principal; null where not given."),
+        "status_code": (_COUNT, "The source's own repayment status."),
+    },
+    "payments": {
+        "payment_id": (_TEXT, "The source's payment, or loan and month."),
+        "loan_id": (_TEXT, "The source's loan or account number."),
+        "paid_on": (_DAY, "Day of payment; the month-end where only the month is given."),
+        "amount": (MONEY, "Amount paid."),
+        "currency": (_TEXT, "ISO 4217 code."),
+    },
+    "outcomes": {
+        "loan_id": (_TEXT, "The source's loan or account number."),
+        "observed_on": (_DAY, "Month-end of the observation."),
+        "horizon_months": (_COUNT, "Length of the window after the observation."),
+        "defaulted": (_COUNT, "1 if a default started in the window."),
+    },
+}
+
+LINEAGE: dict[str, tuple[pl.DataType, str]] = {
+    "source": (_TEXT, "Name of the source (its contract)."),
+    "delivery_id": (_TEXT, "First 16 hex digits of the sha256 of the delivered content."),
+    "line_no": (pl.Int64(), "Line of the delivered file, the header being line 1."),
+    "event_on": (_DAY, "When it happened in the world."),
+    "known_at": (_DAY, "First day on which the lender could know it."),
+    "ingested_at": (pl.Datetime("us"), "When this system committed the delivery, in UTC; audit only."),
+}
+
+
+def raw_schema(table: str) -> dict[str, pl.DataType]:
+    """Columns of a canonical table as stored: its own, then the lineage."""
+    return {name: dtype for name, (dtype, _) in (CANONICAL[table] | LINEAGE).items()}
