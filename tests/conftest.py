@@ -1,29 +1,20 @@
 """Fixtures: isolated homes, and one whole real night that tests copy instead of running it again."""
 
-import fcntl
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests_support import pipeline_in
+from tests_support import pipeline_in, shared_night
 
-from dagster_project.night import Exit, run_night
+from dagster_project.night import run_night
 from dagster_project.resources import Pipeline
 
 
 @pytest.fixture(scope="session")
 def first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of one whole first night on the Taiwan cards, shared by all test workers; never changed."""
-    shared = tmp_path_factory.getbasetemp().parent / "first-night"
-    with shared.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        outcome = shared / "outcome.txt"
-        if not outcome.exists():
-            result = run_night(pipeline_in(shared))
-            outcome.write_text(f"{result.exit.name} {result.failures}")
-        assert outcome.read_text().startswith(Exit.PUBLISHED.name), outcome.read_text()
-    return shared
+    return shared_night(tmp_path_factory, "first-night", lambda home: run_night(pipeline_in(home)))
 
 
 @pytest.fixture

@@ -1,0 +1,91 @@
+"""Repeated snapshots of one borrower: thinned, kept on one side, and their interval taken over borrowers."""
+
+import datetime as dt
+
+import numpy as np
+import polars as pl
+import pytest
+
+from dagster_project.ingestion.deliver import load_sources
+from dagster_project.policy import load_policy
+from dagster_project.settings import PROJECT_ROOT
+from ml.features import FEATURE_NAMES
+from ml.training_set import build
+from ml.validate import auc, auc_interval
+
+POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml")
+
+
+def observations(borrowers: int, months: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    days = [dt.date(2018 + m // 12, m % 12 + 1, 28) for m in range(months)]
+    keys = pl.DataFrame({"loan_id": [f"{b}" for b in range(borrowers)]}).join(
+        pl.DataFrame({"month_on": days}), how="cross"
+    )
+    keys = keys.with_columns(source=pl.lit("s"))
+    labels = keys.with_columns(label=pl.lit(0), exclusion_reason=pl.lit(None, dtype=pl.String))
+    nulls = {name: pl.lit(None, dtype=pl.Float64) for name in FEATURE_NAMES}
+    features = keys.with_columns(borrower_id=pl.col("loan_id"), in_default=pl.lit(value=False), **nulls)
+    return features, labels
+
+
+def test_one_snapshot_a_borrower_and_year_is_used():
+    training = build(*observations(50, 24), POLICY.split)
+    per_year = training.usable.group_by("borrower_id", pl.col("month_on").dt.year()).len()
+    assert training.frame.height == 50 * 24, "nothing is dropped"
+    assert (per_year.height, set(per_year["len"])) == (100, {1})
+    assert training.exclusions() == {"thinned": 50 * 24 - 100}
+    assert training.usable["month_on"].dt.month().n_unique() > 6, "chosen by hash, not the first or last"
+
+
+def test_last_months_are_set_apart_out_of_time_and_the_rest_by_borrower():
+    frame = build(*observations(300, 24), POLICY.split).frame
+    late = frame.filter(pl.col("block") == "oot")
+    assert late["month_on"].n_unique() == 6
+    assert late["month_on"].min() > frame.filter(pl.col("block") != "oot")["month_on"].max()
+    assert (
+        frame.filter(pl.col("block") != "oot").group_by("borrower_id").agg(pl.col("block").n_unique())["block"].max()
+        == 1
+    )
+
+
+def test_short_history_has_no_out_of_time_block():
+    assert "oot" not in set(build(*observations(50, 6), POLICY.split).frame["block"])
+
+
+def test_interval_is_taken_over_borrowers():
+    """Twelve copies of each row tell nothing new: the interval stays, where DeLong's would shrink by 3.5."""
+    rng = np.random.default_rng(0)
+    y = (rng.random(400) < 0.2).astype(float)
+    risk = y + rng.normal(size=400)
+    once = auc_interval(y, risk)
+    twelve = auc_interval(np.repeat(y, 12), np.repeat(risk, 12), np.repeat(np.arange(400), 12))
+    assert twelve == pytest.approx(once, abs=0.012)
+    assert twelve[0] < auc(y, risk) < twelve[1]
+
+
+def test_tapes_become_loans_statements_and_payments():
+    source = load_sources()["ally_auto"]
+    assert [source.contract.layout_of(n).name for n in ("loans.csv", "2017-05.csv")] == [
+        "origination_tape",
+        "monthly_tape",
+    ]
+    assert source.contract.layout_of("outcomes.csv") is None, "derived, for checking only: never an input"
+    month = dt.date(2017, 5, 31)
+    tape = pl.DataFrame(
+        {
+            "line_no": [2, 3],
+            "assetNumber": ["1", "2"],
+            "reportingPeriodEndingDate": [month, month],
+            **{
+                name: pl.Series(values, dtype=pl.Decimal(18, 2))
+                for name, values in {
+                    "reportingPeriodActualEndBalanceAmount": ["10.00", "20.00"],
+                    "actualPrincipalCollectedAmount": ["1.00", "0.00"],
+                    "totalActualAmountPaid": ["1.50", "0.00"],
+                }.items()
+            },
+        }
+    )
+    made = source.adapt("monthly_tape", tape, source.contract)
+    assert made["statements"]["known_at"].to_list() == [dt.date(2017, 6, 15)] * 2
+    assert made["payments"]["payment_id"].to_list() == ["1-201705"]
