@@ -2,8 +2,9 @@
 
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -20,12 +21,21 @@ app = typer.Typer(
 # Bound to the streams as they are now: while a night runs, what its tools print goes to a file.
 _out, _err = Console(file=sys.stdout), Console(file=sys.stderr)
 
+_INSTANTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
 def night(
     force: Annotated[bool, typer.Option(help="Run even where nothing is new.")] = False,
+    on: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Replay: take this day for today; later files have not arrived."),
+    ] = None,
+    known_as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=_INSTANTS, help="Rebuild the night as of this instant (UTC); nothing else moves."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run one whole night: take in what landed, build, check, score, publish.
@@ -37,7 +47,9 @@ def night(
     from dagster_project.alone import NightRunningError
     from dagster_project.night import run_night
 
-    pipeline = _pipeline()
+    if on and known_as_of:
+        _stop("--on replays a day and --known-as-of rebuilds one: give one of them", 2)
+    pipeline = _pipeline(on=on.date() if on else None, known_as_of=known_as_of)
     try:
         keys = pipeline.border.keys
         if keys.is_development and not as_json:
@@ -112,7 +124,7 @@ def dbt(context: typer.Context) -> None:
         _stop(str(error), 1)
 
 
-def _pipeline() -> "Pipeline":
+def _pipeline(**night: Any) -> "Pipeline":
     """The environment's pipeline, or a usage error in words."""
     from pydantic import ValidationError
 
@@ -122,7 +134,7 @@ def _pipeline() -> "Pipeline":
     from dagster_project.resources import load_pipeline
 
     try:
-        pipeline = load_pipeline()
+        pipeline = load_pipeline(**night)
         _ = pipeline.border
     except ValidationError as error:
         first = error.errors()[0]
@@ -158,6 +170,8 @@ def _show(pipeline: "Pipeline", result: "NightResult") -> None:
         return
     _out.print(summary(snapshot.metrics(), pipeline.active_sources(), result.stages))
     words = "Published" if result.changed else "Published again with the same content"
+    if pipeline.known_as_of:
+        words = f"Rebuilt as of {pipeline.known_as_of}"
     _out.print(f"[bold green]{words}:[/] snapshot {snapshot.snapshot_id} in {result.seconds:.1f} s")
     for name in pipeline.sources:
         if not pipeline.has_delivered(name):

@@ -10,10 +10,10 @@ from dagster_project.assets.warehouse import build_dbt_resource, build_warehouse
 from dagster_project.checks import build_checks
 from dagster_project.dbt_project import prepare_manifest, published_models
 from dagster_project.instance import prepare_home
-from dagster_project.jobs import nightly_job
+from dagster_project.jobs import nightly_job, retrain_job
 from dagster_project.night_resource import NIGHT, build_night_resource
 from dagster_project.resources import Pipeline, load_pipeline
-from dagster_project.schedules import nightly_schedule
+from dagster_project.schedules import nightly_schedule, weekly_retraining
 
 
 def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
@@ -31,9 +31,9 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
             build_snapshot_asset(pipeline, sorted(published_models(manifest))),
         ],
         asset_checks=[build_checks(pipeline, guard) for guard in pipeline.guards],
-        jobs=[nightly_job()],
+        jobs=[nightly_job(), retrain_job(pipeline)],
         executor=dg.in_process_executor,  # also for what somebody starts from the screen: the lock is a process's
-        schedules=[nightly_schedule(pipeline)],
+        schedules=[nightly_schedule(pipeline), weekly_retraining(pipeline)],
         resources={"dbt": build_dbt_resource(pipeline), NIGHT: build_night_resource(pipeline)},
     )
 

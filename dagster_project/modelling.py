@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,17 +42,23 @@ def labelled_observations(warehouse: Path, source: str) -> tuple[pl.DataFrame, p
     return features, labels
 
 
-def champion_of(
-    pipeline: Pipeline, source: str, training: TrainingSet, training_sha256: str, now: datetime
+def decide(
+    pipeline: Pipeline, source: str, training: TrainingSet, training_sha256: str, *, retrain: bool = False
 ) -> Decision:
-    """The ledger's champion, or the first one, trained now and put through the bootstrap gate.
+    """The champion that stands, or the decision on a candidate that is trained now.
+
+    A first candidate goes through the bootstrap gate. Where a champion stands, a candidate is only trained on demand,
+    and is held: comparing challenger and champion is not built yet, and nothing moves without it.
 
     Raises:
-        NoChampionError: there is none, and the candidate fails the gate; the ledger says why.
+        NoChampionError: there is none, and the candidate fails the gate (the ledger says why), or the night is a
+            rebuilt one, which trains nothing.
     """
-    standing = pipeline.ledger.champion(source)
-    if standing:
+    standing = pipeline.champion(source)
+    if standing and not retrain:
         return standing
+    if pipeline.known_as_of:
+        raise NoChampionError(f"{source} had no champion as of {pipeline.known_as_of}; a rebuilt night trains none")
     policy = pipeline.policy
     candidate = train_candidate(source, training, policy.training, policy.reasons)
     folder = _save(pipeline, candidate.model)
@@ -68,22 +73,25 @@ def champion_of(
     )
     additivity_error = candidate.reasons.additivity_error
     failures = bootstrap_failures(policy.bootstrap_gate, candidate.performance, additivity_error)
+    verdict, reason = ("rejected", "; ".join(failures)) if failures else ("promoted", "bootstrap")
+    if standing and not failures:
+        verdict, reason = "held", f"version {standing.model_version} is champion; challengers are not compared yet"
     decision = Decision(
         source=source,
-        decided_at=now,
-        decision="rejected" if failures else "promoted",
-        reason="; ".join(failures) if failures else "bootstrap",
+        decided_at=pipeline.now(),
+        decision=verdict,
+        reason=reason,
         model_name=registered.name,
         model_version=registered.version,
         run_id=registered.run_id,
         sha256=folder.name,
         evidence={**candidate.metrics(), **candidate.tags()},
     )
-    if not failures:
+    if verdict == "promoted":
         # Before the ledger, so that a crash between the two repeats this step and leaves no champion without its alias.
         pipeline.registry.crown(registered)
     pipeline.ledger.append(decision)
-    if failures:
+    if failures and not standing:
         raise NoChampionError(
             f"{source} has no champion, and its first candidate ({registered.name} version {registered.version}) "
             f"was rejected: {decision.reason}. Nothing was scored; see its run in MLflow."
@@ -98,7 +106,7 @@ def load_champion(pipeline: Pipeline, source: str) -> tuple[CreditModel, Decisio
         NoChampionError: the ledger has none.
         ModelIntegrityError: its files were changed.
     """
-    decision = pipeline.ledger.champion(source)
+    decision = pipeline.champion(source)
     if decision is None:
         raise NoChampionError(f"{source} has no champion; run the night, which trains the first one")
     return load_model(pipeline.model_folder(decision.sha256), decision.sha256), decision
@@ -128,7 +136,7 @@ def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet) -
 
 def _tags(pipeline: Pipeline, training_sha256: str, sha256: str) -> dict[str, str]:
     """What the run can be traced by: code, data, dbt's manifest, locks."""
-    deliveries = sorted(r.delivery_id for r in pipeline.border.book.all() if r.files)
+    deliveries = sorted(r.delivery_id for r in pipeline.receipts() if r.files)
     return {
         "git_revision": git_revision(PROJECT_ROOT),
         "deliveries": ",".join(deliveries),

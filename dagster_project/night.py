@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from dagster_project.alone import alone_in
 from dagster_project.instance import open_instance, prepare_home
 from dagster_project.publication import nothing_new
-from dagster_project.publishing.snapshot import Snapshot, current_snapshot
-from dagster_project.resources import Pipeline
+from dagster_project.publishing.snapshot import Snapshot, current_snapshot, open_snapshot
+from dagster_project.resources import SNAPSHOT_ASSET, Pipeline
 
 if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation
@@ -92,7 +92,13 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
         errors = [_reason(e.step_key, e.step_failure_data.error) for e in result.all_events if e.is_step_failure]
         # What fails outside of a step, as the lock may, is told by the run's own last event.
         errors = errors or [_reason("run", e.job_failure_data.error) for e in result.all_events if e.is_job_failure]
-    snapshot = current_snapshot(pipeline.settings.published)
+        made = [
+            m.metadata["snapshot_id"].value
+            for event in result.get_asset_materialization_events()
+            if (m := event.materialization).asset_key.path == list(SNAPSHOT_ASSET)
+        ]
+    published = pipeline.settings.published
+    snapshot = open_snapshot(published / str(made[0])) if made else current_snapshot(published)
     exit_code = Exit.PUBLISHED if result.success else Exit.STOPPED if failed_checks else Exit.FAILED
     changed = result.success and snapshot is not None and (before is None or before.sha256 != snapshot.sha256)
     failures = () if result.success else tuple(failed_checks or errors)

@@ -101,7 +101,7 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
     scores = pl.read_parquet(pipeline.scores_file)
     tables = [*_marts(pipeline), PublishedTable("scores", scores, ("source", "loan_id")), _reason_codes()]
     metrics: dict[str, Value] = {
-        **ingest_metrics(pipeline.border.book.all()),
+        **ingest_metrics(pipeline.receipts()),
         **score_metrics(scores),
         **check_metrics(suites, dbt_tests),
         "policy.version": pipeline.policy.version,
@@ -111,15 +111,17 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
         "run.peak_mb": _peak_mb(),
     }
     for name in pipeline.active_sources():
-        champion = pipeline.ledger.champion(name)
+        champion = pipeline.champion(name)
         if champion:
             metrics |= model_metrics(name, champion.model_version, champion.sha256, champion.evidence)
-    return publish(settings.published, tables, metrics, night_inputs(pipeline))
+    # A rebuilt night shows what was published then; it does not take the place of what is published now.
+    return publish(settings.published, tables, metrics, night_inputs(pipeline), make_current=not pipeline.known_as_of)
 
 
 def nothing_new(pipeline: Pipeline) -> Snapshot | None:
     """The current snapshot, if tonight's inputs are the ones that made it and nothing waits in a landing folder."""
-    if any(waiting(source, pipeline.border) for source in pipeline.sources.values()):
+    arrived = (waiting(source, pipeline.border, pipeline.on) for source in pipeline.sources.values())
+    if pipeline.known_as_of or any(arrived):
         return None
     if current_inputs(pipeline.settings.published) != night_inputs(pipeline):
         return None
@@ -128,8 +130,8 @@ def nothing_new(pipeline: Pipeline) -> Snapshot | None:
 
 def night_inputs(pipeline: Pipeline) -> dict[str, str]:
     """What decides a snapshot: code and policy, what was ingested, and which models score."""
-    receipts = [(r.source, r.sha256, r.state) for r in pipeline.border.book.all()]
-    champions = {name: c.sha256 for name in pipeline.sources if (c := pipeline.ledger.champion(name))}
+    receipts = [(r.source, r.sha256, r.state) for r in pipeline.receipts()]
+    champions = {name: c.sha256 for name in pipeline.sources if (c := pipeline.champion(name))}
     return {
         "code": pipeline.code,
         "receipts": values_fingerprint({"receipts": receipts}),

@@ -2,21 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
 
 from dagster_project.ingestion.deliver import Border, Source, load_sources
 from dagster_project.ingestion.keys import load_keys
+from dagster_project.ingestion.receipts import Receipt, State
 from dagster_project.policy import Policy, PolicyError, load_policy
 from dagster_project.publishing.fingerprint import code_fingerprint
 from dagster_project.settings import PROJECT_ROOT, Settings
 from expectations import features, raw, scores, training_set
 from expectations.suite import Check, Suite
-from ml.promote import PromotionLedger
+from ml.promote import Decision, PromotionLedger
 from ml.registry import Registry
 from ml.scale import DEFAULT_GRADE
 
 MARTS = "marts"
+NIGHT_HOUR = time(2)
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,31 @@ class Guard:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Everything that the assets of one code location share."""
+    """Everything that the assets of one code location share.
+
+    `on`: the day that a replayed night takes for today. `known_as_of`: the instant (UTC, without zone) up to which a
+    rebuilt night sees deliveries and decisions; it takes nothing in and moves no pointer.
+    """
 
     settings: Settings
     policy: Policy
     sources: Mapping[str, Source]
     extra_checks: Mapping[str, tuple[Check, ...]]
+    on: date | None = None
+    known_as_of: datetime | None = None
+
+    def now(self) -> datetime:
+        """The night's clock in UTC, without zone: 02:00 of the replayed day, or the real one."""
+        return datetime.combine(self.on, NIGHT_HOUR) if self.on else datetime.now(UTC).replace(tzinfo=None)
+
+    def receipts(self, source: str | None = None) -> list[Receipt]:
+        """The receipts that this night may see, of one source or of all."""
+        seen = self.border.book.all(source)
+        return [r for r in seen if r.ingested_at <= self.known_as_of] if self.known_as_of else seen
+
+    def champion(self, source: str) -> Decision | None:
+        """The champion of a source that this night scores with."""
+        return self.ledger.champion(source, self.known_as_of)
 
     @cached_property
     def border(self) -> Border:
@@ -105,7 +127,7 @@ class Pipeline:
 
     def has_delivered(self, source: str) -> bool:
         """Whether a delivery of this source was ever accepted; until then the source takes no part in a night."""
-        return self.border.book.has_accepted(source)
+        return any(r.state in (State.ACCEPTED, State.PARTIAL) for r in self.receipts(source))
 
     def active_sources(self) -> list[str]:
         """The sources that have delivered, in the order of the policy."""
@@ -141,9 +163,14 @@ def champion_asset(source: str) -> tuple[str, ...]:
 
 
 def load_pipeline(
-    settings: Settings | None = None, extra_checks: Mapping[str, tuple[Check, ...]] | None = None
+    settings: Settings | None = None,
+    extra_checks: Mapping[str, tuple[Check, ...]] | None = None,
+    on: date | None = None,
+    known_as_of: datetime | None = None,
 ) -> Pipeline:
     """The pipeline of the environment's settings; tests hand in their own, and checks that break.
+
+    `on` and `known_as_of`: see `Pipeline`.
 
     Raises:
         PolicyError: the policy file cannot be used, or it and the contracts do not name the same sources.
@@ -157,4 +184,4 @@ def load_pipeline(
             f"policy {chosen.policy}: sources: it names {sorted(policy.sources)}, "
             f"the contracts are for {sorted(sources)}"
         )
-    return Pipeline(chosen, policy, sources, dict(extra_checks or {}))
+    return Pipeline(chosen, policy, sources, dict(extra_checks or {}), on, known_as_of)

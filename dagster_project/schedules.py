@@ -1,8 +1,8 @@
-"""Schedules: the night starts at 02:00, in the time zone of the settings."""
+"""Schedules in the time zone of the settings: the night at 02:00, retraining on Sundays at 04:00."""
 
 import dagster as dg
 
-from dagster_project.jobs import NIGHTLY
+from dagster_project.jobs import NIGHTLY, RETRAIN
 from dagster_project.publication import nothing_new
 from dagster_project.resources import Pipeline
 
@@ -24,3 +24,14 @@ def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
         return dg.RunRequest()
 
     return _every_night
+
+
+def weekly_retraining(pipeline: Pipeline) -> dg.ScheduleDefinition:
+    """Labels of twelve months mature one cohort a month: a nightly refit would be noise."""
+    return dg.ScheduleDefinition(
+        name="every_week",
+        job_name=RETRAIN,
+        cron_schedule="0 4 * * 0",
+        execution_timezone=pipeline.settings.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )

@@ -19,7 +19,7 @@ create table if not exists promotions (
   decision_no   integer primary key autoincrement,
   source        text not null,
   decided_at    text not null,
-  decision      text not null check (decision in ('promoted', 'rejected')),
+  decision      text not null check (decision in ('promoted', 'rejected', 'held')),
   reason        text not null,
   model_name    text not null,
   model_version text not null,
@@ -65,7 +65,11 @@ def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity
 
 @dataclass(frozen=True)
 class Decision:
-    """One row of the ledger. `reason`: `bootstrap`, or what spoke against; `evidence`: the figures behind it."""
+    """One row of the ledger, at a UTC instant without zone.
+
+    `decision`: promoted, rejected, or held (a challenger that waits); `reason`: `bootstrap`, or what speaks against;
+    `evidence`: the figures behind it.
+    """
 
     source: str
     decided_at: datetime
@@ -110,16 +114,16 @@ class PromotionLedger:
                 row,
             )
 
-    def champion(self, source: str) -> Decision | None:
-        """The newest promoted model of a source, or None before the first."""
+    def champion(self, source: str, as_of: datetime | None = None) -> Decision | None:
+        """The newest promoted model of a source, now or as of an instant; None before the first."""
+        query = f"select {', '.join(_COLUMNS)} from promotions where source = ? and decision = 'promoted'"  # noqa: S608
+        values = [source]
+        if as_of is not None:
+            query, values = query + " and decided_at <= ?", [source, as_of.isoformat()]
         with self._open() as db:
-            found = db.execute(
-                f"select {', '.join(_COLUMNS)} from promotions"  # noqa: S608
-                " where source = ? and decision = 'promoted' order by decision_no desc limit 1",
-                (source,),
-            ).fetchone()
+            found = db.execute(query + " order by decision_no desc limit 1", values).fetchone()
         if found is None:
             return None
-        values = dict(zip(_COLUMNS, found, strict=True))
-        decided_at, evidence = datetime.fromisoformat(values["decided_at"]), json.loads(values["evidence"])
-        return Decision(**values | {"decided_at": decided_at, "evidence": evidence})
+        row = dict(zip(_COLUMNS, found, strict=True))
+        decided_at, evidence = datetime.fromisoformat(row["decided_at"]), json.loads(row["evidence"])
+        return Decision(**row | {"decided_at": decided_at, "evidence": evidence})

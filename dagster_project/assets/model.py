@@ -1,18 +1,23 @@
 """Training set and champion of each source."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 import dagster as dg
 import polars as pl
 
 from dagster_project.files import file_sha256
 from dagster_project.ingestion.lake import write_parquet
-from dagster_project.modelling import champion_of, labelled_observations
+from dagster_project.modelling import decide, labelled_observations
 from dagster_project.night_resource import NIGHT
 from dagster_project.resources import Pipeline, champion_asset, mart_asset, training_set_asset
 from ml import training_set
 from ml.training_set import TrainingSet
+
+
+class ChampionConfig(dg.Config):
+    """`retrain`: train a candidate even where a champion stands; it waits in the ledger as held."""
+
+    retrain: bool = False
 
 
 def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinition]:
@@ -45,12 +50,12 @@ def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinit
         kinds={"xgboost", "mlflow"},
         description="The model that scores: the ledger's champion, or, where there is none yet, a first one.",
     )
-    def _champion(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def _champion(context: dg.AssetExecutionContext, config: ChampionConfig) -> dg.MaterializeResult[None]:
         if not pipeline.has_delivered(source):
             return _absent(source)
         path = pipeline.training_set_file(source)
         training = TrainingSet(pl.read_parquet(path))
-        decision = champion_of(pipeline, source, training, file_sha256(path), datetime.now(UTC))
+        decision = decide(pipeline, source, training, file_sha256(path), retrain=config.retrain)
         context.log.info(f"{decision.model_name} version {decision.model_version}: {decision.reason}")
         shown = asdict(decision) | {"decided_at": decision.decided_at.isoformat()}
         return dg.MaterializeResult(metadata=shown)

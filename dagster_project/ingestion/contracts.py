@@ -63,7 +63,8 @@ class Column:
 class Table:
     """A delivered file's layout or a canonical table. `control` columns are summed for the cents identity.
 
-    `file_pattern` (of a layout) says which file names it is for; `delivered_once` that there is only one such file.
+    Of a layout: `file_pattern` says which file names it is for, `delivered_once` that there is only one such file, and
+    `month_in_name` how its name gives the month that it reports (as strptime reads the name without its ending).
     """
 
     name: str
@@ -72,6 +73,7 @@ class Table:
     control: tuple[str, ...]
     file_pattern: str = "*"
     delivered_once: bool = False
+    month_in_name: str | None = None
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
@@ -112,6 +114,15 @@ class Contract:
     def layout_of(self, file_name: str) -> Table | None:
         """The layout of a delivered file by its name, if it has one."""
         return next((layout for layout in self.layouts if fnmatchcase(file_name, layout.file_pattern)), None)
+
+    def arrives_on(self, file_name: str) -> dt.date | None:
+        """The day on which a file arrives, where its name tells the month that it reports; else None."""
+        layout = self.layout_of(file_name)
+        if layout is None or layout.month_in_name is None:
+            return None
+        month = dt.datetime.strptime(file_name.rpartition(".")[0], layout.month_in_name).date()
+        month_end = (month.replace(day=1) + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
+        return month_end + dt.timedelta(days=self.known_at_lag_days)
 
     @property
     def control_table(self) -> Table:
@@ -174,6 +185,7 @@ def _table(path: Path, item: SchemaObject) -> Table:
         tuple(control),
         file_pattern=str(own.get("filePattern", "*")),
         delivered_once=bool(own.get("deliveredOnce", False)),
+        month_in_name=own.get("monthInName"),
     )
 
 

@@ -10,7 +10,7 @@ import importlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -122,16 +122,26 @@ def _shipped(source: str, packaged: PackagedFile) -> bytes:
     raise FileNotFoundError(f"{source}: {packaged.distribution} does not ship {packaged.path}; {hint}")
 
 
-def waiting(source: Source, border: Border) -> list[Path]:
-    """Files in the source's landing folder, by name; hidden ones (still arriving) are left alone."""
+def waiting(source: Source, border: Border, on: date | None = None) -> list[Path]:
+    """Files in the source's landing folder, by name; hidden ones (still arriving) are left alone.
+
+    `on`: the day of a replay; files whose names say that they arrive later are not there yet.
+    """
     folder = border.landing / source.name
-    return sorted(p for p in folder.glob("*") if p.is_file() and not p.name.startswith(".")) if folder.exists() else []
+    files = sorted(p for p in folder.glob("*") if p.is_file() and not p.name.startswith(".")) if folder.exists() else []
+    if on is None:
+        return files
+    return [p for p in files if (source.contract.arrives_on(p.name) or on) <= on]
 
 
-def ingest(source: Source, border: Border, now: datetime | None = None) -> list[Receipt]:
-    """Take in every waiting file of a source; returns the receipts written, in order."""
+def ingest(source: Source, border: Border, now: datetime | None = None, on: date | None = None) -> list[Receipt]:
+    """Take in every waiting file of a source; returns the receipts written, in order.
+
+    `now`: the clock that the receipts show; `on`: see `waiting`.
+    """
     sweep(border.lake)
-    committed = (ingest_file(path, source, border, now or datetime.now(UTC)) for path in waiting(source, border))
+    clock = now or datetime.now(UTC)
+    committed = (ingest_file(path, source, border, clock) for path in waiting(source, border, on))
     return [receipt for receipt in committed if receipt]
 
 

@@ -52,7 +52,11 @@ def current_snapshot(published: Path) -> Snapshot | None:
     pointer = published / CURRENT
     if not pointer.exists():
         return None
-    folder = pointer.resolve()
+    return open_snapshot(pointer.resolve())
+
+
+def open_snapshot(folder: Path) -> Snapshot:
+    """The snapshot in a folder."""
     return Snapshot(folder, json.loads((folder / MANIFEST).read_text())["snapshot_sha256"])
 
 
@@ -67,11 +71,17 @@ def current_inputs(published: Path) -> Mapping[str, str] | None:
 
 
 def publish(
-    published: Path, tables: Sequence[PublishedTable], metrics: Metrics, inputs: Mapping[str, str]
+    published: Path,
+    tables: Sequence[PublishedTable],
+    metrics: Metrics,
+    inputs: Mapping[str, str],
+    *,
+    make_current: bool = True,
 ) -> tuple[Snapshot, bool]:
-    """Publish a snapshot and make it current. Returns it, and whether its content differs from the one before.
+    """Publish a snapshot and make it current. Returns it, and whether its content differs from the current one.
 
-    Where the content is the same, nothing that readers see is touched; only the night's inputs are noted.
+    Where the content is the same, nothing that readers see is touched; only the night's inputs are noted. Without
+    `make_current` the snapshot is only laid beside the others.
     """
     before = current_snapshot(published)
     building = published / ".building"
@@ -86,16 +96,18 @@ def publish(
     sha256 = values_fingerprint({"files": files, "metrics": stable})
     final = published / sha256[:16]
     changed = before is None or before.sha256 != sha256
-    if changed:
+    if changed and not final.exists():
         _write_json(building / METRICS, metrics)
         _write_json(building / MANIFEST, {"snapshot_sha256": sha256, "files": files})
         for path in building.iterdir():
             flush(path)
-        shutil.rmtree(final, ignore_errors=True)  # of this content, from before another one was published
         building.replace(final)
-        _point(published, final)
     else:
         shutil.rmtree(building)
+    if not make_current:
+        return Snapshot(final, sha256), changed
+    if changed:
+        _point(published, final)
     replace_text(published / INPUTS, json.dumps({"snapshot_sha256": sha256, "inputs": dict(inputs)}, indent=1))
     return Snapshot(final, sha256), changed
 

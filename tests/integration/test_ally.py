@@ -17,7 +17,7 @@ from dagster_project.dbt_project import published_models, run_dbt
 from dagster_project.ingestion.deliver import ingest, ingest_file, land_folder, land_packaged, waiting
 from dagster_project.ingestion.lake import select
 from dagster_project.instance import prepare_home
-from dagster_project.night import NightResult, run_night
+from dagster_project.night import Exit, NightResult, run_night
 from dagster_project.publishing.snapshot import current_snapshot
 from dagster_project.settings import PROJECT_ROOT
 
@@ -103,6 +103,20 @@ def test_behavioural_model_is_judged_out_of_fold(both):
     assert model["excluded_thinned"] > 50_000
     assert model["excluded_lost_sight"] == 183
     assert snapshot.metrics()["scores.ally_auto.count"] == 1_500
+
+
+def test_night_rebuilt_as_of_between_two_loads_is_the_one_published_then(both, first_night, tmp_path):
+    """Byte for byte, marts, scores and metrics; and what is published now stays."""
+    pipeline, together = both
+    home = tmp_path / "home"
+    shutil.copytree(pipeline.settings.home, home, symlinks=True)
+    tapes_came = min(r.ingested_at for r in pipeline.border.book.all("ally_auto"))
+    then = pipeline_in(home, known_as_of=tapes_came - dt.timedelta(microseconds=1))
+    assert then.active_sources() == ["taiwan_cards"]
+    result = run_night(then)
+    assert result.exit is Exit.PUBLISHED, result.failures
+    assert result.snapshot.sha256 == current_snapshot(first_night / "published").sha256
+    assert current_snapshot(home / "published").sha256 == together.sha256
 
 
 def test_cards_are_what_they_were_without_the_tapes(both, first_night):

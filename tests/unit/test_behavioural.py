@@ -5,8 +5,9 @@ import datetime as dt
 import numpy as np
 import polars as pl
 import pytest
+from tests_support import pipeline_in
 
-from dagster_project.ingestion.deliver import load_sources
+from dagster_project.ingestion.deliver import load_sources, waiting
 from dagster_project.policy import load_policy
 from dagster_project.settings import PROJECT_ROOT
 from ml.features import FEATURE_NAMES
@@ -89,3 +90,20 @@ def test_tapes_become_loans_statements_and_payments():
     made = source.adapt("monthly_tape", tape, source.contract)
     assert made["statements"]["known_at"].to_list() == [dt.date(2017, 6, 15)] * 2
     assert made["payments"]["payment_id"].to_list() == ["1-201705"]
+
+
+def test_replayed_day_sees_only_what_had_arrived(pipeline):
+    """A tape's name tells its month; it arrives when the contract says that a month is out."""
+    source, folder = pipeline.sources["ally_auto"], pipeline.border.landing / "ally_auto"
+    folder.mkdir(parents=True)
+    for name in ("loans.csv", "2017-05.csv", "2017-06.csv"):
+        (folder / name).touch()
+    assert source.contract.arrives_on("2017-05.csv") == dt.date(2017, 6, 15)
+    names = lambda on: [p.name for p in waiting(source, pipeline.border, on)]
+    assert names(dt.date(2017, 6, 14)) == ["loans.csv"]
+    assert names(dt.date(2017, 6, 15)) == ["2017-05.csv", "loans.csv"]
+    assert names(None) == ["2017-05.csv", "2017-06.csv", "loans.csv"]
+
+
+def test_replayed_night_takes_the_day_for_its_clock(tmp_path):
+    assert pipeline_in(tmp_path, on=dt.date(2017, 6, 15)).now() == dt.datetime(2017, 6, 15, 2)
