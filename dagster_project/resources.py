@@ -173,15 +173,17 @@ def load_pipeline(
     `on` and `known_as_of`: see `Pipeline`.
 
     Raises:
-        PolicyError: the policy file cannot be used, or it and the contracts do not name the same sources.
+        PolicyError: the policy file cannot be used, or names a source that has no contract.
         ContractError: a contract cannot be used.
     """
     chosen = settings or Settings()
     policy = load_policy(chosen.policy)
-    sources = load_sources()
-    if sources.keys() != policy.sources.keys():
+    sources = load_sources(chosen.contracts)
+    unknown = sorted(policy.sources.keys() - sources.keys())
+    if unknown:
         raise PolicyError(
-            f"policy {chosen.policy}: sources: it names {sorted(policy.sources)}, "
-            f"the contracts are for {sorted(sources)}"
+            f"policy {chosen.policy}: sources: no contract for {', '.join(unknown)}; there are {', '.join(sources)}. "
+            f"A contract of your own lies in {chosen.contracts / '<name>' / 'contract.yaml'}"
         )
+    sources = {name: sources[name] for name in policy.sources}
     return Pipeline(chosen, policy, sources, dict(extra_checks or {}), on, known_as_of)

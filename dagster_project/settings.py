@@ -33,6 +33,11 @@ class Settings(BaseSettings):
         return self.home / "landing"
 
     @property
+    def contracts(self) -> Path:
+        """Contracts of the user's own sources, one folder a source."""
+        return self.home / "contracts"
+
+    @property
     def lake(self) -> Path:
         """Append-only Parquet, receipts, quarantine, originals."""
         return self.home / "lake"

@@ -6,7 +6,7 @@ source file: nothing repeats it by hand.
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -39,7 +39,11 @@ class ContractError(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type and the rules that a value must meet."""
+    """One column: its type and the rules that a value must meet.
+
+    `origin` and `constant` (of a canonical column in a contract without adapter): the delivered column it is, or its
+    one value.
+    """
 
     name: str
     dtype: pl.DataType
@@ -52,6 +56,8 @@ class Column:
     pattern: str | None = None
     documented_values: tuple[Any, ...] = ()
     date_format: str = "%Y-%m-%d"
+    origin: str | None = None
+    constant: str | None = None
 
     @property
     def is_money(self) -> bool:
@@ -65,6 +71,7 @@ class Table:
 
     Of a layout: `file_pattern` says which file names it is for, `delivered_once` that there is only one such file, and
     `month_in_name` how its name gives the month that it reports (as strptime reads the name without its ending).
+    Of a canonical table without adapter: `made_from` is its layout, `event_on` the date column there.
     """
 
     name: str
@@ -74,6 +81,8 @@ class Table:
     file_pattern: str = "*"
     delivered_once: bool = False
     month_in_name: str | None = None
+    made_from: str | None = None
+    event_on: str | None = None
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
@@ -186,7 +195,17 @@ def _table(path: Path, item: SchemaObject) -> Table:
         file_pattern=str(own.get("filePattern", "*")),
         delivered_once=bool(own.get("deliveredOnce", False)),
         month_in_name=own.get("monthInName"),
+        made_from=_only(
+            origin.split(".", 1)[0] for p in item.properties or [] for origin in p.transformSourceObjects or []
+        ),
+        event_on=own.get("eventOn"),
     )
+
+
+def _only(names: Iterable[str]) -> str | None:
+    """The one name that occurs, or None where there is none, or more than one."""
+    found = set(names)
+    return found.pop() if len(found) == 1 else None
 
 
 def _check_canonical(path: Path, table: Table) -> None:
@@ -226,6 +245,8 @@ def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
         pattern=options.get("pattern"),
         documented_values=tuple(e.value for e in prop.enum or []),
         date_format=_DATE_FORMATS[date_format],
+        origin=_only(origin.split(".", 1)[-1] for origin in prop.transformSourceObjects or []),
+        constant=prop.transformLogic.strip("'") if prop.transformLogic else None,
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from dagster_project.ingestion import sources
+from dagster_project.ingestion import mapped, sources
 from dagster_project.ingestion.canonical import raw_schema
 from dagster_project.ingestion.contracts import Contract, ContractError, PackagedFile, Table, load_contract
 from dagster_project.ingestion.keys import Keys
@@ -28,6 +28,7 @@ from dagster_project.ingestion.rules import Checked, check_rows, money, within_b
 # Makes canonical tables of the typed rows of one file: (layout's name, rows, contract) -> rows by table.
 Adapter = Callable[[str, pl.DataFrame, Contract], dict[str, pl.DataFrame]]
 MINOR_PER_UNIT = 100
+CONTRACT_FILE = "contract.yaml"
 _TOTAL = pl.Decimal(38, 2)
 _COUNTS = tuple(
     f"{what}_{unit}" for what in ("landed", "accepted", "quarantined", "duplicate") for unit in ("rows", "minor")
@@ -62,14 +63,26 @@ class Border:
         return ReceiptBook(self.lake / "receipts.sqlite")
 
 
-def load_sources() -> dict[str, Source]:
-    """Every source that has a folder under `ingestion/sources`, by name."""
+def load_sources(own: Path | None = None) -> dict[str, Source]:
+    """Every source by name: those that come with the project, and those of the user's folder `own`.
+
+    A source is a folder with a `contract.yaml`. One of the project's may have an `adapter.py` beside it; a user's is
+    mapped by its contract alone.
+
+    Raises:
+        ContractError: a contract cannot be used.
+    """
     found = {}
     for folder in sorted(Path(str(resources.files(sources))).iterdir()):
-        contract_file = folder / "contract.yaml"
-        if contract_file.is_file():
+        if (folder / CONTRACT_FILE).is_file():
             adapter = importlib.import_module(f"{sources.__name__}.{folder.name}.adapter")
-            found[folder.name] = Source(load_contract(contract_file), adapter.adapt)
+            found[folder.name] = Source(load_contract(folder / CONTRACT_FILE), adapter.adapt)
+    for path in sorted(own.glob(f"*/{CONTRACT_FILE}")) if own else []:
+        contract = load_contract(path)
+        mapped.check_mapping(str(path), contract)
+        if contract.source in found:
+            raise ContractError(f"{path}: a source {contract.source!r} comes with the project; choose another id")
+        found[contract.source] = Source(contract, mapped.adapt)
     return found
 
 

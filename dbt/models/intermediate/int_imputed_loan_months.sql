@@ -1,5 +1,5 @@
--- Loan months of sources that report balances and payments, and neither arrears nor dues. The due amount is imputed:
--- the agreed instalment, or the balance before if that is less. Days past due follow from it first in, first out. They
+-- Loan months of sources that report balances and payments, and no arrears. Where a statement has no due amount it is
+-- imputed: the agreed instalment, or the balance before if that is less. Days past due follow from it first in, first out. They
 -- never make a default: only a write-off does, a balance that falls to zero by more than was repaid.
 with statements as (
     select
@@ -17,8 +17,12 @@ marked as (
     select
         *,
         cast(
-            case when previous_balance <= 0 then 0 when previous_balance < instalment then previous_balance else instalment end
-            as decimal(18, 2)
+            case
+                when due is not null then due
+                when previous_balance <= 0 then 0
+                when previous_balance < instalment then previous_balance
+                else instalment
+            end as decimal(18, 2)
         ) as imputed_due,
         balance = 0 and previous_balance - balance - principal > {{ by_source('write_off_min') }} as writes_off,
         -- a run of months without a payment is known by how many payments came before it

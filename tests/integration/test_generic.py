@@ -1,0 +1,194 @@
+"""A third lender brings files and a contract, and gets scores: no Python, no SQL."""
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from dagster_project.ingestion.contracts import ContractError
+from dagster_project.ingestion.deliver import load_sources
+from dagster_project.night import Exit, run_night
+from dagster_project.resources import load_pipeline
+from dagster_project.settings import PROJECT_ROOT, Settings
+
+MONTHS = 30
+CONTRACT = """
+apiVersion: v3.0.2
+kind: DataContract
+id: village_bank
+name: Instalment loans of a village bank
+version: 1.0.0
+status: active
+customProperties:
+  - {property: currency, value: EUR}
+  - {property: knownAtLagDays, value: 5}
+schema:
+  - name: contracts_file
+    physicalType: file
+    description: One line a loan.
+    customProperties:
+      - {property: filePattern, value: contracts*}
+      - {property: deliveredOnce, value: true}
+    properties:
+      - {name: contract_no, logicalType: string, description: Number., primaryKey: true}
+      - {name: customer, logicalType: string, description: Name., required: true, classification: identifier}
+      - {name: signed_on, logicalType: date, description: Day., required: true,
+         logicalTypeOptions: {format: MM-dd-yyyy}}
+      - {name: lent, logicalType: number, physicalType: "decimal(18,2)", description: Lent., required: true}
+      - {name: monthly, logicalType: number, physicalType: "decimal(18,2)", description: Instalment., required: true}
+  - name: balances_file
+    physicalType: file
+    description: One line a loan and month.
+    customProperties: [{property: filePattern, value: balances*}, {property: controlAmount, value: [paid_in]}]
+    properties:
+      - {name: contract_no, logicalType: string, description: Number., primaryKey: true}
+      - {name: month_end, logicalType: date, description: Month-end., primaryKey: true}
+      - {name: open, logicalType: number, physicalType: "decimal(18,2)", description: Balance., required: true}
+      - {name: paid_in, logicalType: number, physicalType: "decimal(18,2)", description: Paid., required: true}
+      - {name: repaid, logicalType: number, physicalType: "decimal(18,2)", description: Principal., required: true}
+  - name: borrowers
+    physicalType: table
+    description: Customers.
+    customProperties: [{property: eventOn, value: signed_on}]
+    properties:
+      - {name: borrower_id, logicalType: string, description: Pseudonym., primaryKey: true, classification: identifier,
+         transformSourceObjects: [contracts_file.customer]}
+  - name: loans
+    physicalType: table
+    description: Loans.
+    customProperties: [{property: eventOn, value: signed_on}]
+    properties:
+      - {name: loan_id, logicalType: string, description: Number., primaryKey: true,
+         transformSourceObjects: [contracts_file.contract_no]}
+      - {name: borrower_id, logicalType: string, description: Pseudonym., required: true, classification: identifier,
+         transformSourceObjects: [contracts_file.customer]}
+      - {name: product, logicalType: string, description: Kind., required: true, transformLogic: "'instalment_loan'"}
+      - {name: currency, logicalType: string, description: Currency., required: true, transformLogic: "'EUR'"}
+      - {name: opened_on, logicalType: date, description: Day., transformSourceObjects: [contracts_file.signed_on]}
+      - {name: original_amount, logicalType: number, physicalType: "decimal(18,2)", description: Lent.,
+         transformSourceObjects: [contracts_file.lent]}
+      - {name: opening_balance, logicalType: number, physicalType: "decimal(18,2)", description: Lent.,
+         transformSourceObjects: [contracts_file.lent]}
+      - {name: instalment, logicalType: number, physicalType: "decimal(18,2)", description: Instalment.,
+         transformSourceObjects: [contracts_file.monthly]}
+  - name: statements
+    physicalType: table
+    description: Months.
+    customProperties: [{property: eventOn, value: month_end}, {property: controlAmount, value: [paid]}]
+    properties:
+      - {name: loan_id, logicalType: string, description: Number., primaryKey: true,
+         transformSourceObjects: [balances_file.contract_no]}
+      - {name: month_on, logicalType: date, description: Month-end., primaryKey: true,
+         transformSourceObjects: [balances_file.month_end]}
+      - {name: balance, logicalType: number, physicalType: "decimal(18,2)", description: Balance., required: true,
+         transformSourceObjects: [balances_file.open]}
+      - {name: paid, logicalType: number, physicalType: "decimal(18,2)", description: Paid., required: true,
+         transformSourceObjects: [balances_file.paid_in]}
+      - {name: principal, logicalType: number, physicalType: "decimal(18,2)", description: Principal.,
+         transformSourceObjects: [balances_file.repaid]}
+"""
+POLICY = {
+    "arrears_basis": "imputed",
+    "feature_lag_days": 5,
+    "label_horizon_months": 6,
+    "observe_from_month": 7,
+    "write_off_min": 100,
+    "score_anchor": {"score": 600, "odds": 20},
+}
+
+
+def book(seed: int = 3, loans: int = 1000) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Loans of 3,000 over 30 months; a share of them pays less and less, and is written off after a year of it."""
+    random = np.random.default_rng(seed)
+    months = [dt.date(2020 + (m + 1) // 12, (m + 1) % 12 + 1, 1) - dt.timedelta(days=1) for m in range(MONTHS)]
+    weak = random.random(loans) < 0.35
+    rows = []
+    for n in range(loans):
+        balance, gone = 3000.0, False
+        for m, month in enumerate(months):
+            misses = random.random() < (0.05 + 0.05 * m if weak[n] else 0.03)
+            paid = 0.0 if misses or gone else 100.0
+            writes_off = not gone and weak[n] and m > 8 and random.random() < 0.05
+            balance = 0.0 if writes_off or gone else balance - paid
+            gone = gone or writes_off
+            rows.append((f"C{n:04}", month, f"{balance:.2f}", f"{paid:.2f}", f"{paid:.2f}"))
+            if gone:
+                break
+    contracts = pl.DataFrame(
+        {
+            "contract_no": [f"C{n:04}" for n in range(loans)],
+            "customer": [f"Customer Number {n}" for n in range(loans)],
+            "signed_on": ["12-15-2019"] * loans,
+            "lent": ["3000.00"] * loans,
+            "monthly": ["100.00"] * loans,
+        }
+    )
+    names = ["contract_no", "month_end", "open", "paid_in", "repaid"]
+    return contracts, pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("month_end").cast(pl.String))
+
+
+@pytest.fixture
+def village_bank(tmp_path) -> Path:
+    """A home with the lender's contract, a policy that names it alone, and its files in the landing folder."""
+    home = tmp_path / "home"
+    (home / "contracts/village_bank").mkdir(parents=True)
+    (home / "contracts/village_bank/contract.yaml").write_text(CONTRACT)
+    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
+    policy["sources"] = {"village_bank": POLICY}
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    landing = home / "landing/village_bank"
+    landing.mkdir(parents=True)
+    contracts, balances = book()
+    contracts.write_csv(landing / "contracts.csv")
+    balances.write_parquet(landing / "balances.parquet")
+    return home
+
+
+def test_from_contract_to_scores_without_python(village_bank):
+    pipeline = load_pipeline(Settings(home=village_bank, policy=village_bank.parent / "policy.yaml"))
+    assert list(pipeline.sources) == ["village_bank"]
+    result = run_night(pipeline)
+    assert result.exit is Exit.PUBLISHED, result.failures
+    metrics = result.snapshot.metrics()
+    contracts, balances = book()
+    assert metrics["ingest.village_bank.accepted_rows"] == contracts.height + balances.height
+    paid = sum(round(float(p) * 100) for p in balances["paid_in"])
+    assert metrics["ingest.village_bank.landed_minor"] == paid
+    scores = pl.read_parquet(result.snapshot.folder / "scores.parquet")
+    assert scores.height == metrics["scores.village_bank.count"] > 500
+    assert metrics["model.village_bank.auc_low"] > 0.6
+    names = [str(n) for n in contracts["customer"]]
+    for path in result.snapshot.folder.glob("*.parquet"):
+        text = pl.read_parquet(path).cast(pl.String, strict=False)
+        assert not any(text[c].is_in(names).any() for c in text.columns), path.name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("id: village_bank", "id: taiwan_cards", "comes with the project"),
+        ("[contracts_file.monthly]", "[contracts_file.yearly]", "has no column 'yearly'"),
+        ("transformLogic: \"'EUR'\"", "required: true", "name its origin"),
+        ("{property: eventOn, value: month_end}", "{property: eventOn, value: paid_in}", "eventOn must name a date"),
+        ("[balances_file.open]", "[contracts_file.lent]", "must come from one of the layouts"),
+    ],
+)
+def test_half_mapped_contract_is_refused(tmp_path, old, new, says):
+    assert old in CONTRACT
+    (tmp_path / "bank").mkdir()
+    (tmp_path / "bank/contract.yaml").write_text(CONTRACT.replace(old, new))
+    with pytest.raises(ContractError, match=says):
+        load_sources(tmp_path)
+
+
+def test_policy_that_names_no_contract_is_refused(tmp_path):
+    from dagster_project.policy import PolicyError
+
+    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
+    policy["sources"] = {"village_bank": POLICY}
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    with pytest.raises(PolicyError, match=r"no contract for village_bank.*contract\.yaml"):
+        load_pipeline(Settings(home=tmp_path, policy=tmp_path / "policy.yaml"))
