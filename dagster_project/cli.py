@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from dagster_project.ingestion.receipts import Receipt
     from dagster_project.night import NightResult
     from dagster_project.resources import Pipeline
 
@@ -63,6 +64,8 @@ def night(
             with _err.status("Running the night ..."):
                 result = run_night(pipeline, force=force)
     except NightRunningError as error:
+        if as_json:
+            sys.stdout.write(json.dumps({"exit": 1, "failures": [str(error)]}) + "\n")
         _stop(str(error), 1)
     if as_json:
         sys.stdout.write(json.dumps(_as_json(result)) + "\n")
@@ -100,9 +103,15 @@ def up(
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
 ) -> None:
     """Start the Dagster UI, the Dagster daemon and the MLflow UI on this machine; Ctrl-C ends all three."""
+    from dagster_project.alone import NightRunningError, alone_in
     from dagster_project.servers import serve
 
-    raise typer.Exit(serve(_pipeline(), dagster_port, mlflow_port, _out.print))
+    pipeline = _pipeline()
+    try:
+        with alone_in(pipeline.settings.home, "up"):  # two daemons on one instance would run each night twice
+            raise typer.Exit(serve(pipeline, dagster_port, mlflow_port, _out.print))
+    except NightRunningError as error:
+        _stop(str(error), 1)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -154,6 +163,9 @@ def _show(pipeline: "Pipeline", result: "NightResult") -> None:
     from dagster_project.reporting.summary import summary, where_to_look
 
     snapshot = result.snapshot
+    for receipt in result.receipts:
+        if receipt.state != "ACCEPTED":
+            _err.print(f"[bold yellow]{receipt.state}:[/] {_held_back(pipeline, receipt)}", highlight=False)
     if result.exit is not Exit.PUBLISHED or snapshot is None:
         stopped = "a blocking check stopped the night" if result.exit is Exit.STOPPED else "the night failed"
         _err.print(f"[bold red]Not published:[/] {stopped}.")
@@ -165,7 +177,7 @@ def _show(pipeline: "Pipeline", result: "NightResult") -> None:
     if result.run_id is None:
         _out.print(
             f"[bold green]Nothing new:[/] snapshot {snapshot.snapshot_id} is current"
-            f" ({result.seconds:.1f} s). Drop a file into {pipeline.settings.landing}, or use --force."
+            f" ({result.seconds:.1f} s). Drop a file into {pipeline.settings.landing}/<source>/, or use --force."
         )
         return
     _out.print(summary(snapshot.metrics(), pipeline.active_sources(), result.stages))
@@ -177,6 +189,14 @@ def _show(pipeline: "Pipeline", result: "NightResult") -> None:
         if not pipeline.has_delivered(name):
             _out.print(f"[dim]{name} has not delivered; `creditloom land {name} FOLDER` brings its files.[/]")
     _out.print(where_to_look(pipeline.settings.home, pipeline.settings.published / "current"), soft_wrap=True)
+
+
+def _held_back(pipeline: "Pipeline", receipt: "Receipt") -> str:
+    """A delivery that was not accepted whole: file, lines, reason, and where its bad rows lie."""
+    words = f"{receipt.source}/{receipt.file_name}: {receipt.quarantined_rows:,} of {receipt.landed_rows:,} lines"
+    words += f" held back, {receipt.duplicate_rows:,} duplicate; {receipt.reason}"
+    paths = [f.path for f in receipt.files if f.table == "quarantine"]
+    return words + (f" ({pipeline.settings.lake / paths[0]})" if paths else "")
 
 
 def _as_json(result: "NightResult") -> dict[str, object]:
@@ -191,6 +211,9 @@ def _as_json(result: "NightResult") -> dict[str, object]:
         "seconds": round(result.seconds, 1),
         "stages": result.stages,
         "failures": list(result.failures),
+        "deliveries": [
+            {"source": r.source, "file": r.file_name, "state": r.state, "reason": r.reason} for r in result.receipts
+        ],
     }
 
 

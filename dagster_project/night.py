@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagster_project.alone import alone_in
+from dagster_project.ingestion.receipts import Receipt
 from dagster_project.instance import open_instance, prepare_home
 from dagster_project.publication import nothing_new
 from dagster_project.publishing.snapshot import Snapshot, current_snapshot, open_snapshot
@@ -34,7 +35,10 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True)
 class NightResult:
-    """How a night went. `stages`: seconds of each step in order; `failures`: what stopped it, in words."""
+    """How a night went. `stages`: seconds of each step in order; `failures`: what stopped it, in words.
+
+    `receipts`: what was taken in, or held back, this night.
+    """
 
     exit: Exit
     snapshot: Snapshot | None
@@ -43,6 +47,7 @@ class NightResult:
     seconds: float
     stages: dict[str, float]
     failures: tuple[str, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
 
 
 def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
@@ -71,7 +76,7 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
     from dagster_project.jobs import NIGHTLY
 
     _quiet()
-    before = current_snapshot(pipeline.settings.published)
+    before, receipts_before = current_snapshot(pipeline.settings.published), len(pipeline.border.book.all())
     definitions = build_defs(pipeline)
     loaded = time.time()
     with _tools_print_to(pipeline.settings.home / "logs" / "night.log"), open_instance(pipeline.settings) as instance:
@@ -102,7 +107,8 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
     exit_code = Exit.PUBLISHED if result.success else Exit.STOPPED if failed_checks else Exit.FAILED
     changed = result.success and snapshot is not None and (before is None or before.sha256 != snapshot.sha256)
     failures = () if result.success else tuple(failed_checks or errors)
-    return NightResult(exit_code, snapshot, changed, result.run_id, time.time() - started, stages, failures)
+    taken_in = tuple(pipeline.border.book.all()[receipts_before:])
+    return NightResult(exit_code, snapshot, changed, result.run_id, time.time() - started, stages, failures, taken_in)
 
 
 @contextmanager

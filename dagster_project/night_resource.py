@@ -1,11 +1,10 @@
 """The resource that every step needs: it makes a run the only one in its home, however the run was started."""
 
-import os
 from collections.abc import Iterator
 
 import dagster as dg
 
-from dagster_project.alone import alone_in, bury_dead_runs, this_process
+from dagster_project.alone import HOLDS_HOME, alone_in, bury_dead_runs
 from dagster_project.resources import Pipeline
 
 NIGHT = "night"
@@ -18,9 +17,10 @@ def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
     def _night(context: dg.InitResourceContext) -> Iterator[None]:
         with alone_in(pipeline.settings.home):
             if context.instance and context.run:
-                for run_id in bury_dead_runs(context.instance):
+                own = context.run.run_id
+                for run_id in bury_dead_runs(context.instance, own):
                     dg.get_dagster_logger().warning(f"run {run_id} was dead; ended it and freed what it held")
-                context.instance.add_run_tags(context.run.run_id, this_process(os.getpid()))
+                context.instance.add_run_tags(own, {HOLDS_HOME: "true"})
             yield
 
     return _night

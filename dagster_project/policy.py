@@ -84,7 +84,10 @@ def load_policy(path: Path) -> Policy:
         PolicyError: not readable, not YAML, or a field is missing, unknown or out of range.
     """
     try:
-        return Policy(**yaml.safe_load(path.read_text()))
+        values = yaml.safe_load(path.read_text())
+        if not isinstance(values, dict):
+            raise PolicyError(f"policy {path}: it is empty, or no mapping of names to values")
+        return Policy(**values)
     except (OSError, yaml.YAMLError, TypeError) as error:
         raise PolicyError(f"policy {path}: {error}") from error
     except ValidationError as error:

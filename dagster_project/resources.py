@@ -15,6 +15,7 @@ from dagster_project.settings import PROJECT_ROOT, Settings
 from expectations import features, raw, scores, training_set
 from expectations.suite import Check, Suite
 from ml.promote import Decision, PromotionLedger
+from ml.reasons import FAMILIES, NO_REASON
 from ml.registry import Registry
 from ml.scale import DEFAULT_GRADE
 
@@ -68,11 +69,13 @@ class Pipeline:
         """The landing folder, the lake and the keys.
 
         Raises:
-            MasterKeyError: production without a master key of its own.
+            MasterKeyError: production without a master key of its own, or a key that is not the lake's.
         """
         s = self.settings
         keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
-        return Border(s.landing, s.lake, keys, self.policy.ingestion.max_bad_row_share)
+        border = Border(s.landing, s.lake, keys, self.policy.ingestion.max_bad_row_share)
+        border.check_key()
+        return border
 
     @cached_property
     def code(self) -> str:
@@ -121,7 +124,8 @@ class Pipeline:
             suite = training_set.suite(name, data.min_rows, data.min_default_rate, data.max_default_rate)
             found.append(Guard(suite, training_set_asset(name), self.training_set_file(name), name))
         grades = tuple(scale.grade_edges)
-        suite = scores.suite(scale.score_min, scale.score_max, scale.pd_floor, grades, DEFAULT_GRADE)
+        codes = (*(f.code for f in FAMILIES), NO_REASON)
+        suite = scores.suite(scale.score_min, scale.score_max, scale.pd_floor, grades, DEFAULT_GRADE, codes)
         found.append(Guard(suite, SCORES_ASSET, self.scores_file))
         return tuple(self._with_extra(guard) for guard in found)
 

@@ -3,6 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,10 +23,24 @@ class Settings(BaseSettings):
     master_key_file: Path | None = None
     timezone: str = Field(default="UTC", description="time zone of the nightly schedule")
 
-    @field_validator("home")
+    @field_validator("home", mode="before")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+    def _absolute(cls, value: str | Path) -> Path:
+        home = Path(value).expanduser().resolve()
+        if not str(value).strip():
+            raise ValueError("the data folder is empty text; unset it for the default, or name a folder")
+        if home.exists() and not home.is_dir():
+            raise ValueError(f"{home} is no folder")
+        if set(str(home)) & set("'\"{}"):
+            raise ValueError(f"{home} has a quote or a brace in it, which SQL and templates would misread")
+        return home
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is no time zone; for example Europe/Amsterdam")
+        return value
 
     @property
     def landing(self) -> Path:

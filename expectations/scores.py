@@ -10,8 +10,15 @@ _RISEN = (
 )
 
 
-def suite(score_min: int, score_max: int, pd_floor: float, grades: tuple[str, ...], default_grade: str) -> Suite:
-    """The suite of the scores of all sources; thresholds from the policy."""
+def suite(
+    score_min: int,
+    score_max: int,
+    pd_floor: float,
+    grades: tuple[str, ...],
+    default_grade: str,
+    reasons: tuple[str, ...],
+) -> Suite:
+    """The suite of the scores of all sources; thresholds from the policy, `reasons` the codes that may be stated."""
     return Suite(
         "scores",
         "scores",
@@ -22,6 +29,7 @@ def suite(score_min: int, score_max: int, pd_floor: float, grades: tuple[str, ..
             between("pd", pd_floor, 1),
             between("score", score_min, score_max),
             one_of("grade", (*grades, default_grade)),
+            *(one_of(f"reason_{place}", reasons) for place in range(1, 5)),
             no_row(
                 "default_grade__if_in_default",
                 f"(grade = '{default_grade}') <> in_default or (in_default and pd < 1)",

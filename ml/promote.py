@@ -96,6 +96,8 @@ class PromotionLedger:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=30)
         try:
+            connection.execute("pragma synchronous = full")
+            connection.execute("pragma recursive_triggers = on")  # `insert or replace` deletes, too
             connection.executescript(_SCHEMA)
             with connection:
                 yield connection

@@ -49,17 +49,18 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "RC04",
         "The balance is high against the limit",
-        lambda typical, policy: (
-            pl.max_horizontal("util_now", "util_mean_3m", "util_mean_6m") >= policy.high_utilisation
-        ),
+        lambda typical, policy: pl.col("util_now") >= policy.high_utilisation,
     ),
-    Family("RC05", "The balance has been rising", lambda typical, policy: pl.col("util_trend_6m") > 0),
+    Family(
+        "RC05",
+        "The balance has been rising",
+        lambda typical, policy: (pl.col("util_trend_6m") > 0) & (pl.col("util_now") > pl.col("util_mean_6m")),
+    ),
     Family(
         "RC13",
         "Repayments are small against the balance",
         lambda typical, policy: (
-            (pl.min_horizontal("pay_ratio_3m", "pay_ratio_6m", "min_pay_ratio_6m") < policy.small_pay_ratio)
-            & (pl.col("bill_amount") > 0)
+            (pl.max_horizontal("pay_ratio_3m", "pay_ratio_6m") < policy.small_pay_ratio) & (pl.col("bill_amount") > 0)
         ),
     ),
     Family(

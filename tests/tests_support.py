@@ -23,7 +23,9 @@ def pipeline_in(home: Path, **more) -> Pipeline:
 
 def shared_night(tmp_path_factory: pytest.TempPathFactory, name: str, run: Callable[[Path], NightResult]) -> Path:
     """The home of a night that all test workers share: the first one that needs it runs it; none may change it."""
-    home = tmp_path_factory.getbasetemp().parent / name
+    base = tmp_path_factory.getbasetemp()
+    # Workers share the folder above their own; without workers that one is shared with other sessions.
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     outcome = home.with_suffix(".outcome")
     with home.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -37,6 +37,7 @@ def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
             scored = score_accounts(model, live, policy.scale, anchor, policy.reasons, decision.model_version)
             parts.append(scored.scores)
             metadata[name] = scored.scores.height
+            metadata[f"{name}: reasons dropped by the direction check"] = scored.reasons.direction_failures
         if not parts:
             raise NothingToScoreError(f"no source has delivered: put files into {pipeline.settings.landing}")
         scores = pl.concat(parts)

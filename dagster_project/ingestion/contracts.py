@@ -129,7 +129,10 @@ class Contract:
         layout = self.layout_of(file_name)
         if layout is None or layout.month_in_name is None:
             return None
-        month = dt.datetime.strptime(file_name.rpartition(".")[0], layout.month_in_name).date()
+        try:
+            month = dt.datetime.strptime(file_name.rpartition(".")[0], layout.month_in_name).date()
+        except ValueError:
+            return None  # a name like 2017-13 tells no month; what the file holds decides about it
         month_end = (month.replace(day=1) + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
         return month_end + dt.timedelta(days=self.known_at_lag_days)
 

@@ -19,7 +19,7 @@ import polars as pl
 from dagster_project.ingestion import mapped, sources
 from dagster_project.ingestion.canonical import raw_schema
 from dagster_project.ingestion.contracts import Contract, ContractError, PackagedFile, Table, load_contract
-from dagster_project.ingestion.keys import Keys
+from dagster_project.ingestion.keys import Keys, MasterKeyError
 from dagster_project.ingestion.lake import sweep, write_parquet
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, ReceiptBook, State
@@ -61,6 +61,18 @@ class Border:
     def book(self) -> ReceiptBook:
         """The receipts of this lake."""
         return ReceiptBook(self.lake / "receipts.sqlite")
+
+    def check_key(self) -> None:
+        """Refuse a key that is not the one that this lake's pseudonyms are made with.
+
+        Raises:
+            MasterKeyError: another key was used before.
+        """
+        if (self.lake / "receipts.sqlite").exists() and self.book.key_mark(self.keys.mark) != self.keys.mark:
+            raise MasterKeyError(
+                f"the pseudonyms in {self.lake} were made with another key. Give that key, or begin in an empty home: "
+                "a lake cannot change its key by a setting"
+            )
 
 
 def load_sources(own: Path | None = None) -> dict[str, Source]:
@@ -153,6 +165,8 @@ def ingest(source: Source, border: Border, now: datetime | None = None, on: date
     `now`: the clock that the receipts show; `on`: see `waiting`.
     """
     sweep(border.lake)
+    border.book.key_mark(border.keys.mark)
+    border.check_key()
     clock = now or datetime.now(UTC)
     committed = (ingest_file(path, source, border, clock) for path in waiting(source, border, on))
     return [receipt for receipt in committed if receipt]

@@ -32,6 +32,11 @@ class Keys:
         """A 32-byte key for one purpose."""
         return hmac.new(self._master, purpose.encode(), hashlib.sha256).digest()
 
+    @property
+    def mark(self) -> str:
+        """Tells one key from another, and nothing else of it."""
+        return hmac.new(self._master, b"mark", hashlib.sha256).hexdigest()
+
     def pseudonyms(self, values: pl.Series, domain: str) -> pl.DataFrame:
         """A table (value, pseudonym) of the distinct values; 32 hex digits, different in each domain."""
         key = self.derive(f"pseudonym:{domain}")

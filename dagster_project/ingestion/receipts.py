@@ -37,6 +37,7 @@ create table if not exists receipts (
   check (landed_rows = accepted_rows + quarantined_rows + duplicate_rows),
   check (landed_minor = accepted_minor + quarantined_minor + duplicate_minor)
 );
+create table if not exists key_mark (mark text not null);
 create unique index if not exists receipts_once
   on receipts (source, sha256, contract_version) where state <> 'DUPLICATE';
 """
@@ -127,6 +128,12 @@ class ReceiptBook:
             except sqlite3.IntegrityError as error:
                 raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: {error}") from error
         return int(number or 0)
+
+    def key_mark(self, mark: str) -> str:
+        """The mark of the key that this lake's pseudonyms are made with; the first one to come is kept."""
+        with self._open() as db:
+            db.execute("insert into key_mark select ? where not exists (select 1 from key_mark)", (mark,))
+            return str(db.execute("select mark from key_mark").fetchone()[0])
 
     def mark_archived(self, receipt_no: int) -> None:
         """Note that the original of a receipt has left the landing folder."""

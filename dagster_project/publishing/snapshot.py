@@ -101,6 +101,7 @@ def publish(
         _write_json(building / MANIFEST, {"snapshot_sha256": sha256, "files": files})
         for path in building.iterdir():
             flush(path)
+        flush(building)
         building.replace(final)
     else:
         shutil.rmtree(building)

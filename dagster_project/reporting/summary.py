@@ -43,7 +43,7 @@ def _facts(title: str, facts: Mapping[str, str]) -> Table:
 
 
 def _ingested(metrics: Mapping[str, Value], sources: list[str]) -> Table:
-    table = _table("Ingested", "source", "", "lines", "amount")
+    table = _table("Ingested so far", "source", "", "lines", "amount")
     for source in sources:
         for outcome in _OUTCOMES:
             name = source if outcome == _OUTCOMES[0] else ""
@@ -81,7 +81,7 @@ def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
     facts = {
         "checks": f"{metrics['checks.evaluated']} evaluated of {metrics['checks.declared']} declared; "
         f"{metrics['checks.failed']} failed, {metrics['checks.warned']} warnings",
-        "memory": f"{metrics['run.peak_mb']} MB at most",
+        "memory": f"{metrics['run.peak_mb']} MB, the largest process",
         "seconds": "\n".join(f"{value:>6.1f}  {name}" for name, value in seconds.items()),
     }
     return _facts("Night", facts)

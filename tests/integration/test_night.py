@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from dagster_project.alone import NightRunningError, alone_in
 from dagster_project.ingestion.receipts import ReceiptBook
 from dagster_project.night import Exit, run_night
 from dagster_project.publishing.snapshot import current_snapshot
+from dagster_project.settings import PROJECT_ROOT
 from ml.promote import PromotionLedger
 from ml.registry import CHAMPION
 
@@ -213,3 +215,41 @@ def test_run_is_seen_in_the_dagster_instance(first_night):
         assert run.is_success
         assert not instance.telemetry_enabled
         assert not instance.nux_enabled
+
+
+def test_every_metric_is_in_the_docs_and_every_documented_one_exists(metrics):
+    """docs/metrics.md against the keys of a real night; what only other sources have is named here."""
+    documented = set()
+    for line in (PROJECT_ROOT / "docs/metrics.md").read_text().splitlines():
+        if not line.startswith("| `"):
+            continue
+        prefix = ""
+        for name in re.findall(r"`([^`]+)`", line.split(" | ")[0]):
+            prefix = prefix if name.startswith(".") else name.rpartition(".")[0]
+            documented |= set(_expand(prefix + name if name.startswith(".") else name))
+    patterns = [re.escape(d).replace(r"<source>", "[a-z_]+").replace("…", ".+") for d in documented]
+    patterns = [p.replace(r"<grade>", "[RD][0-9]*").replace(r"<reason>", "[a-z_]+") for p in patterns]
+    unknown = [key for key in metrics if not any(re.fullmatch(p, key) for p in patterns)]
+    assert unknown == []
+    elsewhere = {"auc_oos", "slope_oos", "auc_oot", "slope_oot", "rows_oot"}
+    absent = [d for d, p in zip(documented, patterns, strict=True) if not any(re.fullmatch(p, key) for key in metrics)]
+    assert {d.rpartition(".")[2] for d in absent} <= elsewhere
+
+
+def _expand(name: str) -> list[str]:
+    """`a.{b,c}_d` as `a.b_d` and `a.c_d`."""
+    found = re.search(r"{([^}]+)}", name)
+    if not found:
+        return [name]
+    return [e for part in found[1].split(",") for e in _expand(name[: found.start()] + part + name[found.end() :])]
+
+
+def test_held_back_delivery_is_told_with_file_and_reason(home_after_night):
+    (home_after_night / "landing/taiwan_cards/odd.csv").write_text("a,b\n1,2\n3,4\n")
+    environment = os.environ | {"CREDITLOOM_HOME": str(home_after_night)}
+    line = [sys.executable, "-m", "dagster_project.cli", "night"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    said = done.stderr.replace("\n", " ")
+    assert "QUARANTINED: taiwan_cards/odd.csv: 2 of 2 lines held back" in said
+    assert "schema_drift" in said

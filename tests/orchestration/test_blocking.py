@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,14 @@ from dagster_project.instance import open_instance
 from dagster_project.night import Exit, run_night
 from dagster_project.publication import UnauditedError, audited, publish_night
 from dagster_project.publishing.snapshot import current_snapshot
+from dagster_project.resources import load_pipeline
+from dagster_project.settings import PROJECT_ROOT, Settings
 from expectations.suite import no_row
 
-SUITES = ["raw_taiwan_cards_payments", "features", "training_set_taiwan_cards", "scores"]
+RAW = [
+    f"raw_taiwan_cards_{t}" for t in ("borrowers", "borrower_attributes", "loans", "statements", "payments", "outcomes")
+]
+SUITES = ["features", "training_set_taiwan_cards", "scores"]
 BROKEN = no_row("planted__to_fail", "1 = 1", "this one fails on purpose")
 
 
@@ -33,6 +39,16 @@ def test_broken_expectation_stops_the_night(home_after_night, suite):
     assert "published__snapshot" not in result.stages
     if suite != "scores":
         assert pipeline.scores_file.stat().st_mtime_ns == scores_before, "nothing downstream ran"
+
+
+def test_broken_expectation_of_any_raw_table_stops_the_night(home_after_night):
+    pipeline = pipeline_in(home_after_night, extra_checks=dict.fromkeys(RAW, (BROKEN,)))
+    before = current_snapshot(pipeline.settings.published)
+    result = run_night(pipeline, force=True)
+    assert result.exit is Exit.STOPPED
+    assert len([f for f in result.failures if "planted__to_fail" in f]) == len(RAW)
+    assert "build_warehouse" not in result.stages
+    assert current_snapshot(pipeline.settings.published).sha256 == before.sha256
 
 
 def test_failed_dbt_test_stops_the_night_too(home_after_night):
@@ -88,6 +104,33 @@ def test_declared_but_not_evaluated_is_not_audited(home_after_night):
         audited(pipeline_in(home_after_night, extra_checks={"scores": (BROKEN,)}), run_id)
 
 
+def test_nothing_is_published_over_a_failed_check(home_after_night):
+    """Even if somebody materialises the snapshot by hand."""
+    pipeline = pipeline_in(home_after_night)
+    path = home_after_night / "warehouse/build/checks/scores.json"
+    recorded = json.loads(path.read_text())
+    recorded["checks"][0]["passed"] = False
+    path.write_text(json.dumps(recorded))
+    with pytest.raises(UnauditedError, match="critical checks failed: scores"):
+        publish_night(pipeline, recorded["run_id"], 0)
+
+
+def test_candidate_that_fails_the_gate_scores_nobody(tmp_path, first_night):
+    """A policy that no model can meet: exit 1, a rejected row in the ledger, nothing published."""
+    home = tmp_path / "home"
+    shutil.copytree(first_night, home, symlinks=True)
+    (home / "mlflow/promotions.sqlite").unlink()
+    policy = tmp_path / "policy.yaml"
+    policy.write_text((PROJECT_ROOT / "policy/default.yaml").read_text().replace("slope_min: 0.8", "slope_min: 1.2"))
+    pipeline = load_pipeline(Settings(home=home, policy=policy))
+    before = current_snapshot(pipeline.settings.published)
+    result = run_night(pipeline)
+    assert result.exit is Exit.FAILED
+    assert "was rejected: calibration slope" in result.failures[0]
+    assert pipeline.champion("taiwan_cards") is None
+    assert current_snapshot(pipeline.settings.published).sha256 == before.sha256
+
+
 @pytest.mark.parametrize("verdict", ["fail", "error", "skipped", None])
 def test_nothing_is_published_over_a_dbt_test_without_a_pass(home_after_night, verdict):
     pipeline = pipeline_in(home_after_night)
@@ -114,9 +157,9 @@ def test_killed_night_does_not_hold_up_the_next(home_after_night):
             assert time.monotonic() < until
             time.sleep(0.05)
         os.killpg(night.pid, signal.SIGKILL)
+    # In a process of its own, with an end: without the burial it would wait for the dead run's slot for ever.
+    subprocess.run(line, env=environment, timeout=240, check=True, capture_output=True)
     pipeline = pipeline_in(home_after_night)
-    result = run_night(pipeline, force=True)
-    assert result.exit is Exit.PUBLISHED, result.failures
     with open_instance(pipeline.settings) as instance:
         states = [run.status.name for run in instance.get_runs()]  # newest first
     assert states == ["SUCCESS", "FAILURE", "SUCCESS"]
@@ -129,6 +172,10 @@ def test_killed_night_does_not_hold_up_the_next(home_after_night):
         ({"CREDITLOOM_PROFILE": "prod"}, 2, "CREDITLOOM_PROFILE"),
         ({"CREDITLOOM_PROFILE": "production"}, 2, "CREDITLOOM_MASTER_KEY_FILE"),
         ({"CREDITLOOM_MASTER_KEY_FILE": "/nowhere/key"}, 2, "cannot be read"),
+        ({"CREDITLOOM_TIMEZONE": "Mars/Phobos"}, 2, "is no time zone"),
+        ({"CREDITLOOM_HOME": ""}, 2, "empty text"),
+        ({"CREDITLOOM_HOME": "/dev/null"}, 2, "is no folder"),
+        ({"CREDITLOOM_HOME": "it's here"}, 2, "a quote"),
     ],
 )
 def test_usage_errors_say_what_to_do(tmp_path, environment, code, says):

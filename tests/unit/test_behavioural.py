@@ -99,6 +99,7 @@ def test_replayed_day_sees_only_what_had_arrived(pipeline):
     for name in ("loans.csv", "2017-05.csv", "2017-06.csv"):
         (folder / name).touch()
     assert source.contract.arrives_on("2017-05.csv") == dt.date(2017, 6, 15)
+    assert source.contract.arrives_on("2017-13.csv") is None
     names = lambda on: [p.name for p in waiting(source, pipeline.border, on)]
     assert names(dt.date(2017, 6, 14)) == ["loans.csv"]
     assert names(dt.date(2017, 6, 15)) == ["2017-05.csv", "loans.csv"]

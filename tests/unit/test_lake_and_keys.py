@@ -1,6 +1,7 @@
 """The lake's files are what their receipts say; keys derive, seal, and are refused where they must be."""
 
 import datetime as dt
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -97,3 +98,13 @@ def test_production_refuses_the_development_key_even_if_given():
 
 def test_key_is_not_shown():
     assert "11" * 8 not in repr(load_keys("11" * 32, None, production=True))
+
+
+def test_lake_keeps_to_the_key_that_it_was_begun_with(lake):
+    """A production key over a lake of public pseudonyms would protect nothing and say nothing."""
+    lake.check_key()
+    other = replace(lake, keys=load_keys("11" * 32, None, production=True))
+    with pytest.raises(MasterKeyError, match="made with another key"):
+        other.check_key()
+    with pytest.raises(MasterKeyError, match="made with another key"):
+        ingest(CARDS, other, NOW)

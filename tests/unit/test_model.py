@@ -126,6 +126,21 @@ def test_reasons_are_adverse_true_and_pass_the_direction_check(model):
     assert not {"RC01", "RC02"} & {c for i, c in stated if rows["max_dpd_6m"][i] == 0}
 
 
+def test_what_a_reason_says_is_true_in_the_raw_columns(model):
+    """Stated apart from the families' own facts, in the words of the sentences."""
+    rows = book(3000, 11)
+    codes = explain(model, rows, model.fit.margin(rows), POLICY.reasons).codes
+    told = {
+        c: rows.filter(pl.any_horizontal((codes[n] == c).fill_null(value=False) for n in codes.columns))
+        for c in ("RC01", "RC02", "RC04", "RC13", "RC14")
+    }
+    assert told["RC01"].height and (told["RC01"]["dpd_now"] > 0).all()
+    assert told["RC02"].height and (told["RC02"]["max_dpd_6m"] > 0).all()
+    assert told["RC04"].height and (told["RC04"]["bill_amount"] / 1e4 >= 0.5).all(), "now, not some months ago"
+    assert (told["RC13"]["pay_ratio_6m"] < 0.5).all() and (told["RC13"]["bill_amount"] > 0).all()
+    assert (told["RC14"]["limit_amount"] < 1e5).all()
+
+
 def test_every_account_has_reasons_or_a_stated_none(model):
     found = explain(model, book(800, 8), model.fit.margin(book(800, 8)), POLICY.reasons).codes
     assert found["reason_1"].null_count() == 0

@@ -1,0 +1,114 @@
+"""Each critical check of each suite fails on the one fault that it is for."""
+
+import datetime as dt
+
+import duckdb
+import polars as pl
+import pytest
+
+from expectations import features, scores, training_set
+from expectations.runner import run_suite
+from ml.features import FEATURE_NAMES
+
+DAY = dt.date(2005, 9, 30)
+SCORES = pl.DataFrame(
+    {
+        "source": ["s"] * 3,
+        "loan_id": ["1", "2", "3"],
+        "as_of_on": [DAY] * 3,
+        "pd": [0.1, 0.2, 1.0],
+        "score": [700, 600, 350],
+        "grade": ["R9", "R10", "D"],
+        "band": ["good"] * 3,
+        "reason_1": ["RC01", "none", "RC02"],
+        "reason_2": ["RC02", None, None],
+        "reason_3": pl.Series([None] * 3, dtype=pl.String),
+        "reason_4": pl.Series([None] * 3, dtype=pl.String),
+        "in_default": [False, False, True],
+        "model_version": ["1"] * 3,
+    }
+)
+SCORE_SUITE = scores.suite(350, 950, 0.0005, ("R9", "R10"), "D", ("RC01", "RC02", "none"))
+TRAINING = pl.DataFrame(
+    {
+        "source": ["s"] * 10,
+        "loan_id": [str(i) for i in range(10)],
+        "month_on": [DAY] * 10,
+        "borrower_id": [f"b{i}" for i in range(10)],
+        "bucket": list(range(10)),
+        "block": ["train"] * 9 + ["oos"],
+        "label": [0] * 8 + [1] * 2,
+        "exclusion_reason": pl.Series([None] * 10, dtype=pl.String),
+        "in_default": [False] * 10,
+    }
+)
+TRAINING_SUITE = training_set.suite("s", 5, 0.001, 0.6)
+FEATURES = pl.DataFrame(
+    {
+        "source": ["s"] * 2,
+        "loan_id": ["1", "2"],
+        "month_on": [DAY] * 2,
+        "borrower_id": ["a", "b"],
+        **{flag: [True, False] for flag in ("is_live", "in_default", "zero_balance")},
+        **{name: [1.0, 1.0] for name in FEATURE_NAMES},
+    }
+)
+FEATURE_SUITE = features.suite()
+
+
+def verdicts(frame, suite, tmp_path):
+    path = tmp_path / "t.duckdb"
+    with duckdb.connect(str(path)) as db:
+        db.register("frame", frame.to_arrow())
+        db.execute(f"create or replace table {suite.table} as select * from frame")
+    return {c.name for c in run_suite(suite, path).checks if not c.passed}
+
+
+def put(frame, column, value, row=0):
+    at = pl.int_range(pl.len()) == row
+    return frame.with_columns(
+        pl.when(at).then(pl.lit(value, dtype=frame.schema[column])).otherwise(column).alias(column)
+    )
+
+
+FAULTS = [
+    (SCORES, SCORE_SUITE, put(SCORES, "pd", 0.0001), "pd__to_be_between"),
+    (SCORES, SCORE_SUITE, put(SCORES, "score", 990), "score__to_be_between"),
+    (SCORES, SCORE_SUITE, put(SCORES, "grade", "R99"), "grade__to_be_in_set"),
+    (SCORES, SCORE_SUITE, put(SCORES, "reason_1", None), "reason_1__to_not_be_null"),
+    (SCORES, SCORE_SUITE, put(SCORES, "reason_2", "RC99"), "reason_2__to_be_in_set"),
+    (SCORES, SCORE_SUITE, put(SCORES, "reason_4", "RC01"), "reasons__in_order"),
+    (SCORES, SCORE_SUITE, put(SCORES, "in_default", value=True), "default_grade__if_in_default"),
+    (SCORES, SCORE_SUITE, put(SCORES, "pd", 0.9, 2), "default_grade__if_in_default"),
+    (SCORES, SCORE_SUITE, put(SCORES, "score", 800, 1), "score__falls_with_pd"),
+    (SCORES, SCORE_SUITE, put(SCORES, "loan_id", "2"), "source_loan_id__to_be_unique"),
+    (SCORES, SCORE_SUITE, SCORES.clear(), "row_count_to_be_between"),
+    (TRAINING, TRAINING_SUITE, put(TRAINING, "borrower_id", "b9"), "borrower__on_one_side"),
+    (TRAINING, TRAINING_SUITE, put(TRAINING, "in_default", value=True), "excluded__if_in_default"),
+    (TRAINING, TRAINING_SUITE, put(TRAINING, "label", None), "label__if_usable"),
+    (TRAINING, TRAINING_SUITE, put(TRAINING, "label", 2), "label__to_be_in_set"),
+    (TRAINING, TRAINING_SUITE, put(TRAINING, "block", "dev"), "block__to_be_in_set"),
+    (TRAINING, TRAINING_SUITE, put(TRAINING, "bucket", 100), "bucket__to_be_between"),
+    (TRAINING, TRAINING_SUITE, TRAINING.with_columns(label=1), "label__mean_to_be_between"),
+    (TRAINING, TRAINING_SUITE, TRAINING.head(3), "row_count_to_be_between"),
+    (FEATURES, FEATURE_SUITE, put(FEATURES, "max_dpd_3m", 60.0), "windows_grow__dpd"),
+    (FEATURES, FEATURE_SUITE, put(FEATURES, "util_now", 1.6), "util_now__to_be_between"),
+    (FEATURES, FEATURE_SUITE, put(FEATURES, "borrower_id", None), "borrower_id__to_not_be_null"),
+    (FEATURES, FEATURE_SUITE, put(FEATURES, "loan_id", "2"), "source_loan_id_month_on__to_be_unique"),
+]
+
+
+@pytest.mark.parametrize(
+    ("sound", "suite"),
+    [(SCORES, SCORE_SUITE), (TRAINING, TRAINING_SUITE), (FEATURES, FEATURE_SUITE)],
+    ids=lambda x: getattr(x, "name", ""),
+)
+def test_sound_rows_pass(sound, suite, tmp_path):
+    assert verdicts(sound, suite, tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("sound", "suite", "broken", "check"), FAULTS, ids=[f[3] + f"-{i}" for i, f in enumerate(FAULTS)]
+)
+def test_planted_fault_is_found(sound, suite, broken, check, tmp_path):
+    assert check in verdicts(broken, suite, tmp_path)
