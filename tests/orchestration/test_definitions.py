@@ -29,11 +29,15 @@ def test_assets_read_as_the_way_of_a_payment(defs):
     for key in graph.get_all_asset_keys():
         groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
     assert set(groups) == {"raw", "staging", "intermediate", "marts", "model", "scores", "published"}
-    assert groups["raw"] == {
-        f"raw/taiwan_cards/{t}"
-        for t in ("borrowers", "borrower_attributes", "loans", "statements", "payments", "outcomes")
+    tables = {
+        "taiwan_cards": ("borrowers", "borrower_attributes", "loans", "statements", "payments", "outcomes"),
+        "ally_auto": ("borrowers", "loans", "statements", "payments"),
     }
-    assert groups["model"] == {"model/taiwan_cards/training_set", "model/taiwan_cards/champion"}
+    assert groups["raw"] == {f"raw/{source}/{t}" for source, names in tables.items() for t in names}
+    assert groups["model"] == {f"model/{source}/{a}" for source in tables for a in ("training_set", "champion")}
+    staging = dg.AssetKey(["warehouse", "stg_payments"])
+    parents = {k.to_user_string() for k in graph.get(staging).parent_keys}
+    assert parents == {"raw/taiwan_cards/payments", "raw/ally_auto/payments"}
     raw = dg.AssetKey(["raw", "taiwan_cards", "payments"])
     snapshot = dg.AssetKey(["published", "snapshot"])
     assert snapshot in dg.AssetSelection.assets(raw).downstream().resolve(graph)
