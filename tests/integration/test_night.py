@@ -154,6 +154,7 @@ def test_mlflow_holds_what_a_modeller_compares(first_night, metrics):
 
     pipeline = pipeline_in(first_night)
     mlflow.set_tracking_uri(pipeline.settings.mlflow_uri)
+    mlflow.set_registry_uri(pipeline.settings.mlflow_uri)  # another night of this process may have set its own
     client = mlflow.MlflowClient()
     version = client.get_model_version_by_alias("credit_pd_taiwan_cards", CHAMPION)
     run = client.get_run(version.run_id)
@@ -190,6 +191,7 @@ def test_registered_model_gives_the_champions_margins(first_night):
 
     pipeline = pipeline_in(first_night)
     mlflow.set_tracking_uri(pipeline.settings.mlflow_uri)
+    mlflow.set_registry_uri(pipeline.settings.mlflow_uri)  # another night of this process may have set its own
     served = mlflow.xgboost.load_model(f"models:/credit_pd_taiwan_cards@{CHAMPION}")
     model, _ = load_champion(pipeline, "taiwan_cards")
     rows = pl.read_parquet(first_night / "warehouse/build/training_set_taiwan_cards.parquet").head(200)
