@@ -7,6 +7,7 @@ a loan. Borrowers are not named: each loan counts as a borrower of its own. The 
 import polars as pl
 
 from dagster_project.ingestion.contracts import Contract
+from dagster_project.ingestion.monthly import payments_of
 
 
 def adapt(layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
@@ -50,14 +51,4 @@ def _monthly(dated: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]
         "event_on",
         "known_at",
     )
-    payments = statements.filter(pl.col("paid") != 0).select(
-        pl.format("{}-{}", "loan_id", pl.col("month_on").dt.strftime("%Y%m")).alias("payment_id"),
-        "loan_id",
-        pl.col("month_on").alias("paid_on"),
-        pl.col("paid").alias("amount"),
-        pl.lit(contract.currency).alias("currency"),
-        "line_no",
-        "event_on",
-        "known_at",
-    )
-    return {"statements": statements, "payments": payments}
+    return {"statements": statements, "payments": payments_of(statements, contract.currency)}

@@ -9,6 +9,7 @@ import datetime as dt
 import polars as pl
 
 from dagster_project.ingestion.contracts import Contract, known_at
+from dagster_project.ingestion.monthly import payments_of
 
 # (suffix of bill and payment columns, suffix of the status column, month-end)
 MONTHS = (
@@ -42,16 +43,6 @@ def adapt(_layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str
         )
         for n, status, month in MONTHS
     )
-    payments = statements.filter(pl.col("paid") != 0).select(
-        pl.format("{}-{}", "loan_id", pl.col("month_on").dt.strftime("%Y%m")).alias("payment_id"),
-        "loan_id",
-        pl.col("month_on").alias("paid_on"),
-        pl.col("paid").alias("amount"),
-        pl.lit(contract.currency).alias("currency"),
-        "line_no",
-        "event_on",
-        "known_at",
-    )
     return {
         "borrowers": delivered.select(account.alias("borrower_id"), "line_no", *static),
         "borrower_attributes": delivered.select(
@@ -74,7 +65,7 @@ def adapt(_layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str
             *static,
         ),
         "statements": statements,
-        "payments": payments,
+        "payments": payments_of(statements, contract.currency),
         "outcomes": delivered.select(
             account.alias("loan_id"),
             pl.lit(OBSERVED_ON).alias("observed_on"),
