@@ -18,7 +18,7 @@ $(SETUP): requirements-uv.lock requirements.lock requirements-data.lock pyprojec
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "The lock files are for Python 3.11; found " + sys.version)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock
-	@# Compiled now, or every later process pays for it (great-expectations alone: 20 s).
+	@# Compiled now, or every later process pays for it.
 	@uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
 	@uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements-data.lock
 	@uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .

@@ -1,4 +1,4 @@
-"""Jobs: the whole night, and the retraining, each in one process (one a step costs half a minute of imports)."""
+"""Jobs: the whole night, and the retraining, each in one process (one a step pays for every import again)."""
 
 from typing import TYPE_CHECKING
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
 
-from dagster_project.ingestion.deliver import Border, Source, load_sources
+from dagster_project.ingestion.deliver import Border, Source, load_sources, own_contracts
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.receipts import Receipt, State
 from dagster_project.policy import Policy, PolicyError, load_policy
@@ -79,8 +79,8 @@ class Pipeline:
 
     @cached_property
     def code(self) -> str:
-        """Fingerprint of the code, locks and policy that this process works with."""
-        return code_fingerprint(PROJECT_ROOT, self.settings.policy)
+        """Fingerprint of the code, locks, policy and own contracts that this process works with."""
+        return code_fingerprint(PROJECT_ROOT, self.settings.policy, own_contracts(self.settings.contracts))
 
     @property
     def ledger(self) -> PromotionLedger:

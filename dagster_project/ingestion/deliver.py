@@ -89,13 +89,18 @@ def load_sources(own: Path | None = None) -> dict[str, Source]:
         if (folder / CONTRACT_FILE).is_file():
             adapter = importlib.import_module(f"{sources.__name__}.{folder.name}.adapter")
             found[folder.name] = Source(load_contract(folder / CONTRACT_FILE), adapter.adapt)
-    for path in sorted(own.glob(f"*/{CONTRACT_FILE}")) if own else []:
+    for path in own_contracts(own) if own else []:
         contract = load_contract(path)
         mapped.check_mapping(str(path), contract)
         if contract.source in found:
             raise ContractError(f"{path}: a source {contract.source!r} comes with the project; choose another id")
         found[contract.source] = Source(contract, mapped.adapt)
     return found
+
+
+def own_contracts(folder: Path) -> list[Path]:
+    """The contract files of the user's own sources."""
+    return sorted(folder.glob(f"*/{CONTRACT_FILE}"))
 
 
 def land_packaged(source: Source, border: Border) -> bool:

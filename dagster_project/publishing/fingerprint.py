@@ -15,11 +15,11 @@ _ENDINGS = {".py", ".sql", ".yml", ".yaml", ".lock"}
 _SKIPPED = {"__pycache__", "target", "logs"}
 
 
-def code_fingerprint(root: Path, policy: Path) -> str:
-    """sha256 over the names and bytes of all code, lock and policy files, in name order."""
+def code_fingerprint(root: Path, policy: Path, contracts: Iterable[Path] = ()) -> str:
+    """sha256 over names and bytes of all code, lock and policy files and the user's own contracts, in name order."""
     digest = hashlib.sha256()
-    for path in [*sorted(_files(root)), policy]:
-        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    for path in [*sorted(_files(root)), policy, *sorted(contracts)]:
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else f"{path.parent.name}/{path.name}"
         digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

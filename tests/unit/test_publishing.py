@@ -57,7 +57,13 @@ def test_fingerprint_sees_code_and_policy(tmp_path):
     code.write_text("x = 2")
     second = code_fingerprint(tmp_path, policy)
     policy.write_text("version: 2")
-    assert len({first, second, code_fingerprint(tmp_path, policy)}) == 3
+    third = code_fingerprint(tmp_path, policy)
+    own = tmp_path / "contracts" / "bank" / "contract.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("version: 1.0.0")
+    fourth = code_fingerprint(tmp_path, policy, [own])
+    own.write_text("version: 1.1.0")
+    assert len({first, second, third, fourth, code_fingerprint(tmp_path, policy, [own])}) == 5
 
 
 def test_no_checkout_has_no_revision(tmp_path):
