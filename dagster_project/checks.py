@@ -8,11 +8,12 @@ import duckdb
 
 from dagster_project.night_resource import NIGHT
 from dagster_project.publication import record
+from dagster_project.readiness import why_not_evaluated
 from dagster_project.resources import MARTS, Guard, Pipeline
 from expectations.suite import CheckResult, SuiteResult
 
 
-def build_checks(pipeline: Pipeline, guard: Guard) -> dg.AssetChecksDefinition:
+def build_checks(guard: Guard) -> dg.AssetChecksDefinition:
     """The asset checks of one guarded table. A failed critical check stops everything downstream."""
     asset = dg.AssetKey(guard.asset)
     specs = [
@@ -26,10 +27,13 @@ def build_checks(pipeline: Pipeline, guard: Guard) -> dg.AssetChecksDefinition:
         name=f"check_{guard.suite.name}", specs=specs, pool="warehouse", required_resource_keys={NIGHT}
     )
     def _check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        if guard.source and not pipeline.has_delivered(guard.source):
+        pipeline: Pipeline = context.resources.night
+        reason = why_not_evaluated(pipeline, guard)
+        if reason:
             for spec in specs:
-                words = {"not evaluated": f"{guard.source} has not delivered yet"}
-                yield dg.AssetCheckResult(passed=True, asset_key=asset, check_name=spec.name, metadata=words)
+                yield dg.AssetCheckResult(
+                    passed=True, asset_key=asset, check_name=spec.name, metadata={"not evaluated": reason}
+                )
             return
         result = evaluate(pipeline, guard)
         record(pipeline, result, context.run.run_id)

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from datetime import datetime
+from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -10,6 +11,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from dagster_project.ingestion.receipts import Receipt
     from dagster_project.night import NightResult
     from dagster_project.resources import Pipeline
@@ -37,6 +40,9 @@ def night(
         datetime | None,
         typer.Option(formats=_INSTANTS, help="Rebuild the night as of this instant (UTC); nothing else moves."),
     ] = None,
+    intake: Annotated[
+        bool, typer.Option(help="Take in what landed, or build on what the lake has and leave it waiting.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Run one whole night: take in what landed, build, check, score, publish.
@@ -50,7 +56,7 @@ def night(
 
     if on and known_as_of:
         _stop("--on replays a day and --known-as-of rebuilds one: give one of them", 2)
-    pipeline = _pipeline(on=on.date() if on else None, known_as_of=known_as_of)
+    pipeline = _pipeline(on=on.date() if on else None, known_as_of=known_as_of, intake=intake)
     try:
         keys = pipeline.border.keys
         if keys.is_development and not as_json:
@@ -72,6 +78,57 @@ def night(
     else:
         _show(pipeline, result)
     raise typer.Exit(int(result.exit))
+
+
+@app.command()
+def backfill(
+    since: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First landing day; default: the first.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last landing day; default: the last.")
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option(help="A whole night on each day, by that day's clock, instead of one at the end.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take in a range of waiting landing days, one after the other; started again, it goes on where it stopped.
+
+    Exit codes are those of `night`.
+
+    Example: creditloom backfill --from 2017-06-15 --to 2018-06-15
+    """
+    from dagster_project import backfill as days
+    from dagster_project.alone import NightRunningError
+
+    pipeline = _pipeline()
+    run = days.replay_range if replay else days.load_range
+    try:
+        with _progress(shown=not as_json) as progress:
+            result = run(pipeline, since and since.date(), until and until.date(), progress)
+    except (NightRunningError, days.BackfillError) as error:
+        if as_json:
+            sys.stdout.write(json.dumps({"exit": 1, "failures": [str(error)]}) + "\n")
+        _stop(str(error), 1)
+    if result is None:
+        _stop(f"no file waits for a day of this range in {pipeline.border.landing}", 2)
+    if as_json:
+        sys.stdout.write(json.dumps(_as_json(result)) + "\n")
+    else:
+        _show(pipeline, result)
+    raise typer.Exit(int(result.exit))
+
+
+@contextmanager
+def _progress(*, shown: bool) -> "Iterator[Callable[[date, int, int], None]]":
+    """A bar on the terminal that is told day, days done and days in all."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_err, disable=not shown, transient=True) as bar:
+        task = bar.add_task("Looking for days ...", total=None)
+        yield lambda day, done, total: bar.update(task, description=f"{day}", completed=done, total=total)
 
 
 @app.command()

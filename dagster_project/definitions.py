@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from dagster_project.assets.landing import build_landing_asset
 from dagster_project.assets.model import build_model_assets
 from dagster_project.assets.published import build_snapshot_asset
 from dagster_project.assets.raw import build_raw_assets
@@ -10,7 +11,7 @@ from dagster_project.assets.warehouse import build_dbt_resource, build_warehouse
 from dagster_project.checks import build_checks
 from dagster_project.dbt_project import prepare_manifest, published_models
 from dagster_project.instance import prepare_home
-from dagster_project.jobs import nightly_job, retrain_job
+from dagster_project.jobs import load_job, nightly_job, retrain_job
 from dagster_project.night_resource import NIGHT, build_night_resource
 from dagster_project.resources import Pipeline, load_pipeline
 from dagster_project.schedules import nightly_schedule, weekly_retraining
@@ -24,14 +25,15 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
     manifest = prepare_manifest(pipeline.settings, pipeline.policy)
     return dg.Definitions(
         assets=[
-            *(build_raw_assets(pipeline, source) for source in pipeline.sources.values()),
+            *(build_landing_asset(source) for source in pipeline.sources.values()),
+            *(build_raw_assets(source) for source in pipeline.sources.values()),
             build_warehouse_assets(pipeline, manifest),
-            *(asset for name in pipeline.sources for asset in build_model_assets(pipeline, name)),
+            *(asset for name in pipeline.sources for asset in build_model_assets(name)),
             build_scores_asset(pipeline),
-            build_snapshot_asset(pipeline, sorted(published_models(manifest))),
+            build_snapshot_asset(sorted(published_models(manifest))),
         ],
-        asset_checks=[build_checks(pipeline, guard) for guard in pipeline.guards],
-        jobs=[nightly_job(), retrain_job(pipeline)],
+        asset_checks=[build_checks(guard) for guard in pipeline.guards],
+        jobs=[nightly_job(), retrain_job(pipeline), *(load_job(name) for name in pipeline.sources)],
         executor=dg.in_process_executor,  # also for what somebody starts from the screen: the lock is a process's
         schedules=[nightly_schedule(pipeline), weekly_retraining(pipeline)],
         resources={"dbt": build_dbt_resource(pipeline), NIGHT: build_night_resource(pipeline)},

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project.resources import Pipeline, champion_asset, training_set_asset
+from dagster_project.resources import Pipeline, champion_asset, landing_asset, training_set_asset
 
 if TYPE_CHECKING:  # the type has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -12,11 +12,26 @@ if TYPE_CHECKING:  # the type has no public name
 NIGHTLY, RETRAIN = "nightly", "retrain"
 
 
+def load_job_name(source: str) -> str:
+    """Name of the job that takes in a source's landing days."""
+    return f"load_{source}"
+
+
+def load_job(source: str) -> "UnresolvedAssetJobDefinition":
+    """One landing day of a source into the lake, a run a day; checks, models and scores are the night's."""
+    return dg.define_asset_job(
+        load_job_name(source),
+        selection=dg.AssetSelection.assets(dg.AssetKey(landing_asset(source))),
+        executor_def=dg.in_process_executor,
+        description=f"Backfill: take in chosen landing days of {source}; the next night builds on them.",
+    )
+
+
 def nightly_job() -> "UnresolvedAssetJobDefinition":
-    """Everything from landing to snapshot, with every check on the way."""
+    """Everything from the raw tables, which take in what landed, to the snapshot, with every check on the way."""
     return dg.define_asset_job(
         NIGHTLY,
-        selection=dg.AssetSelection.all(),
+        selection=dg.AssetSelection.all() - dg.AssetSelection.groups("landing"),
         executor_def=dg.in_process_executor,
         description="Take in what landed, build and test the warehouse, score, publish.",
         tags={"dagster/max_runtime": 3 * 60 * 60},

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,11 +17,11 @@ from dagster_project.publishing.snapshot import Snapshot, current_snapshot, open
 from dagster_project.resources import SNAPSHOT_ASSET, Pipeline
 
 if TYPE_CHECKING:
-    from dagster import AssetCheckEvaluation
+    from dagster import AssetCheckEvaluation, DagsterEvent
     from dagster_shared.error import SerializableErrorInfo
 
 # The run's log goes to the Dagster instance; the terminal gets the summary.
-_SILENT_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
+SILENT_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 class Exit(IntEnum):
@@ -74,6 +74,7 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
 
     from dagster_project.definitions import build_defs
     from dagster_project.jobs import NIGHTLY
+    from dagster_project.night_resource import night_config
 
     _quiet()
     before, receipts_before = current_snapshot(pipeline.settings.published), len(pipeline.border.book.all())
@@ -82,7 +83,9 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
     with _tools_print_to(pipeline.settings.home / "logs" / "night.log"), open_instance(pipeline.settings) as instance:
         job = definitions.resolve_job_def(NIGHTLY)
         result = job.execute_in_process(
-            instance=instance, raise_on_error=False, run_config={"loggers": _SILENT_CONSOLE}
+            instance=instance,
+            raise_on_error=False,
+            run_config={"loggers": SILENT_CONSOLE, "resources": night_config(pipeline)},
         )
         stages = {"load": round(loaded - started, 1)} | {
             stats.step_key: round((stats.end_time or 0) - (stats.start_time or 0), 1)
@@ -94,9 +97,7 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
             for e in result.get_asset_check_evaluations()
             if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR
         ]
-        errors = [_reason(e.step_key, e.step_failure_data.error) for e in result.all_events if e.is_step_failure]
-        # What fails outside of a step, as the lock may, is told by the run's own last event.
-        errors = errors or [_reason("run", e.job_failure_data.error) for e in result.all_events if e.is_job_failure]
+        errors = failure_reasons(result.all_events)
         made = [
             m.metadata["snapshot_id"].value
             for event in result.get_asset_materialization_events()
@@ -124,6 +125,13 @@ def _advice(evaluation: "AssetCheckEvaluation") -> str:
     rows = evaluation.metadata.get("failing_rows")
     words = str(found.value) if found else evaluation.description or "failed"
     return f"{words} ({rows.value} rows)" if rows else words
+
+
+def failure_reasons(events: "Sequence[DagsterEvent]") -> list[str]:
+    """Why a run failed: the step and its innermost error, in one line each."""
+    errors = [_reason(e.step_key, e.step_failure_data.error) for e in events if e.is_step_failure]
+    # What fails outside of a step, as the lock may, is told by the run's own last event.
+    return errors or [_reason("run", e.job_failure_data.error) for e in events if e.is_job_failure]
 
 
 def _reason(where: str | None, error: "SerializableErrorInfo | None") -> str:

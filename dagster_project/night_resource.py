@@ -1,6 +1,13 @@
-"""The resource that every step needs: it makes a run the only one in its home, however the run was started."""
+"""The resource that every step needs: the night it belongs to, and that a run is the only one in its home.
+
+Which day a run takes for today, and up to which instant it sees deliveries, is this resource's config, so that whoever
+starts a run, from the command line or from the screen, says it in one place and the run's page shows it.
+"""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -9,18 +16,62 @@ from dagster_project.resources import Pipeline
 
 NIGHT = "night"
 
+_CONFIG = {
+    "on": dg.Field(
+        str,
+        is_required=False,
+        description="Replay: the day (2026-03-31) that the run takes for today; later files have not arrived.",
+    ),
+    "known_as_of": dg.Field(
+        str,
+        is_required=False,
+        description="Rebuild: the instant (2026-03-31T02:00:00, UTC) up to which deliveries and decisions are seen.",
+    ),
+    "intake": dg.Field(
+        bool, default_value=True, description="False: build on what the lake has; what waits goes on waiting."
+    ),
+}
+
+
+class NightConfigError(ValueError):
+    """The config of the resource `night` names no day or instant, or both of them."""
+
 
 def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
-    """Held from before a run's first step until after its last one; jobs run in one process."""
+    """Yields the run's pipeline; held from before a run's first step until after its last one, in one process."""
 
-    @dg.resource(description="The home's lock, and an end to runs that died holding something.")
-    def _night(context: dg.InitResourceContext) -> Iterator[None]:
+    @dg.resource(config_schema=_CONFIG, description="The night's clock and what it may see; the home's lock.")
+    def _night(context: dg.InitResourceContext) -> Iterator[Pipeline]:
+        tonight = _configured(pipeline, context.resource_config)
         with alone_in(pipeline.settings.home):
             if context.instance and context.run:
                 own = context.run.run_id
                 for run_id in bury_dead_runs(context.instance, own):
                     dg.get_dagster_logger().warning(f"run {run_id} was dead; ended it and freed what it held")
                 context.instance.add_run_tags(own, {HOLDS_HOME: "true"})
-            yield
+            yield tonight
 
     return _night
+
+
+def night_config(pipeline: Pipeline) -> dict[str, dict[str, dict[str, str | bool]]]:
+    """The run config (its part `resources`) that says what this pipeline says of its night."""
+    said: dict[str, str | bool | None] = {
+        "intake": pipeline.intake,
+        "on": pipeline.on.isoformat() if pipeline.on else None,
+        "known_as_of": pipeline.known_as_of.isoformat() if pipeline.known_as_of else None,
+    }
+    return {NIGHT: {"config": {name: value for name, value in said.items() if value is not None}}}
+
+
+def _configured(pipeline: Pipeline, config: dict[str, Any]) -> Pipeline:
+    try:
+        on = date.fromisoformat(config["on"]) if "on" in config else None
+        instant = datetime.fromisoformat(config["known_as_of"]) if "known_as_of" in config else None
+    except ValueError as error:
+        raise NightConfigError(f"config of the resource `night`: {error}; a day is 2026-03-31") from None
+    if on and instant:
+        raise NightConfigError("config of the resource `night`: `on` replays a day, `known_as_of` rebuilds one")
+    if instant and instant.tzinfo:
+        instant = instant.astimezone(UTC).replace(tzinfo=None)
+    return replace(pipeline, on=on, known_as_of=instant, intake=config["intake"])

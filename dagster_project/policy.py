@@ -29,9 +29,13 @@ class IngestionPolicy(_Frozen):
 
 
 class TrainingDataPolicy(_Frozen):
-    """What a training set must look like before a model is fitted on it."""
+    """What a training set must look like before a model is fitted on it.
+
+    With fewer than `min_rows` usable observations, or `min_defaults` defaults among them, the source is left unscored.
+    """
 
     min_rows: int
+    min_defaults: int
     min_default_rate: float
     max_default_rate: float
 

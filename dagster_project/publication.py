@@ -20,6 +20,7 @@ from dagster_project.publishing.snapshot import (
     current_snapshot,
     publish,
 )
+from dagster_project.readiness import why_not_evaluated, why_unscored
 from dagster_project.reporting.metrics import Value, check_metrics, ingest_metrics, model_metrics, score_metrics
 from dagster_project.resources import Guard, Pipeline
 from expectations.suite import CheckResult, SuiteResult
@@ -62,7 +63,7 @@ def audited(pipeline: Pipeline, run_id: str) -> tuple[list[SuiteResult], int]:
     Raises:
         UnauditedError: a suite or a dbt test has no verdict in this run, or a critical one failed.
     """
-    guards = [g for g in pipeline.guards if g.source is None or pipeline.has_delivered(g.source)]
+    guards = [guard for guard in pipeline.guards if why_not_evaluated(pipeline, guard) is None]
     results = [_recorded(pipeline, guard, run_id) for guard in guards]
     failed = [f"{r.suite}: {c.name}" for r in results for c in r.blocking_failures]
     if failed:
@@ -112,6 +113,7 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
     }
     for name in pipeline.active_sources():
         champion = pipeline.champion(name)
+        metrics[f"model.{name}.state"] = why_unscored(pipeline, name) or "champion"
         if champion:
             metrics |= model_metrics(name, champion.model_version, champion.sha256, champion.evidence)
     # A rebuilt night shows what was published then; it does not take the place of what is published now.
@@ -121,7 +123,7 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
 def nothing_new(pipeline: Pipeline) -> Snapshot | None:
     """The current snapshot, if tonight's inputs are the ones that made it and nothing waits in a landing folder."""
     arrived = (waiting(source, pipeline.border, pipeline.on) for source in pipeline.sources.values())
-    if pipeline.known_as_of or any(arrived):
+    if pipeline.known_as_of or (pipeline.intake and any(arrived)):
         return None
     if current_inputs(pipeline.settings.published) != night_inputs(pipeline):
         return None

@@ -41,7 +41,8 @@ class Pipeline:
     """Everything that the assets of one code location share.
 
     `on`: the day that a replayed night takes for today. `known_as_of`: the instant (UTC, without zone) up to which a
-    rebuilt night sees deliveries and decisions; it takes nothing in and moves no pointer.
+    rebuilt night sees deliveries and decisions; it takes nothing in and moves no pointer. Without `intake` a night
+    builds on what the lake has, and what waits goes on waiting.
     """
 
     settings: Settings
@@ -50,6 +51,7 @@ class Pipeline:
     extra_checks: Mapping[str, tuple[Check, ...]]
     on: date | None = None
     known_as_of: datetime | None = None
+    intake: bool = True
 
     def now(self) -> datetime:
         """The night's clock in UTC, without zone: 02:00 of the replayed day, or the real one."""
@@ -121,7 +123,7 @@ class Pipeline:
         ]
         found.append(Guard(features.suite(), mart_asset("feat_loan_months")))
         for name in self.sources:
-            suite = training_set.suite(name, data.min_rows, data.min_default_rate, data.max_default_rate)
+            suite = training_set.suite(name, data.min_default_rate, data.max_default_rate)
             found.append(Guard(suite, training_set_asset(name), self.training_set_file(name), name))
         grades = tuple(scale.grade_edges)
         codes = (*(f.code for f in FAMILIES), NO_REASON)
@@ -144,6 +146,11 @@ class Pipeline:
 
 SCORES_ASSET = ("scores", "scores")
 SNAPSHOT_ASSET = ("published", "snapshot")
+
+
+def landing_asset(source: str) -> tuple[str, ...]:
+    """Asset key of a source's deliveries."""
+    return ("landing", source)
 
 
 def raw_asset(source: str, table: str) -> tuple[str, ...]:
@@ -171,10 +178,11 @@ def load_pipeline(
     extra_checks: Mapping[str, tuple[Check, ...]] | None = None,
     on: date | None = None,
     known_as_of: datetime | None = None,
+    intake: bool = True,
 ) -> Pipeline:
     """The pipeline of the environment's settings; tests hand in their own, and checks that break.
 
-    `on` and `known_as_of`: see `Pipeline`.
+    `on`, `known_as_of` and `intake`: see `Pipeline`.
 
     Raises:
         PolicyError: the policy file cannot be used, or names a source that has no contract.
@@ -190,4 +198,4 @@ def load_pipeline(
             f"A contract of your own lies in {chosen.contracts / '<name>' / 'contract.yaml'}"
         )
     sources = {name: sources[name] for name in policy.sources}
-    return Pipeline(chosen, policy, sources, dict(extra_checks or {}), on, known_as_of)
+    return Pipeline(chosen, policy, sources, dict(extra_checks or {}), on, known_as_of, intake)

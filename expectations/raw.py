@@ -46,7 +46,7 @@ _KNOWN_EARLY = Check(
 
 def suite(source: str, table: str, columns: Iterable[ColumnRules], key: tuple[str, ...]) -> Suite:
     """The suite of one canonical table, from its contract."""
-    checks: list[Check] = [some_rows(), unique("source", *key), _KNOWN_EARLY]
+    checks: list[Check] = [some_rows("warning"), unique("source", *key), _KNOWN_EARLY]
     for column in columns:
         if column.required:
             checks.append(not_null(column.name))

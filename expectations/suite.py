@@ -110,10 +110,11 @@ def no_row(label: str, where: str, advice: str, severity: Severity = "critical")
     return Check("UnexpectedRowsExpectation", {"unexpected_rows_query": query}, severity, advice, label)
 
 
-def some_rows(at_least: int = 1) -> Check:
-    """The table is not empty, or not too small."""
+def some_rows(severity: Severity = "critical") -> Check:
+    """The table is not empty."""
     return Check(
         "ExpectTableRowCountToBeBetween",
-        {"min_value": at_least},
+        {"min_value": 1},
+        severity,
         advice="see what was ingested: an absent delivery leaves an empty table",
     )

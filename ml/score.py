@@ -20,6 +20,16 @@ class Scored:
     reasons: Reasons
 
 
+def no_scores(policy: ReasonPolicy) -> pl.DataFrame:
+    """The table of scores on a night on which no source has a model."""
+    reasons = {f"reason_{place}": pl.String() for place in range(1, policy.max_reasons + 1)}
+    own = {"pd": pl.Float64(), "score": pl.Int32(), "grade": pl.String(), "band": pl.String()}
+    flags = {"in_default": pl.Boolean(), "zero_balance": pl.Boolean(), "model_version": pl.String()}
+    return pl.DataFrame(
+        schema={"source": pl.String(), "loan_id": pl.String(), "as_of_on": pl.Date(), **own, **reasons, **flags}
+    )
+
+
 def score_accounts(
     model: CreditModel, live: pl.DataFrame, scale: Scale, anchor: ScoreAnchor, policy: ReasonPolicy, version: str
 ) -> Scored:

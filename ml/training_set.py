@@ -36,6 +36,16 @@ class TrainingSet:
         """The rows of one block that are not excluded."""
         return self.usable.filter(pl.col("block") == name)
 
+    def too_short(self, min_rows: int, min_defaults: int) -> str | None:
+        """Why a model cannot learn from this yet, in numbers; None if it can."""
+        rows, defaults = self.usable.height, int(self.usable[TARGET].sum())
+        if rows >= min_rows and defaults >= min_defaults:
+            return None
+        return (
+            f"not enough history: {rows:,} usable observations with {defaults:,} defaults; "
+            f"a model needs {min_rows:,} with {min_defaults:,}"
+        )
+
     def exclusions(self) -> dict[str, int]:
         """How many labelled observations each exclusion reason took out."""
         counted = self.frame.drop_nulls("exclusion_reason").group_by("exclusion_reason").len().sort("exclusion_reason")

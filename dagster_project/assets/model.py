@@ -9,6 +9,7 @@ from dagster_project.files import file_sha256
 from dagster_project.ingestion.lake import write_parquet
 from dagster_project.modelling import decide, labelled_observations
 from dagster_project.night_resource import NIGHT
+from dagster_project.readiness import NOT_DELIVERED, why_untrained
 from dagster_project.resources import Pipeline, champion_asset, mart_asset, training_set_asset
 from ml import training_set
 from ml.training_set import TrainingSet
@@ -20,7 +21,7 @@ class ChampionConfig(dg.Config):
     retrain: bool = False
 
 
-def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinition]:
+def build_model_assets(source: str) -> list[dg.AssetsDefinition]:
     """The two assets of one source: what a model may learn from, and the model that scores."""
 
     @dg.asset(
@@ -31,9 +32,10 @@ def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinit
         kinds={"polars", "parquet"},
         description="Matured labels joined to the features known at the observation; each borrower in one block.",
     )
-    def _training_set() -> dg.MaterializeResult[None]:
+    def _training_set(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        pipeline: Pipeline = context.resources.night
         if not pipeline.has_delivered(source):
-            return _absent(source)
+            return dg.MaterializeResult(metadata={"nothing done": NOT_DELIVERED})
         features, labels = labelled_observations(pipeline.settings.warehouse_file, source)
         made = training_set.build(features, labels, pipeline.policy.split)
         write_parquet(made.frame, pipeline.training_set_file(source))
@@ -51,8 +53,11 @@ def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinit
         description="The model that scores: the ledger's champion, or, where there is none yet, a first one.",
     )
     def _champion(context: dg.AssetExecutionContext, config: ChampionConfig) -> dg.MaterializeResult[None]:
-        if not pipeline.has_delivered(source):
-            return _absent(source)
+        pipeline: Pipeline = context.resources.night
+        reason = why_untrained(pipeline, source)
+        if reason and (config.retrain or not pipeline.champion(source)):
+            context.log.warning(f"{source}: {reason}")
+            return dg.MaterializeResult(metadata={"nothing done": reason})
         path = pipeline.training_set_file(source)
         training = TrainingSet(pl.read_parquet(path))
         decision = decide(pipeline, source, training, file_sha256(path), retrain=config.retrain)
@@ -61,7 +66,3 @@ def build_model_assets(pipeline: Pipeline, source: str) -> list[dg.AssetsDefinit
         return dg.MaterializeResult(metadata=shown)
 
     return [_training_set, _champion]
-
-
-def _absent(source: str) -> dg.MaterializeResult[None]:
-    return dg.MaterializeResult(metadata={"nothing done": f"{source} has not delivered yet"})

@@ -9,7 +9,7 @@ from dagster_project.publication import publish_night
 from dagster_project.resources import SCORES_ASSET, SNAPSHOT_ASSET, Pipeline, mart_asset
 
 
-def build_snapshot_asset(pipeline: Pipeline, marts: list[str]) -> dg.AssetsDefinition:
+def build_snapshot_asset(marts: list[str]) -> dg.AssetsDefinition:
     """The snapshot of the published marts and the scores."""
 
     @dg.asset(
@@ -21,6 +21,7 @@ def build_snapshot_asset(pipeline: Pipeline, marts: list[str]) -> dg.AssetsDefin
         description="Audited marts, scores and metrics under one hash; `current` points at it.",
     )
     def _snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        pipeline: Pipeline = context.resources.night
         record = context.instance.get_run_record_by_id(context.run.run_id)
         started = record.start_time if record and record.start_time else time.time()
         snapshot, changed = publish_night(pipeline, context.run.run_id, started)

@@ -4,18 +4,19 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from dagster_project.ingestion.deliver import Source, ingest, land_packaged
+from dagster_project.assets.landing import mark, take_in
+from dagster_project.ingestion.deliver import Source
 from dagster_project.ingestion.lake import select
-from dagster_project.ingestion.receipts import Receipt
 from dagster_project.night_resource import NIGHT
-from dagster_project.resources import Pipeline, raw_asset
+from dagster_project.resources import Pipeline, landing_asset, raw_asset
 
 
-def build_raw_assets(pipeline: Pipeline, source: Source) -> dg.AssetsDefinition:
+def build_raw_assets(source: Source) -> dg.AssetsDefinition:
     """One asset a canonical table of `source`, made together: a delivery is committed whole."""
     specs = [
         dg.AssetSpec(
             dg.AssetKey(raw_asset(source.name, table.name)),
+            deps=[dg.AssetKey(landing_asset(source.name))],
             group_name="raw",
             description=table.description,
             kinds={"parquet"},
@@ -25,16 +26,15 @@ def build_raw_assets(pipeline: Pipeline, source: Source) -> dg.AssetsDefinition:
 
     @dg.multi_asset(name=f"ingest_{source.name}", specs=specs, required_resource_keys={NIGHT})
     def _ingest(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        pipeline: Pipeline = context.resources.night
         border = pipeline.border
         if border.keys.is_development:
             context.log.warning(
                 "Pseudonyms are made with the PUBLIC DEVELOPMENT KEY and protect nobody. "
                 "Set CREDITLOOM_MASTER_KEY_FILE before real data arrives."
             )
-        if pipeline.known_as_of is None:  # a rebuilt night takes nothing in
-            land_packaged(source, border)
-            for receipt in ingest(source, border, pipeline.now(), pipeline.on):
-                context.log.info(_says(receipt))
+        if pipeline.intake and pipeline.known_as_of is None:  # a rebuilt night takes nothing in
+            mark(context, source, take_in(context, pipeline, source))
         receipts = pipeline.receipts(source.name)
         if not pipeline.has_delivered(source.name):
             context.log.warning(
@@ -49,11 +49,3 @@ def build_raw_assets(pipeline: Pipeline, source: Source) -> dg.AssetsDefinition:
             )
 
     return _ingest
-
-
-def _says(receipt: Receipt) -> str:
-    return (
-        f"{receipt.file_name}: {receipt.state}; {receipt.landed_rows} landed = {receipt.accepted_rows} accepted"
-        f" + {receipt.quarantined_rows} quarantined + {receipt.duplicate_rows} duplicate"
-        + (f" ({receipt.reason})" if receipt.reason else "")
-    )

@@ -7,8 +7,9 @@ import polars as pl
 from dagster_project.ingestion.lake import write_parquet
 from dagster_project.modelling import load_champion
 from dagster_project.night_resource import NIGHT
+from dagster_project.readiness import why_unscored
 from dagster_project.resources import MARTS, SCORES_ASSET, Pipeline, champion_asset, mart_asset
-from ml.score import score_accounts
+from ml.score import no_scores, score_accounts
 
 
 class NothingToScoreError(RuntimeError):
@@ -26,9 +27,18 @@ def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         kinds={"xgboost", "parquet"},
         description="PD, score, grade and proven reasons of every live account.",
     )
-    def _scores() -> dg.MaterializeResult[None]:
-        policy, parts, metadata = pipeline.policy, [], {}
-        for name in pipeline.active_sources():
+    def _scores(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        pipeline: Pipeline = context.resources.night
+        policy, parts = pipeline.policy, []
+        metadata: dict[str, int | str] = {}
+        active = pipeline.active_sources()
+        if not active:
+            raise NothingToScoreError(f"no source has delivered: put files into {pipeline.settings.landing}")
+        for name in active:
+            reason = why_unscored(pipeline, name)
+            if reason:
+                metadata[f"{name} is not scored"] = reason
+                continue
             model, decision = load_champion(pipeline, name)
             with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
                 query = f"select * from {MARTS}.feat_loan_months where source = ? and is_live"  # noqa: S608
@@ -38,9 +48,7 @@ def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
             parts.append(scored.scores)
             metadata[name] = scored.scores.height
             metadata[f"{name}: reasons dropped by the direction check"] = scored.reasons.direction_failures
-        if not parts:
-            raise NothingToScoreError(f"no source has delivered: put files into {pipeline.settings.landing}")
-        scores = pl.concat(parts)
+        scores = pl.concat(parts) if parts else no_scores(policy.reasons)
         write_parquet(scores, pipeline.scores_file)
         return dg.MaterializeResult(metadata={"dagster/row_count": scores.height, **metadata})
 

@@ -68,6 +68,16 @@ CANONICAL: dict[str, dict[str, tuple[pl.DataType, str]]] = {
     },
 }
 
+# Columns that a table cannot do without; the warehouse asks for a value in each row.
+NEEDED: dict[str, tuple[str, ...]] = {
+    "borrowers": ("borrower_id",),
+    "borrower_attributes": ("borrower_id",),
+    "loans": ("loan_id", "borrower_id", "product", "currency"),
+    "statements": ("loan_id", "month_on", "balance", "paid"),
+    "payments": ("payment_id", "loan_id", "paid_on", "amount", "currency"),
+    "outcomes": ("loan_id", "observed_on", "horizon_months", "defaulted"),
+}
+
 LINEAGE: dict[str, tuple[pl.DataType, str]] = {
     "source": (_TEXT, "Name of the source (its contract)."),
     "delivery_id": (_TEXT, "First 16 hex digits of the sha256 of the delivered content."),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import polars as pl
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
 
-from dagster_project.ingestion.canonical import CANONICAL, MONEY, RATE
+from dagster_project.ingestion.canonical import CANONICAL, MONEY, NEEDED, RATE
 
 Classification = Literal["identifier", "personal", "sensitive", "financial", "none"]
 
@@ -70,7 +70,8 @@ class Table:
     """A delivered file's layout or a canonical table. `control` columns are summed for the cents identity.
 
     Of a layout: `file_pattern` says which file names it is for, `delivered_once` that there is only one such file, and
-    `month_in_name` how its name gives the month that it reports (as strptime reads the name without its ending).
+    `month_in_name` or `day_in_name` how its name gives the month or day that it reports (as strptime reads the name
+    without its ending).
     Of a canonical table without adapter: `made_from` is its layout, `event_on` the date column there.
     """
 
@@ -81,6 +82,7 @@ class Table:
     file_pattern: str = "*"
     delivered_once: bool = False
     month_in_name: str | None = None
+    day_in_name: str | None = None
     made_from: str | None = None
     event_on: str | None = None
 
@@ -125,16 +127,22 @@ class Contract:
         return next((layout for layout in self.layouts if fnmatchcase(file_name, layout.file_pattern)), None)
 
     def arrives_on(self, file_name: str) -> dt.date | None:
-        """The day on which a file arrives, where its name tells the month that it reports; else None."""
+        """The day on which a file arrives, where its name tells the month or day that it reports; else None."""
         layout = self.layout_of(file_name)
-        if layout is None or layout.month_in_name is None:
+        written = (layout.day_in_name or layout.month_in_name) if layout else None
+        if layout is None or written is None:
             return None
         try:
-            month = dt.datetime.strptime(file_name.rpartition(".")[0], layout.month_in_name).date()
+            reported = dt.datetime.strptime(file_name.rpartition(".")[0], written).date()
         except ValueError:
             return None  # a name like 2017-13 tells no month; what the file holds decides about it
-        month_end = (month.replace(day=1) + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
-        return month_end + dt.timedelta(days=self.known_at_lag_days)
+        if layout.day_in_name is None:  # the month's end
+            reported = (reported.replace(day=1) + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
+        return known_at(reported, self)
+
+    def landing_day(self, file_name: str, seen_on: dt.date) -> dt.date:
+        """The partition of a file: the day on which its name says that it arrives, or on which it was seen."""
+        return self.arrives_on(file_name) or seen_on
 
     @property
     def control_table(self) -> Table:
@@ -190,6 +198,9 @@ def _table(path: Path, item: SchemaObject) -> Table:
     if not any(c.key for c in columns):
         raise ContractError(f"{path}: {item.name}: no column is marked primaryKey")
     own = _custom(item.customProperties)
+    for name in ("monthInName", "dayInName"):
+        if "%" not in own.get(name, "%"):
+            raise ContractError(f"{path}: {item.name}: {name} is {own[name]!r}, which has no date in it, such as %Y-%m")
     return Table(
         str(item.name),
         str(item.description or ""),
@@ -198,6 +209,7 @@ def _table(path: Path, item: SchemaObject) -> Table:
         file_pattern=str(own.get("filePattern", "*")),
         delivered_once=bool(own.get("deliveredOnce", False)),
         month_in_name=own.get("monthInName"),
+        day_in_name=own.get("dayInName"),
         made_from=_only(
             origin.split(".", 1)[0] for p in item.properties or [] for origin in p.transformSourceObjects or []
         ),
@@ -216,6 +228,9 @@ def _check_canonical(path: Path, table: Table) -> None:
     if table.name not in CANONICAL:
         raise ContractError(f"{path}: {table.name} is no canonical table; there are {', '.join(CANONICAL)}")
     canonical = CANONICAL[table.name]
+    missing = sorted(set(NEEDED[table.name]) - set(table.schema))
+    if missing:
+        raise ContractError(f"{path}: {table.name} lacks {', '.join(missing)}, which every row of it needs")
     for column in table.columns:
         if column.name not in canonical or canonical[column.name][0] != column.dtype:
             raise ContractError(f"{path}: {table.name}.{column.name} is no canonical column, or of another type")

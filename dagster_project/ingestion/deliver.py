@@ -8,7 +8,7 @@ the next start.
 import hashlib
 import importlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from importlib import metadata, resources
@@ -73,6 +73,10 @@ class Border:
                 f"the pseudonyms in {self.lake} were made with another key. Give that key, or begin in an empty home: "
                 "a lake cannot change its key by a setting"
             )
+
+
+class ClockError(RuntimeError):
+    """A replay's clock would run backwards."""
 
 
 def load_sources(own: Path | None = None) -> dict[str, Source]:
@@ -164,17 +168,53 @@ def waiting(source: Source, border: Border, on: date | None = None) -> list[Path
     return [p for p in files if (source.contract.arrives_on(p.name) or on) <= on]
 
 
-def ingest(source: Source, border: Border, now: datetime | None = None, on: date | None = None) -> list[Receipt]:
-    """Take in every waiting file of a source; returns the receipts written, in order.
+def ingest(
+    source: Source,
+    border: Border,
+    now: datetime,
+    on: date | None = None,
+    days: Collection[date] | None = None,
+) -> list[Receipt]:
+    """Take in the waiting files of a source; returns the receipts written, in order.
 
-    `now`: the clock that the receipts show; `on`: see `waiting`.
+    Args:
+        source: its contract and adapter.
+        border: landing folder, lake and keys.
+        now: the clock that the receipts show, in UTC.
+        on: the day of a replay, see `waiting`.
+        days: only the files of these landing days.
+
+    Raises:
+        ClockError: a replay's clock is behind a delivery that was taken in before.
     """
     sweep(border.lake)
     border.book.key_mark(border.keys.mark)
     border.check_key()
-    clock = now or datetime.now(UTC)
-    committed = (ingest_file(path, source, border, clock) for path in waiting(source, border, on))
+    files = waiting(source, border, on)
+    if days is not None:
+        files = [p for p in files if source.contract.landing_day(p.name, now.date()) in days]
+    if not files:
+        return []
+    clock = _forward(now, border, replayed=on is not None)
+    committed = (ingest_file(path, source, border, clock) for path in files)
     return [receipt for receipt in committed if receipt]
+
+
+def _forward(now: datetime, border: Border, *, replayed: bool) -> datetime:
+    """The clock, never behind what was taken in: a night is rebuilt by it, and must find what it saw and no more."""
+    clock = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
+    newest = max((r.ingested_at for r in border.book.all()), default=clock)
+    if replayed and clock < newest:
+        raise ClockError(
+            f"this replay takes {clock:%Y-%m-%d} for today, and something was taken in on {newest:%Y-%m-%d}: "
+            "a replay only goes forward. Replay in an empty home (CREDITLOOM_HOME), or take the files in without --on"
+        )
+    return max(clock, newest)
+
+
+def landing_days(source: Source, border: Border, today: date) -> list[date]:
+    """The days of the files that wait, sorted; `today` for those whose names tell none."""
+    return sorted({source.contract.landing_day(p.name, today) for p in waiting(source, border)})
 
 
 def ingest_file(path: Path, source: Source, border: Border, now: datetime) -> Receipt | None:

@@ -58,6 +58,8 @@ def _amount(minor: Value) -> str:
 
 def _champion(metrics: Mapping[str, Value], source: str) -> Table:
     model = {name.rpartition(".")[2]: v for name, v in metrics.items() if name.startswith(f"model.{source}.")}
+    if model["state"] != "champion":
+        return _facts(f"{source} is not scored", {"why": str(model["state"])})
     scores = {name.rpartition(".")[2]: v for name, v in metrics.items() if name.startswith(f"scores.{source}.")}
     facts = {
         str(model["judged_on"])

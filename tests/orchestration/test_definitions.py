@@ -28,11 +28,12 @@ def test_assets_read_as_the_way_of_a_payment(defs):
     groups = {}
     for key in graph.get_all_asset_keys():
         groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
-    assert set(groups) == {"raw", "staging", "intermediate", "marts", "model", "scores", "published"}
+    assert set(groups) == {"landing", "raw", "staging", "intermediate", "marts", "model", "scores", "published"}
     tables = {
         "taiwan_cards": ("borrowers", "borrower_attributes", "loans", "statements", "payments", "outcomes"),
         "ally_auto": ("borrowers", "loans", "statements", "payments"),
     }
+    assert groups["landing"] == {f"landing/{source}" for source in tables}
     assert groups["raw"] == {f"raw/{source}/{t}" for source, names in tables.items() for t in names}
     assert groups["model"] == {f"model/{source}/{a}" for source in tables for a in ("training_set", "champion")}
     staging = dg.AssetKey(["warehouse", "stg_payments"])
@@ -40,6 +41,7 @@ def test_assets_read_as_the_way_of_a_payment(defs):
     assert parents == {"raw/taiwan_cards/payments", "raw/ally_auto/payments"}
     raw = dg.AssetKey(["raw", "taiwan_cards", "payments"])
     snapshot = dg.AssetKey(["published", "snapshot"])
+    assert {k.to_user_string() for k in graph.get(raw).parent_keys} == {"landing/taiwan_cards"}
     assert snapshot in dg.AssetSelection.assets(raw).downstream().resolve(graph)
     assert all(graph.get(k).description for k in graph.get_all_asset_keys())
 
@@ -62,6 +64,16 @@ def test_schedule_runs_the_night_at_two_in_the_settings_time_zone(defs, pipeline
 
 def test_job_runs_in_one_process(defs):
     assert defs.resolve_job_def(NIGHTLY).executor_def.name == "in_process"
+
+
+def test_landing_days_of_a_source_are_its_partitions_and_a_job_loads_them(defs):
+    graph = defs.resolve_asset_graph()
+    partitioned = {k.to_user_string(): graph.get(k).partitions_def for k in graph.get_all_asset_keys()}
+    assert {k: p.name for k, p in partitioned.items() if p} == {
+        f"landing/{source}": f"landing_day_{source}" for source in ("taiwan_cards", "ally_auto")
+    }
+    job = defs.resolve_job_def("load_ally_auto")
+    assert job.asset_layer.selected_asset_keys == {dg.AssetKey(["landing", "ally_auto"])}
 
 
 def test_dagster_modules_of_the_workspace_load_and_slow_imports_wait(tmp_path):

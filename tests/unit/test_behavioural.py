@@ -53,6 +53,14 @@ def test_short_history_has_no_out_of_time_block():
     assert "oot" not in set(build(*observations(50, 6), POLICY.split).frame["block"])
 
 
+def test_short_history_is_told_in_numbers():
+    training = build(*observations(50, 6), POLICY.split)
+    rows, defaults = training.usable.height, int(training.usable["label"].sum())
+    assert training.too_short(rows, defaults) is None
+    assert f"{rows} usable observations with {defaults} defaults" in training.too_short(rows + 1, defaults)
+    assert training.too_short(rows, defaults + 1).endswith(f"needs {rows} with {defaults + 1}")
+
+
 def test_interval_is_taken_over_borrowers():
     """Twelve copies of each row tell nothing new: the interval stays, where DeLong's would shrink by 3.5."""
     rng = np.random.default_rng(0)

@@ -42,7 +42,7 @@ TRAINING = pl.DataFrame(
         "in_default": [False] * 10,
     }
 )
-TRAINING_SUITE = training_set.suite("s", 5, 0.001, 0.6)
+TRAINING_SUITE = training_set.suite("s", 0.001, 0.6)
 FEATURES = pl.DataFrame(
     {
         "source": ["s"] * 2,
@@ -90,7 +90,6 @@ FAULTS = [
     (TRAINING, TRAINING_SUITE, put(TRAINING, "block", "dev"), "block__to_be_in_set"),
     (TRAINING, TRAINING_SUITE, put(TRAINING, "bucket", 100), "bucket__to_be_between"),
     (TRAINING, TRAINING_SUITE, TRAINING.with_columns(label=1), "label__mean_to_be_between"),
-    (TRAINING, TRAINING_SUITE, TRAINING.head(3), "row_count_to_be_between"),
     (FEATURES, FEATURE_SUITE, put(FEATURES, "max_dpd_3m", 60.0), "windows_grow__dpd"),
     (FEATURES, FEATURE_SUITE, put(FEATURES, "util_now", 1.6), "util_now__to_be_between"),
     (FEATURES, FEATURE_SUITE, put(FEATURES, "borrower_id", None), "borrower_id__to_not_be_null"),

@@ -1,0 +1,74 @@
+"""Deliveries: what landed, day by day. A night takes in every day that waits; a backfill takes in chosen ones."""
+
+from collections import defaultdict
+from datetime import date
+
+import dagster as dg
+
+from dagster_project.ingestion.deliver import Source, ingest, land_packaged
+from dagster_project.ingestion.receipts import Receipt
+from dagster_project.night_resource import NIGHT
+from dagster_project.partitions import add_landing_days, landing_day_partitions
+from dagster_project.resources import Pipeline, landing_asset
+
+
+def build_landing_asset(source: Source) -> dg.AssetsDefinition:
+    """One asset a source, a partition a landing day. Nights fill its partitions too, from the raw tables' step."""
+
+    @dg.asset(
+        key=dg.AssetKey(landing_asset(source.name)),
+        partitions_def=landing_day_partitions(source.name),
+        group_name="landing",
+        required_resource_keys={NIGHT},
+        kinds={"file"},
+        description=f"{source.contract.title}: files as they were dropped, by the day on which they landed.",
+    )
+    def _landing(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        days = {date.fromisoformat(key) for key in context.partition_keys}
+        committed = take_in(context, context.resources.night, source, days)
+        return dg.MaterializeResult(metadata=_figures([r for receipts in committed.values() for r in receipts]))
+
+    return _landing
+
+
+def take_in(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, source: Source, days: set[date] | None = None
+) -> dict[date, list[Receipt]]:
+    """Take in the files that wait, all or those of chosen landing days. Returns receipts by landing day."""
+    land_packaged(source, pipeline.border)
+    committed: dict[date, list[Receipt]] = defaultdict(list)
+    for receipt in ingest(source, pipeline.border, pipeline.now(), pipeline.on, days):
+        context.log.info(_says(receipt))
+        committed[source.contract.landing_day(receipt.file_name, receipt.ingested_at.date())].append(receipt)
+    add_landing_days(context.instance, source.name, committed)
+    return committed
+
+
+def mark(context: dg.AssetExecutionContext, source: Source, committed: dict[date, list[Receipt]]) -> None:
+    """Fill the partitions of landing days that a night took in."""
+    for day, receipts in committed.items():
+        context.log_event(
+            dg.AssetMaterialization(
+                dg.AssetKey(landing_asset(source.name)), partition=day.isoformat(), metadata=_figures(receipts)
+            )
+        )
+
+
+def _figures(receipts: list[Receipt]) -> dict[str, int | str]:
+    counts = {
+        outcome: sum(getattr(r, f"{outcome}_rows") for r in receipts)
+        for outcome in ("landed", "accepted", "quarantined", "duplicate")
+    }
+    return {
+        "dagster/partition_row_count": counts["accepted"],
+        **{f"{outcome} lines": count for outcome, count in counts.items()},
+        "files": ", ".join(sorted(r.file_name for r in receipts)),
+    }
+
+
+def _says(receipt: Receipt) -> str:
+    return (
+        f"{receipt.file_name}: {receipt.state}; {receipt.landed_rows} landed = {receipt.accepted_rows} accepted"
+        f" + {receipt.quarantined_rows} quarantined + {receipt.duplicate_rows} duplicate"
+        + (f" ({receipt.reason})" if receipt.reason else "")
+    )

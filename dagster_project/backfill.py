@@ -1,0 +1,85 @@
+"""A range of landing days: taken in a run a day and then built on once, or replayed a whole night a day.
+
+Both go on where they stopped: what a day brought leaves the landing folder with its receipt, so that a second start
+finds the days that are left.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+
+from dagster_project.ingestion.deliver import land_packaged, landing_days
+from dagster_project.instance import open_instance, prepare_home
+from dagster_project.night import SILENT_CONSOLE, Exit, NightResult, failure_reasons, run_night
+from dagster_project.resources import Pipeline
+
+# Called before each day with the day, how many are done, and how many there are.
+Progress = Callable[[date, int, int], None]
+
+
+class BackfillError(RuntimeError):
+    """A day could not be taken in; the days before it were, and stay."""
+
+
+def waiting_days(pipeline: Pipeline, since: date | None, until: date | None) -> dict[date, list[str]]:
+    """The landing days of a range on which something waits, in order, and the sources that it waits for."""
+    found: dict[date, list[str]] = {}
+    for name, source in pipeline.sources.items():
+        land_packaged(source, pipeline.border)
+        for day in landing_days(source, pipeline.border, pipeline.now().date()):
+            if (since or day) <= day <= (until or day):
+                found.setdefault(day, []).append(name)
+    return dict(sorted(found.items()))
+
+
+def load_range(pipeline: Pipeline, since: date | None, until: date | None, progress: Progress) -> NightResult:
+    """Take in each waiting day of the range by a run of its own, then run one night on what the lake has.
+
+    Files outside of the range go on waiting.
+
+    Raises:
+        BackfillError: a day's run failed.
+        NightRunningError: another night is running in this home.
+    """
+    from dagster_project.definitions import build_defs
+    from dagster_project.jobs import load_job_name
+    from dagster_project.partitions import add_landing_days
+
+    prepare_home(pipeline.settings)
+    days = waiting_days(pipeline, since, until)
+    definitions = build_defs(pipeline)
+    with open_instance(pipeline.settings) as instance:
+        for number, (day, names) in enumerate(days.items()):
+            progress(day, number, len(days))
+            for name in names:
+                add_landing_days(instance, name, [day])
+                done = definitions.resolve_job_def(load_job_name(name)).execute_in_process(
+                    instance=instance,
+                    partition_key=day.isoformat(),
+                    raise_on_error=False,
+                    run_config={"loggers": SILENT_CONSOLE},
+                )
+                if not done.success:
+                    raise BackfillError(f"{name}, {day}: {'; '.join(failure_reasons(done.all_events))}")
+    return run_night(replace(pipeline, intake=False))
+
+
+def replay_range(pipeline: Pipeline, since: date | None, until: date | None, progress: Progress) -> NightResult | None:
+    """A whole night on each landing day of the range, by its own clock; the last one's result, None if no day is left.
+
+    Stops after the first night that does not publish. The newest day that was taken in before is run first: the night
+    that it belongs to may have been cut off, and one that was not has nothing new.
+    """
+    days = set(waiting_days(pipeline, since, until)) | _newest_taken_in(pipeline, since, until)
+    result = None
+    for number, day in enumerate(sorted(days)):
+        progress(day, number, len(days))
+        result = run_night(replace(pipeline, on=day))
+        if result.exit is not Exit.PUBLISHED:
+            break
+    return result
+
+
+def _newest_taken_in(pipeline: Pipeline, since: date | None, until: date | None) -> set[date]:
+    days = [r.ingested_at.date() for r in pipeline.border.book.all()]
+    return {d for d in [max(days)] if (since or d) <= d <= (until or d)} if days else set()

@@ -1,0 +1,46 @@
+"""What a source cannot do tonight and why, in words: it has not delivered, or its history is too short. No Dagster.
+
+A young book is no failure: its marts are built and published, and it is left unscored until a model can learn from it.
+"""
+
+import duckdb
+import polars as pl
+
+from dagster_project.resources import MARTS, SCORES_ASSET, Guard, Pipeline, mart_asset, training_set_asset
+from ml.training_set import TrainingSet
+
+NOT_DELIVERED = "it has not delivered yet"
+_NO_MONTH = "no loan has a whole month yet"
+_NO_MODEL = "no source has a model yet"
+
+
+def why_untrained(pipeline: Pipeline, source: str) -> str | None:
+    """Why no model can be trained for a source, once its training set is built; None if one can."""
+    if not pipeline.has_delivered(source):
+        return NOT_DELIVERED
+    needed = pipeline.policy.training_data
+    training = TrainingSet(pl.read_parquet(pipeline.training_set_file(source)))
+    return training.too_short(needed.min_rows, needed.min_defaults)
+
+
+def why_unscored(pipeline: Pipeline, source: str) -> str | None:
+    """Why a source has no scores tonight; None if it has."""
+    return None if pipeline.champion(source) else why_untrained(pipeline, source)
+
+
+def why_not_evaluated(pipeline: Pipeline, guard: Guard) -> str | None:
+    """Why a guard has nothing to guard tonight; None if it has."""
+    if guard.source and not pipeline.has_delivered(guard.source):
+        return NOT_DELIVERED
+    if guard.source and guard.asset == training_set_asset(guard.source):
+        return why_untrained(pipeline, guard.source)
+    if guard.asset == mart_asset("feat_loan_months") and not _has_months(pipeline):
+        return _NO_MONTH
+    if guard.asset == SCORES_ASSET and all(why_unscored(pipeline, name) for name in pipeline.active_sources()):
+        return _NO_MODEL
+    return None
+
+
+def _has_months(pipeline: Pipeline) -> bool:
+    with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
+        return bool(db.execute(f"select 1 from {MARTS}.fct_loan_months limit 1").fetchall())  # noqa: S608

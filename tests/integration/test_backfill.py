@@ -1,0 +1,233 @@
+"""A range of landing days: taken in day by day or replayed, cut off and gone on with; a book too young for a model."""
+
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+import yaml
+
+from dagster_project.instance import open_instance
+from dagster_project.night import Exit, run_night
+from dagster_project.publishing.snapshot import current_snapshot
+from dagster_project.resources import Pipeline, landing_asset, load_pipeline
+from dagster_project.settings import PROJECT_ROOT, Settings
+
+MONTH_ENDS = [dt.date(2024, m + 1, 1) - dt.timedelta(days=1) for m in range(1, 11)]
+LOANS = [f"L{n}" for n in range(40)]
+_MONEY = {"logicalType": "number", "physicalType": "decimal(18,2)", "description": "Amount.", "required": True}
+_TEXT = {"logicalType": "string", "description": "Text.", "required": True}
+_DAY = {"logicalType": "date", "description": "Day.", "required": True}
+
+
+def _column(name: str, kind: dict, origin: str | None = None, **more) -> dict:
+    return {"name": name, **kind, **more} | ({"transformSourceObjects": [origin]} if origin else {})
+
+
+def _object(name: str, kind: str, columns: list[dict], **properties) -> dict:
+    listed = [{"property": key, "value": value} for key, value in properties.items()]
+    return {"name": name, "physicalType": kind, "description": name, "customProperties": listed, "properties": columns}
+
+
+CONTRACT = {
+    "apiVersion": "v3.0.2",
+    "kind": "DataContract",
+    "id": "young_lender",
+    "name": "A lender in its first year",
+    "version": "1.0.0",
+    "status": "active",
+    "customProperties": [
+        {"property": "currency", "value": "EUR"},
+        {"property": "knownAtLagDays", "value": 3},
+    ],
+    "schema": [
+        _object(
+            "book",
+            "file",
+            [_column("loan", _TEXT, primaryKey=True), _column("who", _TEXT, classification="identifier"),
+             _column("since", _DAY), _column("lent", _MONEY), _column("monthly", _MONEY)],
+            filePattern="book-*.csv",
+            dayInName="book-%Y-%m-%d",
+        ),
+        _object(
+            "month",
+            "file",
+            [_column("loan", _TEXT, primaryKey=True), _column("end", _DAY, primaryKey=True), _column("open", _MONEY),
+             _column("paid", _MONEY)],
+            filePattern="20*.csv",
+            monthInName="%Y-%m",
+            controlAmount=["paid"],
+        ),
+        _object("borrowers", "table",
+                [_column("borrower_id", _TEXT, "book.who", primaryKey=True, classification="identifier")],
+                eventOn="since"),
+        _object(
+            "loans",
+            "table",
+            [_column("loan_id", _TEXT, "book.loan", primaryKey=True),
+             _column("borrower_id", _TEXT, "book.who", classification="identifier"),
+             _column("product", _TEXT, transformLogic="'instalment_loan'"),
+             _column("currency", _TEXT, transformLogic="'EUR'"),
+             _column("opened_on", _DAY, "book.since"), _column("original_amount", _MONEY, "book.lent"),
+             _column("opening_balance", _MONEY, "book.lent"), _column("instalment", _MONEY, "book.monthly")],
+            eventOn="since",
+        ),
+        _object(
+            "statements",
+            "table",
+            [_column("loan_id", _TEXT, "month.loan", primaryKey=True),
+             _column("month_on", _DAY, "month.end", primaryKey=True), _column("balance", _MONEY, "month.open"),
+             _column("paid", _MONEY, "month.paid")],
+            eventOn="end",
+            controlAmount=["paid"],
+        ),
+    ],
+}  # fmt: skip
+POLICY = {
+    "arrears_basis": "imputed",
+    "feature_lag_days": 3,
+    "label_horizon_months": 6,
+    "observe_from_month": 2,
+    "write_off_min": 100,
+    "score_anchor": {"score": 600, "odds": 20},
+}
+
+
+def lender(home: Path) -> Pipeline:
+    """A home with the young lender alone, and its eleven files landed."""
+    folder = home / "contracts/young_lender"
+    folder.mkdir(parents=True)
+    (folder / "contract.yaml").write_text(yaml.safe_dump(CONTRACT, sort_keys=False))
+    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
+    policy["sources"] = {"young_lender": POLICY}
+    (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    landing = home / "landing/young_lender"
+    landing.mkdir(parents=True)
+    (landing / "book-2024-01-02.csv").write_text(
+        "loan,who,since,lent,monthly\n" + "".join(f"{n},Person {n},2023-12-20,1000.00,100.00\n" for n in LOANS)
+    )
+    for m, end in enumerate(MONTH_ENDS):
+        rows = [f"{loan},{end},{1000 - 100 * min(m + 1, 9)}.00,100.00\n" for loan in LOANS]
+        (landing / f"{end:%Y-%m}.csv").write_text("loan,end,open,paid\n" + "".join(rows))
+    return pipeline_of(home)
+
+
+def pipeline_of(home: Path, **more) -> Pipeline:
+    return load_pipeline(Settings(home=home, policy=home / "policy.yaml"), **more)
+
+
+def command(home: Path, *arguments: str) -> subprocess.Popen:
+    environment = os.environ | {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(home / "policy.yaml")}
+    line = [str(Path(sys.executable).with_name("creditloom")), *arguments]
+    return subprocess.Popen(line, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            start_new_session=True)  # fmt: skip
+
+
+def filled(pipeline: Pipeline) -> set[str]:
+    """The landing days that Dagster shows as filled."""
+    with open_instance(pipeline.settings) as instance:
+        return instance.get_materialized_partitions(dg.AssetKey(landing_asset("young_lender")))
+
+
+def test_backfill_that_was_killed_goes_on_and_ends_as_one_load_does(tmp_path):
+    at_once = run_night(lender(tmp_path / "at-once"))
+    assert at_once.exit is Exit.PUBLISHED, at_once.failures
+
+    pipeline = lender(tmp_path / "cut-off")
+    with command(pipeline.settings.home, "backfill", "--json") as run:
+        while len(pipeline.border.book.all()) < 4:
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGKILL)
+    taken_in = len(pipeline.border.book.all())
+    assert taken_in < 11
+    with command(pipeline.settings.home, "backfill", "--json") as run:
+        said = json.loads(run.communicate()[0].splitlines()[-1])
+    assert said["exit"] == 0
+    assert said["snapshot_sha256"] == at_once.snapshot.sha256
+    assert [r.state for r in pipeline.border.book.all()] == ["ACCEPTED"] * 11
+    with open_instance(pipeline.settings) as instance:
+        days = set(instance.get_dynamic_partitions("landing_day_young_lender"))
+    assert {str(end + dt.timedelta(days=3)) for end in MONTH_ENDS} < days
+    # The day whose run was killed after its receipt is the one that may lack its mark.
+    assert len(days - filled(pipeline)) <= 1
+
+
+def test_range_is_loaded_and_what_is_outside_goes_on_waiting(tmp_path):
+    pipeline = lender(tmp_path / "home")
+    with command(pipeline.settings.home, "backfill", "--from", "2024-03-01", "--to", "2024-05-31", "--json") as run:
+        said = json.loads(run.communicate()[0].splitlines()[-1])
+    assert said["exit"] == 0
+    assert [r.file_name for r in pipeline.border.book.all()] == ["2024-02.csv", "2024-03.csv", "2024-04.csv"]
+    assert len(list((pipeline.settings.landing / "young_lender").iterdir())) == 8
+    assert filled(pipeline) == {"2024-03-03", "2024-04-03", "2024-05-03"}
+    assert run_night(pipeline).exit is Exit.PUBLISHED
+    assert len(filled(pipeline)) == 11
+
+
+def test_young_book_is_published_unscored_and_its_replay_only_goes_forward(tmp_path):
+    """Every replayed night publishes what was known on its day; none has the history that a model needs."""
+    pipeline = lender(tmp_path / "home")
+    with command(pipeline.settings.home, "backfill", "--replay", "--to", "2024-04-30") as run:
+        said, complaint = run.communicate()
+    assert run.returncode == 0, complaint
+    assert "young_lender is not scored" in said
+    snapshot = current_snapshot(pipeline.settings.published)
+    assert snapshot.metrics()["model.young_lender.state"].startswith("not enough history: 0 usable observations")
+    assert pl.read_parquet(snapshot.folder / "scores.parquet").is_empty()
+    months = pl.read_parquet(snapshot.folder / "fct_loan_months.parquet")["month_on"]
+    assert months.unique().sort().to_list() == MONTH_ENDS[:3]
+    assert [str(r.ingested_at.date()) for r in pipeline.border.book.all()] == [
+        "2024-01-05", "2024-02-03", "2024-03-03", "2024-04-03"
+    ]  # fmt: skip
+    late = pipeline.settings.landing / "young_lender/2024-01.csv"
+    late.write_text((pipeline.settings.landing / "young_lender/2024-05.csv").read_text())
+    with command(pipeline.settings.home, "night", "--on", "2024-02-04") as run:
+        _, complaint = run.communicate()
+    assert run.returncode == 1
+    assert "a replay only goes forward" in " ".join(complaint.split())
+    assert late.exists()
+
+
+def test_scores_of_a_night_without_a_model_have_the_shape_of_scores(first_night, pipeline):
+    from ml.score import no_scores
+
+    scores = pl.read_parquet(first_night / "published/current/scores.parquet")
+    assert no_scores(pipeline.policy.reasons).schema == scores.schema
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [({"on": "today"}, "a day is"), ({"on": "2024-01-01", "known_as_of": "2024-01-01"}, "rebuilds one")],
+)
+def test_night_config_that_says_nothing_usable_is_refused(pipeline, config, says):
+    from dagster_project.night_resource import NightConfigError, build_night_resource
+
+    with pytest.raises(NightConfigError, match=says):
+        list(build_night_resource(pipeline).resource_fn(dg.build_init_resource_context(config=config)))
+
+
+def test_rebuild_may_be_asked_for_in_the_config_of_a_run(home_after_night):
+    """What the launchpad of the screen starts: the run's own config, not the command line's options."""
+    from tests_support import pipeline_in
+
+    from dagster_project.definitions import build_defs
+
+    pipeline = pipeline_in(home_after_night)
+    before = current_snapshot(pipeline.settings.published)
+    shutil.rmtree(pipeline.settings.published / before.snapshot_id)
+    with open_instance(pipeline.settings) as instance:
+        done = build_defs(pipeline).resolve_job_def("nightly").execute_in_process(
+            instance=instance,
+            run_config={"resources": {"night": {"config": {"known_as_of": dt.datetime.now(dt.UTC).isoformat()}}}},
+        )  # fmt: skip
+    assert done.success
+    assert current_snapshot(pipeline.settings.published).sha256 == before.sha256
