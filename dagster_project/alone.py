@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-HOLDS_HOME = "creditloom/holds_home"
+HOLDS_HOME = ".dagster/creditloom_holds_home"  # a name with this beginning is not shown
 
 
 class NightRunningError(RuntimeError):

@@ -10,7 +10,7 @@ from datetime import date
 
 from dagster_project.ingestion.deliver import land_packaged, landing_days
 from dagster_project.instance import open_instance, prepare_home
-from dagster_project.night import SILENT_CONSOLE, Exit, NightResult, failure_reasons, run_night
+from dagster_project.night import SILENT_CONSOLE, STARTED_BY, Exit, NightResult, failure_reasons, run_night
 from dagster_project.resources import Pipeline
 
 # Called before each day with the day, how many are done, and how many there are.
@@ -57,6 +57,7 @@ def load_range(pipeline: Pipeline, since: date | None, until: date | None, progr
                     instance=instance,
                     partition_key=day.isoformat(),
                     raise_on_error=False,
+                    tags=STARTED_BY,
                     run_config={"loggers": SILENT_CONSOLE},
                 )
                 if not done.success:

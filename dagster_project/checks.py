@@ -1,11 +1,12 @@
 """Every suite as blocking asset checks: one check an expectation, so that the screen names what failed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
 import duckdb
 
+from dagster_project.explain import in_words, stopped_by
 from dagster_project.night_resource import NIGHT
 from dagster_project.publication import record
 from dagster_project.readiness import why_not_evaluated
@@ -37,8 +38,11 @@ def build_checks(guard: Guard) -> dg.AssetChecksDefinition:
             return
         result = evaluate(pipeline, guard)
         record(pipeline, result, context.run.run_id)
+        files = {r.delivery_id: r.file_name for r in pipeline.receipts(guard.source)} if guard.source else {}
+        if result.blocking_failures:
+            stopped_by(context.instance, context.run.run_id, guard, result.blocking_failures[0], files)
         for check in result.checks:
-            yield _as_dagster(asset, check)
+            yield _as_dagster(asset, check, files)
 
     return _check
 
@@ -61,14 +65,16 @@ def _expose(parquet: Path, database: Path, table: str) -> None:
         db.execute(f"create or replace view {table} as select * from read_parquet('{parquet}')")  # noqa: S608
 
 
-def _as_dagster(asset: dg.AssetKey, check: CheckResult) -> dg.AssetCheckResult:
-    metadata: dict[str, int | str] = {}
+def _as_dagster(asset: dg.AssetKey, check: CheckResult, files: Mapping[str, str]) -> dg.AssetCheckResult:
+    metadata: dict[str, int | str | dg.MetadataValue[str]] = {}
     if check.rows is not None:
         metadata["rows"] = check.rows
     if check.failing_rows is not None:
         metadata["failing_rows"] = check.failing_rows
     if not check.passed:
         metadata["what to do"] = check.error or check.advice
+    if check.places:
+        metadata["where"] = dg.MetadataValue.md("\n".join(f"- {place}" for place in in_words(check, files)))
     severity = dg.AssetCheckSeverity.ERROR if check.severity == "critical" else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
         passed=check.passed, asset_key=asset, check_name=check.name, severity=severity, metadata=metadata

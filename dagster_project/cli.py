@@ -155,6 +155,24 @@ def land(
 
 
 @app.command()
+def status(as_json: AsJson = False) -> None:
+    """How things stand: what is published, the last night, deliveries, quarantine and champions.
+
+    Example: creditloom status --json
+    """
+    from dataclasses import asdict
+
+    from dagster_project.reporting.summary import standing
+    from dagster_project.status import status as look
+
+    found = look(_pipeline())
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(found), default=lambda moment: moment.isoformat()) + "\n")
+    else:
+        _out.print(standing(asdict(found)))
+
+
+@app.command()
 def up(
     dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,

@@ -15,6 +15,7 @@ from dagster_project.jobs import load_job, nightly_job, retrain_job
 from dagster_project.night_resource import NIGHT, build_night_resource
 from dagster_project.resources import Pipeline, load_pipeline
 from dagster_project.schedules import nightly_schedule, weekly_retraining
+from dagster_project.sensors import landing_sensor
 
 
 def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
@@ -22,20 +23,22 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
     pipeline = pipeline or load_pipeline()
     prepare_home(pipeline.settings)
     _ = pipeline.code  # fingerprinted now: a file that changes while this process lives does not change what it runs
+    owners = pipeline.policy.owners
     manifest = prepare_manifest(pipeline.settings, pipeline.policy)
     return dg.Definitions(
         assets=[
-            *(build_landing_asset(source) for source in pipeline.sources.values()),
-            *(build_raw_assets(source) for source in pipeline.sources.values()),
+            *(build_landing_asset(source, owners.data) for source in pipeline.sources.values()),
+            *(build_raw_assets(source, owners.data) for source in pipeline.sources.values()),
             build_warehouse_assets(pipeline, manifest),
-            *(asset for name in pipeline.sources for asset in build_model_assets(name)),
+            *(asset for name in pipeline.sources for asset in build_model_assets(name, owners.models)),
             build_scores_asset(pipeline),
-            build_snapshot_asset(sorted(published_models(manifest))),
+            build_snapshot_asset(pipeline.policy, sorted(published_models(manifest))),
         ],
         asset_checks=[build_checks(guard) for guard in pipeline.guards],
         jobs=[nightly_job(), retrain_job(pipeline), *(load_job(name) for name in pipeline.sources)],
         executor=dg.in_process_executor,  # also for what somebody starts from the screen: the lock is a process's
         schedules=[nightly_schedule(pipeline), weekly_retraining(pipeline)],
+        sensors=[landing_sensor(pipeline)],
         resources={"dbt": build_dbt_resource(pipeline), NIGHT: build_night_resource(pipeline)},
     )
 

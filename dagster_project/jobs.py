@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dagster_project.explain import tag_with_what_failed
 from dagster_project.resources import Pipeline, champion_asset, landing_asset, training_set_asset
 
 if TYPE_CHECKING:  # the type has no public name
@@ -23,6 +24,7 @@ def load_job(source: str) -> "UnresolvedAssetJobDefinition":
         load_job_name(source),
         selection=dg.AssetSelection.assets(dg.AssetKey(landing_asset(source))),
         executor_def=dg.in_process_executor,
+        hooks={tag_with_what_failed},
         description=f"Backfill: take in chosen landing days of {source}; the next night builds on them.",
     )
 
@@ -34,6 +36,7 @@ def nightly_job() -> "UnresolvedAssetJobDefinition":
         selection=dg.AssetSelection.all() - dg.AssetSelection.groups("landing"),
         executor_def=dg.in_process_executor,
         description="Take in what landed, build and test the warehouse, score, publish.",
+        hooks={tag_with_what_failed},
         tags={"dagster/max_runtime": 3 * 60 * 60},
     )
 
@@ -47,5 +50,6 @@ def retrain_job(pipeline: Pipeline) -> "UnresolvedAssetJobDefinition":
         selection=dg.AssetSelection.assets(*map(dg.AssetKey, keys)),
         executor_def=dg.in_process_executor,
         config={"ops": champions},
+        hooks={tag_with_what_failed},
         description="Train a candidate for every source that has delivered; where a champion stands, it is held.",
     )

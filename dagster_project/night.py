@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
 
 # The run's log goes to the Dagster instance; the terminal gets the summary.
+STARTED_BY = {"creditloom/started_by": "command line"}
 SILENT_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
@@ -85,6 +86,7 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
         result = job.execute_in_process(
             instance=instance,
             raise_on_error=False,
+            tags=STARTED_BY,
             run_config={"loggers": SILENT_CONSOLE, "resources": night_config(pipeline)},
         )
         stages = {"load": round(loaded - started, 1)} | {

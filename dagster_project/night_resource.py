@@ -48,10 +48,21 @@ def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
                 own = context.run.run_id
                 for run_id in bury_dead_runs(context.instance, own):
                     dg.get_dagster_logger().warning(f"run {run_id} was dead; ended it and freed what it held")
-                context.instance.add_run_tags(own, {HOLDS_HOME: "true"})
+                context.instance.add_run_tags(own, {HOLDS_HOME: "true", **_tags(tonight)})
             yield tonight
 
     return _night
+
+
+def _tags(pipeline: Pipeline) -> dict[str, str]:
+    """What a run's page says of it at the top."""
+    policy = pipeline.policy
+    said = {"code": pipeline.code[:12], "policy": f"{policy.jurisdiction}, version {policy.version}"}
+    if pipeline.on:
+        said["replays"] = pipeline.on.isoformat()
+    if pipeline.known_as_of:
+        said["known_as_of"] = pipeline.known_as_of.isoformat()
+    return {f"creditloom/{name}": value for name, value in said.items()}
 
 
 def night_config(pipeline: Pipeline) -> dict[str, dict[str, dict[str, str | bool]]]:

@@ -2,10 +2,10 @@
 
 import datetime as dt
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ml.promote import BootstrapGate
 from ml.reasons import ReasonPolicy
@@ -23,9 +23,32 @@ class _Frozen(BaseModel):
 
 
 class IngestionPolicy(_Frozen):
-    """`max_bad_row_share`: above it a whole delivery is quarantined."""
+    """How deliveries are taken in.
+
+    `max_bad_row_share`: above it a whole delivery is quarantined. `quiet_seconds`: a drop of files is taken in once
+    nothing more has arrived for this long.
+    """
 
     max_bad_row_share: float
+    quiet_seconds: int
+
+
+Owner = Annotated[str, Field(pattern=r"^(team:[\w-]+|[^@\s]+@[^@\s]+)$")]
+
+
+class OwnersPolicy(_Frozen):
+    """Who looks after the data, the models and what is published: `team:<name>`, or an address."""
+
+    data: Owner
+    models: Owner
+    risk: Owner
+
+
+class FreshnessPolicy(_Frozen):
+    """After how many hours without a new snapshot the screen warns, and calls it stale."""
+
+    warn_hours: int
+    fail_hours: int
 
 
 class TrainingDataPolicy(_Frozen):
@@ -65,6 +88,8 @@ class Policy(_Frozen):
 
     version: int
     jurisdiction: str
+    owners: OwnersPolicy
+    freshness: FreshnessPolicy
     ingestion: IngestionPolicy
     split: SplitPolicy
     training_data: TrainingDataPolicy

@@ -16,6 +16,7 @@ def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
         cron_schedule="0 2 * * *",
         execution_timezone=pipeline.settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="The whole night, unless neither files nor code nor policy nor models have changed.",
     )
     def _every_night() -> dg.RunRequest | dg.SkipReason:
         snapshot = nothing_new(pipeline)
@@ -34,4 +35,5 @@ def weekly_retraining(pipeline: Pipeline) -> dg.ScheduleDefinition:
         cron_schedule="0 4 * * 0",
         execution_timezone=pipeline.settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="A candidate for each source; it is held while a champion stands.",
     )

@@ -12,9 +12,10 @@ from dagster_project.resources import mart_asset, raw_asset
 class CreditloomTranslator(DagsterDbtTranslator):
     """A canonical table of the lake is what every source's ingestion writes; a model stands in its layer's group."""
 
-    def __init__(self, sources: Mapping[str, frozenset[str]]) -> None:
+    def __init__(self, sources: Mapping[str, frozenset[str]], owner: str) -> None:
         super().__init__()
         self._sources = sources
+        self._owner = owner
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         """The spec of one dbt node."""
@@ -36,4 +37,5 @@ class CreditloomTranslator(DagsterDbtTranslator):
             group_name=node["fqn"][1],
             kinds={"dbt", "duckdb"},
             description=node["description"],
+            owners=[self._owner],
         )

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["critical", "warning"]
+_BOUNDS = (("<", "min_value"), (">", "max_value"))
 
 
 @dataclass(frozen=True)
 class Check:
     """One expectation: the name of its Great Expectations class, its arguments, and what to do when it fails.
 
-    A `critical` one stops the night, a `warning` is shown and lets it pass.
+    A `critical` one stops the night, a `warning` is shown and lets it pass. `where`: the condition that no row may
+    meet, where that is what is expected.
     """
 
     kind: str
@@ -20,6 +22,24 @@ class Check:
     severity: Severity = "critical"
     advice: str = "look at the rows that fail before anything downstream uses them"
     label: str = ""
+    where: str | None = None
+
+    @property
+    def failing(self) -> str | None:
+        """The SQL condition of the rows that fail, over `{batch}`; None for what is no matter of single rows."""
+        kwargs, column = self.kwargs, self.kwargs.get("column")
+        bounds = [f"{column} {sign} {kwargs[end]}" for sign, end in _BOUNDS if kwargs.get(end) is not None]
+        keys = ", ".join([column] if column else kwargs.get("column_list", []))
+        conditions = {
+            "ExpectColumnValuesToNotBeNull": f"{column} is null",
+            "ExpectColumnValuesToBeBetween": " or ".join(bounds),
+            "ExpectColumnValuesToBeInSet": f"{column} not in ({', '.join(map(repr, kwargs.get('value_set', ())))})",
+            "ExpectColumnPairValuesAToBeGreaterThanB": f"{kwargs.get('column_A')} < {kwargs.get('column_B')}",
+            "UnexpectedRowsExpectation": self.where,
+        }
+        for kind in ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique"):
+            conditions[kind] = f"({keys}) in (select {keys} from {{batch}} group by all having count(*) > 1)"  # noqa: S608
+        return conditions.get(self.kind)
 
     @property
     def name(self) -> str:
@@ -52,7 +72,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check's outcome; counts only, never a value of the data."""
+    """One check's outcome: counts, and where the first failing rows are; never another value of the data."""
 
     name: str
     passed: bool
@@ -61,6 +81,7 @@ class CheckResult:
     rows: int | None = None
     failing_rows: int | None = None
     error: str | None = None
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +128,7 @@ def one_of(column: str, values: tuple[Any, ...], severity: Severity = "critical"
 def no_row(label: str, where: str, advice: str, severity: Severity = "critical") -> Check:
     """No row meets the condition; the query returns no column of the data."""
     query = f"select 1 as failing from {{batch}} where {where}"  # noqa: S608
-    return Check("UnexpectedRowsExpectation", {"unexpected_rows_query": query}, severity, advice, label)
+    return Check("UnexpectedRowsExpectation", {"unexpected_rows_query": query}, severity, advice, label, where)
 
 
 def some_rows(severity: Severity = "critical") -> Check:

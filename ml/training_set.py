@@ -36,6 +36,11 @@ class TrainingSet:
         """The rows of one block that are not excluded."""
         return self.usable.filter(pl.col("block") == name)
 
+    def blocks(self) -> list[tuple[str, int, int]]:
+        """Usable observations and defaults of each block."""
+        counted = self.usable.group_by("block").agg(pl.len(), pl.col(TARGET).sum()).sort("block")
+        return [(str(name), int(rows), int(defaults)) for name, rows, defaults in counted.iter_rows()]
+
     def too_short(self, min_rows: int, min_defaults: int) -> str | None:
         """Why a model cannot learn from this yet, in numbers; None if it can."""
         rows, defaults = self.usable.height, int(self.usable[TARGET].sum())

@@ -12,7 +12,7 @@ from dagster_project.partitions import add_landing_days, landing_day_partitions
 from dagster_project.resources import Pipeline, landing_asset
 
 
-def build_landing_asset(source: Source) -> dg.AssetsDefinition:
+def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
     """One asset a source, a partition a landing day. Nights fill its partitions too, from the raw tables' step."""
 
     @dg.asset(
@@ -21,6 +21,7 @@ def build_landing_asset(source: Source) -> dg.AssetsDefinition:
         group_name="landing",
         required_resource_keys={NIGHT},
         kinds={"file"},
+        owners=[owner],
         description=f"{source.contract.title}: files as they were dropped, by the day on which they landed.",
     )
     def _landing(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:

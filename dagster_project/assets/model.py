@@ -1,7 +1,5 @@
 """Training set and champion of each source."""
 
-from dataclasses import asdict
-
 import dagster as dg
 import polars as pl
 
@@ -10,6 +8,7 @@ from dagster_project.ingestion.lake import write_parquet
 from dagster_project.modelling import decide, labelled_observations
 from dagster_project.night_resource import NIGHT
 from dagster_project.readiness import NOT_DELIVERED, why_untrained
+from dagster_project.reporting.markdown import markdown, table
 from dagster_project.resources import Pipeline, champion_asset, mart_asset, training_set_asset
 from ml import training_set
 from ml.training_set import TrainingSet
@@ -21,7 +20,7 @@ class ChampionConfig(dg.Config):
     retrain: bool = False
 
 
-def build_model_assets(source: str) -> list[dg.AssetsDefinition]:
+def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
     """The two assets of one source: what a model may learn from, and the model that scores."""
 
     @dg.asset(
@@ -30,6 +29,7 @@ def build_model_assets(source: str) -> list[dg.AssetsDefinition]:
         group_name="model",
         required_resource_keys={NIGHT},
         kinds={"polars", "parquet"},
+        owners=[owner],
         description="Matured labels joined to the features known at the observation; each borrower in one block.",
     )
     def _training_set(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
@@ -39,9 +39,12 @@ def build_model_assets(source: str) -> list[dg.AssetsDefinition]:
         features, labels = labelled_observations(pipeline.settings.warehouse_file, source)
         made = training_set.build(features, labels, pipeline.policy.split)
         write_parquet(made.frame, pipeline.training_set_file(source))
-        blocks = made.frame.group_by("block").len().sort("block").iter_rows()
         return dg.MaterializeResult(
-            metadata={"dagster/row_count": made.frame.height, **dict(blocks), "excluded": made.exclusions()}
+            metadata={
+                "dagster/row_count": made.frame.height,
+                "blocks": dg.MetadataValue.md(table(["block", "usable", "defaults"], made.blocks())),
+                "excluded": dg.MetadataValue.md(markdown(made.exclusions(), "reason", "observations")),
+            }
         )
 
     @dg.asset(
@@ -50,6 +53,7 @@ def build_model_assets(source: str) -> list[dg.AssetsDefinition]:
         group_name="model",
         required_resource_keys={NIGHT},
         kinds={"xgboost", "mlflow"},
+        owners=[owner],
         description="The model that scores: the ledger's champion, or, where there is none yet, a first one.",
     )
     def _champion(context: dg.AssetExecutionContext, config: ChampionConfig) -> dg.MaterializeResult[None]:
@@ -62,7 +66,17 @@ def build_model_assets(source: str) -> list[dg.AssetsDefinition]:
         training = TrainingSet(pl.read_parquet(path))
         decision = decide(pipeline, source, training, file_sha256(path), retrain=config.retrain)
         context.log.info(f"{decision.model_name} version {decision.model_version}: {decision.reason}")
-        shown = asdict(decision) | {"decided_at": decision.decided_at.isoformat()}
-        return dg.MaterializeResult(metadata=shown)
+        return dg.MaterializeResult(
+            metadata={
+                "decision": decision.decision,
+                "reason": decision.reason,
+                "model": f"{decision.model_name} version {decision.model_version}",
+                "decided at": decision.decided_at.isoformat(sep=" ", timespec="seconds"),
+                "MLflow run": decision.run_id,
+                "sha256": decision.sha256,
+                **{name: float(decision.evidence[name]) for name in ("auc", "slope", "brier")},  # drawn over time
+                "figures": dg.MetadataValue.md(markdown(decision.evidence, "figure", "value")),
+            }
+        )
 
     return [_training_set, _champion]

@@ -1,15 +1,18 @@
 """Publishing: the last step of a night, and the only one that readers see."""
 
 import time
+from datetime import timedelta
 
 import dagster as dg
 
 from dagster_project.night_resource import NIGHT
+from dagster_project.policy import Policy
 from dagster_project.publication import publish_night
+from dagster_project.reporting.markdown import markdown
 from dagster_project.resources import SCORES_ASSET, SNAPSHOT_ASSET, Pipeline, mart_asset
 
 
-def build_snapshot_asset(marts: list[str]) -> dg.AssetsDefinition:
+def build_snapshot_asset(policy: Policy, marts: list[str]) -> dg.AssetsDefinition:
     """The snapshot of the published marts and the scores."""
 
     @dg.asset(
@@ -18,6 +21,11 @@ def build_snapshot_asset(marts: list[str]) -> dg.AssetsDefinition:
         group_name="published",
         required_resource_keys={NIGHT},
         kinds={"parquet"},
+        owners=[policy.owners.risk],
+        freshness_policy=dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(hours=policy.freshness.fail_hours),
+            warn_window=timedelta(hours=policy.freshness.warn_hours),
+        ),
         description="Audited marts, scores and metrics under one hash; `current` points at it.",
     )
     def _snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
@@ -27,8 +35,15 @@ def build_snapshot_asset(marts: list[str]) -> dg.AssetsDefinition:
         snapshot, changed = publish_night(pipeline, context.run.run_id, started)
         words = "published" if changed else "nothing new: the content equals the snapshot before"
         context.log.info(f"snapshot {snapshot.snapshot_id}: {words}")
+        context.instance.add_run_tags(context.run.run_id, {"creditloom/snapshot": snapshot.snapshot_id})
         return dg.MaterializeResult(
-            metadata={"snapshot_id": snapshot.snapshot_id, "sha256": snapshot.sha256, "changed": changed}
+            metadata={
+                "snapshot_id": snapshot.snapshot_id,
+                "sha256": snapshot.sha256,
+                "changed": changed,
+                "path": dg.MetadataValue.path(snapshot.folder),
+                "metrics": dg.MetadataValue.md(markdown(snapshot.metrics(), "metric", "value")),
+            }
         )
 
     return _snapshot

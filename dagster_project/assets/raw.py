@@ -1,17 +1,23 @@
 """Raw tables: takes in what waits in the landing folders and lays out what the night may read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
+import polars as pl
 
 from dagster_project.assets.landing import mark, take_in
+from dagster_project.ingestion.canonical import LINEAGE
+from dagster_project.ingestion.contracts import Table
 from dagster_project.ingestion.deliver import Source
 from dagster_project.ingestion.lake import select
+from dagster_project.ingestion.receipts import Receipt
 from dagster_project.night_resource import NIGHT
 from dagster_project.resources import Pipeline, landing_asset, raw_asset
 
+_SHOWN = 10
 
-def build_raw_assets(source: Source) -> dg.AssetsDefinition:
+
+def build_raw_assets(source: Source, owner: str) -> dg.AssetsDefinition:
     """One asset a canonical table of `source`, made together: a delivery is committed whole."""
     specs = [
         dg.AssetSpec(
@@ -20,6 +26,8 @@ def build_raw_assets(source: Source) -> dg.AssetsDefinition:
             group_name="raw",
             description=table.description,
             kinds={"parquet"},
+            owners=[owner],
+            metadata={"dagster/column_schema": _schema(table)},
         )
         for table in source.contract.tables
     ]
@@ -45,7 +53,43 @@ def build_raw_assets(source: Source) -> dg.AssetsDefinition:
         for table in source.contract.tables:
             yield dg.MaterializeResult(
                 asset_key=dg.AssetKey(raw_asset(source.name, table.name)),
-                metadata={"dagster/row_count": rows[table.name], "deliveries": len(receipts)},
+                metadata={
+                    "dagster/row_count": rows[table.name],
+                    "deliveries": len(receipts),
+                    "newest deliveries": dg.MetadataValue.md(_newest(receipts)),
+                },
             )
 
     return _ingest
+
+
+def _schema(table: Table) -> dg.TableSchema:
+    """The contract's columns, then the lineage; a column's tag is its class of personal data."""
+    own = [
+        dg.TableColumn(
+            c.name,
+            _type(c.dtype),
+            c.description,
+            dg.TableColumnConstraints(nullable=not c.required),
+            {"class": c.classification} if c.classification != "none" else {},
+        )
+        for c in table.columns
+    ]
+    lineage = [dg.TableColumn(name, _type(dtype), text) for name, (dtype, text) in LINEAGE.items()]
+    return dg.TableSchema([*own, *lineage], dg.TableConstraints([f"unique: {', '.join(table.key)}"]))
+
+
+def _type(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.Decimal):
+        return f"decimal({dtype.precision},{dtype.scale})"
+    return type(dtype).__name__.lower()
+
+
+def _newest(receipts: Sequence[Receipt]) -> str:
+    """The newest deliveries as a Markdown table; file names, counts and verdicts, nothing that was in them."""
+    head = "| file | state | landed | accepted | quarantined | duplicate | |\n|---|---|--:|--:|--:|--:|---|\n"
+    return head + "\n".join(
+        f"| {r.file_name} | {r.state} | {r.landed_rows:,} | {r.accepted_rows:,} | {r.quarantined_rows:,} "
+        f"| {r.duplicate_rows:,} | {r.reason or ''} |"
+        for r in reversed(receipts[-_SHOWN:])
+    )

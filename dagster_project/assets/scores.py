@@ -8,7 +8,9 @@ from dagster_project.ingestion.lake import write_parquet
 from dagster_project.modelling import load_champion
 from dagster_project.night_resource import NIGHT
 from dagster_project.readiness import why_unscored
+from dagster_project.reporting.markdown import bars
 from dagster_project.resources import MARTS, SCORES_ASSET, Pipeline, champion_asset, mart_asset
+from ml.scale import DEFAULT_GRADE
 from ml.score import no_scores, score_accounts
 
 
@@ -25,12 +27,13 @@ def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         group_name="scores",
         required_resource_keys={NIGHT},
         kinds={"xgboost", "parquet"},
+        owners=[pipeline.policy.owners.risk],
         description="PD, score, grade and proven reasons of every live account.",
     )
     def _scores(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         pipeline: Pipeline = context.resources.night
         policy, parts = pipeline.policy, []
-        metadata: dict[str, int | str] = {}
+        metadata: dict[str, int | float | str] = {}
         active = pipeline.active_sources()
         if not active:
             raise NothingToScoreError(f"no source has delivered: put files into {pipeline.settings.landing}")
@@ -46,10 +49,14 @@ def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
             anchor = policy.sources[name].score_anchor
             scored = score_accounts(model, live, policy.scale, anchor, policy.reasons, decision.model_version)
             parts.append(scored.scores)
-            metadata[name] = scored.scores.height
+            metadata[f"{name}: accounts"] = scored.scores.height
+            metadata[f"{name}: mean PD"] = round(float(scored.scores["pd"].to_numpy().mean()), 6)
             metadata[f"{name}: reasons dropped by the direction check"] = scored.reasons.direction_failures
         scores = pl.concat(parts) if parts else no_scores(policy.reasons)
         write_parquet(scores, pipeline.scores_file)
-        return dg.MaterializeResult(metadata={"dagster/row_count": scores.height, **metadata})
+        order = [*policy.scale.grade_edges, DEFAULT_GRADE]
+        grades = {name: bars(group["grade"], order) for (name,), group in scores.group_by("source")}
+        shown = {f"{name}: grades": dg.MetadataValue.md(table) for name, table in sorted(grades.items())}
+        return dg.MaterializeResult(metadata={"dagster/row_count": scores.height, **metadata, **shown})
 
     return _scores

@@ -1,6 +1,6 @@
 """The warehouse: dbt builds and tests every model from the selected raw files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 from dagster_project.dbt_project import arguments, dbt_executable
 from dagster_project.night_resource import NIGHT
 from dagster_project.publication import record_dbt_tests
-from dagster_project.resources import Pipeline
+from dagster_project.resources import Pipeline, mart_asset, raw_asset
+from dagster_project.table_facts import Facts, table_facts
 from dagster_project.translator import CreditloomTranslator
 
 # Unit tests judge the code and not the night's data: `make test` runs them.
@@ -27,7 +28,7 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
     @dbt_assets(
         manifest=manifest,
         project=project,
-        dagster_dbt_translator=CreditloomTranslator(tables),
+        dagster_dbt_translator=CreditloomTranslator(tables, pipeline.policy.owners.data),
         name="build_warehouse",
         pool="warehouse",
         required_resource_keys={"dbt", NIGHT},
@@ -35,10 +36,46 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
     def _warehouse(context: dg.AssetExecutionContext) -> Iterator[Any]:
         command = arguments(settings, pipeline.policy, _BUILD)
         dbt: DbtCliResource = context.resources.dbt
-        yield from dbt.cli(command, context=context, target_path=settings.dbt_target).stream()
+        # Held until dbt has let go of the warehouse, so that each table is shown with its rows and columns.
+        events: list[Any] = []
+        try:
+            events.extend(dbt.cli(command, context=context, target_path=settings.dbt_target).stream())
+        except dg.Failure:
+            yield from events  # what was built, and which test failed, is on the screen before the error is
+            raise
+        facts = table_facts(settings)
         record_dbt_tests(pipeline, context.run.run_id)
+        for event in events:
+            yield _with_facts(event, facts, tables)
 
     return _warehouse
+
+
+def _with_facts(event: Any, facts: Mapping[str, Facts], tables: Mapping[str, frozenset[str]]) -> Any:
+    """The event of a model that was built, with what the screen shows of its table."""
+    unique_id = event.metadata.get("unique_id") if isinstance(event, dg.Output | dg.AssetMaterialization) else None
+    found = facts.get(str(unique_id.value).rpartition(".")[2]) if unique_id else None
+    if found is None:
+        return event
+    shown = dg.TableColumnLineage(
+        {
+            column: [
+                dg.TableColumnDep(dg.AssetKey(key), parent) for model, parent in parents for key in _keys(model, tables)
+            ]
+            for column, parents in found.made_from.items()
+            if parents
+        }
+    )
+    columns = [dg.TableColumn(c, kind, description=found.descriptions.get(c)) for c, kind in found.columns]
+    rows = {"dagster/row_count": found.rows} if found.rows is not None else {}
+    more = {"dagster/column_schema": dg.TableSchema(columns), "dagster/column_lineage": shown, **rows}
+    return event.with_metadata(metadata={**event.metadata, **more})
+
+
+def _keys(model: str, tables: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
+    """The asset keys of a parent: a model's, or, for a lake table, those of the sources that deliver it."""
+    sources = [raw_asset(source, model) for source, names in tables.items() if model in names]
+    return sources or [mart_asset(model)]
 
 
 def build_dbt_resource(pipeline: Pipeline) -> DbtCliResource:

@@ -1,10 +1,13 @@
 """The night's summary on the terminal, from the metric store."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +29,39 @@ def where_to_look(home: Path, snapshot: Path) -> Text:
         f"  data       {home}\n",
         "  screens    make up   (Dagster and MLflow, with their addresses)",
     )
+
+
+def standing(status: Mapping[str, Any]) -> Group:
+    """How things stand, as a status's values say it."""
+    night, colour = status["last_night"], {"fresh": "green", "late": "yellow"}.get(status["freshness"], "red")
+    facts = {
+        "published": f"[{colour}]{status['freshness']}[/]"
+        + (f": snapshot {status['snapshot_id']}, verified {_moment(status['verified_at'])}" if night else ""),
+        "last night": f"{night['state']}, {_moment(night['started_at'])}, run {night['run_id'][:8]}"
+        if night
+        else "none yet: run `creditloom night`",
+    }
+    if night and night["why"]:
+        facts["why"] = escape(night["why"])
+    return Group(_facts("Creditloom", facts), *(_source(source) for source in status["sources"]))
+
+
+def _source(source: Mapping[str, Any]) -> Table:
+    newest = f", the newest {source['newest_file']} at {_moment(source['newest_at'])}" if source["newest_file"] else ""
+    champion = f"version {source['model_version']}, AUC {source['auc']:.4f}" if source["model_version"] else "none"
+    facts = {
+        "deliveries": f"{source['deliveries']:,}{newest}; {source['waiting_files']:,} files wait",
+        "lines": f"{source['accepted_rows']:,} accepted; {source['quarantined_rows']:,} held back"
+        + (f", of {source['quarantined_files']:,} files" if source["quarantined_files"] else ""),
+        "champion": f"{champion}; {source['scored']:,} accounts scored",
+    }
+    if source["model"] not in ("champion", "none yet"):
+        facts["not scored"] = source["model"]
+    return _facts(source["name"], facts)
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "never"
 
 
 def _table(title: str, *columns: str) -> Table:

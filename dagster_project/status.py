@@ -1,0 +1,115 @@
+"""How things stand: what is published and how old it is, the last night, each source's deliveries and model."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from dagster_project.explain import FAILED_IN, STOPPED_BY
+from dagster_project.ingestion.deliver import waiting
+from dagster_project.ingestion.receipts import State
+from dagster_project.instance import open_instance
+from dagster_project.jobs import NIGHTLY
+from dagster_project.publishing.snapshot import INPUTS, current_snapshot
+from dagster_project.resources import Pipeline
+
+Freshness = Literal["fresh", "late", "stale", "nothing published"]
+
+
+@dataclass(frozen=True)
+class LastNight:
+    """The newest run of the nightly job. Instants in UTC; `why`: what stopped or failed it, None if nothing did."""
+
+    run_id: str
+    state: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    why: str | None
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """One source. Rows are lines over all deliveries; `model`: `champion`, or why it is not scored."""
+
+    name: str
+    waiting_files: int
+    deliveries: int
+    newest_file: str | None
+    newest_at: datetime | None
+    accepted_rows: int
+    quarantined_rows: int
+    quarantined_files: int
+    model: str
+    model_version: str | None
+    auc: float | None
+    scored: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The whole. `verified_at`: when the last good night ended, whether or not it found something new."""
+
+    snapshot_id: str | None
+    snapshot_sha256: str | None
+    verified_at: datetime | None
+    freshness: Freshness
+    last_night: LastNight | None
+    sources: tuple[SourceStatus, ...]
+
+
+def status(pipeline: Pipeline) -> Status:
+    """Read it from receipts, ledger, snapshot and the Dagster instance."""
+    published = pipeline.settings.published
+    snapshot = current_snapshot(published)
+    metrics = snapshot.metrics() if snapshot else {}
+    record = published / INPUTS
+    verified = datetime.fromtimestamp(record.stat().st_mtime, UTC) if snapshot and record.exists() else None
+    return Status(
+        snapshot_id=snapshot.snapshot_id if snapshot else None,
+        snapshot_sha256=snapshot.sha256 if snapshot else None,
+        verified_at=verified,
+        freshness=_freshness(pipeline, verified),
+        last_night=_last_night(pipeline),
+        sources=tuple(_source(pipeline, name, metrics) for name in pipeline.sources),
+    )
+
+
+def _freshness(pipeline: Pipeline, verified: datetime | None) -> Freshness:
+    if verified is None:
+        return "nothing published"
+    hours = (datetime.now(UTC) - verified).total_seconds() / 3600
+    limits = pipeline.policy.freshness
+    return "fresh" if hours <= limits.warn_hours else "late" if hours <= limits.fail_hours else "stale"
+
+
+def _last_night(pipeline: Pipeline) -> LastNight | None:
+    from dagster import RunsFilter
+
+    with open_instance(pipeline.settings) as instance:
+        records = instance.get_run_records(RunsFilter(job_name=NIGHTLY), limit=1)
+    if not records:
+        return None
+    run = records[0].dagster_run
+    began, ended = (datetime.fromtimestamp(t, UTC) if t else None for t in (records[0].start_time, records[0].end_time))
+    return LastNight(
+        run.run_id, run.status.value.lower(), began, ended, run.tags.get(STOPPED_BY, run.tags.get(FAILED_IN))
+    )
+
+
+def _source(pipeline: Pipeline, name: str, metrics: dict[str, float | int | str]) -> SourceStatus:
+    receipts = pipeline.receipts(name)
+    newest = max(receipts, key=lambda r: r.ingested_at, default=None)
+    champion = pipeline.champion(name)
+    return SourceStatus(
+        name=name,
+        waiting_files=len(waiting(pipeline.sources[name], pipeline.border)),
+        deliveries=len(receipts),
+        newest_file=newest.file_name if newest else None,
+        newest_at=newest.ingested_at.replace(tzinfo=UTC) if newest else None,
+        accepted_rows=sum(r.accepted_rows for r in receipts),
+        quarantined_rows=sum(r.quarantined_rows for r in receipts),
+        quarantined_files=sum(r.state in (State.QUARANTINED, State.PARTIAL) for r in receipts),
+        model=str(metrics.get(f"model.{name}.state", "champion" if champion else "none yet")),
+        model_version=champion.model_version if champion else None,
+        auc=float(champion.evidence["auc"]) if champion else None,
+        scored=int(metrics.get(f"scores.{name}.count", 0)),
+    )
