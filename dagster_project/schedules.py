@@ -1,4 +1,4 @@
-"""Schedules in the time zone of the settings: the night at 02:00, retraining on Sundays at 04:00."""
+"""Schedules in the time zone of the settings: the night (at 02:00 by default), retraining on Sundays at 04:00."""
 
 import dagster as dg
 
@@ -13,7 +13,7 @@ def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
     @dg.schedule(
         name="every_night",
         job_name=NIGHTLY,
-        cron_schedule="0 2 * * *",
+        cron_schedule=pipeline.settings.night_cron,
         execution_timezone=pipeline.settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="The whole night, unless neither files nor code nor policy nor models have changed.",

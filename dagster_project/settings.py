@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     policy: Path = PROJECT_ROOT / "policy" / "default.yaml"
     master_key: str | None = Field(default=None, repr=False)
     master_key_file: Path | None = None
+    night_cron: str = Field(
+        default="0 2 * * *", pattern=r"^[\w*,/-]+( [\w*,/-]+){4}$", description="when the nightly schedule runs"
+    )
     timezone: str = Field(default="UTC", description="time zone of the nightly schedule")
 
     @field_validator("home", mode="before")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 import pytest
 from tests_support import pipeline_in
 
+from dagster_project.explain import FAILED_IN, STOPPED_BY
 from dagster_project.instance import open_instance
 from dagster_project.night import Exit, run_night
 from dagster_project.publication import UnauditedError, audited, publish_night
@@ -49,6 +51,17 @@ def test_broken_expectation_of_any_raw_table_stops_the_night(home_after_night):
     assert len([f for f in result.failures if "planted__to_fail" in f]) == len(RAW)
     assert "build_warehouse" not in result.stages
     assert current_snapshot(pipeline.settings.published).sha256 == before.sha256
+    why = tags_of(pipeline, result)[STOPPED_BY]
+    assert re.match(
+        r"raw/taiwan_cards/\w+: planted__to_fail; [\d,]+ rows, the first: UCI_Credit_card\.csv "
+        r"\(delivery [0-9a-f]{16}\), line 2\. this one fails on purpose",
+        why,
+    ), why
+
+
+def tags_of(pipeline, result):
+    with open_instance(pipeline.settings) as instance:
+        return instance.get_run_by_id(result.run_id).tags
 
 
 def test_failed_dbt_test_stops_the_night_too(home_after_night):
@@ -89,6 +102,9 @@ def test_corrupt_lake_fails_the_night_with_exit_1(home_after_night):
     assert result.exit is Exit.FAILED
     assert "statements" in result.failures[0]
     assert "restore it from a backup" in result.failures[0]
+    why = tags_of(pipeline, result)[FAILED_IN]
+    assert why.startswith("ingest_taiwan_cards: LakeCorruptionError: ")
+    assert "restore it from a backup" in why
 
 
 def test_nothing_is_published_from_checks_of_another_run(home_after_night):
