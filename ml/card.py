@@ -164,6 +164,7 @@ def _reproduce(origin: Origin, decision: Decision) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table. MLflow draws it without any space between columns, so the heads bring some."""
-    lines = ([f"{head}&emsp;" for head in heads], [":---"] * len(heads), *rows)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    """A table. MLflow draws it without any space between columns, so the cells bring some."""
+    lines = [" | ".join(f"{cell}&emsp;" for cell in cells) for cells in (heads, *rows)]
+    lines.insert(1, " | ".join(["---"] * len(heads)))
+    return "\n".join(f"| {line} |" for line in lines)
