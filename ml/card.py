@@ -139,8 +139,8 @@ def _limits(candidate: Candidate, origin: Origin) -> str:
         "Not for accounts already in default: they have grade D by rule, without the model.",
         "Not as the only ground of a decision about an account without a proven reason: such an account goes to a "
         "person.",
-        f"Of {reasons.candidates:,} reasons {reasons.direction_failures:,} failed the direction check, and are stated "
-        "to nobody.",
+        f"Of {reasons.candidates:,} reasons, {reasons.direction_failures:,} failed the direction check; such reasons "
+        "are stated to nobody.",
         "Age, sex, marriage and education are never features. Whether outcomes differ between such groups is not "
         "measured here.",
     ]

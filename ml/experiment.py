@@ -30,7 +30,7 @@ model scores is pinned by the promotion ledger; the alias `champion` shows it.
 
 | metric | how to read it |
 |---|---|
-| `auc`, between `auc_low` and `auc_high` | ranking on rows that the model did not see, with its 95 % interval |
+| `auc`, between `auc_low` and `auc_high`&emsp; | ranking on rows that the model did not see, with its 95 % interval |
 | `slope` and `intercept` | calibration there; ideal 1 and 0 |
 | `brier`, `ks`, `gini` | on the same rows |
 | `cv_auc` and `cv_auc_sd` | cross-validated: mean over folds, and their standard deviation |
