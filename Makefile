@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test up lint lock sources clean
+.PHONY: help run test chromium up lint lock sources clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,8 +27,13 @@ $(SETUP): requirements-uv.lock requirements.lock requirements-data.lock pyprojec
 run: $(SETUP) ## one whole night on the Taiwan card data, then where to look
 	@creditloom night
 
-test: $(SETUP) ## the tests
+test: $(SETUP) chromium ## the tests
 	@pytest
+
+chromium: # the browser tests drive Debian's; without it they are skipped
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && echo "Installing chromium ..." && apt-get install -y --no-install-recommends chromium >/dev/null 2>&1; } \
+	  || echo "No chromium, and it cannot be installed here: the browser tests will be skipped."
 
 up: $(SETUP) ## the Dagster UI, the Dagster daemon and the MLflow UI, until Ctrl-C
 	@creditloom up

@@ -15,6 +15,8 @@ from dagster_project.publishing.fingerprint import git_revision, values_fingerpr
 from dagster_project.resources import MARTS, Pipeline
 from dagster_project.settings import PROJECT_ROOT
 from ml.candidate import Candidate, train_candidate
+from ml.card import Origin, card
+from ml.experiment import run_name
 from ml.model import CreditModel, load_model, model_sha256
 from ml.plots import pictures
 from ml.promote import Decision, bootstrap_failures
@@ -69,13 +71,17 @@ def decide(
         folder,
         _pictures(pipeline, candidate, training),
         params={**asdict(policy.training), "split_salt": policy.split.salt, "policy_version": policy.version},
-        tags=_tags(pipeline, training_sha256, folder.name) | candidate.tags(),
+        tags=_tags(pipeline, training_sha256, folder.name),
+        title=pipeline.sources[source].contract.title,
     )
     additivity_error = candidate.reasons.additivity_error
     failures = bootstrap_failures(policy.bootstrap_gate, candidate.performance, additivity_error)
     verdict, reason = ("rejected", "; ".join(failures)) if failures else ("promoted", "bootstrap")
+    champions_own = standing is not None and standing.sha256 == folder.name
     if standing and not failures:
         verdict, reason = "held", f"version {standing.model_version} is champion; challengers are not compared yet"
+    if champions_own and not failures:
+        reason = f"it is version {registered.version} again, byte for byte, which is champion"
     decision = Decision(
         source=source,
         decided_at=pipeline.now(),
@@ -87,9 +93,9 @@ def decide(
         sha256=folder.name,
         evidence={**candidate.metrics(), **candidate.tags()},
     )
-    if verdict == "promoted":
-        # Before the ledger, so that a crash between the two repeats this step and leaves no champion without its alias.
-        pipeline.registry.crown(registered)
+    if not champions_own:  # then there is nothing new to see: no run, no version, and the champion's page stays
+        # Before the ledger: a crash between the two repeats this step, and leaves no champion without alias and card.
+        _show(pipeline, candidate, training, decision, training_sha256)
     pipeline.ledger.append(decision)
     if failures and not standing:
         raise NoChampionError(
@@ -124,6 +130,28 @@ def _save(pipeline: Pipeline, model: CreditModel) -> Path:
     else:
         building.replace(final)
     return final
+
+
+def _show(
+    pipeline: Pipeline, candidate: Candidate, training: TrainingSet, decision: Decision, training_sha256: str
+) -> None:
+    """Tell MLflow what was decided, with the card."""
+    policy, contract = pipeline.policy, pipeline.sources[decision.source].contract
+    receipts = [r for r in pipeline.receipts(decision.source) if r.files]
+    origin = Origin(
+        title=contract.title,
+        contract_version=contract.version,
+        deliveries=len(receipts),
+        lines=sum(r.accepted_rows for r in receipts),
+        horizon_months=policy.sources[decision.source].label_horizon_months,
+        split=policy.split,
+        policy_version=policy.version,
+        git_revision=git_revision(PROJECT_ROOT),
+        training_set_sha256=training_sha256,
+    )
+    standing = f"v{decision.model_version} {decision.decision}"
+    name = run_name(candidate, training, standing)
+    pipeline.registry.decided(decision, name, card(candidate, training, origin, decision))
 
 
 def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet) -> "dict[str, Figure]":

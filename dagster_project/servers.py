@@ -7,16 +7,18 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from dagster_project.dbt_project import prepare_manifest
 from dagster_project.instance import open_instance
 from dagster_project.resources import Pipeline
-from dagster_project.settings import PROJECT_ROOT
+from dagster_project.settings import PROJECT_ROOT, Settings
 
 _HOST = "127.0.0.1"
+# MLflow opens on pages for chats and agents unless it is told that models are trained here.
+_MLFLOW_PAGE = "/#/experiments?workflowType=machine_learning"
 _START_SECONDS = 90
 _STOP_SECONDS = 15
 
@@ -33,7 +35,7 @@ def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable
         open_instance(settings).dispose()
         prepare_manifest(settings, pipeline.policy)
         environment = os.environ | settings.tool_environment
-        _upgrade_mlflow(settings.mlflow_uri, environment)
+        upgrade_mlflow(settings)
         logs.mkdir(exist_ok=True)
         ports = free_port(dagster_port), free_port(mlflow_port)
         for name, command in _commands(pipeline, *ports).items():
@@ -46,10 +48,11 @@ def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable
                     stderr=log,
                     start_new_session=True,  # the terminal's Ctrl-C reaches us first, and we end them in order
                 )
-        addresses = {"Dagster UI": f"http://{_HOST}:{ports[0]}", "MLflow UI": f"http://{_HOST}:{ports[1]}"}
-        for name, address in addresses.items():
-            _wait_until_up(name, address, children)
-            say(f"{name:<15} {address}")
+        pages = {"Dagster UI": (ports[0], ""), "MLflow UI": (ports[1], _MLFLOW_PAGE)}
+        for name, (port, page) in pages.items():
+            address = f"http://{_HOST}:{port}"
+            wait_until_up(name, address, children[name])
+            say(f"{name:<15} {address}{page}")
         say(f"{'Dagster daemon':<15} running (schedules and sensors)")
         say(f"{'logs':<15} {logs}")
         say("Ctrl-C ends all three.")
@@ -64,19 +67,23 @@ def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable
         say(f"{error}; see {logs}")
         return 1
     finally:
-        _end(children)
+        end(children)
 
 
 def _commands(pipeline: Pipeline, dagster_port: int, mlflow_port: int) -> dict[str, list[str]]:
     workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
-    artifacts = (pipeline.settings.mlflow / "artifacts").as_uri()
-    stores = ["--backend-store-uri", pipeline.settings.mlflow_uri, "--default-artifact-root", artifacts]
-    mlflow = ["server", "--host", _HOST, "--port", str(mlflow_port), "--workers", "1", *stores]
     return {
         "Dagster UI": [_tool("dagster-webserver"), "-h", _HOST, "-p", str(dagster_port), *workspace],
         "Dagster daemon": [_tool("dagster-daemon"), "run", *workspace],
-        "MLflow UI": [_tool("mlflow"), *mlflow],
+        "MLflow UI": mlflow_command(pipeline.settings, mlflow_port),
     }
+
+
+def mlflow_command(settings: Settings, port: int) -> list[str]:
+    """The command line of MLflow's server over a home."""
+    stores = ["--backend-store-uri", settings.mlflow_uri]
+    stores += ["--default-artifact-root", (settings.mlflow / "artifacts").as_uri()]
+    return [_tool("mlflow"), "server", "--host", _HOST, "--port", str(port), "--workers", "1", *stores]
 
 
 def _tool(name: str) -> str:
@@ -97,18 +104,28 @@ def free_port(wanted: int) -> int:
     raise ServerError(f"no free port between {wanted} and {wanted + 99}")
 
 
-def _upgrade_mlflow(uri: str, environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        [_tool("mlflow"), "db", "upgrade", uri], env=environment, capture_output=True, text=True, check=False
-    )
+def upgrade_mlflow(settings: Settings) -> None:
+    """Bring MLflow's database to this version's shape, alone, before a server opens it.
+
+    Raises:
+        ServerError: it cannot be done.
+    """
+    command = [_tool("mlflow"), "db", "upgrade", settings.mlflow_uri]
+    environment = os.environ | settings.tool_environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ServerError(f"MLflow's database could not be prepared: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def _wait_until_up(name: str, address: str, children: dict[str, subprocess.Popen[bytes]]) -> None:
+def wait_until_up(name: str, address: str, server: subprocess.Popen[bytes]) -> None:
+    """Return once the server answers.
+
+    Raises:
+        ServerError: it ended, or did not answer in time.
+    """
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
-        if children[name].poll() is not None:
+        if server.poll() is not None:
             raise ServerError(f"{name} ended while it started")
         with suppress(OSError), urllib.request.urlopen(address, timeout=2):  # noqa: S310
             return
@@ -116,7 +133,8 @@ def _wait_until_up(name: str, address: str, children: dict[str, subprocess.Popen
     raise ServerError(f"{name} did not answer at {address} within {_START_SECONDS} s")
 
 
-def _end(children: dict[str, subprocess.Popen[bytes]]) -> None:
+def end(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    """End servers and whatever they started: asked first, killed if that does not help."""
     for child in children.values():
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGTERM)

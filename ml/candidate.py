@@ -71,6 +71,12 @@ class Candidate:
         """How the candidate was calibrated and judged."""
         return {"calibrated_on": self.calibrated_on, "judged_on": self.judged_on}
 
+    def learning(self) -> dict[str, float]:
+        """The learning curve at its best round, `<figure>_<block>`: for comparing fits, not for judging models."""
+        best = self.model.fit.best_iteration
+        turned = {"_".join(reversed(name.split("_"))): values for name, values in self.model.fit.curve.items()}
+        return {name: values[best] for name, values in sorted(turned.items())}
+
 
 def train_candidate(
     source: str, training: TrainingSet, params: TrainingParams, reason_policy: ReasonPolicy
@@ -80,7 +86,7 @@ def train_candidate(
     late = training.block(OUT_OF_TIME)
     train, oos = blocks["train"], blocks["oos"]
     features = usable_features(train)
-    fitted = fit(train, blocks["val"], features, params)
+    fitted = fit(train, blocks["val"], features, params, follow_train=True)
     platt, calibrated_on = _calibrate(fitted, blocks, features, params)
     model = CreditModel(source, fitted, platt, _mean_contribution(fitted, train), _typical_good(train, fitted.features))
     validation = cross_validate(training.labelled, features, params)

@@ -1,4 +1,4 @@
-"""Pictures of a candidate for MLflow: ROC, calibration, score distribution, importance. Plain Matplotlib figures."""
+"""Pictures of a candidate for MLflow: ROC, calibration, scores, importance, learning curve. All plain Matplotlib."""
 
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,13 @@ _BLUE, _GREY, _RED = "#1f4e79", "#8c8c8c", "#b5322b"
 
 
 def pictures(fit: Fit, outcome: Floats, pd: Floats, score: Floats) -> "dict[str, Figure]":
-    """The four figures, by file name. `score` is in points; all arrays are of the OOS block, one entry an account."""
+    """The five figures, by file name. `score` is in points; all arrays are of the OOS block, one entry an account."""
     return {
         "roc.png": roc(outcome, pd),
         "calibration.png": calibration(outcome, pd),
         "score_distribution.png": score_distribution(outcome, score),
         "importance.png": importance(fit),
+        "learning_curve.png": learning_curve(fit),
     }
 
 
@@ -84,4 +85,15 @@ def importance(fit: Fit) -> "Figure":
     top = sorted(gain.items(), key=lambda item: item[1])[-15:]
     figure, axes = _figure("Importance", "share of total gain", "")
     axes.barh([name for name, _ in top], np.array([value for _, value in top]) / sum(gain.values()), color=_BLUE)
+    return figure
+
+
+def learning_curve(fit: Fit) -> "Figure":
+    """Log loss of the rows that were learned from and of those that stopped the learning, round by round."""
+    figure, axes = _figure(f"Learning curve: best round {fit.best_iteration + 1}", "boosting round", "log loss")
+    for block, colour in (("train", _GREY), ("val", _BLUE)):
+        values = fit.curve.get(f"{block}_logloss", [])
+        axes.plot(np.arange(1, len(values) + 1), np.array(values), color=colour, linewidth=2, label=block)
+    axes.axvline(fit.best_iteration + 1, color=_RED, linewidth=1, linestyle="--")
+    axes.legend(frameon=False)
     return figure

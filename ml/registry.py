@@ -1,10 +1,13 @@
-"""The only module that knows MLflow: runs, pictures, registered models, the champion's alias.
+"""The only module that knows MLflow: runs, pictures, registered models, aliases, and what each page says.
 
 MLflow is where people compare and look; what scores is pinned by the promotion ledger, not by an alias.
 """
 
+import hashlib
+import json
 import logging
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ml import experiment
 from ml.candidate import Candidate
 from ml.model import SCORING_FILE
+from ml.promote import Decision
+from ml.splits import OUT_OF_TIME
+from ml.train import TARGET
 from ml.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CHAMPION = "champion"
+CHAMPION, CANDIDATE = "champion", "candidate"
+CARD_FILE = "card.md"
 _SHA_TAG = "model_sha256"
+_NOTE = "mlflow.note.content"  # MLflow's own tag for the description of a run or an experiment
 
 
 def model_name(source: str) -> str:
@@ -53,34 +62,32 @@ class Registry:
         figures: "Mapping[str, Figure]",
         params: Mapping[str, Any],
         tags: Mapping[str, str],
+        title: str,
     ) -> Registered:
         """Log one run with everything that a modeller compares, and register its model.
 
         Args:
             candidate: the judged candidate.
-            training: the set that it was trained on; only its schema, size and digest are logged.
-            training_file: where that set lies; the run's dataset names it as its source.
+            training: the set that it was trained on; only its blocks' schema, sizes and digests are logged.
+            training_file: where that set lies; the run's datasets name it as their source.
             model_folder: the saved model.
             figures: pictures by file name.
             params: hyper-parameters and whatever else decided the fit.
             tags: code, data and lock revisions.
+            title: the source in words.
         """
         mlflow = self._mlflow()
-        name = model_name(candidate.model.source)
-        before = self._registered(mlflow, name, tags["model_sha256"])
+        source = candidate.model.source
+        name = model_name(source)
+        before = self._registered(mlflow, name, tags[_SHA_TAG])
         if before:
             return before
-        if mlflow.get_experiment_by_name(name) is None:
-            mlflow.create_experiment(name, artifact_location=(self.artifacts / name).as_uri())
-        mlflow.set_experiment(name)
-        performance = candidate.performance
-        title = (
-            f"xgboost auc={performance.auc:.4f} slope={performance.slope:.2f} rounds={candidate.metrics()['rounds']}"
-        )
-        with mlflow.start_run(run_name=title, tags=dict(tags)) as run:
-            mlflow.log_params(dict(params))
-            mlflow.log_metrics({key: float(value) for key, value in candidate.metrics().items()})
-            mlflow.log_input(_dataset(mlflow, training, training_file, tags["training_set_sha256"]), context="training")
+        self._experiment(mlflow, source, title)
+        with mlflow.start_run(run_name=experiment.run_name(candidate, training), tags=_tags(candidate, tags)) as run:
+            mlflow.log_params({"algorithm": "xgboost", **params})
+            mlflow.log_metrics(_metrics(candidate))
+            _log_curve(mlflow, run.info.run_id, candidate)
+            mlflow.MlflowClient().log_inputs(run.info.run_id, _datasets(mlflow, candidate, training, training_file))
             for file, figure in figures.items():
                 mlflow.log_figure(figure, f"pictures/{file}")
             mlflow.log_artifact(str(model_folder / SCORING_FILE))
@@ -93,18 +100,51 @@ class Registry:
                 registered_model_name=name,
             )
             version = str(logged.registered_model_version)
-            mlflow.MlflowClient().set_model_version_tag(name, version, _SHA_TAG, tags["model_sha256"])
+            mlflow.MlflowClient().set_model_version_tag(name, version, _SHA_TAG, tags[_SHA_TAG])
             return Registered(name, version, run.info.run_id)
 
+    def decided(self, decision: Decision, run_name: str, card: str) -> None:
+        """Show a decision to people: name and tags of the run, tags, alias and card of the version.
+
+        Scoring reads the ledger. Doing it again changes nothing.
+        """
+        client = self._mlflow().MlflowClient()
+        name, version = decision.model_name, decision.model_version
+        client.update_run(decision.run_id, name=run_name)
+        shown = {"decision": decision.decision, "decision_reason": decision.reason, "model_version": version}
+        for key, value in {**shown, _NOTE: _note(decision)}.items():
+            client.set_tag(decision.run_id, key, value)
+        client.log_text(decision.run_id, card, CARD_FILE)
+        client.update_model_version(name, version, card)
+        for key in ("auc", "slope", "judged_on"):
+            client.set_model_version_tag(name, version, key, str(decision.evidence[key]))
+        client.set_model_version_tag(name, version, "decision", decision.decision)
+        if decision.decision == "promoted":
+            client.set_registered_model_alias(name, CHAMPION, version)
+            client.update_registered_model(name, f"The card of the champion:\n\n{card}")
+        if decision.decision == "held":
+            client.set_registered_model_alias(name, CANDIDATE, version)
+
     def _registered(self, mlflow: Any, name: str, sha256: str) -> Registered | None:
-        """The version of these very bytes, if a crash came between registering and deciding."""
+        """The version of these very bytes, if a night crashed before it decided, or the data are the old ones."""
         versions = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
         found = [v for v in versions if v.tags.get(_SHA_TAG) == sha256]
         return Registered(name, str(found[0].version), found[0].run_id) if found else None
 
-    def crown(self, registered: Registered) -> None:
-        """Point the alias `champion` at a version, for people; scoring reads the ledger."""
-        self._mlflow().MlflowClient().set_registered_model_alias(registered.name, CHAMPION, registered.version)
+    def _experiment(self, mlflow: Any, source: str, title: str) -> None:
+        """Make the source's experiment current; its description is written anew, in case this version says more."""
+        name = model_name(source)
+        if mlflow.get_experiment_by_name(name) is None:
+            mlflow.create_experiment(name, artifact_location=(self.artifacts / name).as_uri())
+        current = mlflow.set_experiment(name).experiment_id
+        mlflow.set_experiment_tags(
+            {
+                _NOTE: experiment.about(source, title, name, current),
+                "source": source,
+                "mlflow.experimentKind": "custom_model_development",  # or MLflow asks whether these are chats
+                f"mlflow.sharedViewState.{experiment.VIEW_KEY}": experiment.compare_view(),
+            }
+        )
 
     def _mlflow(self) -> Any:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -120,10 +160,60 @@ class Registry:
         return mlflow
 
 
-def _dataset(mlflow: Any, training: TrainingSet, training_file: Path, sha256: str) -> Any:
-    """Name, schema, size and digest; no row, and no identifier of a borrower or a loan."""
-    columns = training.frame.drop("borrower_id", "loan_id").to_pandas()
-    return mlflow.data.from_pandas(columns, source=str(training_file), name=training_file.stem, digest=sha256[:32])
+def _tags(candidate: Candidate, traced: Mapping[str, str]) -> dict[str, str]:
+    """What runs are searched by, then what they can be traced by."""
+    split = "borrower, last months apart" if OUT_OF_TIME in candidate.block_rows else "borrower"
+    searched = {"source": candidate.model.source, "split": split, "decision": experiment.UNDECIDED}
+    return {**searched, **candidate.tags(), **traced}
+
+
+def _metrics(candidate: Candidate) -> dict[str, float]:
+    """Every figure. MLflow lists them in the order in which they come, so the ones to compare come first."""
+    figures = candidate.metrics() | candidate.learning()
+    return {name: float(figures[name]) for name in dict.fromkeys((*experiment.COMPARED, *figures))}
+
+
+def _note(decision: Decision) -> str:
+    """A run's description. The card would push the run's metrics off the page."""
+    return (
+        f"**{decision.decision}**: {decision.reason}. The card is at "
+        f"[{decision.model_name} version {decision.model_version}]"
+        f"(#/models/{decision.model_name}/versions/{decision.model_version}), and among the artifacts as `{CARD_FILE}`."
+    )
+
+
+def _log_curve(mlflow: Any, run_id: str, candidate: Candidate) -> None:
+    """The learning curve in one batch: a call a point would take longer than the fit."""
+    fit, now = candidate.model.fit, int(time.time() * 1000)
+    points = [
+        mlflow.entities.Metric(f"{experiment.CURVE}/{name}", values[i], now, i + 1)
+        for name, values in sorted(fit.curve.items())
+        for i in experiment.curve_rounds(len(values), fit.best_iteration)
+    ]
+    mlflow.MlflowClient().log_batch(run_id, metrics=points)
+
+
+def _datasets(mlflow: Any, candidate: Candidate, training: TrainingSet, file: Path) -> list[Any]:
+    """Name, schema, size and digest of each block; no row, and no identifier of a borrower or a loan."""
+    from mlflow.types.schema import ColSpec, Schema
+
+    columns = [*(ColSpec("double", name) for name in candidate.model.fit.features), ColSpec("long", TARGET)]
+    schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
+    found = []
+    for name, height in candidate.block_rows.items():
+        rows = training.block(name)
+        size = {"num_rows": height, "num_elements": height * len(columns), "defaults": int(rows[TARGET].sum())}
+        dataset = mlflow.entities.Dataset(
+            name=f"{candidate.model.source}_{name}",
+            digest=hashlib.sha256(rows.write_csv().encode()).hexdigest()[:32],
+            source_type="local",
+            source=json.dumps({"uri": str(file)}),
+            schema=schema,
+            profile=json.dumps(size),
+        )
+        context = mlflow.entities.InputTag("mlflow.data.context", f"{name}, {height:,} rows")
+        found.append(mlflow.entities.DatasetInput(dataset, [context]))
+    return found
 
 
 def _signature(mlflow: Any, candidate: Candidate, training: TrainingSet) -> Any:

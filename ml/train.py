@@ -1,6 +1,7 @@
 """Fitting the booster: monotone constraints by name, early stopping on the VAL block, nothing resampled."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,11 +55,16 @@ class TrainingParams:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted booster and the index of its best round (inclusive)."""
+    """A fitted booster and the index of its best round (inclusive).
+
+    `curve`: the learning curve, one value a boosting round for each of `val_auc`, `val_logloss` and, where training
+    was followed, `train_auc` and `train_logloss`. It is for looking at; no model file holds it.
+    """
 
     booster: "xgb.Booster"
     best_iteration: int
     features: tuple[str, ...]
+    curve: Mapping[str, list[float]] = field(default_factory=dict, compare=False)
 
     def margin(self, frame: pl.DataFrame) -> np.ndarray:
         """Raw output in logits, one per row; only trees up to the best round are used."""
@@ -88,8 +94,17 @@ def matrix(frame: pl.DataFrame, features: tuple[str, ...], *, with_target: bool 
     return xgb.DMatrix(values, label=label, feature_names=list(features), missing=np.nan)
 
 
-def fit(train: pl.DataFrame, val: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> Fit:
+def fit(
+    train: pl.DataFrame,
+    val: pl.DataFrame,
+    features: tuple[Feature, ...],
+    params: TrainingParams,
+    *,
+    follow_train: bool = False,
+) -> Fit:
     """Fit on `train`, stop early on `val`. Both hold the features and `label` (0/1), in a stable row order.
+
+    `follow_train` measures the rows of `train` after each round, too. It costs time, and changes nothing in the model.
 
     Raises:
         ValueError: a block has no row, or only one class.
@@ -100,15 +115,20 @@ def fit(train: pl.DataFrame, val: pl.DataFrame, features: tuple[Feature, ...], p
         if block[TARGET].n_unique() != 2:
             raise ValueError(f"block {name!r} must hold defaults and non-defaults; it has {block.height} rows")
     names = tuple(f.name for f in features)
+    learned = matrix(train, names, with_target=True)
+    stopped_on = (matrix(val, names, with_target=True), "val")
+    told: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
         params.xgboost(by_name(names)),
-        matrix(train, names, with_target=True),
+        learned,
         num_boost_round=params.max_rounds,
-        evals=[(matrix(val, names, with_target=True), "val")],
+        evals=[(learned, "train"), stopped_on] if follow_train else [stopped_on],  # the last one decides when to stop
         early_stopping_rounds=params.early_stopping_rounds,
+        evals_result=told,
         verbose_eval=False,
     )
-    return Fit(booster, int(booster.best_iteration), names)
+    curve = {f"{block}_{what}": values for block, figures in told.items() for what, values in figures.items()}
+    return Fit(booster, int(booster.best_iteration), names, curve)
 
 
 def fit_rounds(train: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int) -> Fit:

@@ -1,6 +1,8 @@
 """The training set: features joined to matured labels, exclusions counted, each borrower in one block."""
 
+import datetime as dt
 from dataclasses import dataclass
+from typing import cast
 
 import polars as pl
 
@@ -50,6 +52,11 @@ class TrainingSet:
             f"not enough history: {rows:,} usable observations with {defaults:,} defaults; "
             f"a model needs {min_rows:,} with {min_defaults:,}"
         )
+
+    @property
+    def months(self) -> tuple[dt.date, dt.date]:
+        """The first and the last month-end that is observed."""
+        return cast("tuple[dt.date, dt.date]", self.frame.select(pl.min("month_on"), last=pl.max("month_on")).row(0))
 
     def exclusions(self) -> dict[str, int]:
         """How many labelled observations each exclusion reason took out."""

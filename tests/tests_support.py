@@ -2,18 +2,24 @@
 
 import fcntl
 import os
+import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 # A developer's own settings must not reach a test.
 for _name in [n for n in os.environ if n.startswith("CREDITLOOM_")]:
     del os.environ[_name]
 
+from dagster_project.definitions import build_defs  # noqa: E402
+from dagster_project.instance import open_instance  # noqa: E402
+from dagster_project.jobs import RETRAIN  # noqa: E402
 from dagster_project.night import Exit, NightResult  # noqa: E402
 from dagster_project.resources import Pipeline, load_pipeline  # noqa: E402
-from dagster_project.settings import Settings  # noqa: E402
+from dagster_project.settings import PROJECT_ROOT, Settings  # noqa: E402
 
 
 def pipeline_in(home: Path, **more) -> Pipeline:
@@ -22,15 +28,54 @@ def pipeline_in(home: Path, **more) -> Pipeline:
 
 
 def shared_night(tmp_path_factory: pytest.TempPathFactory, name: str, run: Callable[[Path], NightResult]) -> Path:
-    """The home of a night that all test workers share: the first one that needs it runs it; none may change it."""
+    """The home of a night that all test workers share; none may change it."""
+
+    def outcome(home: Path) -> None:
+        result = run(home)
+        assert result.exit is Exit.PUBLISHED, result.failures
+
+    return once(tmp_path_factory, name, outcome)
+
+
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that all test workers share: the first one that needs it makes it, and what went wrong goes on so."""
     base = tmp_path_factory.getbasetemp()
     # Workers share the folder above their own; without workers that one is shared with other sessions.
-    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
-    outcome = home.with_suffix(".outcome")
-    with home.with_suffix(".lock").open("w") as lock:
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    outcome = folder.with_suffix(".outcome")
+    with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not outcome.exists():
-            result = run(home)
-            outcome.write_text(f"{result.exit.name} {result.failures}")
-        assert outcome.read_text().startswith(Exit.PUBLISHED.name), outcome.read_text()
-    return home
+            try:
+                make(folder)
+            except Exception as error:
+                outcome.write_text(repr(error))
+                raise
+            outcome.write_text("made")
+        assert outcome.read_text() == "made", outcome.read_text()
+    return folder
+
+
+def retrain(pipeline: Pipeline) -> dg.ExecuteInProcessResult:
+    """The retraining job on the data of a home."""
+    with open_instance(pipeline.settings) as instance:
+        job = build_defs(pipeline).resolve_job_def(RETRAIN)
+        return job.execute_in_process(instance=instance, raise_on_error=False)
+
+
+def home_with_challenger(night: Path, home: Path, training: str = "max_depth: 2\n  cv_folds: 2") -> None:
+    """A copy of a night's home in which a candidate with other training parameters was made, and held.
+
+    Two folds instead of five: nobody looks at the figures.
+    """
+    shutil.copytree(night, home, symlinks=True)
+    policy = home / "policy.yaml"
+    given = (PROJECT_ROOT / "policy/default.yaml").read_text()
+    kept = [line for line in given.splitlines() if not line.startswith(("  max_depth:", "  cv_folds:"))]
+    policy.write_text("\n".join(kept).replace("\ntraining:\n", f"\ntraining:\n  {training}\n"))
+    with sqlite3.connect(home / "mlflow/mlflow.db") as db:
+        # An experiment knows its folder by its whole path, and a challenger's files must not go to the shared night.
+        db.execute(
+            "update experiments set artifact_location = replace(artifact_location, ?, ?)", (str(night), str(home))
+        )
+    assert retrain(load_pipeline(Settings(home=home, policy=policy))).success

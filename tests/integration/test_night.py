@@ -15,8 +15,11 @@ from dagster_project.ingestion.receipts import ReceiptBook
 from dagster_project.night import Exit, run_night
 from dagster_project.publishing.snapshot import current_snapshot
 from dagster_project.settings import PROJECT_ROOT
+from ml.experiment import CURVE_POINTS
 from ml.promote import PromotionLedger
 from ml.registry import CHAMPION
+
+PICTURES = ("roc", "calibration", "score_distribution", "importance", "learning_curve")
 
 
 @pytest.fixture(scope="module")
@@ -173,10 +176,24 @@ def test_mlflow_holds_what_a_modeller_compares(first_night, metrics):
         "lock_sha256",
     }
     assert wanted <= set(run.data.tags)
-    (dataset,) = run.inputs.dataset_inputs
-    assert dataset.dataset.digest == run.data.tags["training_set_sha256"][:32]
+    blocks = {d.dataset.name.rpartition("_")[2]: json.loads(d.dataset.profile) for d in run.inputs.dataset_inputs}
+    assert {b: p["num_rows"] for b, p in blocks.items()} == {
+        b: metrics[f"model.taiwan_cards.rows_{b}"] for b in ("train", "val", "cal", "oos")
+    }
+    schemas = " ".join(d.dataset.schema for d in run.inputs.dataset_inputs)
+    assert not [name for name in ("borrower_id", "loan_id") if name in schemas]
+    curve = client.get_metric_history(run.info.run_id, "learning_curve/val_logloss")
+    best = min(curve, key=lambda point: point.value)
+    assert (best.step, best.value) == (run.data.metrics["rounds"], run.data.metrics["logloss_val"])
+    assert len(curve) <= CURVE_POINTS + 2
+    assert (run.info.run_name, run.data.tags["decision"]) == (
+        f"v1 promoted · AUC {decision.evidence['auc']:.4f} · xgboost, 29 features · data to 2005-09",
+        "promoted",
+    )
+    assert version.description == mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/card.md")
+    assert decision.sha256 in version.description
     pictures = {a.path for a in client.list_artifacts(run.info.run_id, "pictures")}
-    assert pictures == {f"pictures/{n}.png" for n in ("roc", "calibration", "score_distribution", "importance")}
+    assert pictures == {f"pictures/{n}.png" for n in PICTURES}
     signature = mlflow.models.get_model_info(f"models:/credit_pd_taiwan_cards@{CHAMPION}").signature
     assert {str(i.type) for i in signature.inputs} == {"DataType.double"}
 

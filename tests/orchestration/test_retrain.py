@@ -2,19 +2,9 @@
 
 import sqlite3
 
-import dagster as dg
-from tests_support import pipeline_in
+from tests_support import pipeline_in, retrain
 
-from dagster_project.definitions import build_defs
-from dagster_project.instance import open_instance
-from dagster_project.jobs import RETRAIN
 from expectations.suite import no_row
-
-
-def retrain(pipeline) -> dg.ExecuteInProcessResult:
-    with open_instance(pipeline.settings) as instance:
-        job = build_defs(pipeline).resolve_job_def(RETRAIN)
-        return job.execute_in_process(instance=instance, raise_on_error=False)
 
 
 def decisions(pipeline) -> list[tuple[str, str, str]]:
@@ -22,14 +12,22 @@ def decisions(pipeline) -> list[tuple[str, str, str]]:
         return db.execute("select decision, model_version, sha256 from promotions order by decision_no").fetchall()
 
 
+def in_mlflow(pipeline) -> list[list[tuple]]:
+    with sqlite3.connect(pipeline.settings.mlflow / "mlflow.db") as db:
+        wanted = ("run_uuid, name from runs", "version, description from model_versions", "* from model_version_tags")
+        return [db.execute(f"select {what}").fetchall() for what in (*wanted, "* from registered_model_aliases")]
+
+
 def test_candidate_is_held_and_the_champion_stays(home_after_night):
     pipeline = pipeline_in(home_after_night)
     before = pipeline.champion("taiwan_cards")
+    shown = in_mlflow(pipeline)
     assert retrain(pipeline).success
     first, second = decisions(pipeline)
     assert (first[0], second[0]) == ("promoted", "held")
     assert first[1:] == second[1:], "the same data give the same bytes, and those have one registered version"
     assert pipeline.champion("taiwan_cards") == before
+    assert in_mlflow(pipeline) == shown, "the champion again is no run, no version, and no candidate"
 
 
 def test_broken_training_set_stops_the_retraining(home_after_night):

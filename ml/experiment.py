@@ -1,0 +1,102 @@
+"""How a source's experiment presents itself in MLflow: run names, its description, its saved view. Plain text.
+
+`ml.registry` writes what is made here; what is said of one model is in `ml.card`.
+"""
+
+import base64
+import json
+import zlib
+
+from ml.candidate import Candidate
+from ml.training_set import TrainingSet
+
+# A view's address is .../#/experiments/<id>/runs?viewStateShareKey=<key>; MLflow lists it under "Views", too.
+VIEW_KEY, VIEW_NAME = "compare", "Compare models"
+UNDECIDED = "undecided"
+CURVE = "learning_curve"
+CURVE_POINTS = 200
+
+# As many columns as a screen holds beside the name. The first is what MLflow's comparison plots, unasked.
+COMPARED = ("auc", "auc_low", "brier", "cv_auc", "ks", "slope")
+
+_ABOUT = """\
+Models of the probability of default (PD) of **{title}** (source `{source}`). One run is one trained model; the version
+in its name is that of the registered model [{model}](#/models/{model}), whose description is the champion's card.
+
+[Open the view "{view}"](#/experiments/{experiment}/runs?viewStateShareKey={key}), or choose it under *Views*. Which
+model scores is pinned by the promotion ledger; the alias `champion` shows it.
+
+**Compare first**
+
+| metric | how to read it |
+|---|---|
+| `auc`, between `auc_low` and `auc_high`&emsp; | ranking on rows that the model did not see, with its 95 % interval |
+| `slope` and `intercept` | calibration there; ideal 1 and 0 |
+| `brier`, `ks`, `gini` | on the same rows |
+| `cv_auc` and `cv_auc_sd` | cross-validated: mean over folds, and their standard deviation |
+
+Two runs compare only where their tags `judged_on` and `split` are equal.
+
+**Other names**: `auc_<rows>` and `slope_<rows>` are measured on other rows (`all`: with accounts already in default;
+`oos`: out of sample; `oot`: out of time; `train`, `val`: at the best round, for seeing how closely it learned).
+`ablation_…_auc`: the behavioural features alone, and with one block added. `rows_<block>`, `excluded_<reason>`: the
+data. `reason_…`: the proof of reasons. `{curve}/…`: one point a boosting round.
+
+**Search**: `tags.decision = 'held'`, `tags.judged_on = 'oos'`, `tags.split`, `tags.calibrated_on`,
+`tags.training_set_sha256`, `metrics.auc > 0.75`.
+"""
+
+
+def run_name(candidate: Candidate, training: TrainingSet, standing: str = UNDECIDED) -> str:
+    """What tells one run from fifty others, most telling first: a table shows the first 25 characters or so.
+
+    `standing`: version and decision, once there are any.
+    """
+    features, (_, last) = len(candidate.model.fit.features), training.months
+    return f"{standing} · AUC {candidate.performance.auc:.4f} · xgboost, {features} features · data to {last:%Y-%m}"
+
+
+def about(source: str, title: str, model: str, experiment_id: str) -> str:
+    """The experiment's description, in Markdown."""
+    return _ABOUT.format(
+        source=source, title=title, model=model, experiment=experiment_id, view=VIEW_NAME, key=VIEW_KEY, curve=CURVE
+    )
+
+
+def compare_view() -> str:
+    """A saved view of the runs, as MLflow keeps it in a tag: the figures to compare as columns, newest run first."""
+    state = {
+        "searchFilter": "",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [f"metrics.`{name}`" for name in COMPARED],
+        "columnOrder": [],
+        "columnWidths": {},
+        "runsHiddenMode": "FIRST_10_RUNS",
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": False,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    }
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    return json.dumps({"name": VIEW_NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
+
+
+def curve_rounds(rounds: int, best: int) -> list[int]:
+    """The indices of the rounds that are drawn: evenly spaced, the best and the last among them.
+
+    >>> curve_rounds(5, 2)
+    [0, 1, 2, 3, 4]
+    >>> len(curve_rounds(2000, 1234)), 1234 in curve_rounds(2000, 1234), curve_rounds(2000, 1234)[-1]
+    (184, True, 1999)
+    """
+    step = -(-rounds // (CURVE_POINTS - 1))
+    return sorted({*range(0, rounds, step), best, rounds - 1})

@@ -1,0 +1,48 @@
+"""Fixtures: a home with two models, MLflow's real server over it, and a page whose troubles fail the test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser_support import ABSENT, Troubles, chromium, mlflow_server, new_context, started_browser
+from tests_support import home_with_challenger, once, pipeline_in
+
+from dagster_project.resources import Pipeline
+
+
+@pytest.fixture(scope="session")
+def two_models(first_night: Path, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """A home whose source has a champion and a held challenger."""
+    home = once(tmp_path_factory, "two-models", lambda home: home_with_challenger(first_night, home))
+    return pipeline_in(home)
+
+
+@pytest.fixture(scope="session")
+def mlflow(two_models: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(two_models, tmp_path_factory.mktemp("logs")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One a module, and none afterwards: Playwright's event loop runs as long as it does, and is in Dagster's way."""
+    with started_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser):
+    troubles = Troubles()
+    context = new_context(browser)
+    troubles.watch(context)
+    yield context.new_page()
+    context.close()
+    assert not troubles.found
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before any fixture runs a night for nothing."""
+    if chromium() is None:
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=ABSENT))

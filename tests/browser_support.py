@@ -1,0 +1,116 @@
+"""Debian's Chromium on pages of our own servers: starting both, noting what goes wrong, reading nothing foreign.
+
+Nothing is downloaded: the browser is the system's.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from dagster_project.resources import Pipeline
+from dagster_project.servers import end, free_port, mlflow_command, upgrade_mlflow, wait_until_up
+from dagster_project.settings import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
+
+SIZE = {"width": 1400, "height": 900}
+ABSENT = "chromium is not installed; the browser tests are skipped (apt-get install chromium)"
+
+# What the servers' own pages (MLflow 3.17) complain of, each with its reason. Anything else is our fault.
+HARMLESS = {
+    "/ajax-api/2.0/mlflow/users/current: ": "MLflow asks who is signed in; without its login there is no such page",
+    "ResizeObserver loop completed with undelivered notifications": "its tables are drawn one frame late",
+}
+
+# MLflow's state in a browser that was here before: models instead of chats, and no assistant over a third of the page.
+_SEEN_BEFORE = """
+if (location.protocol === 'http:') {
+  localStorage.setItem('mlflow.workflowType_v1', '"machine_learning"');
+  localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
+}
+"""
+
+
+def chromium() -> str | None:
+    """The system's Chromium, if there is one."""
+    return shutil.which("chromium")
+
+
+@dataclass
+class Troubles:
+    """Errors of a page: its console's, its scripts', and requests to our own server that failed."""
+
+    found: list[str] = field(default_factory=list)
+
+    def watch(self, context: "BrowserContext") -> None:
+        """Note whatever goes wrong on the pages of a context, and let no request leave this machine."""
+        context.route(lambda url: not _ours(url), lambda route: route.abort())
+        context.on("console", lambda m: m.type == "error" and self._note(m.location.get("url", ""), m.text))
+        context.on("weberror", lambda e: self.found.append(f"script: {e.error}"))
+        context.on("response", lambda r: r.status >= 400 and self._note(r.url, f"status {r.status}"))
+        context.on("requestfailed", lambda r: self._failed(r.url, r.failure))
+
+    def _failed(self, url: str, why: str | None) -> None:
+        if why != "net::ERR_ABORTED":  # the page was left before the answer came
+            self._note(url, why or "failed")
+
+    def _note(self, url: str, what: str) -> None:
+        said = f"{url}: {what}"
+        if _ours(url) and not any(harmless in said for harmless in HARMLESS):
+            self.found.append(said)
+
+
+def _ours(url: str) -> bool:
+    """Whether a page of this machine, or none at all (a script's own message, an inline picture), is meant."""
+    return urlsplit(url).hostname in {"127.0.0.1", None}
+
+
+@contextmanager
+def started_browser() -> "Iterator[Browser]":
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Without a sandbox, because tests may run as root; it sees nothing but our own pages.
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
+        yield browser
+        browser.close()
+
+
+def new_context(browser: "Browser") -> "BrowserContext":
+    """A browser's window of the screenshots' size, as of somebody who was here before."""
+    context = browser.new_context(viewport=SIZE, locale="en-GB", timezone_id="UTC")
+    context.add_init_script(_SEEN_BEFORE)
+    context.set_default_timeout(45_000)  # two shared cores
+    return context
+
+
+@contextmanager
+def mlflow_server(pipeline: Pipeline, logs: Path) -> Iterator[str]:
+    """MLflow's real server over a home; gives its address, and ends it by its process."""
+    settings = pipeline.settings
+    upgrade_mlflow(settings)
+    port = free_port(26000)
+    with (logs / "mlflow.log").open("ab") as log:
+        server = subprocess.Popen(
+            mlflow_command(settings, port),
+            env=os.environ | settings.tool_environment,
+            cwd=PROJECT_ROOT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until_up("MLflow", address, server)
+        yield address
+    finally:
+        end({"MLflow": server})
