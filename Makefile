@@ -32,7 +32,7 @@ test: $(SETUP) chromium ## the tests
 
 chromium: # the browser tests drive Debian's; without it they are skipped
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	  && echo "Installing chromium ..." && apt-get install -y --no-install-recommends chromium >/dev/null 2>&1; } \
+	  && echo "Installing chromium ..." && apt-get update >/dev/null 2>&1 && apt-get install -y --no-install-recommends chromium >/dev/null 2>&1; } \
 	  || echo "No chromium, and it cannot be installed here: the browser tests will be skipped."
 
 up: $(SETUP) ## the Dagster UI, the Dagster daemon and the MLflow UI, until Ctrl-C

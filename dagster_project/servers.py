@@ -17,6 +17,7 @@ from dagster_project.resources import Pipeline
 from dagster_project.settings import PROJECT_ROOT, Settings
 
 _HOST = "127.0.0.1"
+_WORKSPACE = ("-w", str(PROJECT_ROOT / "workspace.yaml"))
 # MLflow opens on pages for chats and agents unless it is told that models are trained here.
 _MLFLOW_PAGE = "/#/experiments?workflowType=machine_learning"
 _START_SECONDS = 90
@@ -71,12 +72,16 @@ def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable
 
 
 def _commands(pipeline: Pipeline, dagster_port: int, mlflow_port: int) -> dict[str, list[str]]:
-    workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
     return {
-        "Dagster UI": [_tool("dagster-webserver"), "-h", _HOST, "-p", str(dagster_port), *workspace],
-        "Dagster daemon": [_tool("dagster-daemon"), "run", *workspace],
+        "Dagster UI": dagster_command(dagster_port),
+        "Dagster daemon": [_tool("dagster-daemon"), "run", *_WORKSPACE],
         "MLflow UI": mlflow_command(pipeline.settings, mlflow_port),
     }
+
+
+def dagster_command(port: int) -> list[str]:
+    """The command line of Dagster's web server; the environment names the home."""
+    return [_tool("dagster-webserver"), "-h", _HOST, "-p", str(port), *_WORKSPACE]
 
 
 def mlflow_command(settings: Settings, port: int) -> list[str]:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from dagster_project.instance import open_instance
 from dagster_project.resources import Pipeline
-from dagster_project.servers import end, free_port, mlflow_command, upgrade_mlflow, wait_until_up
+from dagster_project.servers import dagster_command, end, free_port, mlflow_command, upgrade_mlflow, wait_until_up
 from dagster_project.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
@@ -96,21 +97,32 @@ def new_context(browser: "Browser") -> "BrowserContext":
 @contextmanager
 def mlflow_server(pipeline: Pipeline, logs: Path) -> Iterator[str]:
     """MLflow's real server over a home; gives its address, and ends it by its process."""
-    settings = pipeline.settings
-    upgrade_mlflow(settings)
+    upgrade_mlflow(pipeline.settings)
     port = free_port(26000)
-    with (logs / "mlflow.log").open("ab") as log:
+    with _served("MLflow", mlflow_command(pipeline.settings, port), port, pipeline, logs) as address:
+        yield address
+
+
+@contextmanager
+def dagster_server(pipeline: Pipeline, logs: Path) -> Iterator[str]:
+    """Dagster's real web server over a home, without its daemon; gives its address, and ends it by its process."""
+    open_instance(pipeline.settings).dispose()
+    port = free_port(24000)
+    with _served("Dagster", dagster_command(port), port, pipeline, logs) as address:
+        yield address
+
+
+@contextmanager
+def _served(name: str, command: list[str], port: int, pipeline: Pipeline, logs: Path) -> Iterator[str]:
+    settings = pipeline.settings
+    environment = os.environ | settings.tool_environment | {"CREDITLOOM_POLICY": str(settings.policy)}
+    with (logs / f"{name.lower()}.log").open("ab") as log:
         server = subprocess.Popen(
-            mlflow_command(settings, port),
-            env=os.environ | settings.tool_environment,
-            cwd=PROJECT_ROOT,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            command, env=environment, cwd=PROJECT_ROOT, stdout=log, stderr=log, start_new_session=True
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        wait_until_up("MLflow", address, server)
+        wait_until_up(name, address, server)
         yield address
     finally:
-        end({"MLflow": server})
+        end({name: server})

@@ -1,13 +1,20 @@
 """Fixtures: a home with two models, MLflow's real server over it, and a page whose troubles fail the test."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_support import ABSENT, Troubles, chromium, mlflow_server, new_context, started_browser
+from browser_support import ABSENT, Troubles, chromium, dagster_server, mlflow_server, new_context, started_browser
 from tests_support import home_with_challenger, once, pipeline_in
 
+from dagster_project.instance import open_instance
+from dagster_project.night import Exit, run_night
+from dagster_project.partitions import add_waiting_days
 from dagster_project.resources import Pipeline
+from expectations.suite import no_row
+
+PLANTED = no_row("planted__to_fail", "balance > 900000", "ask the source about balances above 900,000")
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +27,30 @@ def two_models(first_night: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def mlflow(two_models: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with mlflow_server(two_models, tmp_path_factory.mktemp("logs")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def stopped_night(first_night: Path, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """The first night's home after a night that a check stopped, with two more files that wait."""
+
+    def make(home: Path) -> None:
+        shutil.copytree(first_night, home, symlinks=True)
+        pipeline = pipeline_in(home, extra_checks={"raw_taiwan_cards_statements": (PLANTED,)})
+        assert run_night(pipeline, force=True).exit is Exit.STOPPED
+        tapes = home / "landing/ally_auto"
+        tapes.mkdir(parents=True)
+        for month in ("2017-05", "2017-06"):
+            (tapes / f"{month}.csv").write_text("waits\n")
+        with open_instance(pipeline.settings) as instance:
+            add_waiting_days(instance, pipeline)
+
+    return pipeline_in(once(tmp_path_factory, "stopped-night", make))
+
+
+@pytest.fixture(scope="session")
+def dagster(stopped_night: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with dagster_server(stopped_night, tmp_path_factory.mktemp("logs")) as address:
         yield address
 
 

@@ -1,0 +1,68 @@
+"""Dagster's pages in a real browser: what a data engineer looks for is there, and nothing goes wrong on the way."""
+
+import pytest
+from playwright.sync_api import expect
+
+expect.set_options(timeout=60_000)  # two shared cores, and the code location has to load
+
+
+def test_graph_reads_from_left_to_right(page, dagster):
+    page.goto(f"{dagster}/asset-groups")
+    places = []
+    for group in ("landing", "raw", "staging", "intermediate", "marts", "model", "scores", "published"):
+        node = page.locator("svg").get_by_text(group, exact=True).first
+        expect(node).to_be_visible()
+        places.append(node.bounding_box()["x"])
+    assert places == sorted(places)
+
+
+def test_table_shows_rows_columns_owner_and_where_a_column_comes_from(page, dagster):
+    page.goto(f"{dagster}/assets/warehouse/fct_loan_months?view=overview")
+    for text in ("180,000", "data-engineering", "Largest days past due in the month.", "dbt"):
+        expect(page.get_by_text(text).first).to_be_visible()
+    page.goto(f"{dagster}/assets/warehouse/fct_loan_months?view=lineage&column=balance")
+    expect(page.get_by_text("int_loan_months").first).to_be_visible()
+
+
+def test_scores_show_their_grades(page, dagster):
+    page.goto(f"{dagster}/assets/scores/scores?view=overview")
+    expect(page.get_by_text("taiwan_cards: grades").first).to_be_visible()
+    expect(page.get_by_text("R10", exact=True).first).to_be_visible()
+    expect(page.get_by_text("credit-risk").first).to_be_visible()
+
+
+def test_failed_check_says_what_to_do_and_where(page, dagster):
+    page.goto(f"{dagster}/assets/raw/taiwan_cards/statements?view=checks&checkDetail=planted__to_fail")
+    expect(page.get_by_text("ask the source about balances above 900,000").first).to_be_visible()
+    expect(page.get_by_text("UCI_Credit_card.csv (delivery").first).to_be_visible()
+    expect(page.get_by_text("blocking").first).to_be_visible()
+
+
+def test_stopped_night_explains_itself_on_its_first_screen(page, dagster, stopped_night):
+    from dagster_project.instance import open_instance
+
+    with open_instance(stopped_night.settings) as instance:
+        (run, *_) = instance.get_runs(limit=1)
+    page.goto(f"{dagster}/runs/{run.run_id}")
+    expect(
+        page.get_by_text("creditloom/stopped_by: raw/taiwan_cards/statements: planted__to_fail").first
+    ).to_be_visible()
+
+
+def test_landing_days_that_wait_are_missing_and_a_backfill_dialog_offers_them(page, dagster):
+    page.goto(f"{dagster}/assets/landing/ally_auto?view=partitions")
+    for text in ("Missing (2)", "2017-06-15", "2017-07-15"):
+        expect(page.get_by_text(text).first).to_be_visible()
+    page.get_by_role("button", name="Materialize").first.click()
+    expect(page.get_by_text("Launch 2-run backfill").first).to_be_visible()
+
+
+@pytest.mark.parametrize("name", ["every_night", "every_week", "landing"])
+def test_automation_is_on(page, dagster, name):
+    page.goto(f"{dagster}/automation")
+    expect(page.get_by_text(name, exact=True).first).to_be_visible()
+
+
+def test_night_can_be_replayed_from_the_launchpad(page, dagster):
+    page.goto(f"{dagster}/locations/creditloom/jobs/nightly")
+    expect(page.get_by_text("ingest_taiwan_cards").first).to_be_attached()
