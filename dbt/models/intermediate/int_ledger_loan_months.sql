@@ -28,55 +28,40 @@ revised as (
     ) as told
 ),
 
--- kind 0: an instalment; 1: a paying day; 2: a month-end. Instalments after the plan's months are of no month.
+-- kind 0: an instalment; 1: a paying day; 2: a month-end. Instalments after the plan's months are of no month. Rows are
+-- kept narrow: there are as many as instalments, payments and months together, and they are sorted twice.
 entries as (
     select
         p.plan_no,
         i.due_on as day,
-        0 as kind,
+        cast(0 as tinyint) as kind,
         i.instalment_no,
         case when i.due_on <= p.last_month then last_day(i.due_on) end as month_on,
-        i.amount as due,
-        i.principal,
-        cast(0 as decimal(18, 2)) as paid
+        i.amount,
+        i.principal
     from {{ ref('int_ledger_plans') }} as p
     inner join {{ ref('int_ledger_instalments') }} as i
         on p.source = i.source and p.loan_id = i.loan_id and p.valid_from = i.valid_from
     where i.visible_month <= greatest(p.known_month, i.month_on)
         and i.due_on >= p.valid_from
         and (p.due_before is null or i.due_on < p.due_before)
+        and i.amount <> 0
     union all
-    select
-        p.plan_no,
-        y.paid_on,
-        1,
-        0,
-        y.month_on,
-        0,
-        0,
-        cast(sum(y.amount) as decimal(18, 2))
+    select p.plan_no, y.paid_on, 1, 0, y.month_on, cast(sum(y.amount) as decimal(18, 2)), 0
     from plans as p
     inner join {{ ref('int_ledger_payments') }} as y on p.source = y.source and p.loan_id = y.loan_id
     where y.visible_month <= greatest(p.known_month, y.month_on) and y.month_on <= p.last_month
     group by p.plan_no, y.paid_on, y.month_on
     union all
-    select plan_no, month_on, 2, 0, month_on, 0, 0, 0 from months
+    select plan_no, month_on, 2, 0, month_on, 0, 0 from months
 ),
 
 cumulated as (
     select
-        plan_no,
-        kind,
-        month_on,
-        -- the eve of a month's first day is the month-end before, which has its own probe
-        case kind when 2 then day when 1 then case when day(day) > 1 then {{ add_days('day', '-1') }} end end as probe_on,
-        case when kind = 0 then day end as due_on,
-        due,
-        principal,
-        paid,
-        cast(sum(due) over until_now as decimal(18, 2)) as due_so_far,
-        cast(sum(principal) over until_now as decimal(18, 2)) as principal_so_far,
-        cast(sum(paid) over until_now as decimal(18, 2)) as paid_so_far
+        *,
+        sum(case when kind = 0 then amount end) over until_now as due_so_far,
+        sum(case when kind = 1 then amount end) over until_now as paid_so_far,
+        sum(principal) over until_now as principal_so_far
     from entries
     window until_now as (
         partition by plan_no order by day, kind, instalment_no rows between unbounded preceding and current row
@@ -85,28 +70,40 @@ cumulated as (
 
 levelled as (
     select
-        *,
-        case kind when 0 then due_so_far when 1 then paid_so_far - paid else paid_so_far end as level,
-        case when kind = 0 then due_so_far - principal end as principal_begins,
-        case when kind = 0 then principal_so_far - principal end as principal_before,
-        case when kind = 0 then principal_so_far end as principal_until
+        plan_no,
+        kind,
+        month_on,
+        amount,
+        case when kind = 0 then day end as due_on,
+        -- the eve of a month's first day is the month-end before, which has its own probe
+        case kind when 2 then day when 1 then case when day(day) > 1 then {{ add_days('day', '-1') }} end end as probe_on,
+        cast(
+            case kind when 0 then due_so_far when 1 then paid_so_far - amount else coalesce(paid_so_far, 0) end
+            as decimal(18, 2)
+        ) as level,
+        cast(
+            case when kind = 2 then coalesce(due_so_far, 0) - coalesce(paid_so_far, 0) end as decimal(18, 2)
+        ) as arrears,
+        cast(case when kind = 0 then due_so_far - principal end as decimal(18, 2)) as principal_begins,
+        cast(case when kind = 0 then principal_so_far - principal end as decimal(18, 2)) as principal_before,
+        cast(case when kind = 0 then principal_so_far end as decimal(18, 2)) as principal_until
     from cumulated
 ),
 
+-- Of the instalments before a probe the last is the oldest unpaid one, and the first is the last of the plan.
 merged as (
     select
         plan_no,
         kind,
         month_on,
+        amount,
         probe_on,
-        due,
-        paid,
-        due_so_far - paid_so_far as arrears,
-        paid_so_far,
-        min(due_on) over unpaid as oldest_unpaid,
-        min(principal_begins) over unpaid as principal_begins,
-        min(principal_before) over unpaid as principal_before,
-        max(principal_until) over unpaid as principal_until
+        level,
+        arrears,
+        {{ ignoring_nulls('last_value', 'due_on') }} over unpaid as oldest_unpaid,
+        {{ ignoring_nulls('last_value', 'principal_begins') }} over unpaid as principal_begins,
+        {{ ignoring_nulls('last_value', 'principal_before') }} over unpaid as principal_before,
+        {{ ignoring_nulls('first_value', 'principal_until') }} over unpaid as principal_in_all
     from levelled
     window unpaid as (
         partition by plan_no
@@ -115,23 +112,36 @@ merged as (
     )
 ),
 
+probed as (
+    select
+        plan_no,
+        kind,
+        month_on,
+        amount,
+        arrears,
+        cast(
+            case when oldest_unpaid < probe_on then {{ days_between('oldest_unpaid', 'probe_on') }} else 0 end as integer
+        ) as dpd,
+        case when kind = 2 then principal_in_all end as principal_in_all,
+        case when kind = 2 then principal_before + greatest(level - principal_begins, 0) end as principal_repaid
+    from merged
+    where month_on is not null
+),
+
+-- Where nothing is unpaid, what is repaid is null.
 by_month as (
     select
         plan_no,
         month_on,
-        sum(due) as due,
-        sum(paid) as paid,
+        sum(case when kind = 0 then amount else 0 end) as due,
+        sum(case when kind = 1 then amount else 0 end) as paid,
         count(case when kind = 1 then 1 end) as paying_days,
-        max(case when kind <> 0 and oldest_unpaid < probe_on then {{ days_between('oldest_unpaid', 'probe_on') }} else 0 end) as dpd_max,
-        max(case when kind = 2 and oldest_unpaid < probe_on then {{ days_between('oldest_unpaid', 'probe_on') }} else 0 end) as dpd_end,
-        max(case when kind = 2 then arrears end) as arrears,
-        max(case when kind = 2 then paid_so_far end) as paid_so_far,
-        max(case when kind = 2 then oldest_unpaid end) as oldest_unpaid,
-        max(case when kind = 2 then principal_begins end) as principal_begins,
-        max(case when kind = 2 then principal_before end) as principal_before,
-        max(case when kind = 2 then principal_until end) as principal_until
-    from merged
-    where month_on is not null
+        max(dpd) as dpd_max,
+        max(case when kind = 2 then dpd end) as dpd_end,
+        max(arrears) as arrears,
+        max(principal_in_all) as principal_in_all,
+        max(principal_repaid) as principal_repaid
+    from probed
     group by plan_no, month_on
     having max(kind) = 2
 ),
@@ -145,7 +155,7 @@ told as (
         p.is_told,
         p.known_month,
         p.in_force_month,
-        p.valid_from is not null and m.oldest_unpaid is null as is_closed
+        p.valid_from is not null and m.principal_repaid is null as is_closed
     from by_month as m
     inner join plans as p on m.plan_no = p.plan_no
 )
@@ -163,14 +173,9 @@ select
     cast(
         case
             when t.is_closed then 0
-            when t.oldest_unpaid is null then coalesce(t.original_amount, 0)
-            else
-                greatest(
-                    coalesce(case when t.is_told then t.original_amount end, t.principal_until)
-                    - t.principal_before
-                    - greatest(t.paid_so_far - t.principal_begins, 0),
-                    0
-                )
+            when t.principal_repaid is null then coalesce(t.original_amount, 0)
+            when t.is_told then greatest(coalesce(t.original_amount, t.principal_in_all) - t.principal_repaid, 0)
+            else t.principal_in_all - t.principal_repaid
         end as decimal(18, 2)
     ) as balance,
     t.dpd_end >= {{ by_source('default_dpd_min', 't.source') }}

@@ -165,7 +165,9 @@ bounded as (
 ),
 
 plans as (
-    select *, row_number() over (order by source, loan_id, known_month, in_force_month) as plan_no
+    select
+        *,
+        cast(row_number() over (order by source, loan_id, known_month, in_force_month) as integer) as plan_no
     from bounded
     where first_month <= last_month
 )
