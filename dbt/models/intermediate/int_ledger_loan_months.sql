@@ -1,16 +1,12 @@
 -- Loan months of sources that deliver a schedule and payments. Days past due are first in, first out: at a day they
 -- count from the earliest instalment whose cumulative due is more than what was paid by then.
 --
--- One merge instead of a join in time: per plan, instalments stand at their cumulative due, and probes (each month-end
--- after its payments, and the eve of each paying day) at what was paid by then. In falling order, probes first on
--- ties, the instalments that stand before a probe are those that it has not paid. Arrears only grow between payments,
--- so the eves and the month-end hold the month's worst day.
+-- One merge instead of a join in time. What was paid by a day rises in steps; per plan, instalments stand at their
+-- cumulative due and steps at what was paid by then. In falling order, steps first on ties, the instalments that stand
+-- before a step are those that it leaves unpaid. While a step lasts arrears only grow, so of each month its last day is
+-- the worst.
 with plans as (
     select * from {{ ref('int_ledger_plans') }} where is_in_force
-),
-
-months as (
-    select plan_no, {{ each_month_end('first_month', 'last_month') }} as month_on from plans
 ),
 
 -- What is known only in a later state of the loan's knowledge supersedes a month of an earlier one.
@@ -28,15 +24,12 @@ revised as (
     ) as told
 ),
 
--- kind 0: an instalment; 1: a paying day; 2: a month-end. Instalments after the plan's months are of no month. Rows are
--- kept narrow: there are as many as instalments, payments and months together, and they are sorted twice.
-entries as (
+scheduled as (
     select
         p.plan_no,
-        i.due_on as day,
-        cast(0 as tinyint) as kind,
+        p.last_month,
+        i.due_on,
         i.instalment_no,
-        case when i.due_on <= p.last_month then last_day(i.due_on) end as month_on,
         i.amount,
         i.principal
     from {{ ref('int_ledger_plans') }} as p
@@ -46,104 +39,165 @@ entries as (
         and i.due_on >= p.valid_from
         and (p.due_before is null or i.due_on < p.due_before)
         and i.amount <> 0
-    union all
-    select p.plan_no, y.paid_on, 1, 0, y.month_on, cast(sum(y.amount) as decimal(18, 2)), 0
-    from plans as p
-    inner join {{ ref('int_ledger_payments') }} as y on p.source = y.source and p.loan_id = y.loan_id
-    where y.visible_month <= greatest(p.known_month, y.month_on) and y.month_on <= p.last_month
-    group by p.plan_no, y.paid_on, y.month_on
-    union all
-    select plan_no, month_on, 2, 0, month_on, 0, 0 from months
 ),
 
-cumulated as (
+instalments as (
     select
-        *,
-        sum(case when kind = 0 then amount end) over until_now as due_so_far,
-        sum(case when kind = 1 then amount end) over until_now as paid_so_far,
-        sum(principal) over until_now as principal_so_far
-    from entries
+        plan_no,
+        due_on,
+        principal,
+        cast(sum(amount) over until_now as decimal(18, 2)) as due_so_far,
+        cast(sum(principal) over until_now as decimal(18, 2)) as principal_so_far
+    from scheduled
     window until_now as (
-        partition by plan_no order by day, kind, instalment_no rows between unbounded preceding and current row
+        partition by plan_no order by due_on, instalment_no rows between unbounded preceding and current row
     )
 ),
 
-levelled as (
+-- Every paying day, and the first day of a plan's months.
+paying_days as (
     select
         plan_no,
-        kind,
-        month_on,
-        amount,
-        case when kind = 0 then day end as due_on,
-        -- the eve of a month's first day is the month-end before, which has its own probe
-        case kind when 2 then day when 1 then case when day(day) > 1 then {{ add_days('day', '-1') }} end end as probe_on,
-        cast(
-            case kind when 0 then due_so_far when 1 then paid_so_far - amount else coalesce(paid_so_far, 0) end
-            as decimal(18, 2)
-        ) as level,
-        cast(
-            case when kind = 2 then coalesce(due_so_far, 0) - coalesce(paid_so_far, 0) end as decimal(18, 2)
-        ) as arrears,
-        cast(case when kind = 0 then due_so_far - principal end as decimal(18, 2)) as principal_begins,
-        cast(case when kind = 0 then principal_so_far - principal end as decimal(18, 2)) as principal_before,
-        cast(case when kind = 0 then principal_so_far end as decimal(18, 2)) as principal_until
-    from cumulated
+        day,
+        first_month,
+        last_month,
+        cast(sum(amount) as decimal(18, 2)) as paid,
+        max(is_payment) as is_payment
+    from (
+        select p.plan_no, y.paid_on as day, p.first_month, p.last_month, y.amount, 1 as is_payment
+        from plans as p
+        inner join {{ ref('int_ledger_payments') }} as y on p.source = y.source and p.loan_id = y.loan_id
+        where y.visible_month <= greatest(p.known_month, y.month_on) and y.month_on <= p.last_month
+        union all
+        select plan_no, {{ add_days(month_end_before('first_month'), '1') }}, first_month, last_month, 0, 0 from plans
+    ) as days
+    group by plan_no, day, first_month, last_month
 ),
 
--- Of the instalments before a probe the last is the oldest unpaid one, and the first is the last of the plan.
+steps as (
+    select
+        *,
+        cast(
+            sum(paid) over (
+                partition by plan_no order by day rows between unbounded preceding and current row
+            ) as decimal(18, 2)
+        ) as paid_so_far,
+        {{ add_days('lead(day) over (partition by plan_no order by day)', '-1') }} as until_day
+    from paying_days
+),
+
+levels as (
+    select
+        plan_no,
+        cast(0 as tinyint) as is_instalment,
+        paid_so_far as level,
+        day,
+        coalesce(until_day, last_month) as until_day,
+        first_month,
+        paid,
+        is_payment,
+        cast(null as date) as due_on,
+        cast(null as decimal(18, 2)) as principal_begins,
+        cast(null as decimal(18, 2)) as principal_before,
+        cast(null as decimal(18, 2)) as principal_until
+    from steps
+    where until_day is null or until_day > {{ month_end_before('first_month') }}
+    union all
+    select
+        plan_no,
+        1,
+        due_so_far,
+        null,
+        null,
+        null,
+        null,
+        null,
+        due_on,
+        cast(due_so_far - principal as decimal(18, 2)),
+        cast(principal_so_far - principal as decimal(18, 2)),
+        principal_so_far
+    from instalments
+),
+
+-- Of the instalments before a step the last is the oldest unpaid one, and the first is the last of the plan.
 merged as (
     select
         plan_no,
-        kind,
-        month_on,
-        amount,
-        probe_on,
+        is_instalment,
         level,
-        arrears,
+        greatest(day, {{ add_days(month_end_before('first_month'), '1') }}) as from_day,
+        until_day,
+        day,
+        paid,
+        is_payment,
         {{ ignoring_nulls('last_value', 'due_on') }} over unpaid as oldest_unpaid,
         {{ ignoring_nulls('last_value', 'principal_begins') }} over unpaid as principal_begins,
         {{ ignoring_nulls('last_value', 'principal_before') }} over unpaid as principal_before,
         {{ ignoring_nulls('first_value', 'principal_until') }} over unpaid as principal_in_all
-    from levelled
+    from levels
     window unpaid as (
-        partition by plan_no
-        order by level desc, case when kind = 0 then 1 else 0 end
-        rows between unbounded preceding and current row
+        partition by plan_no order by level desc, is_instalment rows between unbounded preceding and current row
     )
 ),
 
-probed as (
+stretches as (
     select
         plan_no,
-        kind,
-        month_on,
-        amount,
-        arrears,
-        cast(
-            case when oldest_unpaid < probe_on then {{ days_between('oldest_unpaid', 'probe_on') }} else 0 end as integer
-        ) as dpd,
-        case when kind = 2 then principal_in_all end as principal_in_all,
-        case when kind = 2 then principal_before + greatest(level - principal_begins, 0) end as principal_repaid
+        level,
+        day,
+        until_day,
+        paid,
+        is_payment,
+        oldest_unpaid,
+        principal_in_all,
+        cast(principal_before + greatest(level - principal_begins, 0) as decimal(18, 2)) as principal_repaid,
+        {{ each_month_end('from_day', 'until_day') }} as month_on
     from merged
-    where month_on is not null
+    where is_instalment = 0
 ),
 
--- Where nothing is unpaid, what is repaid is null.
+-- A step's share of each month that it lasts in, and what is due in the month.
+shares as (
+    select
+        plan_no,
+        month_on,
+        cast(0 as decimal(18, 2)) as due,
+        case when day > {{ month_end_before('month_on') }} then paid else 0 end as paid,
+        case when day > {{ month_end_before('month_on') }} then is_payment else 0 end as is_payment,
+        cast(
+            case
+                when oldest_unpaid < least(until_day, month_on)
+                    then {{ days_between('oldest_unpaid', 'least(until_day, month_on)') }}
+                else 0
+            end as integer
+        ) as dpd,
+        until_day >= month_on as is_end,
+        case when until_day >= month_on then level end as paid_so_far,
+        case when until_day >= month_on then principal_in_all end as principal_in_all,
+        case when until_day >= month_on then principal_repaid end as principal_repaid
+    from stretches
+    union all
+    select plan_no, last_day(due_on), amount, 0, 0, 0, false, null, null, null
+    from scheduled
+    where due_on <= last_month
+),
+
+-- Where nothing is unpaid, what is repaid is null. Months before the plan's own have no end.
 by_month as (
     select
         plan_no,
         month_on,
-        sum(case when kind = 0 then amount else 0 end) as due,
-        sum(case when kind = 1 then amount else 0 end) as paid,
-        count(case when kind = 1 then 1 end) as paying_days,
+        sum(due) as due,
+        sum(paid) as paid,
+        max(is_payment) as is_payment,
         max(dpd) as dpd_max,
-        max(case when kind = 2 then dpd end) as dpd_end,
-        max(arrears) as arrears,
+        max(case when is_end then dpd end) as dpd_end,
+        max(paid_so_far) as paid_so_far,
         max(principal_in_all) as principal_in_all,
         max(principal_repaid) as principal_repaid
-    from probed
+    from shares
     group by plan_no, month_on
-    having max(kind) = 2
+    having max(paid_so_far) is not null
 ),
 
 told as (
@@ -155,9 +209,20 @@ told as (
         p.is_told,
         p.known_month,
         p.in_force_month,
+        m.dpd_end >= {{ by_source('default_dpd_min', 'p.source') }} as is_late,
+        cast(coalesce({{ by_source('default_arrears_min', 'p.source') }}, 0) as decimal(18, 2)) as arrears_min,
         p.valid_from is not null and m.principal_repaid is null as is_closed
     from by_month as m
     inner join plans as p on m.plan_no = p.plan_no
+),
+
+-- The amount in arrears is asked for only where a default depends on it.
+arrears as (
+    select t.plan_no, t.month_on, sum(s.amount) - max(t.paid_so_far) as amount
+    from told as t
+    inner join scheduled as s on t.plan_no = s.plan_no
+    where t.is_late and t.arrears_min > 0 and s.due_on <= t.month_on
+    group by t.plan_no, t.month_on
 )
 
 select
@@ -178,11 +243,11 @@ select
             else t.principal_in_all - t.principal_repaid
         end as decimal(18, 2)
     ) as balance,
-    t.dpd_end >= {{ by_source('default_dpd_min', 't.source') }}
-        and t.arrears >= coalesce({{ by_source('default_arrears_min', 't.source') }}, 0) as is_default,
+    t.is_late and (t.arrears_min = 0 or a.amount >= t.arrears_min) as is_default,
     false as is_written_off,
     t.is_closed
 from told as t
 left join revised as r on t.plan_no = r.plan_no and t.month_on = r.month_on
+left join arrears as a on t.plan_no = a.plan_no and t.month_on = a.month_on
 -- A closed loan has no more rows, unless something happens to it.
-where not t.is_closed or t.paying_days > 0 or t.month_on = t.in_force_month
+where not t.is_closed or t.is_payment = 1 or t.month_on = t.in_force_month
