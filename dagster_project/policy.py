@@ -39,10 +39,10 @@ class TrainingDataPolicy(_Frozen):
 class SourcePolicy(_Frozen):
     """What differs from source to source: where arrears come from, lag, default trigger, score anchor.
 
-    `status` sources are in default from `default_status_min` on. `ledger` ones are while `default_dpd_min` days past due
-    with at least `default_arrears_min` (0 if not given) in arrears. `imputed` ones are when more than `write_off_min` is
-    written off; a run of months without payments that begins between `deferral_from` and `deferral_to` is a suspected
-    deferral. Where outcomes are seen in later months, `label_horizon_months` is how far they are followed, and
+    `status` sources are in default from `default_status_min` on; `ledger` ones from `default_dpd_min` days past due and
+    `default_arrears_min` (0 if not given) in arrears on, at a month-end. `imputed` ones are when more than
+    `write_off_min` is written off; a run of months without payments that begins between `deferral_from` and
+    `deferral_to` is a suspected deferral. Where outcomes are seen in later months, `label_horizon_months` is how far they are followed, and
     observations begin with a loan's month `observe_from_month`.
     """
 

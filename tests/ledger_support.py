@@ -3,6 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -86,12 +87,12 @@ def _version(random: np.random.Generator, start: dt.date, first_due: dt.date, kn
 def _loan(loan_id: str, random: np.random.Generator, end: dt.date) -> Loan:
     opened = dt.date(2020, 1, 1) + dt.timedelta(days=int(random.integers(0, 200)))
     loan = Loan(loan_id, opened, _known(random, opened), int(random.integers(20, 110)) * 1_000)
+    begins = opened if random.random() < 0.8 else opened + dt.timedelta(days=int(random.integers(-5, 40)))
     if random.random() < 0.98:  # some have no schedule at all
         wait = dt.timedelta(days=int(random.integers(0, 45)))
-        begins = opened if random.random() < 0.8 else opened + dt.timedelta(days=int(random.integers(-5, 40)))
         loan.instalments = _version(random, begins, max(begins, opened) + wait, _known(random, max(begins, opened)))
-    while random.random() < 0.2:
-        new = opened + dt.timedelta(days=int(random.integers(1, 300)))
+    while loan.instalments and random.random() < 0.2:
+        new = max(begins, opened) + dt.timedelta(days=int(random.integers(1, 300)))
         # it may repeat instalments that were due before it holds; those count as the older version has them
         first_due = new + dt.timedelta(days=int(random.integers(-40, 40)))
         if new not in {i.valid_from for i in loan.instalments}:
@@ -175,7 +176,7 @@ class DayByDay:
     def plan(self, day: dt.date) -> list[Instalment]:
         """The instalments that count, as the schedule stands on a day."""
         begun = [v for v in self.versions if v <= day]
-        ends = dict(zip(begun, begun[1:], strict=False))
+        ends = dict(pairwise(begun))
         counted = [
             i
             for i in self.instalments

@@ -59,8 +59,8 @@ paying_days as (
     select
         plan_no,
         day,
-        first_month,
-        last_month,
+        max(first_month) as first_month,
+        max(last_month) as last_month,
         cast(sum(amount) as decimal(18, 2)) as paid,
         max(is_payment) as is_payment
     from (
@@ -71,7 +71,7 @@ paying_days as (
         union all
         select plan_no, {{ add_days(month_end_before('first_month'), '1') }}, first_month, last_month, 0, 0 from plans
     ) as days
-    group by plan_no, day, first_month, last_month
+    group by plan_no, day
 ),
 
 steps as (
@@ -209,7 +209,7 @@ told as (
         p.is_told,
         p.known_month,
         p.in_force_month,
-        m.dpd_end >= {{ by_source('default_dpd_min', 'p.source') }} as is_late,
+        m.dpd_end >= {{ by_source('default_dpd_min', 'p.source') }} as is_overdue,
         cast(coalesce({{ by_source('default_arrears_min', 'p.source') }}, 0) as decimal(18, 2)) as arrears_min,
         p.valid_from is not null and m.principal_repaid is null as is_closed
     from by_month as m
@@ -221,7 +221,7 @@ arrears as (
     select t.plan_no, t.month_on, sum(s.amount) - max(t.paid_so_far) as amount
     from told as t
     inner join scheduled as s on t.plan_no = s.plan_no
-    where t.is_late and t.arrears_min > 0 and s.due_on <= t.month_on
+    where t.is_overdue and t.arrears_min > 0 and s.due_on <= t.month_on
     group by t.plan_no, t.month_on
 )
 
@@ -243,7 +243,7 @@ select
             else t.principal_in_all - t.principal_repaid
         end as decimal(18, 2)
     ) as balance,
-    t.is_late and (t.arrears_min = 0 or a.amount >= t.arrears_min) as is_default,
+    t.is_overdue and (t.arrears_min = 0 or a.amount >= t.arrears_min) as is_default,
     false as is_written_off,
     t.is_closed
 from told as t
