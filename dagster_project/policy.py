@@ -42,8 +42,8 @@ class SourcePolicy(_Frozen):
     `status` sources are in default from `default_status_min` on; `ledger` ones from `default_dpd_min` days past due and
     `default_arrears_min` (0 if not given) in arrears on, at a month-end. `imputed` ones are when more than
     `write_off_min` is written off; a run of months without payments that begins between `deferral_from` and
-    `deferral_to` is a suspected deferral. Where outcomes are seen in later months, `label_horizon_months` is how far they are followed, and
-    observations begin with a loan's month `observe_from_month`.
+    `deferral_to` is a suspected deferral. Where outcomes are seen in later months, `label_horizon_months` is how far
+    they are followed, and observations begin with a loan's month `observe_from_month`.
     """
 
     arrears_basis: Literal["status", "imputed", "ledger"]
