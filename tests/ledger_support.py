@@ -80,7 +80,8 @@ def _version(random: np.random.Generator, start: dt.date, first_due: dt.date, kn
         amount = int(random.choice([10_000, 9_999, 12_345, 5_000]))
         interest = int(amount * 0.02 * (count - k))
         principal = amount - interest if told < 0.4 else None
-        rows.append(Instalment(start, k + 1, due_on, amount, principal, interest if told < 0.5 else None, known_at))
+        known = _known(random, known_at) if random.random() < 0.05 else known_at  # a part of a version may be late
+        rows.append(Instalment(start, k + 1, due_on, amount, principal, interest if told < 0.5 else None, known))
     return rows
 
 
