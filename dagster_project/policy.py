@@ -66,21 +66,30 @@ class TrainingDataPolicy(_Frozen):
 class SourcePolicy(_Frozen):
     """What differs from source to source: where arrears come from, lag, default trigger, score anchor.
 
-    `status` sources are in default from `default_status_min` on. `imputed` ones are when more than `write_off_min` is
-    written off; a run of months without payments that begins between `deferral_from` and `deferral_to` is a suspected
-    deferral. Where outcomes are seen in later months, `label_horizon_months` is how far they are followed, and
-    observations begin with a loan's month `observe_from_month`.
+    `status` sources are in default from `default_status_min` on; `ledger` ones from `default_dpd_min` days past due and
+    `default_arrears_min` (0 if not given) in arrears on, at a month-end. `imputed` ones are when more than
+    `write_off_min` is written off; a run of months without payments that begins between `deferral_from` and
+    `deferral_to` is a suspected deferral. Where outcomes are seen in later months, `label_horizon_months` is how far
+    they are followed, and observations begin with a loan's month `observe_from_month`.
     """
 
-    arrears_basis: Literal["status", "imputed"]
+    arrears_basis: Literal["status", "imputed", "ledger"]
     feature_lag_days: int
     label_horizon_months: int | None = None
     observe_from_month: int | None = None
     default_status_min: int | None = None
+    default_dpd_min: int | None = Field(default=None, ge=1)
+    default_arrears_min: float | None = Field(default=None, ge=0)
     write_off_min: float | None = None
     deferral_from: dt.date | None = None
     deferral_to: dt.date | None = None
     score_anchor: ScoreAnchor
+
+    @model_validator(mode="after")
+    def _ledger_has_a_default(self) -> Self:
+        if self.arrears_basis == "ledger" and self.default_dpd_min is None:
+            raise ValueError("default_dpd_min is needed with arrears_basis ledger (90 is customary)")
+        return self
 
 
 class Policy(_Frozen):
@@ -129,6 +138,7 @@ def dbt_vars(policy: Policy) -> dict[str, Any]:
     """The policy values that dbt's models need. The same policy gives the same text, so dbt parses once."""
     names = (
         *("arrears_basis", "feature_lag_days", "label_horizon_months", "observe_from_month"),
+        *("default_dpd_min", "default_arrears_min"),
         *("default_status_min", "write_off_min", "deferral_from", "deferral_to"),
     )
     sources = {name: s.model_dump(mode="json", include=set(names)) for name, s in policy.sources.items()}

@@ -17,6 +17,7 @@ DESCRIPTIONS: dict[str, str] = {
     "borrower_attributes": "Attributes for fairness monitoring only; never features.",
     "loans": "One row a loan or account.",
     "statements": "One row a loan and month, as the source reported it.",
+    "schedules": "One row an instalment, in each version of a loan's schedule.",
     "payments": "One row a payment.",
     "outcomes": "What became of a loan after an observation, where the source says so itself.",
 }
@@ -53,11 +54,20 @@ CANONICAL: dict[str, dict[str, tuple[pl.DataType, str]]] = {
         "principal": (MONEY, "Part of the payment that repaid principal; null where not given."),
         "status_code": (_COUNT, "The source's own repayment status."),
     },
+    "schedules": {
+        "loan_id": (_TEXT, "The source's loan or account number."),
+        "valid_from": (_DAY, "Day from which this version of the schedule holds; the opening day for the first."),
+        "instalment_no": (_COUNT, "Number of the instalment in its version."),
+        "due_on": (_DAY, "Day on which the instalment is due."),
+        "amount": (MONEY, "Amount due."),
+        "principal": (MONEY, "Part of the amount that repays principal; null where not told."),
+        "interest": (MONEY, "Part of the amount that is interest; null where not told."),
+    },
     "payments": {
         "payment_id": (_TEXT, "The source's payment, or loan and month."),
         "loan_id": (_TEXT, "The source's loan or account number."),
         "paid_on": (_DAY, "Day of payment; the month-end where only the month is given."),
-        "amount": (MONEY, "Amount paid."),
+        "amount": (MONEY, "Amount paid; negative is a reversal."),
         "currency": (_TEXT, "ISO 4217 code."),
     },
     "outcomes": {

@@ -12,3 +12,16 @@
 {% macro clip(expression, low, high) -%}
     (case when {{ expression }} < {{ low }} then {{ low }} when {{ expression }} > {{ high }} then {{ high }} else {{ expression }} end)
 {%- endmacro %}
+
+{# A window's value function that passes over nulls: the engines write it in different places. #}
+{% macro ignoring_nulls(function, expression) -%}
+    {{ return(adapter.dispatch("ignoring_nulls")(function, expression)) }}
+{%- endmacro %}
+
+{% macro default__ignoring_nulls(function, expression) -%}
+    {{ function }}({{ expression }} ignore nulls)
+{%- endmacro %}
+
+{% macro spark__ignoring_nulls(function, expression) -%}
+    {{ function }}({{ expression }}) ignore nulls
+{%- endmacro %}

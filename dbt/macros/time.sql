@@ -36,3 +36,31 @@
 {% macro spark__days_between(earlier, later) -%}
     datediff({{ later }}, {{ earlier }})
 {%- endmacro %}
+
+{# The month-end before a month-end. #}
+{% macro month_end_before(month_on) -%}
+    {{ add_days(month_on, "-cast(day(" ~ month_on ~ ") as integer)") }}
+{%- endmacro %}
+
+{# The last month-end that is not after a day. #}
+{% macro last_month_end(day) -%}
+    (case when {{ day }} = last_day({{ day }}) then {{ day }} else {{ month_end_before(day) }} end)
+{%- endmacro %}
+
+{# The first month-end at which a feature may use what happened on one day and became known on another. #}
+{% macro visible_month(event_on, known_at, source="source") -%}
+    last_day(greatest({{ event_on }}, {{ add_days(known_at, "-(" ~ by_source("feature_lag_days", source) ~ ")") }}))
+{%- endmacro %}
+
+{# One row for each month-end from one to another; stands in a select list. #}
+{% macro each_month_end(first, last) -%}
+    {{ return(adapter.dispatch("each_month_end")(first, last)) }}
+{%- endmacro %}
+
+{% macro default__each_month_end(first, last) -%}
+    last_day(cast(unnest(generate_series(date_trunc('month', {{ first }}), {{ last }}, interval 1 month)) as date))
+{%- endmacro %}
+
+{% macro spark__each_month_end(first, last) -%}
+    explode(transform(sequence(trunc({{ first }}, 'MM'), {{ last }}, interval 1 month), month -> last_day(month)))
+{%- endmacro %}

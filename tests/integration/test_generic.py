@@ -1,4 +1,4 @@
-"""A third lender brings files and a contract, and gets scores: no Python, no SQL."""
+"""Lenders bring files and a contract, and get scores, from balances or from a ledger: no Python, no SQL."""
 
 import datetime as dt
 from pathlib import Path
@@ -130,17 +130,23 @@ def book(seed: int = 3, loans: int = 1000) -> tuple[pl.DataFrame, pl.DataFrame]:
     return contracts, pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("month_end").cast(pl.String))
 
 
+def home_of(lender: str, contract: str, policy_entry: dict, tmp_path: Path) -> tuple[Path, Path]:
+    """A home with the lender's contract and a policy that names it alone; the home and its landing folder."""
+    home = tmp_path / "home"
+    (home / "contracts" / lender).mkdir(parents=True)
+    (home / "contracts" / lender / "contract.yaml").write_text(contract)
+    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
+    policy["sources"] = {lender: policy_entry}
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    landing = home / "landing" / lender
+    landing.mkdir(parents=True)
+    return home, landing
+
+
 @pytest.fixture
 def village_bank(tmp_path) -> Path:
     """A home with the lender's contract, a policy that names it alone, and its files in the landing folder."""
-    home = tmp_path / "home"
-    (home / "contracts/village_bank").mkdir(parents=True)
-    (home / "contracts/village_bank/contract.yaml").write_text(CONTRACT)
-    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
-    policy["sources"] = {"village_bank": POLICY}
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
-    landing = home / "landing/village_bank"
-    landing.mkdir(parents=True)
+    home, landing = home_of("village_bank", CONTRACT, POLICY, tmp_path)
     contracts, balances = book()
     contracts.write_csv(landing / "contracts.csv")
     balances.write_parquet(landing / "balances.parquet")
@@ -183,6 +189,164 @@ def test_half_mapped_contract_is_refused(tmp_path, old, new, says):
     (tmp_path / "bank/contract.yaml").write_text(CONTRACT.replace(old, new))
     with pytest.raises(ContractError, match=says):
         load_sources(tmp_path)
+
+
+LEDGER_CONTRACT = """
+apiVersion: v3.0.2
+kind: DataContract
+id: harbour_credit
+name: Instalment loans of Harbour Credit, with schedule and daily payments
+version: 1.0.0
+status: active
+customProperties:
+  - {property: currency, value: EUR}
+  - {property: knownAtLagDays, value: 1}
+schema:
+  - name: loans_file
+    physicalType: file
+    description: One line a loan.
+    customProperties: [{property: filePattern, value: loans*}, {property: deliveredOnce, value: true}]
+    properties:
+      - {name: loan_no, logicalType: string, description: Number., primaryKey: true}
+      - {name: customer, logicalType: string, description: Name., required: true, classification: identifier}
+      - {name: paid_out_on, logicalType: date, description: Day., required: true}
+      - {name: lent, logicalType: number, physicalType: "decimal(18,2)", description: Lent., required: true}
+  - name: schedule_file
+    physicalType: file
+    description: One line an instalment.
+    customProperties: [{property: filePattern, value: schedule*}]
+    properties:
+      - {name: loan_no, logicalType: string, description: Number., primaryKey: true}
+      - {name: instalment, logicalType: integer, description: Instalment., primaryKey: true}
+      - {name: paid_out_on, logicalType: date, description: Day of opening., required: true}
+      - {name: due_on, logicalType: date, description: Due., required: true}
+      - {name: amount, logicalType: number, physicalType: "decimal(18,2)", description: Due., required: true,
+         logicalTypeOptions: {minimum: 0}}
+      - {name: interest, logicalType: number, physicalType: "decimal(18,2)", description: Interest., required: true}
+  - name: payments_file
+    physicalType: file
+    description: One line a payment.
+    customProperties: [{property: filePattern, value: payments*}, {property: controlAmount, value: [amount]}]
+    properties:
+      - {name: booking, logicalType: string, description: Number., primaryKey: true}
+      - {name: loan_no, logicalType: string, description: Loan., required: true}
+      - {name: value_on, logicalType: date, description: Day., required: true}
+      - {name: booked_on, logicalType: date, description: Day of booking., required: true}
+      - {name: amount, logicalType: number, physicalType: "decimal(18,2)", description: Paid., required: true}
+  - name: borrowers
+    physicalType: table
+    description: Customers.
+    customProperties: [{property: eventOn, value: paid_out_on}]
+    properties:
+      - {name: borrower_id, logicalType: string, description: Pseudonym., primaryKey: true, classification: identifier,
+         transformSourceObjects: [loans_file.customer]}
+  - name: loans
+    physicalType: table
+    description: Loans.
+    customProperties: [{property: eventOn, value: paid_out_on}]
+    properties:
+      - {name: loan_id, logicalType: string, description: Number., primaryKey: true,
+         transformSourceObjects: [loans_file.loan_no]}
+      - {name: borrower_id, logicalType: string, description: Pseudonym., required: true, classification: identifier,
+         transformSourceObjects: [loans_file.customer]}
+      - {name: product, logicalType: string, description: Kind., required: true, transformLogic: "'instalment_loan'"}
+      - {name: currency, logicalType: string, description: Currency., required: true, transformLogic: "'EUR'"}
+      - {name: opened_on, logicalType: date, description: Day., required: true,
+         transformSourceObjects: [loans_file.paid_out_on]}
+      - {name: original_amount, logicalType: number, physicalType: "decimal(18,2)", description: Lent., required: true,
+         transformSourceObjects: [loans_file.lent]}
+  - name: schedules
+    physicalType: table
+    description: Instalments; there is one version of each schedule, from the opening on.
+    customProperties: [{property: eventOn, value: paid_out_on}]
+    properties:
+      - {name: loan_id, logicalType: string, description: Number., primaryKey: true,
+         transformSourceObjects: [schedule_file.loan_no]}
+      - {name: valid_from, logicalType: date, description: Day of opening., primaryKey: true,
+         transformSourceObjects: [schedule_file.paid_out_on]}
+      - {name: instalment_no, logicalType: integer, description: Instalment., primaryKey: true,
+         transformSourceObjects: [schedule_file.instalment]}
+      - {name: due_on, logicalType: date, description: Due., required: true,
+         transformSourceObjects: [schedule_file.due_on]}
+      - {name: amount, logicalType: number, physicalType: "decimal(18,2)", description: Due., required: true,
+         transformSourceObjects: [schedule_file.amount]}
+      - {name: interest, logicalType: number, physicalType: "decimal(18,2)", description: Interest.,
+         transformSourceObjects: [schedule_file.interest]}
+  - name: payments
+    physicalType: table
+    description: Payments, known from their booking on.
+    customProperties: [{property: eventOn, value: booked_on}, {property: controlAmount, value: [amount]}]
+    properties:
+      - {name: payment_id, logicalType: string, description: Number., primaryKey: true,
+         transformSourceObjects: [payments_file.booking]}
+      - {name: loan_id, logicalType: string, description: Loan., required: true,
+         transformSourceObjects: [payments_file.loan_no]}
+      - {name: paid_on, logicalType: date, description: Day., required: true,
+         transformSourceObjects: [payments_file.value_on]}
+      - {name: amount, logicalType: number, physicalType: "decimal(18,2)", description: Paid., required: true,
+         transformSourceObjects: [payments_file.amount]}
+      - {name: currency, logicalType: string, description: Currency., required: true, transformLogic: "'EUR'"}
+"""
+LEDGER_POLICY = {
+    "arrears_basis": "ledger",
+    "feature_lag_days": 1,
+    "label_horizon_months": 6,
+    "observe_from_month": 6,
+    "default_dpd_min": 90,
+    "score_anchor": {"score": 600, "odds": 20},
+}
+
+
+def ledger_book(seed: int = 5, loans: int = 1200, months: int = 24) -> dict[str, pl.DataFrame]:
+    """Loans of 2,400 in 24 instalments; two in five borrowers slip, the longer the deeper, and some of them recover."""
+    random = np.random.default_rng(seed)
+    lent, schedule, payments = [], [], []
+    for n in range(loans):
+        loan_no, opened = f"H{n:04}", dt.date(2021, 1, 1) + dt.timedelta(days=int(random.integers(0, 60)))
+        lent.append((loan_no, f"Customer Number {n}", opened, "2400.00"))
+        weak, behind = random.random() < 0.4, 0
+        for k in range(1, months + 1):
+            due_on = dt.date(opened.year + (opened.month - 1 + k) // 12, (opened.month - 1 + k) % 12 + 1, 15)
+            schedule.append((loan_no, k, opened, due_on, "110.00", "10.00"))
+            misses = random.random() < min(0.9, (0.08 if weak else 0.01) + 0.22 * behind)
+            if misses:
+                behind += 1
+                continue
+            catches_up = behind and random.random() < 0.3
+            amount = 110 * (1 + behind) if catches_up else random.choice([110, 110, 110, 60]) if weak else 110
+            behind = 0 if catches_up else behind
+            value_on = due_on + dt.timedelta(days=int(random.integers(-3, 12 if weak else 2)))
+            booked_on = value_on + dt.timedelta(days=int(random.integers(20, 50)) if random.random() < 0.01 else 0)
+            payments.append((f"{loan_no}/{k}", loan_no, value_on, booked_on, f"{amount}.00"))
+    columns = {
+        "loans": ["loan_no", "customer", "paid_out_on", "lent"],
+        "schedule": ["loan_no", "instalment", "paid_out_on", "due_on", "amount", "interest"],
+        "payments": ["booking", "loan_no", "value_on", "booked_on", "amount"],
+    }
+    rows = {"loans": lent, "schedule": schedule, "payments": payments}
+    return {name: pl.DataFrame(rows[name], schema=columns[name], orient="row") for name in rows}
+
+
+def test_schedule_and_payments_to_scores_without_python(tmp_path):
+    home, landing = home_of("harbour_credit", LEDGER_CONTRACT, LEDGER_POLICY, tmp_path)
+    files = ledger_book()
+    for name, frame in files.items():
+        frame.write_csv(landing / f"{name}.csv")
+    pipeline = load_pipeline(Settings(home=home, policy=tmp_path / "policy.yaml"))
+    result = run_night(pipeline)
+    assert result.exit is Exit.PUBLISHED, result.failures
+    metrics = result.snapshot.metrics()
+    assert metrics["ingest.harbour_credit.accepted_rows"] == sum(f.height for f in files.values())
+    assert metrics["model.harbour_credit.auc_low"] > 0.6
+    months = pl.read_parquet(result.snapshot.folder / "fct_loan_months.parquet")
+    assert months["arrears_basis"].unique().to_list() == ["ledger"]
+    last = months["month_on"].max()
+    paid = files["payments"].filter(pl.col("value_on") <= last)["amount"].cast(pl.Decimal(18, 2)).sum()
+    assert months["paid"].sum() == paid
+    assert months.filter("is_default")["loan_id"].n_unique() > 100
+    scores = pl.read_parquet(result.snapshot.folder / "scores.parquet")
+    open_now = months.filter((pl.col("month_on") == last) & (pl.col("balance") > 0))
+    assert scores.height == open_now.height > 500
 
 
 def test_policy_that_names_no_contract_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 -- Every observation beside the months it may know: at month-end t, rows of t and the eleven months before whose
--- `known_at` is no later than t plus the source's feature lag. `age` 0 is the observed month itself. A row that
--- became known late is absent here, so no feature can see it, not even through the month after it.
+-- `known_at` is no later than t plus the source's feature lag, each as it was known by then. `age` 0 is the observed
+-- month itself. A row that became known late is absent here, so no feature can see it, not even through the month
+-- after it.
 -- `owed` is what a payment is measured against: the amount due, or, where a source gives none, the bill of the month
 -- before.
 {{ config(materialized='view') }}
@@ -9,13 +10,12 @@ with months as (
     select * from {{ ref('int_loan_months') }}
 ),
 
+dated as (
+    select *, {{ add_days('month_on', by_source('feature_lag_days')) }} as visible_on from months
+),
+
 observations as (
-    select
-        source,
-        loan_id,
-        month_on,
-        {{ add_days('month_on', by_source('feature_lag_days')) }} as visible_on
-    from months
+    select source, loan_id, month_on, visible_on from dated where known_at <= visible_on
 ),
 
 visible as (
@@ -37,6 +37,7 @@ visible as (
         on o.source = h.source and o.loan_id = h.loan_id
     where h.month_on <= o.month_on
         and h.known_at <= o.visible_on
+        and (h.superseded_at is null or h.superseded_at > o.visible_on)
         -- one month more than the widest window, so that its oldest month has a month before it
         and {{ months_between('h.month_on', 'o.month_on') }} <= 12
 ),

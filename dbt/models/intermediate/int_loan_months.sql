@@ -1,8 +1,28 @@
--- One row a loan and month of every source, in one shape, whatever its arrears are known from.
+-- One row a loan and month of every source, in one shape, whatever its arrears are known from. Where something becomes
+-- known late, a month has several rows: each holds from its `known_at` until its `superseded_at`, and the one that is
+-- not superseded says what is now known.
+{%- set shared -%}
+    source, loan_id, month_on, known_at, due, paid, balance, is_default, is_written_off, is_closed
+{%- endset %}
+
 with months as (
-    select *, 'status' as arrears_basis from {{ ref('int_status_loan_months') }}
+    select
+        {{ shared }},
+        cast(null as date) as superseded_at,
+        -- Without a ledger the month's end is also its worst day.
+        dpd as dpd_max,
+        dpd as dpd_end,
+        limit_amount,
+        status_code,
+        deferral_suspected,
+        'status' as arrears_basis
+    from {{ ref('int_status_loan_months') }}
     union all
-    select *, 'imputed' as arrears_basis from {{ ref('int_imputed_loan_months') }}
+    select {{ shared }}, cast(null as date), dpd, dpd, limit_amount, status_code, deferral_suspected, 'imputed'
+    from {{ ref('int_imputed_loan_months') }}
+    union all
+    select {{ shared }}, superseded_at, dpd_max, dpd_end, cast(null as decimal(18, 2)), cast(null as integer), false, 'ledger'
+    from {{ ref('int_ledger_loan_months') }}
 )
 
 select
@@ -10,8 +30,9 @@ select
     loan_id,
     month_on,
     known_at,
-    dpd as dpd_max,
-    dpd as dpd_end,
+    superseded_at,
+    dpd_max,
+    dpd_end,
     due,
     paid,
     balance,
@@ -20,10 +41,10 @@ select
     case
         when is_written_off then 'written_off'
         when is_closed then 'closed'
-        when dpd = 0 then 'current'
-        when dpd <= 30 then '1-30'
-        when dpd <= 60 then '31-60'
-        when dpd <= 90 then '61-90'
+        when dpd_end = 0 then 'current'
+        when dpd_end <= 30 then '1-30'
+        when dpd_end <= 60 then '31-60'
+        when dpd_end <= 90 then '61-90'
         else '90+'
     end as state,
     arrears_basis,

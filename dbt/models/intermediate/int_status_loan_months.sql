@@ -4,7 +4,6 @@ select
     loan_id,
     month_on,
     known_at,
-    -- Without a ledger the month's end is also its worst day.
     cast(case when status_code >= 1 then 30 * status_code else 0 end as integer) as dpd,
     due,
     paid,

@@ -15,3 +15,4 @@ select
     is_default,
     deferral_suspected
 from {{ ref('int_loan_months') }}
+where superseded_at is null

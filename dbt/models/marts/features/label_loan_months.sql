@@ -1,7 +1,24 @@
 -- What became of an observation, once it is known; an observation that has not matured has no row here. Rows that a
 -- model may not learn from, or be judged on, are kept with the reason.
-with months as (
-    select *, {{ month_index('month_on') }} as month_no from {{ ref('int_loan_months') }}
+-- The months are those now known; an observation is one that was also known in time, and is in default if it was so in
+-- either knowledge.
+with now_known as (
+    select *, {{ month_index('month_on') }} as month_no from {{ ref('int_loan_months') }} where superseded_at is null
+),
+
+known_in_time as (
+    select source, loan_id, month_on, is_default
+    from {{ ref('int_loan_months') }}
+    where known_at <= {{ add_days('month_on', by_source('feature_lag_days')) }}
+),
+
+months as (
+    select
+        n.*,
+        t.loan_id is not null as is_observed,
+        n.is_default or coalesce(t.is_default, false) as in_default
+    from now_known as n
+    left join known_in_time as t on n.source = t.source and n.loan_id = t.loan_id and n.month_on = t.month_on
 ),
 
 -- Sources that say themselves what became of a loan.
@@ -12,7 +29,10 @@ told as (
         o.observed_on as month_on,
         o.horizon_months,
         o.defaulted as label,
-        case when m.loan_id is null then 'no_observation' when m.is_default then 'in_default' end as exclusion_reason,
+        case
+            when not coalesce(m.is_observed, false) then 'no_observation'
+            when m.in_default then 'in_default'
+        end as exclusion_reason,
         o.known_at
     from {{ ref('stg_outcomes') }} as o
     left join months as m on o.source = m.source and o.loan_id = m.loan_id and o.observed_on = m.month_on
@@ -23,6 +43,10 @@ numbered as (
     select
         *,
         row_number() over (partition by source, loan_id order by month_on) as month_of_loan,
+        -- a loan may leave default and enter it again
+        min(case when is_default then month_no end) over (
+            partition by source, loan_id order by month_on rows between 1 following and unbounded following
+        ) as next_default_no,
         {{ by_source('label_horizon_months') }} as horizon_months
     from months
     where {{ by_source('label_horizon_months') }} is not null
@@ -33,7 +57,6 @@ loans as (
         source,
         loan_id,
         max(month_no) as last_month_no,
-        min(case when is_default then month_no end) as default_month_no,
         max(case when state = 'closed' then 1 else 0 end) = 1 as has_closed
     from numbered
     group by source, loan_id
@@ -51,17 +74,12 @@ seen as (
         o.loan_id,
         o.month_on,
         cast(o.horizon_months as integer) as horizon_months,
+        case when o.next_default_no <= o.month_no + o.horizon_months then 1 else 0 end as label,
         case
-            when o.is_default or o.balance <= 0 then null
-            when l.default_month_no > o.month_no and l.default_month_no <= o.month_no + o.horizon_months then 1
-            when l.last_month_no < o.month_no + o.horizon_months and not l.has_closed and l.default_month_no is null
-                then null
-            else 0
-        end as label,
-        case
-            when o.is_default then 'in_default'
+            when not o.is_observed then 'no_observation'
+            when o.in_default then 'in_default'
             when o.balance <= 0 then 'zero_exposure'
-            when l.last_month_no < o.month_no + o.horizon_months and not l.has_closed and l.default_month_no is null
+            when l.last_month_no < o.month_no + o.horizon_months and not l.has_closed and o.next_default_no is null
                 then 'lost_sight'
         end as exclusion_reason,
         r.known_at
@@ -74,4 +92,12 @@ seen as (
 
 select * from told
 union all
-select * from seen
+select
+    source,
+    loan_id,
+    month_on,
+    horizon_months,
+    case when exclusion_reason is null then label end as label,
+    exclusion_reason,
+    known_at
+from seen

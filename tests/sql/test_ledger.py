@@ -1,0 +1,136 @@
+"""The ledger in SQL against a plain ledger that goes through every day; and that it cannot see what is known later.
+
+One run of dbt over one home: the same random book as one source whole, and once for each cut as a source of which all
+is deleted that became known after the cut.
+"""
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+import yaml
+from ledger_support import LAG, DayByDay, knowledge, months_from, random_book, raw_tables, reported, write_selection
+
+from dagster_project.dbt_project import run_dbt
+from dagster_project.policy import load_policy
+from dagster_project.settings import PROJECT_ROOT, Settings
+
+LOANS = 2_000
+CUTS = [dt.date(2020, 3, 31), dt.date(2020, 6, 30), dt.date(2020, 9, 30), dt.date(2020, 12, 31), dt.date(2021, 2, 28)]
+LENDER = {
+    "arrears_basis": "ledger",
+    "feature_lag_days": LAG,
+    "label_horizon_months": 3,
+    "observe_from_month": 1,
+    "default_dpd_min": 60,
+    "default_arrears_min": 60,
+    "score_anchor": {"score": 600, "odds": 20},
+}
+
+
+@pytest.fixture(scope="module")
+def book():
+    return random_book(seed=11, loans=LOANS)
+
+
+@pytest.fixture(scope="module")
+def home(book, tmp_path_factory) -> Path:
+    home = tmp_path_factory.mktemp("ledger") / "home"
+    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
+    policy["sources"] = dict.fromkeys(("whole", *(f"cut_{cut:%Y%m}" for cut in CUTS)), LENDER)
+    home.mkdir()
+    (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    settings = Settings(home=home, policy=home / "policy.yaml")
+    tables = raw_tables(book, "whole")
+    write_selection(tables, settings.selection, "whole")
+    for cut in CUTS:
+        known = {name: t.filter(pl.col("known_at") <= cut + dt.timedelta(days=LAG)) for name, t in tables.items()}
+        write_selection(known, settings.selection, f"cut_{cut:%Y%m}")
+    build = ["build", "--exclude-resource-type", "unit_test"]
+    done = run_dbt(settings, load_policy(settings.policy), build, quiet=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return home
+
+
+def query(home: Path, sql: str) -> pl.DataFrame:
+    with duckdb.connect(str(home / "warehouse/creditloom.duckdb"), read_only=True) as db:
+        return db.sql(sql).pl()
+
+
+def cents(amount: Decimal) -> int:
+    return int(amount * 100)
+
+
+def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
+    """Every month of every loan, under each knowledge that it is told from; and no month more or less."""
+    found = {
+        (r["loan_id"], r["month_on"], r["known_at"]): r
+        for r in query(home, "select * from intermediate.int_loan_months where source = 'whole'").iter_rows(named=True)
+    }
+    last, lag, versions = reported(book), dt.timedelta(days=LAG), 0
+    for loan in book:
+        ledgers = {}
+        for end in months_from(loan.opened_on, last):
+            told = knowledge(loan, end)
+            for known, later in zip(told, [*told[1:], None], strict=True):
+                ledger = ledgers.setdefault(known, DayByDay(loan, known))
+                if not ledger.has_row(end):
+                    continue
+                row = found.pop((loan.loan_id, end, known + lag))
+                month = ledger.month(end)
+                where = (loan, end, known, month, row)
+                assert row["superseded_at"] == (later + lag if later else None), where
+                assert (row["dpd_max"], row["dpd_end"]) == (month.dpd_max, month.dpd_end), where
+                assert (cents(row["due"]), cents(row["paid"])) == (month.due, month.paid), where
+                assert cents(row["balance"]) == month.balance, where
+                assert (row["state"] == "closed") == month.is_closed, where
+                assert row["is_default"] == (month.dpd_end >= 60 and month.arrears >= 6_000), where
+                versions += known != end
+    assert not found
+    assert versions > 1_000, "months that are told anew"
+
+
+def test_book_holds_what_it_should(home):
+    """What the comparison is worth: how often each case occurs."""
+    (row,) = query(
+        home,
+        "select count(*) filter (where dpd_end >= 90) as far, count(*) filter (where dpd_max > dpd_end) as cured,"
+        " count(*) filter (where paid < 0) as reversed, count(*) filter (where state = 'closed') as closed,"
+        " count(*) filter (where is_default) as defaults from marts.fct_loan_months where source = 'whole'",
+    ).rows(named=True)
+    assert min(row.values()) > 50, row
+    (plans,) = query(
+        home,
+        "select count(distinct loan_id) filter (where version_no > 1) as restructured,"
+        " count(distinct loan_id) filter (where is_revised) as revised"
+        " from intermediate.int_ledger_plans where source = 'whole'",
+    ).rows(named=True)
+    assert min(plans.values()) > 200, plans
+
+
+def test_no_cent_is_lost(home, book):
+    """Paid over all months is what known loans paid until the last reported one; the stranger's payment waits."""
+    last = reported(book)
+    expected = sum(p.amount for loan in book if loan.opened_on <= last for p in loan.payments if p.paid_on <= last)
+    paid = "select sum(paid) as paid from marts.fct_loan_months where source = 'whole'"
+    assert cents(query(home, paid).item()) == expected
+    suspense = "select count(*) from marts.fct_payments where source = 'whole' and in_suspense"
+    assert query(home, suspense).item() == 1
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=str)
+def test_features_cannot_see_what_became_known_later(home, cut):
+    """Late payments, late reversals, late schedules, late loans."""
+    sql = (
+        "select * exclude (source, is_live) from marts.feat_loan_months"
+        " where source = '{}' and month_on = '{}' order by loan_id"
+    )
+    whole, known = (query(home, sql.format(source, cut)) for source in ("whole", f"cut_{cut:%Y%m}"))
+    assert whole.height > 300
+    assert whole.equals(known)
+    now = query(home, f"select * from marts.fct_loan_months where source = 'whole' and month_on = '{cut}'")
+    then = query(home, f"select * from marts.fct_loan_months where source = 'cut_{cut:%Y%m}' and month_on = '{cut}'")
+    assert not now.drop("source").equals(then.drop("source")), "nothing was known late: the test shows nothing"
