@@ -84,6 +84,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "borrower_attributes": ("borrower_id",),
     "loans": ("loan_id", "borrower_id", "product", "currency"),
     "statements": ("loan_id", "month_on", "balance", "paid"),
+    "schedules": ("loan_id", "valid_from", "instalment_no", "due_on", "amount"),
     "payments": ("payment_id", "loan_id", "paid_on", "amount", "currency"),
     "outcomes": ("loan_id", "observed_on", "horizon_months", "defaulted"),
 }
