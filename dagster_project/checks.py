@@ -39,10 +39,10 @@ def build_checks(guard: Guard) -> dg.AssetChecksDefinition:
         result = evaluate(pipeline, guard)
         record(pipeline, result, context.run.run_id)
         files = {r.delivery_id: r.file_name for r in pipeline.receipts(guard.source)} if guard.source else {}
-        if result.blocking_failures:
-            stopped_by(context.instance, context.run.run_id, guard, result.blocking_failures[0], files)
         for check in result.checks:
             yield _as_dagster(asset, check, files)
+        if result.blocking_failures:
+            raise stopped_by(context.instance, context.run.run_id, guard, result.blocking_failures, files)
 
     return _check
 
@@ -66,7 +66,7 @@ def _expose(parquet: Path, database: Path, table: str) -> None:
 
 
 def _as_dagster(asset: dg.AssetKey, check: CheckResult, files: Mapping[str, str]) -> dg.AssetCheckResult:
-    metadata: dict[str, int | str | dg.MetadataValue[str]] = {}
+    metadata: dict[str, int | str] = {}
     if check.rows is not None:
         metadata["rows"] = check.rows
     if check.failing_rows is not None:
@@ -74,7 +74,7 @@ def _as_dagster(asset: dg.AssetKey, check: CheckResult, files: Mapping[str, str]
     if not check.passed:
         metadata["what to do"] = check.error or check.advice
     if check.places:
-        metadata["where"] = dg.MetadataValue.md("\n".join(f"- {place}" for place in in_words(check, files)))
+        metadata["where"] = "; ".join(in_words(check, files))
     severity = dg.AssetCheckSeverity.ERROR if check.severity == "critical" else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
         passed=check.passed, asset_key=asset, check_name=check.name, severity=severity, metadata=metadata

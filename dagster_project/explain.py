@@ -1,7 +1,7 @@
-"""Why a run failed, as tags that stand at the top of its page: delivery, line and rule, or step and error."""
+"""Why a run failed, on its first screen: delivery, line and rule in its last event, and a tag in the list of runs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -13,13 +13,20 @@ _LONGEST = 400
 
 
 def stopped_by(
-    instance: dg.DagsterInstance, run_id: str, guard: Guard, check: CheckResult, files: Mapping[str, str]
-) -> None:
-    """Tag a run with the first blocking check that failed, and where its first failing row is."""
-    where = in_words(check, files)[:1]
-    rows = f"; {check.failing_rows:,} rows" if check.failing_rows else ""
-    said = f"{'/'.join(guard.asset)}: {check.name}{rows}{f', the first: {where[0]}' if where else ''}. {check.advice}"
-    instance.add_run_tags(run_id, {STOPPED_BY: said[:_LONGEST]})
+    instance: dg.DagsterInstance, run_id: str, guard: Guard, failed: Sequence[CheckResult], files: Mapping[str, str]
+) -> dg.Failure:
+    """The failure to raise for blocking checks: each with where its first failing row is. Tags the run with the first.
+
+    Raised by the step itself, because Dagster's own message names the checks and nothing else.
+    """
+    said = []
+    for check in failed:
+        where = in_words(check, files)[:1]
+        rows = f"; {check.failing_rows:,} rows" if check.failing_rows else ""
+        first = f", the first: {where[0]}" if where else ""
+        said.append(f"{'/'.join(guard.asset)}: {check.name}{rows}{first}. {check.advice}")
+    instance.add_run_tags(run_id, {STOPPED_BY: said[0][:_LONGEST]})
+    return dg.Failure("A blocking check stopped the run.\n" + "\n".join(said), allow_retries=False)
 
 
 def in_words(check: CheckResult, files: Mapping[str, str]) -> list[str]:

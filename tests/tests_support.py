@@ -1,6 +1,7 @@
 """What several test modules share."""
 
 import fcntl
+import json
 import os
 import shutil
 import sqlite3
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 # A developer's own settings must not reach a test.
@@ -15,6 +17,7 @@ for _name in [n for n in os.environ if n.startswith("CREDITLOOM_")]:
     del os.environ[_name]
 
 from dagster_project.definitions import build_defs  # noqa: E402
+from dagster_project.ingestion.lake import write_parquet  # noqa: E402
 from dagster_project.instance import open_instance  # noqa: E402
 from dagster_project.jobs import RETRAIN  # noqa: E402
 from dagster_project.night import Exit, NightResult  # noqa: E402
@@ -54,6 +57,16 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
             outcome.write_text("made")
         assert outcome.read_text() == "made", outcome.read_text()
     return folder
+
+
+def damage(pipeline: Pipeline, source: str, table: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """A lake whose newest file of a table was changed, receipt and all: only the borders further on can notice."""
+    path = next((pipeline.border.lake / "raw" / source / table).glob("*.parquet"))
+    digest = write_parquet(change(pl.read_parquet(path)), path)
+    with sqlite3.connect(pipeline.border.lake / "receipts.sqlite") as db:
+        (files,) = db.execute("select files from receipts").fetchone()
+        changed = [f | {"sha256": digest} if f["table"] == table else f for f in json.loads(files)]
+        db.execute("update receipts set files = ?", (json.dumps(changed),))
 
 
 def retrain(pipeline: Pipeline) -> dg.ExecuteInProcessResult:

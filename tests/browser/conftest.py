@@ -4,17 +4,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 from browser_support import ABSENT, Troubles, chromium, dagster_server, mlflow_server, new_context, started_browser
-from tests_support import home_with_challenger, once, pipeline_in
+from tests_support import damage, home_with_challenger, once, pipeline_in
 
 from dagster_project.instance import open_instance
 from dagster_project.night import Exit, run_night
 from dagster_project.partitions import add_waiting_days
 from dagster_project.resources import Pipeline
-from expectations.suite import no_row
 
-PLANTED = no_row("planted__to_fail", "balance > 900000", "ask the source about balances above 900,000")
+LINE = 17
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,9 @@ def stopped_night(first_night: Path, tmp_path_factory: pytest.TempPathFactory) -
 
     def make(home: Path) -> None:
         shutil.copytree(first_night, home, symlinks=True)
-        pipeline = pipeline_in(home, extra_checks={"raw_taiwan_cards_statements": (PLANTED,)})
+        pipeline = pipeline_in(home)
+        no_balance = pl.when(pl.col("line_no") == LINE).then(None).otherwise("balance").alias("balance")
+        damage(pipeline, "taiwan_cards", "statements", lambda rows: rows.with_columns(no_balance))
         assert run_night(pipeline, force=True).exit is Exit.STOPPED
         tapes = home / "landing/ally_auto"
         tapes.mkdir(parents=True)

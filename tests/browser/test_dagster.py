@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from dagster_project.instance import open_instance
+
 expect.set_options(timeout=60_000)  # two shared cores, and the code location has to load
 
 
@@ -32,21 +34,20 @@ def test_scores_show_their_grades(page, dagster):
 
 
 def test_failed_check_says_what_to_do_and_where(page, dagster):
-    page.goto(f"{dagster}/assets/raw/taiwan_cards/statements?view=checks&checkDetail=planted__to_fail")
-    expect(page.get_by_text("ask the source about balances above 900,000").first).to_be_visible()
+    page.goto(f"{dagster}/assets/raw/taiwan_cards/statements?view=checks&checkDetail=balance__to_not_be_null")
+    expect(page.get_by_text("look at the rows that fail before anything downstream uses them").first).to_be_visible()
     expect(page.get_by_text("UCI_Credit_card.csv (delivery").first).to_be_visible()
+    expect(page.get_by_text("line 17").first).to_be_visible()
     expect(page.get_by_text("blocking").first).to_be_visible()
 
 
 def test_stopped_night_explains_itself_on_its_first_screen(page, dagster, stopped_night):
-    from dagster_project.instance import open_instance
-
     with open_instance(stopped_night.settings) as instance:
         (run, *_) = instance.get_runs(limit=1)
     page.goto(f"{dagster}/runs/{run.run_id}")
-    expect(
-        page.get_by_text("creditloom/stopped_by: raw/taiwan_cards/statements: planted__to_fail").first
-    ).to_be_visible()
+    expect(page.get_by_text("raw/taiwan_cards/statements: balance__to_not_be_null; 6 rows").first).to_be_visible()
+    page.goto(f"{dagster}/runs")
+    expect(page.get_by_text("creditloom/stopped_by: raw/taiwan_cards/statements").first).to_be_visible()
 
 
 def test_landing_days_that_wait_are_missing_and_a_backfill_dialog_offers_them(page, dagster):
@@ -54,7 +55,8 @@ def test_landing_days_that_wait_are_missing_and_a_backfill_dialog_offers_them(pa
     for text in ("Missing (2)", "2017-06-15", "2017-07-15"):
         expect(page.get_by_text(text).first).to_be_visible()
     page.get_by_role("button", name="Materialize").first.click()
-    expect(page.get_by_text("Launch 2-run backfill").first).to_be_visible()
+    page.get_by_role("button", name="Missing", exact=True).click()
+    expect(page.get_by_role("button", name="Launch 2-run backfill")).to_be_enabled()
 
 
 @pytest.mark.parametrize("name", ["every_night", "every_week", "landing"])
@@ -63,6 +65,7 @@ def test_automation_is_on(page, dagster, name):
     expect(page.get_by_text(name, exact=True).first).to_be_visible()
 
 
-def test_night_can_be_replayed_from_the_launchpad(page, dagster):
-    page.goto(f"{dagster}/locations/creditloom/jobs/nightly")
-    expect(page.get_by_text("ingest_taiwan_cards").first).to_be_attached()
+def test_night_can_be_replayed_and_rebuilt_from_the_launchpad(page, dagster):
+    page.goto(f"{dagster}/locations/creditloom/jobs/nightly/playground")
+    expect(page.get_by_text("intake").first).to_be_visible()
+    expect(page.get_by_text("No errors").first).to_be_visible()

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from tests_support import pipeline_in
+from tests_support import damage, pipeline_in
 
 from dagster_project.explain import FAILED_IN, STOPPED_BY
 from dagster_project.instance import open_instance
@@ -67,29 +67,12 @@ def tags_of(pipeline, result):
 def test_failed_dbt_test_stops_the_night_too(home_after_night):
     """A border inside the warehouse: rows that break a mart's test are not published either."""
     pipeline = pipeline_in(home_after_night)
-    payments = home_after_night / "lake/raw/taiwan_cards/payments"
-    _lose_half_of(pipeline, next(payments.glob("*.parquet")))
+    damage(pipeline, "taiwan_cards", "payments", lambda rows: rows.head(rows.height // 2))
     before = current_snapshot(pipeline.settings.published)
     result = run_night(pipeline, force=True)
     assert result.exit is Exit.STOPPED
     assert any("payments_equal_statements" in f for f in result.failures)
     assert current_snapshot(pipeline.settings.published).sha256 == before.sha256
-
-
-def _lose_half_of(pipeline, path):
-    """A lake that lost payments, receipt and all: only the marts' own invariant can notice."""
-    import sqlite3
-
-    import polars as pl
-
-    from dagster_project.ingestion.lake import write_parquet
-
-    frame = pl.read_parquet(path)
-    digest = write_parquet(frame.head(frame.height // 2), path)
-    with sqlite3.connect(pipeline.border.lake / "receipts.sqlite") as db:
-        (files,) = db.execute("select files from receipts").fetchone()
-        changed = [f | {"sha256": digest} if f["table"] == "payments" else f for f in json.loads(files)]
-        db.execute("update receipts set files = ?", (json.dumps(changed),))
 
 
 def test_corrupt_lake_fails_the_night_with_exit_1(home_after_night):
