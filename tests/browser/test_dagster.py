@@ -56,7 +56,8 @@ def test_landing_days_that_wait_are_missing_and_a_backfill_dialog_offers_them(pa
         expect(page.get_by_text(text).first).to_be_visible()
     page.get_by_role("button", name="Materialize").first.click()
     page.get_by_role("button", name="Missing", exact=True).click()
-    expect(page.get_by_role("button", name="Launch 2-run backfill")).to_be_enabled()
+    expect(page.get_by_text("2 partitions", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Launch backfill")).to_be_enabled()
 
 
 @pytest.mark.parametrize("name", ["every_night", "every_week", "landing"])
