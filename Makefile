@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chromium up lint lock sources clean
+.PHONY: help run test chromium up screenshots lint lock sources clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ chromium: # the browser tests drive Debian's; without it they are skipped
 
 up: $(SETUP) ## the Dagster UI, the Dagster daemon and the MLflow UI, until Ctrl-C
 	@creditloom up
+
+screenshots: $(SETUP) chromium ## the pictures of the README, from running systems
+	@python tests/screenshots.py
 
 lint: $(SETUP) ## style, types, layers, Dagster definitions
 	ruff check .

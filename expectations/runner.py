@@ -104,7 +104,7 @@ def _with_places(
 
 def _places(db: duckdb.DuckDBPyConnection, table: str, by: tuple[str, ...], condition: str) -> tuple[str, ...]:
     keys = ", ".join(by)
-    query = f"select {keys} from {table} where {condition.format(batch=table)} order by {keys} limit {_SHOWN}"  # noqa: S608
+    query = f"select distinct {keys} from {table} where {condition.format(batch=table)} order by {keys} limit {_SHOWN}"  # noqa: S608
     return tuple(", ".join(f"{k} {v}" for k, v in zip(by, row, strict=True)) for row in db.sql(query).fetchall())
 
 

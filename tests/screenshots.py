@@ -1,7 +1,7 @@
-"""Pictures of the screens for the README: `python tests/screenshots.py HOME`, a home whose source has two runs.
+"""The README's pictures, made anew from running systems: `make screenshots`.
 
-Each picture is a page of a real server over that home, as the system's Chromium shows it. More pages are one line each
-in `mlflow_pages`, or a function like it beside another server.
+Nights on the card data are run in a temporary folder: a good one, a retraining, and one that a check stops. Each
+picture is a page of a real server over such a home, as the system's Chromium shows it.
 """
 
 import json
@@ -9,11 +9,14 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from browser_support import ABSENT, Troubles, chromium, mlflow_server, new_context, started_browser
-from tests_support import pipeline_in
+from browser_support import ABSENT, Troubles, chromium, dagster_server, mlflow_server, new_context, started_browser
+from tests_support import home_with_challenger, home_with_stopped_night, pipeline_in
 
+from dagster_project.instance import open_instance
+from dagster_project.night import Exit, run_night
 from dagster_project.resources import Pipeline
 from dagster_project.settings import PROJECT_ROOT
 from ml.experiment import VIEW_KEY
@@ -22,32 +25,60 @@ IMAGES = PROJECT_ROOT / "docs" / "images"
 LARGEST = 200_000
 
 
-def shoot(pages: Mapping[str, tuple[str, str]], folder: Path = IMAGES) -> list[Path]:
-    """Write `folder/<name>.png` of each page, once a text that must be there is seen.
+@dataclass(frozen=True)
+class Picture:
+    """A page, a text that must be seen on it first, and the part that is shown (x, y, width, height)."""
 
-    Args:
-        pages: address and awaited text of each page, by the picture's name.
-        folder: where the pictures go.
-    """
+    address: str
+    awaited: str
+    part: tuple[int, int, int, int] | None = None
+
+
+def shoot(pictures: Mapping[str, Picture], folder: Path = IMAGES) -> list[Path]:
+    """Write `folder/<name>.png` of each picture."""
     folder.mkdir(parents=True, exist_ok=True)
     troubles, made = Troubles(), []
     with started_browser() as browser:
-        for name, (address, awaited) in pages.items():
+        for name, picture in pictures.items():
             context = new_context(browser)
             troubles.watch(context)
             page = context.new_page()
-            page.goto(address)
-            page.get_by_text(awaited).first.wait_for()
-            page.wait_for_timeout(4000)  # charts come late and glide into place; MLflow's polling never leaves it idle
+            page.goto(picture.address)
+            page.get_by_text(picture.awaited).first.wait_for()
+            page.wait_for_timeout(8000)  # charts come late and glide into place; MLflow's polling never leaves it idle
             made.append(folder / f"{name}.png")
-            page.screenshot(path=made[-1], animations="disabled")
+            clip = dict(zip(("x", "y", "width", "height"), picture.part, strict=True)) if picture.part else None
+            page.screenshot(path=made[-1], animations="disabled", clip=clip)
             context.close()
             assert made[-1].stat().st_size < LARGEST, f"{made[-1]} is too large for a repository"
     assert not troubles.found, troubles.found
     return made
 
 
-def mlflow_pages(pipeline: Pipeline, address: str) -> dict[str, tuple[str, str]]:
+def dagster_pages(_: Pipeline, address: str) -> dict[str, Picture]:
+    """The way of a payment, and a table."""
+    assets = f"{address}/assets"
+    way = "raw/taiwan_cards/payments?view=lineage&lineageScope=downstream&lineageDepth=10"
+    return {
+        "dagster-way-of-a-payment": Picture(f"{assets}/{way}", "Graph depth", part=(440, 400, 760, 300)),
+        "dagster-table": Picture(f"{assets}/warehouse/feat_loan_months?view=overview", "Days past due at the"),
+    }
+
+
+def stopped_pages(pipeline: Pipeline, address: str) -> dict[str, Picture]:
+    """A failed check, and the run that it stopped: without the trace, which shows where the program lies."""
+    with open_instance(pipeline.settings) as instance:
+        (run, *_) = instance.get_runs(limit=1)
+    check = "raw/taiwan_cards/statements?view=checks&checkDetail=balance__to_not_be_null"
+    return {
+        "dagster-failed-check": Picture(f"{address}/assets/{check}", "line 17"),
+        "dagster-stopped-night": Picture(
+            f"{address}/runs/{run.run_id}", "A blocking check stopped the run", part=(240, 0, 1160, 757)
+        ),
+    }
+
+
+def mlflow_pages(pipeline: Pipeline, address: str) -> dict[str, Picture]:
     """Pages of the first source that has an experiment: its runs, two of them compared, curves, and the card."""
     with sqlite3.connect(pipeline.settings.mlflow / "mlflow.db") as db:
         ((experiment, model),) = db.execute(
@@ -62,21 +93,34 @@ def mlflow_pages(pipeline: Pipeline, address: str) -> dict[str, tuple[str, str]]
     runs_page = f"{address}/#/experiments/{experiment}/runs"
     both = json.dumps(runs[:2], separators=(",", ":")).replace('"', "%22")
     return {
-        "mlflow-runs": (f"{runs_page}?viewStateShareKey={VIEW_KEY}", "v1 promoted"),
-        "mlflow-compare": (f"{address}/#/compare-runs?runs={both}&experiments=[%22{experiment}%22]", "Run details"),
-        "mlflow-curves": (f"{runs_page}/{runs[0]}/model-metrics", "val_logloss"),
-        "mlflow-card": (f"{address}/#/models/{model}", "version 1: promoted"),
+        "mlflow-runs": Picture(f"{runs_page}?viewStateShareKey={VIEW_KEY}", "v1 promoted"),
+        "mlflow-compare": Picture(
+            f"{address}/#/compare-runs?runs={both}&experiments=[%22{experiment}%22]", "Run details"
+        ),
+        "mlflow-curves": Picture(f"{runs_page}/{runs[0]}/model-metrics", "val_logloss"),
+        "mlflow-card": Picture(f"{address}/#/models/{model}", "version 1: promoted"),
     }
 
 
 def main() -> None:
-    """Take MLflow's pictures."""
+    """Run the nights, take the pictures, and say how large they are."""
     if chromium() is None:
         sys.exit(ABSENT)
-    pipeline = pipeline_in(Path(sys.argv[1]).resolve())
-    with tempfile.TemporaryDirectory() as logs, mlflow_server(pipeline, Path(logs)) as address:
-        for picture in shoot(mlflow_pages(pipeline, address)):
-            print(f"{picture.relative_to(PROJECT_ROOT)}  {picture.stat().st_size // 1000} kB")  # noqa: T201
+    with tempfile.TemporaryDirectory() as folder:
+        night, compared, stopped = (Path(folder) / name for name in ("night", "compared", "stopped"))
+        result = run_night(pipeline_in(night))
+        assert result.exit is Exit.PUBLISHED, result.failures
+        home_with_challenger(night, compared)
+        home_with_stopped_night(night, stopped)
+        for home, server, pages in (
+            (night, dagster_server, dagster_pages),
+            (stopped, dagster_server, stopped_pages),
+            (compared, mlflow_server, mlflow_pages),
+        ):
+            pipeline = pipeline_in(home)
+            with server(pipeline, Path(folder)) as address:
+                for picture in shoot(pages(pipeline, address)):
+                    print(f"{picture.relative_to(PROJECT_ROOT)}  {picture.stat().st_size // 1000} kB")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from dagster_project.definitions import build_defs  # noqa: E402
 from dagster_project.ingestion.lake import write_parquet  # noqa: E402
 from dagster_project.instance import open_instance  # noqa: E402
 from dagster_project.jobs import RETRAIN  # noqa: E402
-from dagster_project.night import Exit, NightResult  # noqa: E402
+from dagster_project.night import SILENT_CONSOLE, Exit, NightResult, run_night  # noqa: E402
+from dagster_project.partitions import add_waiting_days  # noqa: E402
 from dagster_project.resources import Pipeline, load_pipeline  # noqa: E402
 from dagster_project.settings import PROJECT_ROOT, Settings  # noqa: E402
 
@@ -73,7 +74,7 @@ def retrain(pipeline: Pipeline) -> dg.ExecuteInProcessResult:
     """The retraining job on the data of a home."""
     with open_instance(pipeline.settings) as instance:
         job = build_defs(pipeline).resolve_job_def(RETRAIN)
-        return job.execute_in_process(instance=instance, raise_on_error=False)
+        return job.execute_in_process(instance=instance, raise_on_error=False, run_config={"loggers": SILENT_CONSOLE})
 
 
 def home_with_challenger(night: Path, home: Path, training: str = "max_depth: 2\n  cv_folds: 2") -> None:
@@ -92,3 +93,18 @@ def home_with_challenger(night: Path, home: Path, training: str = "max_depth: 2\
             "update experiments set artifact_location = replace(artifact_location, ?, ?)", (str(night), str(home))
         )
     assert retrain(load_pipeline(Settings(home=home, policy=policy))).success
+
+
+def home_with_stopped_night(night: Path, home: Path) -> None:
+    """A copy of a night's home after a night that a check stopped, line 17 having lost its balances; two files wait."""
+    shutil.copytree(night, home, symlinks=True)
+    pipeline = pipeline_in(home)
+    balance = pl.when(pl.col("line_no") == 17).then(None).otherwise("balance").alias("balance")
+    damage(pipeline, "taiwan_cards", "statements", lambda rows: rows.with_columns(balance))
+    assert run_night(pipeline, force=True).exit is Exit.STOPPED
+    landing = home / "landing/ally_auto"
+    landing.mkdir(parents=True)
+    for month in ("2017-05", "2017-06"):
+        (landing / f"{month}.csv").write_text("waits\n")
+    with open_instance(pipeline.settings) as instance:
+        add_waiting_days(instance, pipeline)
