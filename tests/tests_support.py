@@ -20,7 +20,7 @@ from dagster_project.definitions import build_defs  # noqa: E402
 from dagster_project.ingestion.lake import write_parquet  # noqa: E402
 from dagster_project.instance import open_instance  # noqa: E402
 from dagster_project.jobs import RETRAIN  # noqa: E402
-from dagster_project.night import SILENT_CONSOLE, Exit, NightResult, run_night  # noqa: E402
+from dagster_project.night import Exit, NightResult, run_night  # noqa: E402
 from dagster_project.partitions import add_waiting_days  # noqa: E402
 from dagster_project.resources import Pipeline, load_pipeline  # noqa: E402
 from dagster_project.settings import PROJECT_ROOT, Settings  # noqa: E402
@@ -74,7 +74,7 @@ def retrain(pipeline: Pipeline) -> dg.ExecuteInProcessResult:
     """The retraining job on the data of a home."""
     with open_instance(pipeline.settings) as instance:
         job = build_defs(pipeline).resolve_job_def(RETRAIN)
-        return job.execute_in_process(instance=instance, raise_on_error=False, run_config={"loggers": SILENT_CONSOLE})
+        return job.execute_in_process(instance=instance, raise_on_error=False)
 
 
 def home_with_challenger(night: Path, home: Path, training: str = "max_depth: 2\n  cv_folds: 2") -> None:
