@@ -1,11 +1,10 @@
 """Fixtures: isolated homes, and one whole real night that tests copy instead of running it again."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests_support import pipeline_in, shared_night
+from tests_support import copy_home, pipeline_in, shared_night
 
 from dagster_project.night import run_night
 from dagster_project.resources import Pipeline
@@ -20,9 +19,7 @@ def first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home_after_night(first_night: Path, tmp_path: Path) -> Path:
     """A copy of the first night's home that a test may change."""
-    home = tmp_path / "home"
-    shutil.copytree(first_night, home, symlinks=True)
-    return home
+    return copy_home(first_night, tmp_path / "home")
 
 
 @pytest.fixture

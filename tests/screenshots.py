@@ -58,9 +58,10 @@ def shoot(pictures: Mapping[str, Picture], folder: Path = IMAGES) -> list[Path]:
 def dagster_pages(_: Pipeline, address: str) -> dict[str, Picture]:
     """The way of a payment, and a table."""
     assets = f"{address}/assets"
-    way = "raw/taiwan_cards/payments?view=lineage&lineageScope=downstream&lineageDepth=10"
+    # What cards paid stands in their statements.
+    way = "raw/taiwan_cards/statements?view=lineage&lineageScope=downstream&lineageDepth=10"
     return {
-        "dagster-way-of-a-payment": Picture(f"{assets}/{way}", "Graph depth", part=(440, 400, 760, 300)),
+        "dagster-way-of-a-payment": Picture(f"{assets}/{way}", "Graph depth", part=(240, 165, 1120, 735)),
         "dagster-table": Picture(f"{assets}/warehouse/feat_loan_months?view=overview", "Days past due at the"),
     }
 

@@ -70,6 +70,25 @@ def damage(pipeline: Pipeline, source: str, table: str, change: Callable[[pl.Dat
         db.execute("update receipts set files = ?", (json.dumps(changed),))
 
 
+def copy_home(night: Path, home: Path) -> Path:
+    """A copy of a night's home that may be changed.
+
+    MLflow knows its folders by their whole paths: what a test logs must not go to the home that others read.
+    """
+    shutil.copytree(night, home, symlinks=True)
+    places = (
+        ("experiments", "artifact_location"),
+        ("runs", "artifact_uri"),
+        ("logged_models", "artifact_location"),
+        ("model_versions", "source"),
+        ("model_versions", "storage_location"),
+    )
+    with sqlite3.connect(home / "mlflow/mlflow.db") as db:
+        for table, column in places:
+            db.execute(f"update {table} set {column} = replace({column}, ?, ?)", (str(night), str(home)))
+    return home
+
+
 def retrain(pipeline: Pipeline) -> dg.ExecuteInProcessResult:
     """The retraining job on the data of a home."""
     with open_instance(pipeline.settings) as instance:
@@ -82,23 +101,17 @@ def home_with_challenger(night: Path, home: Path, training: str = "max_depth: 2\
 
     Two folds instead of five: nobody looks at the figures.
     """
-    shutil.copytree(night, home, symlinks=True)
+    copy_home(night, home)
     policy = home / "policy.yaml"
     given = (PROJECT_ROOT / "policy/default.yaml").read_text()
     kept = [line for line in given.splitlines() if not line.startswith(("  max_depth:", "  cv_folds:"))]
     policy.write_text("\n".join(kept).replace("\ntraining:\n", f"\ntraining:\n  {training}\n"))
-    with sqlite3.connect(home / "mlflow/mlflow.db") as db:
-        # An experiment knows its folder by its whole path, and a challenger's files must not go to the shared night.
-        db.execute(
-            "update experiments set artifact_location = replace(artifact_location, ?, ?)", (str(night), str(home))
-        )
     assert retrain(load_pipeline(Settings(home=home, policy=policy))).success
 
 
 def home_with_stopped_night(night: Path, home: Path) -> None:
     """A copy of a night's home after a night that a check stopped, line 17 having lost its balances; two files wait."""
-    shutil.copytree(night, home, symlinks=True)
-    pipeline = pipeline_in(home)
+    pipeline = pipeline_in(copy_home(night, home))
     balance = pl.when(pl.col("line_no") == 17).then(None).otherwise("balance").alias("balance")
     damage(pipeline, "taiwan_cards", "statements", lambda rows: rows.with_columns(balance))
     assert run_night(pipeline, force=True).exit is Exit.STOPPED

@@ -5,13 +5,12 @@ The tapes are not part of the project: without them these tests are skipped, in 
 
 import datetime as dt
 import random
-import shutil
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
-from tests_support import pipeline_in, shared_night
+from tests_support import copy_home, pipeline_in, shared_night
 
 from dagster_project.dbt_project import published_models, run_dbt
 from dagster_project.ingestion.deliver import ingest, ingest_file, land_folder, land_packaged, waiting
@@ -33,8 +32,7 @@ def both(first_night, tmp_path_factory):
     """The first night's home after the tapes have arrived and a second night has run."""
 
     def second_night(home: Path) -> NightResult:
-        shutil.copytree(first_night, home, symlinks=True)
-        pipeline = pipeline_in(home)
+        pipeline = pipeline_in(copy_home(first_night, home))
         assert len(land_folder(pipeline.sources["ally_auto"], pipeline.border, TAPES)) == 45
         return run_night(pipeline)
 
@@ -108,8 +106,7 @@ def test_behavioural_model_is_judged_out_of_fold(both):
 def test_night_rebuilt_as_of_between_two_loads_is_the_one_published_then(both, first_night, tmp_path):
     """Byte for byte, marts, scores and metrics; and what is published now stays."""
     pipeline, together = both
-    home = tmp_path / "home"
-    shutil.copytree(pipeline.settings.home, home, symlinks=True)
+    home = copy_home(pipeline.settings.home, tmp_path / "home")
     tapes_came = min(r.ingested_at for r in pipeline.border.book.all("ally_auto"))
     then = pipeline_in(home, known_as_of=tapes_came - dt.timedelta(microseconds=1))
     assert then.active_sources() == ["taiwan_cards"]

@@ -3,14 +3,13 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from tests_support import damage, pipeline_in
+from tests_support import copy_home, damage, pipeline_in
 
 from dagster_project.explain import FAILED_IN, STOPPED_BY
 from dagster_project.instance import open_instance
@@ -116,8 +115,7 @@ def test_nothing_is_published_over_a_failed_check(home_after_night):
 
 def test_candidate_that_fails_the_gate_scores_nobody(tmp_path, first_night):
     """A policy that no model can meet: exit 1, a rejected row in the ledger, nothing published."""
-    home = tmp_path / "home"
-    shutil.copytree(first_night, home, symlinks=True)
+    home = copy_home(first_night, tmp_path / "home")
     (home / "mlflow/promotions.sqlite").unlink()
     policy = tmp_path / "policy.yaml"
     policy.write_text((PROJECT_ROOT / "policy/default.yaml").read_text().replace("slope_min: 0.8", "slope_min: 1.2"))
