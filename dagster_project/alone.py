@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 HOLDS_HOME = ".dagster/creditloom_holds_home"  # a name with this beginning is not shown
 
 
+# The lock that a backfill holds beside each run's own: the landing sensor leaves the files to it.
+BACKFILL = "backfill"
+
+
 class NightRunningError(RuntimeError):
     """Another night, or another writer, holds this home."""
 
@@ -30,6 +34,17 @@ def alone_in(home: Path, what: str = "night") -> Iterator[None]:
         except BlockingIOError:
             raise NightRunningError(f"another {what} is running in {home}; wait for it, or end it first") from None
         yield
+
+
+def is_held(home: Path, *what: str) -> bool:
+    """Whether a night, or any of `what`, holds its lock of this home at this moment."""
+    try:
+        for name in what:
+            with alone_in(home, name):
+                pass
+    except NightRunningError:
+        return True
+    return False
 
 
 def bury_dead_runs(instance: "DagsterInstance", own_run_id: str) -> list[str]:

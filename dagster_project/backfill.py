@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
-from dagster_project.ingestion.deliver import land_packaged, landing_days
+from dagster_project.alone import BACKFILL, alone_in
+from dagster_project.ingestion.deliver import land_packaged, landing_day, waiting
 from dagster_project.instance import open_instance, prepare_home
 from dagster_project.night import SILENT_CONSOLE, STARTED_BY, Exit, NightResult, failure_reasons, run_night
 from dagster_project.resources import Pipeline
@@ -22,13 +23,18 @@ class BackfillError(RuntimeError):
 
 
 def waiting_days(pipeline: Pipeline, since: date | None, until: date | None) -> dict[date, list[str]]:
-    """The landing days of a range on which something waits, in order, and the sources that it waits for."""
+    """The landing days of a range on which something waits, in order, and the sources that it waits for.
+
+    A file whose name tells no day belongs to every range: it is what the others refer to, as a book of loans is.
+    """
     found: dict[date, list[str]] = {}
     for name, source in pipeline.sources.items():
         land_packaged(source, pipeline.border)
-        for day in landing_days(source, pipeline.border, pipeline.now().date()):
-            if (since or day) <= day <= (until or day):
-                found.setdefault(day, []).append(name)
+        for path in waiting(source, pipeline.border):
+            told, day = source.contract.arrives_on(path.name), landing_day(source, path)
+            if told is None or (since or told) <= told <= (until or told):
+                names = found.setdefault(day, [])
+                names += [] if name in names else [name]
     return dict(sorted(found.items()))
 
 
@@ -46,9 +52,10 @@ def load_range(pipeline: Pipeline, since: date | None, until: date | None, progr
     from dagster_project.partitions import add_landing_days
 
     prepare_home(pipeline.settings)
+    before = len(pipeline.border.book.all())
     days = waiting_days(pipeline, since, until)
     definitions = build_defs(pipeline)
-    with open_instance(pipeline.settings) as instance:
+    with alone_in(pipeline.settings.home, BACKFILL), open_instance(pipeline.settings) as instance:
         for number, (day, names) in enumerate(days.items()):
             progress(day, number, len(days))
             for name in names:
@@ -62,22 +69,27 @@ def load_range(pipeline: Pipeline, since: date | None, until: date | None, progr
                 )
                 if not done.success:
                     raise BackfillError(f"{name}, {day}: {'; '.join(failure_reasons(done.all_events))}")
-    return run_night(replace(pipeline, intake=False))
+    result = run_night(replace(pipeline, intake=False))
+    return replace(result, receipts=tuple(pipeline.border.book.all()[before:]))
 
 
 def replay_range(pipeline: Pipeline, since: date | None, until: date | None, progress: Progress) -> NightResult | None:
     """A whole night on each landing day of the range, by its own clock; the last one's result, None if no day is left.
 
-    Stops after the first night that does not publish. The newest day that was taken in before is run first: the night
-    that it belongs to may have been cut off, and one that was not has nothing new.
+    A file whose name tells no day is there on the first. Stops after the first night that does not publish. The newest
+    day that was taken in before is run first: the night that it belongs to may have been cut off, and one that was not
+    has nothing new.
     """
-    days = set(waiting_days(pipeline, since, until)) | _newest_taken_in(pipeline, since, until)
+    today = pipeline.now().date()
+    days = {day for day in waiting_days(pipeline, since, until) if day < today}
+    days |= _newest_taken_in(pipeline, since, until)
     result = None
-    for number, day in enumerate(sorted(days)):
-        progress(day, number, len(days))
-        result = run_night(replace(pipeline, on=day))
-        if result.exit is not Exit.PUBLISHED:
-            break
+    with alone_in(pipeline.settings.home, BACKFILL):
+        for number, day in enumerate(sorted(days)):
+            progress(day, number, len(days))
+            result = run_night(replace(pipeline, on=day))
+            if result.exit is not Exit.PUBLISHED:
+                break
     return result
 
 

@@ -52,10 +52,11 @@ def night(
     Example: CREDITLOOM_HOME=/data/creditloom creditloom night
     """
     from dagster_project.alone import NightRunningError
+    from dagster_project.ingestion.deliver import ClockError
     from dagster_project.night import run_night
 
     if on and known_as_of:
-        _stop("--on replays a day and --known-as-of rebuilds one: give one of them", 2)
+        _stop("--on replays a day and --known-as-of rebuilds one: give one of them", 2, as_json=as_json)
     pipeline = _pipeline(on=on.date() if on else None, known_as_of=known_as_of, intake=intake)
     try:
         keys = pipeline.border.keys
@@ -70,9 +71,9 @@ def night(
             with _err.status("Running the night ..."):
                 result = run_night(pipeline, force=force)
     except NightRunningError as error:
-        if as_json:
-            sys.stdout.write(json.dumps({"exit": 1, "failures": [str(error)]}) + "\n")
-        _stop(str(error), 1)
+        _stop(str(error), 1, as_json=as_json)
+    except ClockError as error:
+        _stop(str(error), 2, as_json=as_json)
     if as_json:
         sys.stdout.write(json.dumps(_as_json(result)) + "\n")
     else:
@@ -101,18 +102,21 @@ def backfill(
     """
     from dagster_project import backfill as days
     from dagster_project.alone import NightRunningError
+    from dagster_project.ingestion.deliver import ClockError
 
+    if since and until and since > until:
+        _stop(f"--from {since:%Y-%m-%d} is after --to {until:%Y-%m-%d}", 2, as_json=as_json)
     pipeline = _pipeline()
     run = days.replay_range if replay else days.load_range
     try:
         with _progress(shown=not as_json) as progress:
             result = run(pipeline, since and since.date(), until and until.date(), progress)
     except (NightRunningError, days.BackfillError) as error:
-        if as_json:
-            sys.stdout.write(json.dumps({"exit": 1, "failures": [str(error)]}) + "\n")
-        _stop(str(error), 1)
+        _stop(str(error), 1, as_json=as_json)
+    except ClockError as error:
+        _stop(str(error), 2, as_json=as_json)
     if result is None:
-        _stop(f"no file waits for a day of this range in {pipeline.border.landing}", 2)
+        _stop(f"no file waits for a day of this range in {pipeline.border.landing}", 2, as_json=as_json)
     if as_json:
         sys.stdout.write(json.dumps(_as_json(result)) + "\n")
     else:
@@ -198,11 +202,13 @@ def dbt(context: typer.Context) -> None:
     from dagster_project.alone import NightRunningError, alone_in
     from dagster_project.dbt_project import run_dbt
     from dagster_project.instance import prepare_home
+    from dagster_project.publication import warehouse_is_rebuilt
 
     pipeline = _pipeline()
     prepare_home(pipeline.settings)
     try:
         with alone_in(pipeline.settings.home):
+            warehouse_is_rebuilt(pipeline)
             raise typer.Exit(run_dbt(pipeline.settings, pipeline.policy, context.args).returncode)
     except NightRunningError as error:
         _stop(str(error), 1)
@@ -228,7 +234,9 @@ def _pipeline(**night: Any) -> "Pipeline":
     return pipeline
 
 
-def _stop(message: str, code: int) -> NoReturn:
+def _stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:
+    if as_json:
+        sys.stdout.write(json.dumps({"exit": code, "failures": [message]}) + "\n")
     _err.print(f"[bold red]creditloom:[/] {message}", highlight=False)
     raise typer.Exit(code)
 
@@ -256,6 +264,7 @@ def _show(pipeline: "Pipeline", result: "NightResult") -> None:
         )
         return
     _out.print(summary(snapshot.metrics(), pipeline.active_sources(), result.stages))
+    shown = snapshot.folder if pipeline.known_as_of else pipeline.settings.published / "current"
     words = "Published" if result.changed else "Published again with the same content"
     if pipeline.known_as_of:
         words = f"Rebuilt as of {pipeline.known_as_of}"
@@ -263,7 +272,7 @@ def _show(pipeline: "Pipeline", result: "NightResult") -> None:
     for name in pipeline.sources:
         if not pipeline.has_delivered(name):
             _out.print(f"[dim]{name} has not delivered; `creditloom land {name} FOLDER` brings its files.[/]")
-    _out.print(where_to_look(pipeline.settings.home, pipeline.settings.published / "current"), soft_wrap=True)
+    _out.print(where_to_look(pipeline.settings.home, shown), soft_wrap=True)
 
 
 def _held_back(pipeline: "Pipeline", receipt: "Receipt") -> str:

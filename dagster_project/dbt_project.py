@@ -88,6 +88,18 @@ def declared_tests(manifest: Path) -> set[str]:
     return {name for name, node in nodes.items() if node["resource_type"] == "test"}
 
 
+def failed_tests(settings: Settings) -> dict[str, str]:
+    """The data tests that failed in dbt's last build: what each is about, and how many rows broke it."""
+    results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
+    nodes = json.loads((settings.dbt_target / "manifest.json").read_text())["nodes"]
+    failed = [r for r in results if r["unique_id"].startswith("test.") and r["status"] in ("fail", "error")]
+    return {
+        nodes[r["unique_id"]]["name"]: f"{r['failures'] or 'some'} rows of "
+        + ", ".join(sorted(nodes[p]["name"] for p in nodes[r["unique_id"]]["depends_on"]["nodes"] if p in nodes))
+        for r in failed
+    }
+
+
 def test_verdicts(settings: Settings) -> dict[str, str]:
     """Status of each data test in dbt's last build: pass, warn, fail, error or skipped."""
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]

@@ -29,6 +29,16 @@ def stopped_by(
     return dg.Failure("A blocking check stopped the run.\n" + "\n".join(said), allow_retries=False)
 
 
+def stopped_by_tests(instance: dg.DagsterInstance, run_id: str, failed: Mapping[str, str]) -> dg.Failure:
+    """The failure to raise for dbt's data tests. `failed`: what broke each. Tags the run with the first."""
+    said = [
+        f"warehouse: {test}: {what}. See dbt/tests and the model's own file for what must hold"
+        for test, what in failed.items()
+    ]
+    instance.add_run_tags(run_id, {STOPPED_BY: said[0][:_LONGEST]})
+    return dg.Failure("A failed test stopped the run.\n" + "\n".join(said), allow_retries=False)
+
+
 def in_words(check: CheckResult, files: Mapping[str, str]) -> list[str]:
     """The places of a check's failing rows, a delivery by the name of its file. `files`: names by delivery."""
     return [re.sub(r"delivery_id (\w+), line_no", lambda m: _file(m[1], files), place) for place in check.places]

@@ -60,9 +60,11 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
 
     Raises:
         NightRunningError: another night is running in this home.
+        ClockError: the day to replay is behind what was taken in, or in the future.
     """
     started = time.time()
     prepare_home(pipeline.settings)
+    pipeline.check_clock()
     with alone_in(pipeline.settings.home):  # the run itself takes the lock again; see the resource `night`
         unchanged = None if force else nothing_new(pipeline)
     if unchanged:

@@ -15,6 +15,7 @@ from dagster_project.alone import HOLDS_HOME, alone_in, bury_dead_runs
 from dagster_project.resources import Pipeline
 
 NIGHT = "night"
+KNOWN_AS_OF = "creditloom/known_as_of"  # the tag of a rebuilt night
 
 _CONFIG = {
     "on": dg.Field(
@@ -49,6 +50,7 @@ def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
                 for run_id in bury_dead_runs(context.instance, own):
                     dg.get_dagster_logger().warning(f"run {run_id} was dead; ended it and freed what it held")
                 context.instance.add_run_tags(own, {HOLDS_HOME: "true", **_tags(tonight)})
+            tonight.check_clock()
             yield tonight
 
     return _night
@@ -60,9 +62,8 @@ def _tags(pipeline: Pipeline) -> dict[str, str]:
     said = {"code": pipeline.code[:12], "policy": f"{policy.jurisdiction}, version {policy.version}"}
     if pipeline.on:
         said["replays"] = pipeline.on.isoformat()
-    if pipeline.known_as_of:
-        said["known_as_of"] = pipeline.known_as_of.isoformat()
-    return {f"creditloom/{name}": value for name, value in said.items()}
+    tags = {f"creditloom/{name}": value for name, value in said.items()}
+    return tags | ({KNOWN_AS_OF: pipeline.known_as_of.isoformat()} if pipeline.known_as_of else {})
 
 
 def night_config(pipeline: Pipeline) -> dict[str, dict[str, dict[str, str | bool]]]:

@@ -9,7 +9,7 @@ from datetime import date
 
 import dagster as dg
 
-from dagster_project.ingestion.deliver import landing_days
+from dagster_project.ingestion.deliver import landing_day, waiting
 from dagster_project.resources import Pipeline
 
 
@@ -28,6 +28,5 @@ def add_landing_days(instance: dg.DagsterInstance, source: str, days: Iterable[d
 
 def add_waiting_days(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
     """Make the days of all files that wait known, so that the screen shows what is not taken in yet."""
-    today = pipeline.now().date()
     for name, source in pipeline.sources.items():
-        add_landing_days(instance, name, landing_days(source, pipeline.border, today))
+        add_landing_days(instance, name, (landing_day(source, p) for p in waiting(source, pipeline.border)))

@@ -4,6 +4,7 @@ import json
 import resource
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -32,6 +33,7 @@ class UnauditedError(RuntimeError):
 
 
 _DBT_TESTS = "dbt_tests"
+_MONTHS = "fct_loan_months"
 
 
 def record(pipeline: Pipeline, result: SuiteResult, run_id: str) -> None:
@@ -91,11 +93,26 @@ def _recorded(pipeline: Pipeline, guard: Guard, run_id: str) -> SuiteResult:
     return SuiteResult(name, found["declared"], tuple(CheckResult(**c) for c in found["checks"]))
 
 
+def warehouse_is_published(pipeline: Pipeline) -> bool:
+    """Whether the warehouse holds what the current snapshot was published from, and nothing else was built since."""
+    snapshot, mark = current_snapshot(pipeline.settings.published), _mark(pipeline)
+    return snapshot is not None and mark.exists() and mark.read_text() == snapshot.sha256
+
+
+def warehouse_is_rebuilt(pipeline: Pipeline) -> None:
+    """To be said before the warehouse is touched: until a night publishes it, nobody may learn from it."""
+    _mark(pipeline).unlink(missing_ok=True)
+
+
+def _mark(pipeline: Pipeline) -> Path:
+    return pipeline.settings.build / "published_from_here.txt"
+
+
 def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[Snapshot, bool]:
     """Publish what the night built. Returns the snapshot and whether its content is new.
 
     Raises:
-        UnauditedError: see `audited`.
+        UnauditedError: see `audited`; or a source that was published has lost all its months.
     """
     settings = pipeline.settings
     suites, dbt_tests = audited(pipeline, run_id)
@@ -105,6 +122,7 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
         **ingest_metrics(pipeline.receipts()),
         **score_metrics(scores),
         **check_metrics(suites, dbt_tests),
+        "checks.skipped": sum(len(g.suite.checks) for g in pipeline.guards if why_not_evaluated(pipeline, g)),
         "policy.version": pipeline.policy.version,
         "policy.jurisdiction": pipeline.policy.jurisdiction,
         "run.id": run_id,
@@ -117,13 +135,34 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
         if champion:
             metrics |= model_metrics(name, champion.model_version, champion.sha256, champion.evidence)
     # A rebuilt night shows what was published then; it does not take the place of what is published now.
-    return publish(settings.published, tables, metrics, night_inputs(pipeline), make_current=not pipeline.known_as_of)
+    current = not pipeline.known_as_of
+    if current:
+        _refuse_lost_sources(pipeline, tables)
+    published = publish(settings.published, tables, metrics, night_inputs(pipeline), make_current=current)
+    if current:
+        replace_text(_mark(pipeline), published[0].sha256)
+    return published
+
+
+def _refuse_lost_sources(pipeline: Pipeline, tables: list[PublishedTable]) -> None:
+    """An empty table passes every check of its rows: a source that had months is not published without any."""
+    snapshot = current_snapshot(pipeline.settings.published)
+    if snapshot is None:
+        return
+    had = set(pl.scan_parquet(snapshot.folder / f"{_MONTHS}.parquet").select("source").unique().collect()["source"])
+    months = next(t.frame for t in tables if t.name == _MONTHS)
+    lost = sorted((had & set(pipeline.active_sources())) - set(months["source"].unique()))
+    if lost:
+        raise UnauditedError(
+            f"{', '.join(lost)} had loan months in snapshot {snapshot.snapshot_id} and would have none now: see the "
+            "source's policy (arrears_basis) and its newest deliveries; nothing is published"
+        )
 
 
 def nothing_new(pipeline: Pipeline) -> Snapshot | None:
     """The current snapshot, if tonight's inputs are the ones that made it and nothing waits in a landing folder."""
     arrived = (waiting(source, pipeline.border, pipeline.on) for source in pipeline.sources.values())
-    if pipeline.known_as_of or (pipeline.intake and any(arrived)):
+    if pipeline.known_as_of or (pipeline.intake and any(arrived)) or not warehouse_is_published(pipeline):
         return None
     if current_inputs(pipeline.settings.published) != night_inputs(pipeline):
         return None

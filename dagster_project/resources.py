@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
 
-from dagster_project.ingestion.deliver import Border, Source, load_sources, own_contracts
+from dagster_project.ingestion.canonical import PERSONS
+from dagster_project.ingestion.deliver import Border, Source, check_clock, load_sources, own_contracts
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.receipts import Receipt, State
 from dagster_project.policy import Policy, PolicyError, load_policy
@@ -56,6 +57,15 @@ class Pipeline:
     def now(self) -> datetime:
         """The night's clock in UTC, without zone: 02:00 of the replayed day, or the real one."""
         return datetime.combine(self.on, NIGHT_HOUR) if self.on else datetime.now(UTC).replace(tzinfo=None)
+
+    def check_clock(self) -> None:
+        """Refuse a replay of a day that this home has left behind, or that is yet to come.
+
+        Raises:
+            ClockError: see `ingestion.deliver.check_clock`.
+        """
+        if self.on:
+            check_clock(self.on, self.now(), self.border)
 
     def receipts(self, source: str | None = None) -> list[Receipt]:
         """The receipts that this night may see, of one source or of all."""
@@ -113,7 +123,7 @@ class Pipeline:
         scale, data = self.policy.scale, self.policy.training_data
         found = [
             Guard(
-                raw.suite(name, table.name, table.columns, table.key),
+                raw.suite(name, table.name, table.columns, table.key, delivered_again=table.name in PERSONS),
                 raw_asset(name, table.name),
                 self.settings.selection / name / table.name / "*.parquet",
                 name,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from dagster_project.alone import BACKFILL, is_held
 from dagster_project.ingestion.deliver import waiting
 from dagster_project.jobs import NIGHTLY
 from dagster_project.partitions import add_waiting_days
@@ -29,6 +30,8 @@ def landing_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
         if not any(files.values()):
             return dg.SkipReason(f"nothing waits in {pipeline.border.landing}")
         add_waiting_days(context.instance, pipeline)
+        if is_held(pipeline.settings.home, "night", BACKFILL):
+            return dg.SkipReason("a night or a backfill is running; what waits is looked at again when it has ended")
         drop = {f"{name}/{path.name}": _state(path) for name, paths in files.items() for path in paths}
         quiet = time.time() - max(arrived for arrived, _ in drop.values())
         if quiet < pipeline.policy.ingestion.quiet_seconds:

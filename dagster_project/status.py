@@ -5,13 +5,15 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from dagster_project.explain import FAILED_IN, STOPPED_BY
-from dagster_project.ingestion.deliver import waiting
+from dagster_project.ingestion.deliver import strays, waiting
 from dagster_project.ingestion.receipts import State
 from dagster_project.instance import open_instance
 from dagster_project.jobs import NIGHTLY
+from dagster_project.night_resource import KNOWN_AS_OF
 from dagster_project.publishing.snapshot import INPUTS, current_snapshot
 from dagster_project.resources import Pipeline
 
+_NIGHTS_BACK = 20
 Freshness = Literal["fresh", "late", "stale", "nothing published"]
 
 
@@ -46,13 +48,17 @@ class SourceStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The whole. `verified_at`: when the last good night ended, whether or not it found something new."""
+    """The whole. `verified_at`: when the last good night ended, whether or not it found something new.
+
+    `strays`: files in the landing folder that belong to no source.
+    """
 
     snapshot_id: str | None
     snapshot_sha256: str | None
     verified_at: datetime | None
     freshness: Freshness
     last_night: LastNight | None
+    strays: tuple[str, ...]
     sources: tuple[SourceStatus, ...]
 
 
@@ -69,6 +75,7 @@ def status(pipeline: Pipeline) -> Status:
         verified_at=verified,
         freshness=_freshness(pipeline, verified),
         last_night=_last_night(pipeline),
+        strays=tuple(strays(pipeline.border, pipeline.sources)),
         sources=tuple(_source(pipeline, name, metrics) for name in pipeline.sources),
     )
 
@@ -85,11 +92,12 @@ def _last_night(pipeline: Pipeline) -> LastNight | None:
     from dagster import RunsFilter
 
     with open_instance(pipeline.settings) as instance:
-        records = instance.get_run_records(RunsFilter(job_name=NIGHTLY), limit=1)
-    if not records:
+        found = instance.get_run_records(RunsFilter(job_name=NIGHTLY), limit=_NIGHTS_BACK)
+    record = next((r for r in found if KNOWN_AS_OF not in r.dagster_run.tags), None)  # a rebuilt night is no last one
+    if record is None:
         return None
-    run = records[0].dagster_run
-    began, ended = (datetime.fromtimestamp(t, UTC) if t else None for t in (records[0].start_time, records[0].end_time))
+    run = record.dagster_run
+    began, ended = (datetime.fromtimestamp(t, UTC) if t else None for t in (record.start_time, record.end_time))
     return LastNight(
         run.run_id, run.status.value.lower(), began, ended, run.tags.get(STOPPED_BY, run.tags.get(FAILED_IN))
     )
@@ -97,7 +105,7 @@ def _last_night(pipeline: Pipeline) -> LastNight | None:
 
 def _source(pipeline: Pipeline, name: str, metrics: dict[str, float | int | str]) -> SourceStatus:
     receipts = pipeline.receipts(name)
-    newest = max(receipts, key=lambda r: r.ingested_at, default=None)
+    newest = receipts[-1] if receipts else None
     champion = pipeline.champion(name)
     return SourceStatus(
         name=name,

@@ -44,9 +44,15 @@ _KNOWN_EARLY = Check(
 )
 
 
-def suite(source: str, table: str, columns: Iterable[ColumnRules], key: tuple[str, ...]) -> Suite:
-    """The suite of one canonical table, from its contract."""
-    checks: list[Check] = [some_rows("warning"), unique("source", *key), _KNOWN_EARLY]
+def suite(
+    source: str, table: str, columns: Iterable[ColumnRules], key: tuple[str, ...], *, delivered_again: bool = False
+) -> Suite:
+    """The suite of one canonical table, from its contract.
+
+    `delivered_again`: a key is unique within a delivery only, as that of a person who comes back.
+    """
+    whole_key = ("source", "delivery_id", *key) if delivered_again else ("source", *key)
+    checks: list[Check] = [some_rows("warning"), unique(*whole_key), _KNOWN_EARLY]
     for column in columns:
         if column.required:
             checks.append(not_null(column.name))

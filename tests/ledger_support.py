@@ -263,8 +263,8 @@ def knowledge(loan: Loan, end: dt.date) -> list[dt.date]:
 
 
 def reported(book: list[Loan]) -> dt.date:
-    """The last complete month that the source has reported."""
+    """The last month that the source has reported: something is known of the day on which it is observed."""
     known = [loan.known_at for loan in book]
     known += [row.known_at for loan in book for row in (*loan.payments, *loan.instalments)]
-    newest = max(known)
+    newest = max(known) - dt.timedelta(days=LAG)
     return newest if month_end(newest) == newest else newest.replace(day=1) - DAY

@@ -5,7 +5,7 @@ from datetime import date
 
 import dagster as dg
 
-from dagster_project.ingestion.deliver import Source, ingest, land_packaged
+from dagster_project.ingestion.deliver import Source, ingest, land_packaged, landing_day, waiting
 from dagster_project.ingestion.receipts import Receipt
 from dagster_project.night_resource import NIGHT
 from dagster_project.partitions import add_landing_days, landing_day_partitions
@@ -25,9 +25,13 @@ def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
         description=f"{source.contract.title}: files as they were dropped, by the day on which they landed.",
     )
     def _landing(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        days = {date.fromisoformat(key) for key in context.partition_keys}
-        committed = take_in(context, context.resources.night, source, days)
-        return dg.MaterializeResult(metadata=_figures([r for receipts in committed.values() for r in receipts]))
+        pipeline: Pipeline = context.resources.night
+        day = date.fromisoformat(context.partition_key)
+        committed = take_in(context, pipeline, source, {day})[day]
+        before = [r for r in pipeline.receipts(source.name) if source.contract.arrives_on(r.file_name) == day]
+        if not committed and not before:
+            raise dg.Failure(f"no file of {source.name} landed on {day}: none waits, and none was taken in")
+        return dg.MaterializeResult(metadata=_figures(before or committed))
 
     return _landing
 
@@ -37,10 +41,11 @@ def take_in(
 ) -> dict[date, list[Receipt]]:
     """Take in the files that wait, all or those of chosen landing days. Returns receipts by landing day."""
     land_packaged(source, pipeline.border)
+    came = {p.name: landing_day(source, p) for p in waiting(source, pipeline.border, pipeline.on)}
     committed: dict[date, list[Receipt]] = defaultdict(list)
     for receipt in ingest(source, pipeline.border, pipeline.now(), pipeline.on, days):
         context.log.info(_says(receipt))
-        committed[source.contract.landing_day(receipt.file_name, receipt.ingested_at.date())].append(receipt)
+        committed[came[receipt.file_name]].append(receipt)
     add_landing_days(context.instance, source.name, committed)
     return committed
 

@@ -7,6 +7,7 @@ from dagster_project.files import file_sha256
 from dagster_project.ingestion.lake import write_parquet
 from dagster_project.modelling import decide, labelled_observations
 from dagster_project.night_resource import NIGHT
+from dagster_project.publication import warehouse_is_published
 from dagster_project.readiness import NOT_DELIVERED, why_untrained
 from dagster_project.reporting.markdown import markdown, table
 from dagster_project.resources import Pipeline, champion_asset, mart_asset, training_set_asset
@@ -59,6 +60,8 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
     def _champion(context: dg.AssetExecutionContext, config: ChampionConfig) -> dg.MaterializeResult[None]:
         pipeline: Pipeline = context.resources.night
         reason = why_untrained(pipeline, source)
+        if config.retrain and not reason:
+            reason = _why_not_retrained(pipeline, source)
         if reason and (config.retrain or not pipeline.champion(source)):
             context.log.warning(f"{source}: {reason}")
             return dg.MaterializeResult(metadata={"nothing done": reason})
@@ -80,3 +83,12 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
         )
 
     return [_training_set, _champion]
+
+
+def _why_not_retrained(pipeline: Pipeline, source: str) -> str | None:
+    """Learning is only done from what was audited, and a first champion is made by a night and no other run."""
+    if pipeline.champion(source) is None:
+        return "no champion stands; the night trains the first one"
+    if not warehouse_is_published(pipeline):
+        return "the warehouse does not hold what is published: a night was stopped or rebuilt; run a night first"
+    return None

@@ -7,9 +7,10 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
-from dagster_project.dbt_project import arguments, dbt_executable
+from dagster_project.dbt_project import arguments, dbt_executable, failed_tests
+from dagster_project.explain import stopped_by_tests
 from dagster_project.night_resource import NIGHT
-from dagster_project.publication import record_dbt_tests
+from dagster_project.publication import record_dbt_tests, warehouse_is_rebuilt
 from dagster_project.resources import Pipeline, mart_asset, raw_asset
 from dagster_project.table_facts import Facts, table_facts
 from dagster_project.translator import CreditloomTranslator
@@ -38,10 +39,14 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
         dbt: DbtCliResource = context.resources.dbt
         # Held until dbt has let go of the warehouse, so that each table is shown with its rows and columns.
         events: list[Any] = []
+        warehouse_is_rebuilt(pipeline)
         try:
             events.extend(dbt.cli(command, context=context, target_path=settings.dbt_target).stream())
         except dg.Failure:
             yield from events  # what was built, and which test failed, is on the screen before the error is
+            failed = failed_tests(settings)
+            if failed:
+                raise stopped_by_tests(context.instance, context.run.run_id, failed) from None
             raise
         facts = table_facts(settings)
         record_dbt_tests(pipeline, context.run.run_id)

@@ -89,6 +89,9 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "outcomes": ("loan_id", "observed_on", "horizon_months", "defaulted"),
 }
 
+# Tables of persons: whoever comes back with another loan is delivered again, and is one row where it was first known.
+PERSONS = ("borrowers", "borrower_attributes")
+
 LINEAGE: dict[str, tuple[pl.DataType, str]] = {
     "source": (_TEXT, "Name of the source (its contract)."),
     "delivery_id": (_TEXT, "First 16 hex digits of the sha256 of the delivered content."),

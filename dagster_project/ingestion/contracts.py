@@ -232,6 +232,11 @@ def _check_canonical(path: Path, table: Table) -> None:
     if missing:
         raise ContractError(f"{path}: {table.name} lacks {', '.join(missing)}, which every row of it needs")
     for column in table.columns:
+        if column.name == "borrower_id" and column.classification != "identifier":
+            raise ContractError(
+                f"{path}: {table.name}.borrower_id must have the classification 'identifier': it is "
+                "what makes it a pseudonym"
+            )
         if column.name not in canonical or canonical[column.name][0] != column.dtype:
             raise ContractError(f"{path}: {table.name}.{column.name} is no canonical column, or of another type")
 

@@ -8,7 +8,7 @@ the next start.
 import hashlib
 import importlib
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from importlib import metadata, resources
@@ -76,7 +76,7 @@ class Border:
 
 
 class ClockError(RuntimeError):
-    """A replay's clock would run backwards."""
+    """A replay's clock would run backwards, or ahead of the world."""
 
 
 def load_sources(own: Path | None = None) -> dict[str, Source]:
@@ -183,38 +183,52 @@ def ingest(
         now: the clock that the receipts show, in UTC.
         on: the day of a replay, see `waiting`.
         days: only the files of these landing days.
-
-    Raises:
-        ClockError: a replay's clock is behind a delivery that was taken in before.
     """
     sweep(border.lake)
     border.book.key_mark(border.keys.mark)
     border.check_key()
     files = waiting(source, border, on)
     if days is not None:
-        files = [p for p in files if source.contract.landing_day(p.name, now.date()) in days]
+        files = [p for p in files if landing_day(source, p) in days]
     if not files:
         return []
-    clock = _forward(now, border, replayed=on is not None)
+    clock = _forward(now, border)
     committed = (ingest_file(path, source, border, clock) for path in files)
     return [receipt for receipt in committed if receipt]
 
 
-def _forward(now: datetime, border: Border, *, replayed: bool) -> datetime:
+def check_clock(on: date, clock: datetime, border: Border) -> None:
+    """Refuse a replay that a later night could not be told apart from.
+
+    Raises:
+        ClockError: the day is not over yet in the real world, or something was taken in after it.
+    """
+    newest = max((r.ingested_at for r in border.book.all()), default=clock)
+    if clock < newest:
+        raise ClockError(
+            f"this replay takes {on} for today, and something was taken in on {newest:%Y-%m-%d}: a replay only goes "
+            "forward. Replay in an empty home (CREDITLOOM_HOME), or take the files in without --on"
+        )
+    if on > datetime.now(UTC).date():
+        raise ClockError(f"{on} is in the future; a replay takes a past day, or today, for today")
+
+
+def _forward(now: datetime, border: Border) -> datetime:
     """The clock, never behind what was taken in: a night is rebuilt by it, and must find what it saw and no more."""
     clock = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
-    newest = max((r.ingested_at for r in border.book.all()), default=clock)
-    if replayed and clock < newest:
-        raise ClockError(
-            f"this replay takes {clock:%Y-%m-%d} for today, and something was taken in on {newest:%Y-%m-%d}: "
-            "a replay only goes forward. Replay in an empty home (CREDITLOOM_HOME), or take the files in without --on"
-        )
-    return max(clock, newest)
+    return max((clock, *(r.ingested_at for r in border.book.all())))
 
 
-def landing_days(source: Source, border: Border, today: date) -> list[date]:
-    """The days of the files that wait, sorted; `today` for those whose names tell none."""
-    return sorted({source.contract.landing_day(p.name, today) for p in waiting(source, border)})
+def strays(border: Border, sources: Iterable[str]) -> list[str]:
+    """Files in the landing folder that no source will ever take in, by their path below it."""
+    known = set(sources)
+    files = [p.relative_to(border.landing) for p in border.landing.rglob("*") if p.is_file()]
+    return sorted(str(p) for p in files if len(p.parts) != 2 or p.parts[0] not in known)
+
+
+def landing_day(source: Source, path: Path) -> date:
+    """The partition of a file that waits: the day that its name tells, or on which it came."""
+    return source.contract.landing_day(path.name, datetime.fromtimestamp(path.stat().st_ctime, UTC).date())
 
 
 def ingest_file(path: Path, source: Source, border: Border, now: datetime) -> Receipt | None:

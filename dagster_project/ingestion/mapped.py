@@ -7,6 +7,7 @@ from one layout.
 
 import polars as pl
 
+from dagster_project.ingestion.canonical import PERSONS
 from dagster_project.ingestion.contracts import Contract, ContractError, Table
 
 
@@ -46,4 +47,10 @@ def _table(table: Table, delivered: pl.DataFrame, contract: Contract) -> pl.Data
     ]
     event = pl.col(str(table.event_on))
     known = event.dt.offset_by(f"{contract.known_at_lag_days}d")
-    return delivered.select(*columns, "line_no", event.alias("event_on"), known.alias("known_at"))
+    rows = delivered.select(*columns, "line_no", event.alias("event_on"), known.alias("known_at"))
+    # A person with two loans stands in two lines, and is one borrower, known since the first.
+    return (
+        rows.sort("event_on", "line_no").unique(table.key, keep="first", maintain_order=True)
+        if (table.name in PERSONS)
+        else rows
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,19 @@ def standing(status: Mapping[str, Any]) -> Group:
     night, colour = status["last_night"], {"fresh": "green", "late": "yellow"}.get(status["freshness"], "red")
     facts = {
         "published": f"[{colour}]{status['freshness']}[/]"
-        + (f": snapshot {status['snapshot_id']}, verified {_moment(status['verified_at'])}" if night else ""),
+        + (
+            f": snapshot {status['snapshot_id']}, verified {_moment(status['verified_at'])}"
+            if status["snapshot_id"]
+            else ""
+        ),
         "last night": f"{night['state']}, {_moment(night['started_at'])}, run {night['run_id'][:8]}"
         if night
         else "none yet: run `creditloom night`",
     }
     if night and night["why"]:
         facts["why"] = escape(night["why"])
+    if status["strays"]:
+        facts["nobody's files"] = escape(", ".join(status["strays"]))
     return Group(_facts("Creditloom", facts), *(_source(source) for source in status["sources"]))
 
 
@@ -89,7 +96,7 @@ def _ingested(metrics: Mapping[str, Value], sources: list[str]) -> Table:
 
 
 def _amount(minor: Value) -> str:
-    return f"{int(minor) // 100:,}.{int(minor) % 100:02d}"
+    return f"{Decimal(int(minor)) / 100:,.2f}"
 
 
 def _champion(metrics: Mapping[str, Value], source: str) -> Table:

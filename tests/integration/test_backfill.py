@@ -17,6 +17,7 @@ import yaml
 
 from dagster_project.instance import open_instance
 from dagster_project.night import Exit, run_night
+from dagster_project.publication import warehouse_is_published
 from dagster_project.publishing.snapshot import current_snapshot
 from dagster_project.resources import Pipeline, landing_asset, load_pipeline
 from dagster_project.settings import PROJECT_ROOT, Settings
@@ -192,9 +193,58 @@ def test_young_book_is_published_unscored_and_its_replay_only_goes_forward(tmp_p
     late.write_text((pipeline.settings.landing / "young_lender/2024-05.csv").read_text())
     with command(pipeline.settings.home, "night", "--on", "2024-02-04") as run:
         _, complaint = run.communicate()
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert "a replay only goes forward" in " ".join(complaint.split())
     assert late.exists()
+    with command(pipeline.settings.home, "night", "--on", "2999-01-01", "--json") as run:
+        assert json.loads(run.communicate()[0])["exit"] == run.wait() == 2
+
+    rebuilt = run_night(pipeline_of(pipeline.settings.home, known_as_of=dt.datetime(2024, 3, 10)))
+    assert rebuilt.exit is Exit.PUBLISHED, rebuilt.failures
+    months = pl.read_parquet(rebuilt.snapshot.folder / "fct_loan_months.parquet")["month_on"]
+    assert months.unique().sort().to_list() == MONTH_ENDS[:2]
+    assert current_snapshot(pipeline.settings.published).sha256 == snapshot.sha256
+    assert not warehouse_is_published(pipeline), "nobody may learn from what was rebuilt"
+
+
+def test_source_that_lost_its_months_is_not_published(tmp_path):
+    """Another arrears basis finds no schedule, and an empty table passes every check of its rows."""
+    pipeline = lender(tmp_path / "home")
+    before = run_night(pipeline).snapshot
+    policy = tmp_path / "home/policy.yaml"
+    ledger = {k: v for k, v in POLICY.items() if k != "write_off_min"} | {
+        "arrears_basis": "ledger",
+        "default_dpd_min": 90,
+    }
+    values = yaml.safe_load(policy.read_text()) | {"sources": {"young_lender": ledger}}
+    policy.write_text(yaml.safe_dump(values, sort_keys=False))
+    result = run_night(pipeline_of(tmp_path / "home"))
+    assert result.exit is not Exit.PUBLISHED
+    assert current_snapshot(pipeline.settings.published).sha256 == before.sha256
+
+
+def test_book_without_a_day_in_its_name_belongs_to_every_range(tmp_path):
+    """Statements mean nothing without the loans that they belong to; what a backfill held back is told."""
+    pipeline = lender(tmp_path / "home")
+    landing = pipeline.settings.landing / "young_lender"
+    (landing / "book-2024-01-02.csv").rename(landing / "book-all.csv")
+    (landing / "2024-02.csv").write_text("loan,end,open,paid\nL0,2024-02-29,900.00,ten\n")
+    with command(pipeline.settings.home, "backfill", "--from", "2024-02-01", "--to", "2024-03-31", "--json") as run:
+        said = json.loads(run.communicate()[0].splitlines()[-1])
+    assert said["exit"] == 0
+    assert {d["file"]: d["state"] for d in said["deliveries"]} == {
+        "book-all.csv": "ACCEPTED", "2024-01.csv": "ACCEPTED", "2024-02.csv": "QUARANTINED"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options", [("--from", "2024-06-01", "--to", "2024-01-01"), ("--from", "2030-01-01", "--replay")]
+)
+def test_range_that_cannot_be_is_a_usage_error(tmp_path, options):
+    pipeline = lender(tmp_path / "home")
+    with command(pipeline.settings.home, "backfill", *options, "--json") as run:
+        assert json.loads(run.communicate()[0])["exit"] == run.wait() == 2
+    assert pipeline.border.book.all() == []
 
 
 def test_scores_of_a_night_without_a_model_have_the_shape_of_scores(first_night, pipeline):

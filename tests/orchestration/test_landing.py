@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
+from dagster_project.alone import alone_in
 from dagster_project.definitions import build_defs
 from dagster_project.instance import open_instance
 from dagster_project.status import status
@@ -35,6 +36,8 @@ def test_drop_asks_for_a_night_once_it_is_complete(pipeline, drop):
             (request,) = tick().run_requests
             assert request.tags["creditloom/files_of_taiwan_cards"] == "1"
             assert [r.run_key for r in tick().run_requests] == [request.run_key], "the same drop, the same run"
+            with alone_in(pipeline.settings.home, "backfill"):
+                assert "a backfill is running" in tick().skip_message
             hidden.rename(path.with_name("second.csv"))
             later += quiet + 1
             assert [r.run_key for r in tick().run_requests] != [request.run_key]
@@ -42,7 +45,11 @@ def test_drop_asks_for_a_night_once_it_is_complete(pipeline, drop):
             time.time = real
         today = time.strftime("%Y-%m-%d", time.gmtime())
         assert instance.get_dynamic_partitions("landing_day_taiwan_cards") == [today]
-    (cards, _) = status(pipeline).sources
+    (pipeline.settings.landing / "tawian_cards").mkdir()
+    (pipeline.settings.landing / "tawian_cards/cards.csv").write_text("x")
+    found = status(pipeline)
+    assert found.strays == ("tawian_cards/cards.csv",)
+    (cards, _) = found.sources
     assert (cards.waiting_files, cards.deliveries, cards.model) == (2, 0, "none yet")
 
 

@@ -4,6 +4,7 @@ import sqlite3
 
 from tests_support import pipeline_in, retrain
 
+from dagster_project.night import Exit, run_night
 from expectations.suite import no_row
 
 
@@ -16,6 +17,19 @@ def in_mlflow(pipeline) -> list[list[tuple]]:
     with sqlite3.connect(pipeline.settings.mlflow / "mlflow.db") as db:
         wanted = ("run_uuid, name from runs", "version, description from model_versions", "* from model_version_tags")
         return [db.execute(f"select {what}").fetchall() for what in (*wanted, "* from registered_model_aliases")]
+
+
+def test_nothing_is_learned_from_a_warehouse_that_was_not_published(home_after_night):
+    """A night that a check stopped has left its tables behind; a champion is made of none of them."""
+    pipeline = pipeline_in(home_after_night, extra_checks={"features": (no_row("planted", "1 = 1", "on purpose"),)})
+    assert run_night(pipeline, force=True).exit is Exit.STOPPED
+    decisions = pipeline.ledger.champion("taiwan_cards")
+    with sqlite3.connect(pipeline.settings.ledger_file) as db:
+        (before,) = db.execute("select count(*) from promotions").fetchone()
+    assert retrain(pipeline).success
+    with sqlite3.connect(pipeline.settings.ledger_file) as db:
+        assert db.execute("select count(*) from promotions").fetchone() == (before,)
+    assert pipeline.ledger.champion("taiwan_cards") == decisions
 
 
 def test_candidate_is_held_and_the_champion_stays(home_after_night):

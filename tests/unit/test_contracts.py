@@ -38,6 +38,7 @@ def test_money_is_decimal_and_sensitive_columns_are_classed():
         ("kind: DataContract", "kin: DataContract", "Open Data Contract"),
         ("logicalType: date", "logicalType: moon", "logicalType 'moon'"),
         ("classification: sensitive", "classification: secret", "classification 'secret'"),
+        ("classification: identifier", "classification: none", "borrower_id must have the classification"),
         ("value: [amount]", "value: [paid_on]", "are no amounts"),
         ("{property: currency, value: TWD}", "{property: coin, value: TWD}", "lacks 'currency'"),
         ("physicalType: file", "physicalType: folder", "an object with physicalType 'file'"),

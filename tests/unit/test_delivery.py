@@ -223,6 +223,21 @@ def test_second_delivery_of_a_single_delivery_source_is_held_back(pipeline, drop
     assert receipt.reason.startswith("unexpected_delivery")
 
 
+def test_original_is_kept_for_its_owner_only(pipeline, drop, cards):
+    card_file, line = cards
+    receipt = take_in(pipeline, drop, "a.csv", card_file(line(1)))
+    (kept,) = (pipeline.border.lake / "originals").rglob(f"{receipt.sha256}*")
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_clock_that_was_set_back_does_not_run_backwards(pipeline, drop, cards):
+    card_file, line = cards
+    first = take_in(pipeline, drop, "a.csv", card_file(line(1)))
+    drop(pipeline, "b.csv", card_file(line(1)))
+    (second,) = ingest(CARDS, pipeline.border, NOW - dt.timedelta(days=1))
+    assert second.ingested_at == first.ingested_at
+
+
 def test_crash_after_the_receipt_is_not_a_duplicate(pipeline, drop, cards, monkeypatch):
     card_file, line = cards
     drop(pipeline, "a.csv", card_file(line(1)))

@@ -3,7 +3,17 @@
 -- never make a default: only a write-off does, a balance that falls to zero by more than was repaid.
 with statements as (
     select
-        s.*,
+        s.source,
+        s.loan_id,
+        s.month_on,
+        s.balance,
+        s.limit_amount,
+        s.due,
+        s.paid,
+        s.principal,
+        s.status_code,
+        -- without its loan a statement says nothing of what was due
+        greatest(s.known_at, l.known_at) as known_at,
         l.instalment,
         coalesce(
             lag(s.balance) over (partition by s.source, s.loan_id order by s.month_on), l.opening_balance

@@ -16,9 +16,9 @@ with loans as (
     where {{ by_source('arrears_basis', quote=true) }} = 'ledger' and opened_on is not null
 ),
 
--- The last complete month that a source has reported.
+-- The last month that a source has reported: something is known of the day on which it is observed.
 reported as (
-    select source, {{ last_month_end('max(known_at)') }} as reported_month
+    select source, {{ last_month_end(add_days('max(known_at)', "-(" ~ by_source('feature_lag_days') ~ ")")) }} as reported_month
     from (
         select source, max(known_at) as known_at from {{ ref('stg_loans') }} group by source
         union all

@@ -1,5 +1,9 @@
+-- Whoever is delivered again is one row, as first known.
 with source as (
-    select * from {{ source('lake', 'borrower_attributes') }}
+    select
+        *,
+        row_number() over (partition by source, borrower_id order by known_at, event_on, delivery_id, line_no) as place
+    from {{ source('lake', 'borrower_attributes') }}
     where ingested_at <= {{ known_as_of() }}
 )
 
@@ -12,3 +16,4 @@ select
     education,
     known_at
 from source
+where place = 1

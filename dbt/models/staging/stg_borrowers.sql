@@ -1,5 +1,9 @@
+-- Whoever is delivered again is one row, as first known.
 with source as (
-    select * from {{ source('lake', 'borrowers') }}
+    select
+        *,
+        row_number() over (partition by source, borrower_id order by known_at, event_on, delivery_id, line_no) as place
+    from {{ source('lake', 'borrowers') }}
     where ingested_at <= {{ known_as_of() }}
 )
 
@@ -8,3 +12,4 @@ select
     borrower_id,
     known_at
 from source
+where place = 1
