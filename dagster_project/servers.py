@@ -8,11 +8,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from dagster_project.dbt_project import prepare_manifest
-from dagster_project.instance import open_instance
+from dagster_project.instance import open_instance, prepare_home
 from dagster_project.resources import Pipeline
 from dagster_project.settings import PROJECT_ROOT, Settings
 
@@ -32,11 +33,14 @@ def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable
     for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends them too
         signal.signal(ending, _interrupt)
     try:
+        prepare_home(settings)
         # Databases are made alone, before anything else opens them: two servers at once can break a fresh SQLite file.
-        open_instance(settings).dispose()
-        prepare_manifest(settings, pipeline.policy)
+        with ThreadPoolExecutor(1) as beside:  # MLflow's import is what takes long, and its database is its own
+            upgraded = beside.submit(upgrade_mlflow, settings)
+            open_instance(settings).dispose()
+            prepare_manifest(settings, pipeline.policy)
+            upgraded.result()
         environment = os.environ | settings.tool_environment
-        upgrade_mlflow(settings)
         logs.mkdir(exist_ok=True)
         ports = free_port(dagster_port), free_port(mlflow_port)
         for name, command in _commands(pipeline, *ports).items():
