@@ -12,6 +12,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
+# Workers share two cores: idle OpenMP threads that spin would starve each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A developer's own settings must not reach a test.
 for _name in [n for n in os.environ if n.startswith("CREDITLOOM_")]:
     del os.environ[_name]
