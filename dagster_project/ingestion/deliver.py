@@ -82,8 +82,8 @@ class ClockError(RuntimeError):
 def load_sources(own: Path | None = None) -> dict[str, Source]:
     """Every source by name: those that come with the project, and those of the user's folder `own`.
 
-    A source is a folder with a `contract.yaml`. One of the project's may have an `adapter.py` beside it; a user's is
-    mapped by its contract alone.
+    A source is a folder with a `contract.yaml`. One of the project's may have an `adapter.py` beside it; one without,
+    and every one of a user's, is mapped by its contract alone.
 
     Raises:
         ContractError: a contract cannot be used.
@@ -91,15 +91,24 @@ def load_sources(own: Path | None = None) -> dict[str, Source]:
     found = {}
     for folder in sorted(Path(str(resources.files(sources))).iterdir()):
         if (folder / CONTRACT_FILE).is_file():
-            adapter = importlib.import_module(f"{sources.__name__}.{folder.name}.adapter")
-            found[folder.name] = Source(load_contract(folder / CONTRACT_FILE), adapter.adapt)
+            if (folder / "adapter.py").is_file():
+                adapter = importlib.import_module(f"{sources.__name__}.{folder.name}.adapter")
+                found[folder.name] = Source(load_contract(folder / CONTRACT_FILE), adapter.adapt)
+            else:
+                found[folder.name] = _mapped(folder / CONTRACT_FILE)
     for path in own_contracts(own) if own else []:
-        contract = load_contract(path)
-        mapped.check_mapping(str(path), contract)
-        if contract.source in found:
-            raise ContractError(f"{path}: a source {contract.source!r} comes with the project; choose another id")
-        found[contract.source] = Source(contract, mapped.adapt)
+        source = _mapped(path)
+        if source.name in found:
+            raise ContractError(f"{path}: a source {source.name!r} comes with the project; choose another id")
+        found[source.name] = source
     return found
+
+
+def _mapped(path: Path) -> Source:
+    """A source without adapter."""
+    contract = load_contract(path)
+    mapped.check_mapping(str(path), contract)
+    return Source(contract, mapped.adapt)
 
 
 def own_contracts(folder: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""A simulated lender (`creditloom simulate`), mapped by its contract alone; used where the policy names it."""
