@@ -1,0 +1,80 @@
+"""How a loan behaves: the stated hazard model, a Markov chain over months behind.
+
+A state is the number of instalments that are not paid in full at a month-end, first in, first out: 0, 1, 2 or 3; with
+a fourth the loan is in default. Instalments fall due between the 3rd and the 27th, so that one unpaid is past due at
+every month-end, three are 89 days past due at the most, and four are 93 at least: default is 90 days past due at a
+month-end, whatever the month.
+
+In a month of age k (instalments due so far) with stress z, a loan that is b behind at the last month-end
+
+    misses (b to b + 1)          with  p_b = sigmoid(MISS[b] + WEIGHT[b] * x),
+                                       x = hazard + season(k) + STRESS * z,
+                                       season(k) = 0.6 * (k / 9) * exp(1 - k / 9) - 0.3
+    else, b = 0: prepays         with  q = sigmoid(PREPAY - PREPAY_STRESS * z)
+          b = 0: pays            with  1 - q
+    else, b > 0: catches up to 0 with  CATCH_UP, to b - 1 with STEP_DOWN, and pays one instalment otherwise.
+
+`hazard` is 0.7 times the borrower's latent risk, and the product's. A loan is closed once nothing is left to pay: of
+n instalments, at age k with b behind, where k - b >= n. Months of a loan in default are no part of the model of
+default: it is cured with CURE a month, for WRITE_OFF_AFTER months, and is then written off; recoveries go on.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dagster_project.simulator.clock import Floats, Ints
+
+DEFAULT, CLOSED = 4, 5
+BEHIND = (0, 1, 2, 3)
+
+MISS = np.array([-4.2, -0.9, -0.2, 0.4])
+WEIGHT = np.array([1.0, 0.6, 0.4, 0.4])
+STRESS = 0.35
+PREPAY, PREPAY_STRESS = -4.5, 0.3
+CATCH_UP, STEP_DOWN = 0.35, 0.25
+CURE, WRITE_OFF_AFTER = 0.02, 12
+
+
+def hazard_index(hazard: Floats, age: Ints, stress: Floats | float) -> Floats:
+    """x of the model."""
+    return hazard + 0.6 * (age / 9) * np.exp(1 - age / 9) - 0.3 + STRESS * stress
+
+
+def miss_probability(behind: Ints | int, index: Floats) -> Floats:
+    """p_b of the model."""
+    return np.asarray(1 / (1 + np.exp(-(MISS[behind] + WEIGHT[behind] * index))))
+
+
+def prepay_probability(stress: Floats | float) -> Floats:
+    """q of the model."""
+    return np.asarray(1 / (1 + np.exp(-(PREPAY - PREPAY_STRESS * np.asarray(stress)))))
+
+
+def next_state(behind: Ints, index: Floats, stress: float, uniform: Floats) -> Ints:
+    """The states at the month's end of loans that are not in default; CLOSED here is prepaid, and no other."""
+    miss = miss_probability(behind, index)
+    rest = np.clip((uniform - miss) / (1 - miss), 0, 1)  # uniform again where nothing is missed
+    paid = np.where(rest < CATCH_UP, 0, np.where(rest < CATCH_UP + STEP_DOWN, behind - 1, behind))
+    paid = np.where(behind > 0, paid, np.where(rest < prepay_probability(stress), CLOSED, 0))
+    return np.where(uniform < miss, behind + 1, paid)
+
+
+def transitions(index: Floats, stress: float) -> NDArray[np.float64]:
+    """The chain of each loan in one month as a matrix: from 0 to 3 behind, DEFAULT and CLOSED, to the same.
+
+    For readers and tests; DEFAULT and CLOSED absorb here. The truth is made of the same probabilities.
+    """
+    matrix = np.zeros((len(index), 6, 6))
+    prepay = prepay_probability(stress)
+    for b in BEHIND:
+        miss = miss_probability(b, index)
+        matrix[:, b, b + 1] = miss
+        if b == 0:
+            matrix[:, 0, CLOSED] = (1 - miss) * prepay
+            matrix[:, 0, 0] = (1 - miss) * (1 - prepay)
+        else:
+            matrix[:, b, 0] += (1 - miss) * CATCH_UP
+            matrix[:, b, b - 1] += (1 - miss) * STEP_DOWN
+            matrix[:, b, b] += (1 - miss) * (1 - CATCH_UP - STEP_DOWN)
+    matrix[:, DEFAULT, DEFAULT] = matrix[:, CLOSED, CLOSED] = 1
+    return matrix

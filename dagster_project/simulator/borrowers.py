@@ -1,0 +1,40 @@
+"""Who borrows: latent risk, income, tenure, region, and the protected attributes, which nothing else here reads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dagster_project.simulator.clock import Floats, Ints, generator
+
+REGIONS = 8
+FIRST_CUSTOMER = 50_000_001
+
+
+@dataclass(frozen=True)
+class Borrowers:
+    """One entry a borrower. `risk` is latent: standard normal, higher is worse; no file holds it."""
+
+    number: Ints
+    risk: Floats
+    income: Ints  # cents a month
+    tenure_months: Ints
+    region: Ints
+    sex: Ints
+    age: Ints
+
+
+def make_borrowers(seed: int, count: int) -> Borrowers:
+    """Income falls with risk and tenure too; region, sex and age have nothing to do with it."""
+    random = generator(seed, "borrowers")
+    risk = random.standard_normal(count)
+    income = np.exp(7.9 - 0.15 * risk + 0.35 * random.standard_normal(count))
+    tenure = random.gamma(2.0, 30.0, count) * np.exp(-0.2 * risk)
+    return Borrowers(
+        number=np.arange(count, dtype=np.int64) + FIRST_CUSTOMER,
+        risk=risk,
+        income=np.rint(income * 100).astype(np.int64),
+        tenure_months=np.minimum(tenure, 480).astype(np.int64),
+        region=random.integers(1, REGIONS + 1, count),
+        sex=random.integers(1, 3, count),
+        age=random.integers(21, 71, count),
+    )

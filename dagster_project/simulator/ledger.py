@@ -1,0 +1,152 @@
+"""The running book: what each loan owes, and what it pays in a month so that its arrears are its state's.
+
+Everything is in cents. Loans are arrays; a month is one call. After a month, what is unpaid of a loan `b` months behind
+is the last `b` amounts due less `part`, which is paid into the oldest of them already; so days past due, counted first
+in, first out, say the same as the chain.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dagster_project.simulator.behaviour import (
+    CLOSED,
+    CURE,
+    DEFAULT,
+    WRITE_OFF_AFTER,
+    hazard_index,
+    next_state,
+)
+from dagster_project.simulator.clock import Floats, Ints, generator
+from dagster_project.simulator.products import Loans
+from dagster_project.simulator.schedules import annuity, split
+
+# A restructuring: from 2 behind, where at least MONTHS_LEFT instalments are left (see `truth`), MORE_MONTHS longer.
+RESTRUCTURE, MONTHS_LEFT, MORE_MONTHS = 0.06, 16, 12
+PARTIAL, RECOVERY = 0.25, 0.2
+
+
+@dataclass(frozen=True)
+class Restructured:
+    """New versions of schedules, from the first day of the month on."""
+
+    loan: Ints
+    principal: Ints
+    instalment: Ints
+    term: Ints
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What the loans with something to say in a month do. `loan` is the place in the book; amounts in cents.
+
+    `amount` is paid in the month, 0 where nothing is. `before` and `behind`: the states at the month's two ends.
+    `principal` and `interest`: of a settlement, for loans that prepay.
+    """
+
+    loan: Ints
+    before: Ints
+    behind: Ints
+    due: Ints
+    amount: Ints
+    principal: Ints
+    interest: Ints
+
+
+class Ledger:
+    """The book's state at a month-end."""
+
+    def __init__(self, loans: Loans, seed: int, stress: Floats) -> None:
+        count = len(loans.number)
+        self.loans, self._seed, self._stress = loans, seed, stress
+        self.state = np.zeros(count, dtype=np.int8)
+        self.instalments = loans.term.copy()  # in all versions together
+        self.in_default_since = np.full(count, -1, dtype=np.int64)
+        self._instalment = loans.instalment.copy()
+        self._balance = loans.amount.copy()  # as scheduled
+        self._part = np.zeros(count, dtype=np.int64)
+        self._arrears = np.zeros(count, dtype=np.int64)
+        self._dues = np.zeros((DEFAULT, count), dtype=np.int64)  # the last ones, the newest first
+        self._is_restructured = np.zeros(count, dtype=np.bool_)
+        self._is_written_off = np.zeros(count, dtype=np.bool_)
+
+    def restructure(self, month: int) -> Restructured:
+        """Grant some of the loans that are 2 or 3 behind lower instalments over a longer term."""
+        random = generator(self._seed, "restructures", month)
+        loan = np.flatnonzero((self.state == 2) | (self.state == 3))
+        left = self.instalments[loan] - (month - self.loans.opened_month[loan]) + 1
+        granted = (random.random(len(loan)) < RESTRUCTURE) & (left >= MONTHS_LEFT) & ~self._is_restructured[loan]
+        loan, left = loan[granted], left[granted]
+        term = left + MORE_MONTHS
+        self._is_restructured[loan] = True
+        self.instalments[loan] += MORE_MONTHS
+        self._instalment[loan] = annuity(self._balance[loan], self.loans.annual_rate[loan], term)
+        return Restructured(loan, self._balance[loan], self._instalment[loan], term)
+
+    def advance(self, month: int) -> Paid:
+        """One month of every loan that was opened before it and is not closed."""
+        random = generator(self._seed, "behaviour", month)
+        loan = np.flatnonzero((self.state != CLOSED) & (self.loans.opened_month < month))
+        uniform, second, fraction = random.random((3, len(loan)))
+        age = month - self.loans.opened_month[loan]
+        left = self.instalments[loan] - age + 1
+        due, principal, interest = self._fall_due(loan, left)
+        before = self.state[loan].astype(np.int64)
+
+        index = hazard_index(self.loans.hazard[loan], age, float(self._stress[month]))
+        behind = next_state(np.minimum(before, DEFAULT - 1), index, float(self._stress[month]), uniform)
+        prepays = (behind == CLOSED) & (left > 1)
+        behind = np.where(behind == CLOSED, 0, behind)  # the last instalment cannot be prepaid
+        was_default = before == DEFAULT
+        is_cured = was_default & (uniform < CURE) & ~self._is_written_off[loan]
+        behind = np.where(was_default, np.where(is_cured, 0, DEFAULT), behind)
+
+        due = np.where(prepays, self._balance[loan] + interest, due)
+        owed = self._arrears[loan] + due
+        amount = self._amount(loan, before, behind, due, owed, second, fraction)
+        self._arrears[loan] = owed - amount
+        self._dues[1:, loan] = self._dues[:-1, loan]
+        self._dues[0, loan] = due
+        self._balance[loan] -= np.where(prepays, self._balance[loan], principal)
+        is_closed = (self._arrears[loan] == 0) & ((left <= 1) | prepays)
+        self.state[loan] = np.where(is_closed, CLOSED, behind)
+        self._follow_defaults(loan, behind == DEFAULT, month)
+        settled = np.where(prepays, due - interest, 0)
+        return Paid(loan, before, behind, due, amount, settled, np.where(prepays, interest, 0))
+
+    def _fall_due(self, loan: Ints, left: Ints) -> tuple[Ints, Ints, Ints]:
+        """(amount, principal, interest) of the month's instalment; 0 where none is left."""
+        principal, interest = split(self._balance[loan], self.loans.annual_rate[loan], self._instalment[loan], left)
+        is_due = left > 0
+        return (principal + interest) * is_due, principal * is_due, interest * is_due
+
+    def _amount(
+        self, loan: Ints, before: Ints, behind: Ints, due: Ints, owed: Ints, second: Floats, fraction: Floats
+    ) -> Ints:
+        """What must be paid for the state at the month's end, and what is paid beside it."""
+        dues = np.vstack([due[None, :], self._dues[: DEFAULT - 1, loan]])
+        unpaid = np.cumsum(np.vstack([np.zeros_like(due)[None, :], dues]), axis=0)
+        misses = behind > before
+        part = self._part[loan]
+        # Of the oldest unpaid instalment of one who misses: some pay a part, which never makes it whole.
+        oldest = dues[np.maximum(behind, 1) - 1, np.arange(len(loan))]
+        more = np.where(misses & (second < PARTIAL), (fraction * (oldest - part - 1)).astype(np.int64), 0)
+        part = np.where(misses, part + more, 0)
+        required = owed - (unpaid[behind, np.arange(len(loan))] - part)
+        # In default: a recovery is less than an instalment a month, so that it never catches up.
+        recovered = np.where(second < RECOVERY, (0.5 * fraction * self._instalment[loan]).astype(np.int64), 0)
+        recovered = np.minimum(recovered, owed // 2)
+        self._part[loan] = part
+        return np.where((before == DEFAULT) & (behind == DEFAULT), recovered, required)
+
+    def _follow_defaults(self, loan: Ints, is_default: NDArray[np.bool_], month: int) -> None:
+        since = np.where(is_default, self.in_default_since[loan], -1)
+        since = np.where(is_default & (since < 0), month, since)
+        self.in_default_since[loan] = since
+        self._is_written_off[loan] |= is_default & (month - since >= WRITE_OFF_AFTER)
+
+    @property
+    def is_written_off(self) -> NDArray[np.bool_]:
+        """Loans that were in default for long enough."""
+        return self._is_written_off

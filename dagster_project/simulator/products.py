@@ -1,0 +1,89 @@
+"""What is lent, to whom, when and at which price."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dagster_project.simulator.borrowers import Borrowers
+from dagster_project.simulator.clock import Floats, Ints, generator
+from dagster_project.simulator.schedules import annuity
+
+FIRST_LOAN = 10_000_001
+# Due days leave room so that months behind and days past due say the same; see `behaviour`.
+FIRST_DUE_DAY, LAST_DUE_DAY = 3, 27
+
+
+@dataclass(frozen=True)
+class Product:
+    """A kind of credit. `hazard` is added to the borrower's risk; `markup` is what the riskiest pay above `rate`."""
+
+    name: str
+    share: float
+    terms: tuple[int, ...]
+    typical_amount: float
+    rate: float
+    markup: float
+    hazard: float
+
+
+PRODUCTS = (
+    Product("instalment_loan", 0.60, (12, 24, 36), 4_000, 0.065, 0.14, 0.0),
+    Product("car_loan", 0.25, (36, 48, 60), 14_000, 0.045, 0.08, -0.4),
+    Product("merchant_cash_loan", 0.15, (6, 9, 12), 8_000, 0.22, 0.25, 0.4),
+)
+
+
+@dataclass(frozen=True)
+class Loans:
+    """One entry a loan, by day of opening. Amounts in cents; `hazard` is the part that stays as long as the loan."""
+
+    number: Ints
+    borrower: Ints
+    product: Ints
+    opened_month: Ints
+    opened_day: Ints  # of the month, from 0
+    due_day: Ints  # of the month, from 1
+    amount: Ints
+    term: Ints
+    annual_rate: Floats
+    instalment: Ints
+    hazard: Floats
+
+
+def assign_borrowers(seed: int, loans: int) -> Ints:
+    """Whose loan each is: about one in seven is a further loan of somebody who has one."""
+    random = generator(seed, "loans", 1)
+    is_new = random.random(loans) >= 0.15
+    is_new[0] = True
+    known = np.cumsum(is_new)
+    return np.where(is_new, known - 1, (random.random(loans) * known).astype(np.int64))
+
+
+def make_loans(seed: int, borrower: Ints, borrowers: Borrowers, opened_within: int) -> Loans:
+    """The loans of these borrowers, opened evenly over the book's first `opened_within` months.
+
+    A price follows from risk as the lender sees it, which is the latent risk and as much noise again.
+    """
+    random, count = generator(seed, "loans"), len(borrower)
+    opened = np.sort(random.integers(0, opened_within * 28, count))
+    product = random.choice(len(PRODUCTS), count, p=[p.share for p in PRODUCTS])
+    terms = np.array([p.terms for p in PRODUCTS])[product, random.integers(0, 3, count)]
+    typical = np.array([p.typical_amount for p in PRODUCTS])[product]
+    amount = np.clip(np.exp(np.log(typical) + 0.5 * random.standard_normal(count)), 500, 60_000)
+    amount = np.rint(amount / 50).astype(np.int64) * 5_000
+    seen = borrowers.risk[borrower] + random.standard_normal(count)
+    rate = np.array([p.rate for p in PRODUCTS])[product]
+    rate = np.round(rate + np.array([p.markup for p in PRODUCTS])[product] / (1 + np.exp(-seen)), 4)
+    return Loans(
+        number=np.arange(count, dtype=np.int64) + FIRST_LOAN,
+        borrower=borrower,
+        product=product,
+        opened_month=opened // 28,
+        opened_day=opened % 28,
+        due_day=random.integers(FIRST_DUE_DAY, LAST_DUE_DAY + 1, count),
+        amount=amount,
+        term=terms,
+        annual_rate=rate,
+        instalment=annuity(amount, rate, terms),
+        hazard=0.7 * borrowers.risk[borrower] + np.array([p.hazard for p in PRODUCTS])[product],
+    )
