@@ -125,13 +125,13 @@ def backfill(
 
 
 @contextmanager
-def _progress(*, shown: bool) -> "Iterator[Callable[[date, int, int], None]]":
-    """A bar on the terminal that is told day, days done and days in all."""
+def _progress(*, shown: bool) -> "Iterator[Callable[[date | str, int, int], None]]":
+    """A bar on the terminal that is told a day (or step), how many are done, and how many there are."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_err, disable=not shown, transient=True) as bar:
-        task = bar.add_task("Looking for days ...", total=None)
+        task = bar.add_task("Beginning ...", total=None)
         yield lambda day, done, total: bar.update(task, description=f"{day}", completed=done, total=total)
 
 
@@ -174,6 +174,50 @@ def status(as_json: AsJson = False) -> None:
         sys.stdout.write(json.dumps(asdict(found), default=lambda moment: moment.isoformat()) + "\n")
     else:
         _out.print(standing(asdict(found)))
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder for landing/ and truth/; a home will do.", file_okay=False)],
+    loans: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many loans.")] = 10_000,
+    months: Annotated[int, typer.Option(min=1, max=240, help="Length of the book.")] = 36,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
+    first: Annotated[
+        datetime, typer.Option(formats=["%Y-%m"], help="The book's first month.", show_default="2018-01")
+    ] = datetime(2018, 1, 1),
+    opened_within: Annotated[
+        int | None, typer.Option(min=1, help="Open all loans in the first so many months; default: in all of them.")
+    ] = None,
+    shock_month: Annotated[int | None, typer.Option(min=0, help="Month of a macro shock, counted from 0.")] = None,
+    dirt: Annotated[bool, typer.Option(help="Plant the faults that platforms make; truth/dirt.parquet lists them.")] = (
+        False
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Simulate a loan book: files as a platform drops them, and beside them what is really so.
+
+    The files come in as the source `simulated` where a policy names it; see docs/simulated-book.md.
+
+    Example: creditloom simulate --loans 20000 --months 36 --seed 1 --out simulated-home
+    """
+    from dataclasses import asdict
+
+    from dagster_project.simulator.simulate import Plan
+    from dagster_project.simulator.simulate import simulate as make
+
+    if opened_within and opened_within > months:
+        _stop("--opened-within is more than --months", 2)
+    plan = Plan(loans, months, seed, first.date(), opened_within, shock_month, dirt)
+    try:
+        with _progress(shown=not as_json) as progress:
+            made = make(plan, out, progress)
+    except FileExistsError as error:
+        _stop(f"{error.filename} is there already; choose another folder", 2)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(made)) + "\n")
+        return
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in asdict(made).items())
+    _out.print(f"{counts}\nfiles  {out / 'landing'}\ntruth  {out / 'truth'}", highlight=False)
 
 
 @app.command()

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from dagster_project.simulator.behaviour import CLOSED
+from dagster_project.simulator.behaviour import CLOSED, DEFAULT
 from dagster_project.simulator.bookings import book
 from dagster_project.simulator.borrowers import make_borrowers
-from dagster_project.simulator.clock import Calendar, Ints
+from dagster_project.simulator.clock import Calendar, Ints, as_date
+from dagster_project.simulator.dirt import plant
 from dagster_project.simulator.files import (
     opening_schedules,
     settlements,
@@ -30,7 +31,10 @@ SOURCE = "simulated"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for. `opened_within`: loans are opened in the first so many months; None is all of them."""
+    """What is asked for. `opened_within`: loans are opened in the first so many months; None is all of them.
+
+    `shock_month`: see `macro`; `dirt`: see `dirt`.
+    """
 
     loans: int
     months: int
@@ -38,6 +42,7 @@ class Plan:
     first: dt.date = dt.date(2018, 1, 1)
     opened_within: int | None = None
     shock_month: int | None = None
+    dirt: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,19 +54,22 @@ class Made:
     schedule_rows: int
     payment_rows: int
     loan_months: int
-    defaults: int
+    loans_in_default: int
+    planted_faults: int
 
 
-def simulate(plan: Plan, out: Path, progress: Callable[[int, int], None] | None = None) -> Made:
-    """Write the book to `out/landing/simulated` and its truth to `out/truth`. `progress` is told steps done and all.
+def simulate(plan: Plan, out: Path, progress: Callable[[str, int, int], None] | None = None) -> Made:
+    """Write the book to `out/landing/simulated` and its truth to `out/truth`.
+
+    `progress` is told the step, and how many are done and in all.
 
     Raises:
         FileExistsError: `out` has a landing or truth folder already.
     """
-    tell = progress or (lambda _done, _total: None)
+    tell = progress or (lambda _step, _done, _total: None)
     landing, truth = out / "landing" / SOURCE, out / "truth"
     for folder in (landing, truth):
-        folder.mkdir(parents=True, exist_ok=False)
+        folder.mkdir(parents=True)
     calendar = Calendar(plan.first, plan.months)
     stress = macro_path(plan.seed, plan.months + HORIZON, plan.shock_month)
     borrower = assign_borrowers(plan.seed, plan.loans)
@@ -73,7 +81,7 @@ def simulate(plan: Plan, out: Path, progress: Callable[[int, int], None] | None 
     scheduled = booked = 0
     steps = plan.months + 1
     for month in range(plan.months):
-        tell(month, steps)
+        tell(f"{as_date(int(calendar.starts[month])):%Y-%m}", month, steps)
         was_closed = ledger.state == CLOSED
         changed = ledger.restructure(month)
         paid = ledger.advance(month)
@@ -97,10 +105,19 @@ def simulate(plan: Plan, out: Path, progress: Callable[[int, int], None] | None 
             write_day(landing, "schedules", date, pl.concat(rows))
         shown = (loans.opened_month <= month) & ~was_closed
         states[month, shown] = ledger.state[shown]
-    tell(plan.months, steps)
+    tell("truth", plan.months, steps)
     rows_of_truth = _write_truth(truth, loans, ledger, states, stress, calendar)
-    tell(steps, steps)
-    return Made(plan.loans, len(borrowers.number), scheduled, booked, rows_of_truth, int((states == 4).any(0).sum()))
+    planted = plant(plan.seed, landing, truth / "dirt.parquet") if plan.dirt else 0
+    tell("done", steps, steps)
+    return Made(
+        plan.loans,
+        len(borrowers.number),
+        scheduled,
+        booked,
+        rows_of_truth,
+        int((states == DEFAULT).any(0).sum()),
+        planted,
+    )
 
 
 def _restructured(changed: Restructured, loans: Loans, day: int, month: int, calendar: Calendar) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """A simulated book goes through ingestion and dbt, and every month of every loan is what the simulator says it is."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -14,6 +15,7 @@ from dagster_project.ingestion.lake import select
 from dagster_project.ingestion.receipts import State
 from dagster_project.resources import Pipeline, load_pipeline
 from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.simulator.dirt import FILES, ONCE, ROWS
 from dagster_project.simulator.simulate import Plan, simulate
 
 LOANS, MONTHS = 2_000, 24
@@ -33,10 +35,7 @@ def built(tmp_path_factory) -> Pipeline:
     """The book in a home whose policy is the default one with the simulated source, taken in and built by dbt."""
     home = tmp_path_factory.mktemp("simulated") / "home"
     simulate(Plan(LOANS, MONTHS, seed=7, shock_month=12), home)
-    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
-    policy["sources"] = {"simulated": LENDER}
-    (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
-    pipeline = load_pipeline(Settings(home=home, policy=home / "policy.yaml"))
+    pipeline = simulated_in(home)
     one_file_a_table(pipeline.settings.landing / "simulated")
     receipts = ingest(pipeline.sources["simulated"], pipeline.border, NOW)
     assert {r.state for r in receipts} == {State.ACCEPTED}
@@ -45,6 +44,14 @@ def built(tmp_path_factory) -> Pipeline:
     done = run_dbt(pipeline.settings, pipeline.policy, ["build", "--exclude-resource-type", "unit_test"], quiet=True)
     assert done.returncode == 0, done.stdout[-3000:]
     return pipeline
+
+
+def simulated_in(home: Path) -> Pipeline:
+    """The pipeline of a home whose policy is the default one, with the simulated source alone."""
+    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
+    policy["sources"] = {"simulated": LENDER}
+    (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    return load_pipeline(Settings(home=home, policy=home / "policy.yaml"))
 
 
 def one_file_a_table(landing: Path) -> None:
@@ -101,3 +108,62 @@ def test_book_holds_what_it_should(built):
         )
     assert row["taken_back"] > 100 and row["prepaid"] > 100 and row["defaults"] > 100, row
     assert row["restructured"] >= 5, row
+
+
+@pytest.fixture(scope="module")
+def dirty(tmp_path_factory):
+    """A book with planted faults taken in, as (pipeline, receipts, the list of faults), and the clean book's folder."""
+    base = tmp_path_factory.mktemp("dirty")
+    plan = Plan(20_000, 6, seed=9, opened_within=2)
+    simulate(plan, base / "clean")
+    simulate(replace(plan, dirt=True), base / "home")
+    pipeline = simulated_in(base / "home")
+    receipts = ingest(pipeline.sources["simulated"], pipeline.border, NOW)
+    return pipeline, receipts, pl.read_parquet(base / "home/truth/dirt.parquet"), base / "clean"
+
+
+def test_every_planted_fault_is_found_and_no_other(dirty):
+    """Planted = found: by file, line and rule."""
+    pipeline, receipts, planted, _ = dirty
+    lake = pipeline.settings.lake
+    found = set()
+    for receipt in receipts:
+        assert receipt.landed_rows == receipt.accepted_rows + receipt.quarantined_rows + receipt.duplicate_rows
+        assert receipt.landed_minor == receipt.accepted_minor + receipt.quarantined_minor + receipt.duplicate_minor
+        rows = [pl.read_parquet(lake / f.path) for f in receipt.files if f.table == "quarantine"]
+        found |= {(receipt.file_name, line, rule) for r in rows for line, rule in r.select("line_no", "rule").rows()}
+        if receipt.state is State.DUPLICATE:
+            found.add((receipt.file_name, None, "DUPLICATE"))
+        elif not receipt.files:
+            found.add((receipt.file_name, None, receipt.reason.split(":")[0]))
+    by_rule = planted.filter(~pl.col("expected").is_in(["ACCEPTED", "duplicate_row", "suspense", "late"]))
+    assert found == set(by_rule.select("file", "line", "expected").rows())
+    assert by_rule["fault"].n_unique() == len((*FILES, *ONCE, *ROWS)) + len({"key_conflict", "duplicate_file", "rate"})
+
+    state = {r.file_name: r for r in receipts}
+    for fault, file in planted.filter(pl.col("expected").is_in(["ACCEPTED", "late"])).select("fault", "file").rows():
+        assert state[file].state is State.ACCEPTED, (fault, file)
+    repeated = {r.file_name for r in receipts if r.duplicate_rows and r.state is not State.DUPLICATE}
+    assert repeated == set(planted.filter(pl.col("expected") == "duplicate_row")["file"])
+
+
+def test_the_book_is_whole_in_spite_of_its_faults(dirty):
+    """What was damaged came again: payments, loans and schedules are the clean book's, and orphans beside them."""
+    pipeline, receipts, planted, clean = dirty
+    paths = lambda table: [pipeline.settings.lake / f.path for r in receipts for f in r.files if f.table == table]
+    payments = pl.read_parquet(paths("payments")).select("payment_id", "loan_id", "paid_on", "amount")
+    loans = pl.read_parquet(paths("loans"))
+    orphans = payments.join(loans, on="loan_id", how="anti")
+    assert set(orphans["payment_id"]) == set(planted.filter(pl.col("expected") == "suspense")["key"])
+    whole = [pl.read_csv(f, infer_schema=False) for f in sorted((clean / "landing/simulated").glob("payments-*.csv"))]
+    expected = pl.concat(whole).select(
+        pl.col("payment_no").alias("payment_id"),
+        pl.col("loan_no").alias("loan_id"),
+        pl.col("paid_on").str.to_date(),
+        pl.col("amount").cast(pl.Decimal(18, 2)),
+    )
+    kept = payments.join(orphans, on="payment_id", how="anti")
+    assert kept.sort("payment_id").equals(expected.sort("payment_id"))
+    assert loans["loan_id"].n_unique() == loans.height == 20_000
+    schedules = [pl.read_csv(f) for f in (clean / "landing/simulated").glob("schedules-*.csv")]
+    assert pl.read_parquet(paths("schedules")).height == pl.concat(schedules).height

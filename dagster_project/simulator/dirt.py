@@ -1,0 +1,222 @@
+"""The faults that platforms make, planted into files that are already there, and a list of every one of them.
+
+A fault changes bytes and nothing else. What it damages is sent again, right, under the next day's date and another
+ending, so that the book is whole in the end: whoever takes in all files has every loan and cent of the clean book.
+Each fault is in files of its own. The list (`truth/dirt.parquet`) has one row a fault: its class, the file, the line
+(of a row; the header is line 1), the number of the payment or loan where it is about one, and the rule that ingestion
+should name, or what else should become of it.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from dagster_project.simulator.clock import generator
+
+# Share of the payment files that get each class of FILES and ROWS, and of the days that get each of DAYS; one at least
+# where there are files enough. Files with a bad row must be long: with more than 1 % bad rows a file is held back.
+RATE = 0.004
+LONG = 250
+_UNKNOWN_LOAN = b"99999999"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One planted fault. `expected` is a rule of ingestion, or ACCEPTED, DUPLICATE, duplicate_row, suspense or late."""
+
+    fault: str
+    file: str
+    line: int | None
+    key: str | None
+    expected: str
+
+
+def _amount(value: bytes) -> Callable[[list[bytes]], list[bytes]]:
+    return lambda fields: [*fields[:3], value, fields[4]]
+
+
+def _loan(value: bytes) -> Callable[[list[bytes]], list[bytes]]:
+    return lambda fields: [fields[0], value, *fields[2:]]
+
+
+# A whole file, damaged: (class, what becomes of its bytes, expected). Two empty files would be one and its duplicate:
+# there is ONCE.
+FILES: tuple[tuple[str, Callable[[bytes], bytes], str], ...] = (
+    ("truncated", lambda c: c[: c.rstrip(b"\n").rindex(b"\n") + 8], "truncated"),
+    ("latin_1", lambda c: c.replace(b",EUR", b",\xa4UR", 1), "encoding"),
+    ("utf_16", lambda c: c.decode().encode("utf-16"), "nul_byte"),
+    ("nul_byte", lambda c: c.replace(b",EUR", b",E\x00R", 1), "nul_byte"),
+    ("unclosed_quote", lambda c: c.replace(b",EUR", b',"EUR', 1), "unclosed_quote"),
+    ("wrong_delimiter", lambda c: c.replace(b",", b";"), "schema_drift"),
+    ("column_renamed", lambda c: c.replace(b"paid_on", b"value_on", 1), "schema_drift"),
+    ("column_missing", lambda c: b"\n".join(line.rpartition(b",")[0] for line in c.split(b"\n")), "schema_drift"),
+    ("header_repeated", lambda c: c + c.split(b"\n", 1)[0] + b"\n", "header_repeated"),
+)
+ONCE: tuple[tuple[str, Callable[[bytes], bytes], str], ...] = (
+    ("empty_file", lambda _: b"", "empty_file"),
+    ("header_only", lambda c: c.split(b"\n", 1)[0] + b"\n", "header_only"),
+)
+HARMLESS: tuple[tuple[str, Callable[[bytes], bytes], str], ...] = (
+    ("bom", lambda c: b"\xef\xbb\xbf" + c, "ACCEPTED"),
+    ("crlf", lambda c: c.replace(b"\n", b"\r\n"), "ACCEPTED"),
+)
+# One row of a file, damaged: (class, what becomes of its fields, rule). The fields are payment_no, loan_no, paid_on,
+# amount and currency.
+ROWS: tuple[tuple[str, Callable[[list[bytes]], list[bytes]], str], ...] = (
+    ("nan", _amount(b"NaN"), "amount:money"),
+    ("inf", _amount(b"inf"), "amount:money"),
+    ("exponent", _amount(b"1e3"), "amount:money"),
+    ("decimal_comma", _amount(b'"12,50"'), "amount:money"),
+    ("three_decimals", _amount(b"12.505"), "amount:money"),
+    ("no_amount", _amount(b""), "amount:required"),
+    ("impossible_date", lambda fields: [*fields[:2], fields[2][:5] + b"02-30", *fields[3:]], "paid_on:date"),
+    ("other_currency", lambda fields: [*fields[:4], b"USD"], "currency:pattern"),
+    ("no_loan", _loan(b""), "loan_no:required"),
+    ("field_over_1_mb", _loan(b"9" * 1_000_001), "loan_no:size"),
+    ("ragged", lambda fields: fields[:4], "ragged"),
+)
+
+
+def plant(seed: int, landing: Path, listing: Path) -> int:
+    """Damage a clean book's files, and list what was done; returns how many faults there are."""
+    faults = _Planting(seed, landing).all()
+    schema = {"fault": pl.String, "file": pl.String, "line": pl.Int64, "key": pl.String, "expected": pl.String}
+    rows = [(f.fault, f.file, f.line, f.key, f.expected) for f in faults]
+    pl.DataFrame(rows, schema=schema, orient="row").sort("file", "line", "fault").write_parquet(listing)
+    return len(faults)
+
+
+class _Planting:
+    """Draws each fault's file without putting one back, so that no file has two."""
+
+    def __init__(self, seed: int, landing: Path) -> None:
+        self._random, self._landing = generator(seed, "dirt"), landing
+        # What is sent again comes a day later, a late file three: the last days stay clean.
+        files = sorted(landing.glob("payments-*.csv"))[:-4]
+        self._count = len(files)
+        self._files = [files[i] for i in self._random.permutation(len(files))]
+        self._long = [f for f in self._files if f.read_bytes().count(b"\n") > LONG]
+        self._faults: list[Fault] = []
+
+    def all(self) -> list[Fault]:
+        """Every class in turn, as far as there are files for it; those that need a long one first."""
+        for name, change, rule in ROWS:
+            self._each(partial(self._bad_row, name, change, rule), long=True)
+        self._each(self._key_conflict, long=True)
+        for name, damage, rule in FILES:
+            self._each(partial(self._bad_file, name, damage, rule))
+        for name, damage, rule in ONCE:
+            self._each(partial(self._bad_file, name, damage, rule), most=1)
+        for name, damage, state in HARMLESS:
+            self._each(partial(self._harmless, name, damage, state))
+        for plant_one in (self._twice, self._row_twice, self._orphan, self._late, self._missing_day):
+            self._each(plant_one)
+        self._unit_mistakes()
+        return self._faults
+
+    def _each(self, plant_one: Callable[[Path], None], *, long: bool = False, most: int | None = None) -> None:
+        wanted = max(1, round(RATE * self._count))
+        for _ in range(min(wanted, most or wanted)):
+            left = self._long if long else self._files
+            if left:
+                path = left[0]
+                self._files.remove(path)
+                self._long = [f for f in self._long if f != path]
+                plant_one(path)
+
+    def _bad_file(self, name: str, damage: Callable[[bytes], bytes], rule: str, path: Path) -> None:
+        content = path.read_bytes()
+        path.write_bytes(damage(content))
+        self._next(path, "resent").write_bytes(content)
+        self._note(name, path, rule)
+
+    def _harmless(self, name: str, damage: Callable[[bytes], bytes], state: str, path: Path) -> None:
+        path.write_bytes(damage(path.read_bytes()))
+        self._note(name, path, state)
+
+    def _bad_row(self, name: str, change: Callable[[list[bytes]], list[bytes]], rule: str, path: Path) -> None:
+        lines, place = self._draw(path)
+        row = lines[place]
+        fields = row.split(b",")
+        lines[place] = b",".join(change(fields))
+        path.write_bytes(b"\n".join(lines))
+        self._next(path, "resent").write_bytes(lines[0] + b"\n" + row + b"\n")
+        self._note(name, path, rule, place + 1, fields[0])
+
+    def _key_conflict(self, path: Path) -> None:
+        """The same payment for two loans: neither can be taken."""
+        lines, place = self._draw(path)
+        row = lines[place]
+        fields = row.split(b",")
+        lines.insert(place + 1, b",".join([fields[0], _UNKNOWN_LOAN, *fields[2:]]))
+        path.write_bytes(b"\n".join(lines))
+        self._next(path, "resent").write_bytes(lines[0] + b"\n" + row + b"\n")
+        for line in (place + 1, place + 2):
+            self._note("key_conflict", path, "key_conflict", line, fields[0])
+
+    def _twice(self, path: Path) -> None:
+        again = self._next(path, "again")
+        again.write_bytes(path.read_bytes())
+        self._note("duplicate_file", again, "DUPLICATE")
+
+    def _row_twice(self, path: Path) -> None:
+        lines, place = self._draw(path)
+        lines.insert(place + 1, lines[place])
+        path.write_bytes(b"\n".join(lines))
+        self._note("duplicate_row", path, "duplicate_row", place + 2, lines[place].split(b",")[0])
+
+    def _orphan(self, path: Path) -> None:
+        """A payment for a loan that nobody knows."""
+        lines, place = self._draw(path)
+        fields = lines[place].split(b",")
+        number = fields[0] + b"9"
+        lines.insert(place + 1, b",".join([number, _UNKNOWN_LOAN, *fields[2:]]))
+        path.write_bytes(b"\n".join(lines))
+        self._note("orphan_payment", path, "suspense", place + 2, number)
+
+    def _late(self, path: Path) -> None:
+        late = self._next(path, "late", days=3)
+        path.replace(late)
+        self._note("late_file", late, "late")
+
+    def _missing_day(self, path: Path) -> None:
+        """Nothing comes on a day; all of it comes on the next."""
+        day = path.stem.split("-", 1)[1]
+        for file in sorted(self._landing.glob(f"*-{day}.csv")):
+            late = self._next(file, "missed")
+            file.replace(late)
+            self._note("missing_day", late, "late")
+
+    def _unit_mistakes(self) -> None:
+        """Rates in percent instead of fractions, in a whole file of loans."""
+        files = sorted(self._landing.glob("loans-*.csv"))[:-4]
+        wanted = max(1, round(RATE * len(files))) if files else 0
+        for i in self._random.permutation(len(files))[:wanted]:
+            content = files[i].read_bytes()
+            lines = content.rstrip(b"\n").split(b"\n")
+            rate = lines[0].split(b",").index(b"annual_rate")
+            for n, line in enumerate(lines[1:], 1):
+                fields = line.split(b",")
+                fields[rate] = f"{float(fields[rate]) * 100:.2f}".encode()
+                lines[n] = b",".join(fields)
+                self._note("rate_in_percent", files[i], "annual_rate:maximum", n + 1, fields[0])
+            files[i].write_bytes(b"\n".join(lines) + b"\n")
+            self._next(files[i], "resent").write_bytes(content)
+
+    def _draw(self, path: Path) -> tuple[list[bytes], int]:
+        """A file's lines, and the place of one that is not the header."""
+        lines = path.read_bytes().split(b"\n")
+        return lines, int(self._random.integers(1, len(lines) - 1))
+
+    @staticmethod
+    def _next(path: Path, ending: str, days: int = 1) -> Path:
+        """The same table's file of a later day, under another ending."""
+        table, day = path.stem.split("-", 1)
+        return path.with_name(f"{table}-{dt.date.fromisoformat(day) + dt.timedelta(days=days)}.{ending}")
+
+    def _note(self, name: str, path: Path, expected: str, line: int | None = None, key: bytes | None = None) -> None:
+        self._faults.append(Fault(name, path.name, line, key.decode() if key else None, expected))
