@@ -189,6 +189,9 @@ def simulate(
         int | None, typer.Option(min=1, help="Open all loans in the first so many months; default: in all of them.")
     ] = None,
     shock_month: Annotated[int | None, typer.Option(min=0, help="Month of a macro shock, counted from 0.")] = None,
+    drift_month: Annotated[
+        int | None, typer.Option(min=0, help="After this month 30+ of the car loans rises from 1.76 to 3.01 % in four.")
+    ] = None,
     dirt: Annotated[bool, typer.Option(help="Plant the faults that platforms make; truth/dirt.parquet lists them.")] = (
         False
     ),
@@ -207,7 +210,7 @@ def simulate(
 
     if opened_within and opened_within > months:
         _stop("--opened-within is more than --months", 2)
-    plan = Plan(loans, months, seed, first.date(), opened_within, shock_month, dirt)
+    plan = Plan(loans, months, seed, first.date(), opened_within, shock_month, drift_month, dirt)
     try:
         with _progress(shown=not as_json) as progress:
             made = make(plan, out, progress)

@@ -19,6 +19,7 @@ from dagster_project.simulator.behaviour import (
     next_state,
 )
 from dagster_project.simulator.clock import Floats, Ints, generator
+from dagster_project.simulator.drift import in_segment
 from dagster_project.simulator.products import Loans
 from dagster_project.simulator.schedules import annuity, split
 
@@ -57,9 +58,10 @@ class Paid:
 class Ledger:
     """The book's state at a month-end."""
 
-    def __init__(self, loans: Loans, seed: int, stress: Floats) -> None:
+    def __init__(self, loans: Loans, seed: int, stress: Floats, drift: Floats) -> None:
         count = len(loans.number)
-        self.loans, self._seed, self._stress = loans, seed, stress
+        self.loans, self._seed, self._stress, self._drift = loans, seed, stress, drift
+        self._drifts = in_segment(loans)
         self.state = np.zeros(count, dtype=np.int8)
         self.instalments = loans.term.copy()  # in all versions together
         self.in_default_since = np.full(count, -1, dtype=np.int64)
@@ -95,6 +97,7 @@ class Ledger:
         before = self.state[loan].astype(np.int64)
 
         index = hazard_index(self.loans.hazard[loan], age, float(self._stress[month]))
+        index = index + self._drift[month] * self._drifts[loan]
         behind = next_state(np.minimum(before, DEFAULT - 1), index, float(self._stress[month]), uniform)
         prepays = (behind == CLOSED) & (left > 1)
         behind = np.where(behind == CLOSED, 0, behind)  # the last instalment cannot be prepaid

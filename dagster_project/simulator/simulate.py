@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from dagster_project.simulator.behaviour import CLOSED, DEFAULT
 from dagster_project.simulator.bookings import book
 from dagster_project.simulator.borrowers import make_borrowers
-from dagster_project.simulator.clock import Calendar, Ints, as_date
+from dagster_project.simulator.clock import Calendar, Floats, Ints, as_date
 from dagster_project.simulator.dirt import plant
+from dagster_project.simulator.drift import drift_path, in_segment
 from dagster_project.simulator.files import (
     opening_schedules,
     settlements,
@@ -33,7 +35,7 @@ SOURCE = "simulated"
 class Plan:
     """What is asked for. `opened_within`: loans are opened in the first so many months; None is all of them.
 
-    `shock_month`: see `macro`; `dirt`: see `dirt`.
+    `shock_month`: see `macro`; `drift_month`: from when the segment of `drift` rises; `dirt`: see `dirt`.
     """
 
     loans: int
@@ -42,6 +44,7 @@ class Plan:
     first: dt.date = dt.date(2018, 1, 1)
     opened_within: int | None = None
     shock_month: int | None = None
+    drift_month: int | None = None
     dirt: bool = False
 
 
@@ -76,7 +79,8 @@ def simulate(plan: Plan, out: Path, progress: Callable[[str, int, int], None] | 
     borrowers = make_borrowers(plan.seed, int(borrower.max()) + 1)
     loans = make_loans(plan.seed, borrower, borrowers, plan.opened_within or plan.months)
     _, is_first = np.unique(borrower, return_index=True)
-    ledger = Ledger(loans, plan.seed, stress)
+    drift = drift_path(loans, stress, plan.drift_month)
+    ledger = Ledger(loans, plan.seed, stress, drift)
     states = np.full((plan.months, plan.loans), NOT_YET, dtype=np.int8)
     scheduled = booked = 0
     steps = plan.months + 1
@@ -106,7 +110,7 @@ def simulate(plan: Plan, out: Path, progress: Callable[[str, int, int], None] | 
         shown = (loans.opened_month <= month) & ~was_closed
         states[month, shown] = ledger.state[shown]
     tell("truth", plan.months, steps)
-    rows_of_truth = _write_truth(truth, loans, ledger, states, stress, calendar)
+    rows_of_truth = _write_truth(truth, loans, ledger, states, stress, drift, calendar)
     planted = plant(plan.seed, landing, truth / "dirt.parquet") if plan.dirt else 0
     tell("done", steps, steps)
     return Made(
@@ -125,13 +129,29 @@ def _restructured(changed: Restructured, loans: Loans, day: int, month: int, cal
 
 
 def _write_truth(
-    truth: Path, loans: Loans, ledger: Ledger, states: np.ndarray, stress: np.ndarray, calendar: Calendar
+    truth: Path,
+    loans: Loans,
+    ledger: Ledger,
+    states: NDArray[np.int8],
+    stress: Floats,
+    drift: Floats,
+    calendar: Calendar,
 ) -> int:
     """The truth folder: loan months (in parts), loans with their latent risk and end, and the macro path."""
     months = truth / "loan_months"
     months.mkdir()
     count = 0
-    parts = loan_months(loans.number, loans.hazard, loans.opened_month, ledger.instalments, states, stress, calendar)
+    parts = loan_months(
+        loans.number,
+        loans.hazard,
+        loans.opened_month,
+        ledger.instalments,
+        states,
+        stress,
+        drift,
+        in_segment(loans),
+        calendar,
+    )
     for n, part in enumerate(parts):
         part.write_parquet(months / f"part-{n:04}.parquet")
         count += part.height
@@ -143,7 +163,7 @@ def _write_truth(
         }
     ).write_parquet(truth / "loans.parquet")
     ends = pl.Series(_month_ends(calendar, len(stress))).cast(pl.Date)
-    pl.DataFrame({"month_on": ends, "stress": stress}).write_parquet(truth / "macro.parquet")
+    pl.DataFrame({"month_on": ends, "stress": stress, "segment_drift": drift}).write_parquet(truth / "macro.parquet")
     return count
 
 

@@ -1,10 +1,11 @@
 """What is really so: each loan-month's state and its true probability of default, written beside the book.
 
 The true PD of a loan at a month-end is the probability that a default starts within the next 12 months, given its
-state, its borrower's latent risk and its age at that month-end, and the macro path as it turned out, the 12 months
-after it included (the path runs on beyond the book). It is exact: the chain's probabilities, carried back from the end
-of the window month by month. A restructuring cannot change it: it moves amounts and the last instalment, and is only
-granted where neither the old nor the new last instalment is within any window that sees it coming.
+state, its borrower's latent risk and its age at that month-end, and the macro path and its segment's drift as they
+turned out, the 12 months after it included (both run on beyond the book). It is exact: the chain's probabilities,
+carried back from the end of the window month by month. A restructuring cannot change it: it moves amounts and the last
+instalment, and is only granted where neither the old nor the new last instalment is within any window that sees it
+coming.
 """
 
 from collections.abc import Iterator
@@ -30,13 +31,15 @@ NOT_YET = -1
 _LOANS_AT_ONCE = 20_000
 
 
-def true_pd(hazard: Floats, opened_month: Ints, instalments: Ints, stress: Floats, months: int) -> Floats:
+def true_pd(
+    hazard: Floats, opened_month: Ints, instalments: Ints, stress: Floats, months: int, shift: Floats | float = 0.0
+) -> Floats:
     """PD by months behind, month and loan; 0 where a loan that far behind is closed.
 
-    `stress` covers `months` and the HORIZON after them.
+    `stress` covers `months` and the HORIZON after them; `shift`, by month and loan, is added to x.
     """
     age = np.arange(months + HORIZON)[:, None] - opened_month
-    index = hazard_index(hazard, np.maximum(age, 0), stress[:, None])
+    index = hazard_index(hazard, np.maximum(age, 0), stress[:, None]) + shift
     miss = np.stack([miss_probability(b, index) for b in BEHIND])
     prepays = prepay_probability(stress)[:, None]
     is_open = np.stack([age - b < instalments for b in BEHIND])
@@ -60,16 +63,20 @@ def loan_months(
     instalments: Ints,
     states: NDArray[np.int8],
     stress: Floats,
+    drift: Floats,
+    drifts: NDArray[np.bool_],
     calendar: Calendar,
 ) -> Iterator[pl.DataFrame]:
     """One row a loan and month from its opening until it is closed, a part of the loans at a time.
 
-    `states`: by month and loan, NOT_YET before the opening and after the month in which a loan was closed.
+    `drifts`: the loans whose x is shifted by `drift`, by month. `states`: by month and loan, NOT_YET before the opening
+    and after the month in which a loan was closed.
     """
     ends = calendar.starts[1 : calendar.months + 1] - 1
     for begin in range(0, len(number), _LOANS_AT_ONCE):
         part = slice(begin, begin + _LOANS_AT_ONCE)
-        pd = true_pd(hazard[part], opened_month[part], instalments[part], stress, calendar.months)
+        shift = drift[:, None] * drifts[part]
+        pd = true_pd(hazard[part], opened_month[part], instalments[part], stress, calendar.months, shift)
         loan, month = np.nonzero(states[:, part].T != NOT_YET)
         state = states[:, part][month, loan]
         known = state < DEFAULT
