@@ -73,7 +73,8 @@ def months_of(home: Path) -> pl.DataFrame:
 def test_every_month_is_what_the_simulator_says(built):
     found = months_of(built.settings.home)
     truth = pl.read_parquet(built.settings.home / "truth/loan_months/*.parquet")
-    assert found["month_on"].max() == truth["month_on"].max(), "the last day of the book reported something"
+    # The book's last month is not over yet: what is known of a month is complete a day (the lag) after its end.
+    truth = truth.filter(pl.col("month_on") < truth["month_on"].max())
     both = truth.join(found, on=["loan_id", "month_on"], how="full", coalesce=True)
     assert both.height == truth.height == found.height, "no month more or less"
     wrong = both.filter((pl.col("state") == "default") != pl.col("is_default"))
