@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import date
 
 from dagster_project.alone import BACKFILL, alone_in
-from dagster_project.ingestion.deliver import land_packaged, landing_day, waiting
+from dagster_project.ingestion.landing import land_packaged, landing_day, waiting
 from dagster_project.instance import open_instance, prepare_home
 from dagster_project.night import SILENT_CONSOLE, STARTED_BY, Exit, NightResult, failure_reasons, run_night
 from dagster_project.resources import Pipeline

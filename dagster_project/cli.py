@@ -52,7 +52,7 @@ def night(
     Example: CREDITLOOM_HOME=/data/creditloom creditloom night
     """
     from dagster_project.alone import NightRunningError
-    from dagster_project.ingestion.deliver import ClockError
+    from dagster_project.ingestion.border import ClockError
     from dagster_project.night import run_night
 
     if on and known_as_of:
@@ -102,7 +102,7 @@ def backfill(
     """
     from dagster_project import backfill as days
     from dagster_project.alone import NightRunningError
-    from dagster_project.ingestion.deliver import ClockError
+    from dagster_project.ingestion.border import ClockError
 
     if since and until and since > until:
         _stop(f"--from {since:%Y-%m-%d} is after --to {until:%Y-%m-%d}", 2, as_json=as_json)
@@ -144,7 +144,7 @@ def land(
 
     Example: creditloom land ally_auto ~/tapes
     """
-    from dagster_project.ingestion.deliver import land_folder
+    from dagster_project.ingestion.landing import land_folder
 
     pipeline = _pipeline()
     if source not in pipeline.sources:

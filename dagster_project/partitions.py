@@ -9,7 +9,7 @@ from datetime import date
 
 import dagster as dg
 
-from dagster_project.ingestion.deliver import landing_day, waiting
+from dagster_project.ingestion.landing import landing_day, waiting
 from dagster_project.resources import Pipeline
 
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from dagster_project.dbt_project import declared_tests, published_models, test_verdicts
 from dagster_project.files import replace_text
-from dagster_project.ingestion.deliver import waiting
+from dagster_project.ingestion.landing import waiting
 from dagster_project.publishing.fingerprint import values_fingerprint
 from dagster_project.publishing.snapshot import (
     PublishedTable,

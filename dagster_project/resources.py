@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
 
+from dagster_project.ingestion.border import Border, check_clock
 from dagster_project.ingestion.canonical import PERSONS
-from dagster_project.ingestion.deliver import Border, Source, check_clock, load_sources, own_contracts
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.receipts import Receipt, State
+from dagster_project.ingestion.source import Source, load_sources, own_contracts
 from dagster_project.policy import Policy, PolicyError, load_policy
 from dagster_project.publishing.fingerprint import code_fingerprint
 from dagster_project.settings import PROJECT_ROOT, Settings
@@ -62,7 +63,7 @@ class Pipeline:
         """Refuse a replay of a day that this home has left behind, or that is yet to come.
 
         Raises:
-            ClockError: see `ingestion.deliver.check_clock`.
+            ClockError: see `ingestion.border.check_clock`.
         """
         if self.on:
             check_clock(self.on, self.now(), self.border)

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project.alone import BACKFILL, is_held
-from dagster_project.ingestion.deliver import waiting
+from dagster_project.ingestion.landing import waiting
 from dagster_project.jobs import NIGHTLY
 from dagster_project.partitions import add_waiting_days
 from dagster_project.publishing.fingerprint import values_fingerprint

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from dagster_project.explain import FAILED_IN, STOPPED_BY
-from dagster_project.ingestion.deliver import strays, waiting
+from dagster_project.ingestion.landing import strays, waiting
 from dagster_project.ingestion.receipts import State
 from dagster_project.instance import open_instance
 from dagster_project.jobs import NIGHTLY

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_CONVERGED = 1e-10
 
 
 @dataclass(frozen=True)
@@ -25,26 +26,34 @@ def logistic_line(x: Floats, y: Floats) -> tuple[float, float]:
     """Maximum-likelihood intercept and slope of `logit P(y = 1) = a + b x`, by Newton's method.
 
     Two parameters and exact second derivatives: a handful of steps reach machine precision, with no penalty and no
-    solver tolerance in the way.
+    solver tolerance in the way. A step that does not raise the likelihood is halved: where defaults are rare and x lies
+    far from 0, a whole step from the base rate can overshoot to where all probabilities are 0 or 1.
 
     Raises:
         ValueError: only one class is present, or x separates the classes, so that no maximum exists.
     """
     if not 0 < y.sum() < len(y):
         raise ValueError("a logistic line needs both defaults and non-defaults")
+    good, bad = x[y == 0], x[y == 1]
+    if good.max() <= bad.min() or bad.max() <= good.min():
+        raise ValueError("the classes are separated by x: no logistic line exists")
     design = np.column_stack([np.ones_like(x), x])
     beta = np.array([np.log(y.mean() / (1 - y.mean())), 0.0])
+    reached = _log_likelihood(design @ beta, y)
     for _ in range(50):
         p = 1.0 / (1.0 + np.exp(-(design @ beta)))
         information = design.T @ (design * (p * (1 - p))[:, None])
-        try:
-            step = np.linalg.solve(information, design.T @ (y - p))
-        except np.linalg.LinAlgError as error:
-            raise ValueError("the classes are separated by x: no logistic line exists") from error
-        beta = beta + step
-        if np.abs(step).max() < 1e-10:
+        step = np.linalg.solve(information, design.T @ (y - p))
+        while (tried := _log_likelihood(design @ (beta + step), y)) < reached and np.abs(step).max() >= _CONVERGED:
+            step = step / 2
+        beta, reached = beta + step, max(tried, reached)
+        if np.abs(step).max() < _CONVERGED:
             return float(beta[0]), float(beta[1])
     raise ValueError("the logistic line did not converge: the classes may be separated by x")
+
+
+def _log_likelihood(margin: Floats, y: Floats) -> float:
+    return float((y * margin - np.logaddexp(0.0, margin)).sum())
 
 
 def fit_platt(margin: Floats, outcome: Floats) -> Platt:

@@ -5,8 +5,10 @@ from datetime import date
 
 import dagster as dg
 
-from dagster_project.ingestion.deliver import Source, ingest, land_packaged, landing_day, waiting
+from dagster_project.ingestion.deliver import ingest
+from dagster_project.ingestion.landing import land_packaged, landing_day, waiting
 from dagster_project.ingestion.receipts import Receipt
+from dagster_project.ingestion.source import Source
 from dagster_project.night_resource import NIGHT
 from dagster_project.partitions import add_landing_days, landing_day_partitions
 from dagster_project.resources import Pipeline, landing_asset

@@ -8,9 +8,9 @@ import polars as pl
 from dagster_project.assets.landing import mark, take_in
 from dagster_project.ingestion.canonical import LINEAGE
 from dagster_project.ingestion.contracts import Table
-from dagster_project.ingestion.deliver import Source
 from dagster_project.ingestion.lake import select
 from dagster_project.ingestion.receipts import Receipt
+from dagster_project.ingestion.source import Source
 from dagster_project.night_resource import NIGHT
 from dagster_project.resources import Pipeline, landing_asset, raw_asset
 

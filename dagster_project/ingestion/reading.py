@@ -5,7 +5,9 @@ with a rule and a message that hold no value of it; a record with the wrong numb
 """
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import polars as pl
@@ -29,18 +31,23 @@ class Records:
     """The records of a file and the raw lines that they stand on.
 
     `text`: line_no, lines (how many raw lines the record spans) and every column as text, an empty field being null.
-    `ragged`: line_no and lines of records with another number of fields. `raw`: the file's lines, the header's too.
-    `landed`: raw lines after the header, counted in the bytes and not from the records.
+    `ragged`: line_no and lines of records with another number of fields. `landed`: raw lines after the header, counted
+    in the bytes and not from the records. `raw_lines`: gives the file's lines, the header's too; asked for only where a
+    row is bad.
     """
 
     text: pl.DataFrame
     ragged: pl.DataFrame
-    raw: list[str]
     landed: int
+    raw_lines: Callable[[], list[str]]
+
+    @cached_property
+    def _raw(self) -> list[str]:
+        return self.raw_lines()
 
     def raw_record(self, line_no: int, lines: int) -> str:
         """The record as it was delivered."""
-        return "\n".join(self.raw[line_no - 1 : line_no - 1 + lines])
+        return "\n".join(self._raw[line_no - 1 : line_no - 1 + lines])
 
 
 def read_records(content: bytes, layout: Table) -> Records:
@@ -51,6 +58,10 @@ def read_records(content: bytes, layout: Table) -> Records:
     """
     if content.startswith(_PARQUET):
         return _read_parquet(content, layout)
+    return _read_plain(content, layout) or _read_by_record(content, layout)
+
+
+def _read_by_record(content: bytes, layout: Table) -> Records:
     total = content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
     lines = max(total - 1, 0)
     if b"\x00" in content:
@@ -77,6 +88,35 @@ def read_records(content: bytes, layout: Table) -> Records:
     return _as_frames(body, list(layout.schema), raw, total - header.lines)
 
 
+def _read_plain(content: bytes, layout: Table) -> Records | None:
+    """A file without a flaw, read by Polars: an even grid of ASCII fields, no quote, one record a line.
+
+    None for every other file; those are read record by record, which tells what is wrong and where. Whether the grid is
+    even is counted in the bytes: as many delimiters as fields ask for in all lines together, and no line with more.
+    """
+    columns = list(layout.schema)
+    head = ",".join(columns).encode() + b"\n"
+    if not content.startswith(head) or len(content) == len(head) or not content.endswith(b"\n") or len(columns) < 2:
+        return None
+    if not content.isascii() or any(sign in content for sign in (b'"', b"\r", b"\x00")) or head in content[1:]:
+        return None
+    landed = content.count(b"\n") - 1
+    if content.count(b",") != (landed + 1) * (len(columns) - 1):
+        return None
+    try:
+        text = pl.read_csv(
+            content, schema=dict.fromkeys(columns, pl.String), has_header=True, quote_char=None, ignore_errors=False
+        )
+    except (pl.exceptions.ComputeError, pl.exceptions.SchemaError):  # a line with too many fields
+        return None
+    if text.height != landed:
+        return None
+    numbered = text.select(
+        pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE_NO), pl.lit(1, dtype=pl.Int64).alias(LINES), *columns
+    )
+    return Records(numbered, _places([]), landed, lambda: content.decode().removesuffix("\n").split("\n"))
+
+
 def _read_parquet(content: bytes, layout: Table) -> Records:
     """A Parquet file's rows as text, so that the same rules hold for them; row n counts as line n + 1.
 
@@ -92,8 +132,12 @@ def _read_parquet(content: bytes, layout: Table) -> Records:
     text = frame.select(pl.col(columns).cast(pl.String)).with_columns(
         pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE_NO), pl.lit(1, dtype=pl.Int64).alias(LINES)
     )
-    raw = text.select(pl.concat_str(pl.col(columns).fill_null(""), separator=",")).to_series().to_list()
-    return Records(text.select(LINE_NO, LINES, *columns), _places([]), [",".join(columns), *raw], frame.height)
+
+    def raw_lines() -> list[str]:
+        shown = pl.concat_str(pl.col(columns).fill_null(""), separator=",")
+        return [",".join(columns), *text.select(shown).to_series().to_list()]
+
+    return Records(text.select(LINE_NO, LINES, *columns), _places([]), frame.height, raw_lines)
 
 
 class _Record(NamedTuple):
@@ -142,7 +186,7 @@ def _as_frames(body: list[_Record], columns: list[str], raw: list[str], landed: 
     text = _places(even).with_columns(
         pl.Series(c, values, dtype=pl.String) for c, values in zip(columns, by_column, strict=True)
     )
-    return Records(text.with_columns(pl.col(columns).replace("", None)), _places(odd), raw, landed)
+    return Records(text.with_columns(pl.col(columns).replace("", None)), _places(odd), landed, lambda: raw)
 
 
 def _places(records: list[_Record]) -> pl.DataFrame:

@@ -6,7 +6,7 @@ landed = accepted + quarantined + duplicate, for both.
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -38,6 +38,7 @@ create table if not exists receipts (
   check (landed_minor = accepted_minor + quarantined_minor + duplicate_minor)
 );
 create table if not exists key_mark (mark text not null);
+create index if not exists receipts_landed on receipts (source) where archived = 0;
 create unique index if not exists receipts_once
   on receipts (source, sha256, contract_version) where state <> 'DUPLICATE';
 """
@@ -110,24 +111,25 @@ class ReceiptBook:
         finally:
             connection.close()
 
-    def commit(self, receipt: Receipt) -> int:
-        """Write one receipt, in one transaction; returns its number.
+    def commit(self, receipts: Sequence[Receipt]) -> list[int]:
+        """Write receipts in one transaction, all or none; returns their numbers.
 
         Raises:
-            IdentityError: its rows or cents do not add up, or its content already has a receipt.
+            IdentityError: the rows or cents of one do not add up, or its content already has a receipt.
         """
-        row = asdict(receipt) | {
-            "ingested_at": receipt.ingested_at.isoformat(),
-            "files": json.dumps([asdict(f) for f in receipt.files]),
-        }
-        names = ", ".join(_COLUMNS)
-        marks = ", ".join(":" + c for c in _COLUMNS)
+        insert = f"insert into receipts ({', '.join(_COLUMNS)}) values ({', '.join(':' + c for c in _COLUMNS)})"  # noqa: S608
+        numbers = []
         with self._open() as db:
-            try:
-                number = db.execute(f"insert into receipts ({names}) values ({marks})", row).lastrowid  # noqa: S608
-            except sqlite3.IntegrityError as error:
-                raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: {error}") from error
-        return int(number or 0)
+            for receipt in receipts:
+                row = asdict(receipt) | {
+                    "ingested_at": receipt.ingested_at.isoformat(),
+                    "files": json.dumps([asdict(f) for f in receipt.files]),
+                }
+                try:
+                    numbers.append(int(db.execute(insert, row).lastrowid or 0))
+                except sqlite3.IntegrityError as error:
+                    raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: {error}") from error
+        return numbers
 
     def key_mark(self, mark: str) -> str:
         """The mark of the key that this lake's pseudonyms are made with; the first one to come is kept."""
@@ -135,10 +137,10 @@ class ReceiptBook:
             db.execute("insert into key_mark select ? where not exists (select 1 from key_mark)", (mark,))
             return str(db.execute("select mark from key_mark").fetchone()[0])
 
-    def mark_archived(self, receipt_no: int) -> None:
-        """Note that the original of a receipt has left the landing folder."""
+    def mark_archived(self, receipt_nos: Iterable[int]) -> None:
+        """Note that the originals of these receipts have left the landing folder."""
         with self._open() as db:
-            db.execute("update receipts set archived = 1 where receipt_no = ?", (receipt_no,))
+            db.executemany("update receipts set archived = 1 where receipt_no = ?", [(n,) for n in receipt_nos])
 
     def unarchived(self, source: str, sha256: str, file_name: str) -> int | None:
         """Number of the receipt of this very file, if a crash kept its original in the landing folder."""
@@ -146,6 +148,12 @@ class ReceiptBook:
         with self._open() as db:
             found = db.execute(query, (source, sha256, file_name)).fetchone()
         return int(found[0]) if found else None
+
+    def all_unarchived(self, source: str) -> list[tuple[int, str]]:
+        """Numbers and file names of the receipts whose originals are not known to have left the landing folder."""
+        query = "select receipt_no, file_name from receipts where source = ? and archived = 0"
+        with self._open() as db:
+            return [(int(number), str(name)) for number, name in db.execute(query, (source,))]
 
     def find(self, source: str, sha256: str, contract_version: str) -> Receipt | None:
         """The receipt of this content, unless it was quarantined whole under another version of the contract."""

@@ -13,8 +13,9 @@ import pytest
 from tests_support import copy_home, pipeline_in, shared_night
 
 from dagster_project.dbt_project import published_models, run_dbt
-from dagster_project.ingestion.deliver import ingest, ingest_file, land_folder, land_packaged, waiting
+from dagster_project.ingestion.deliver import ingest, ingest_files
 from dagster_project.ingestion.lake import select
+from dagster_project.ingestion.landing import land_folder, land_packaged, waiting
 from dagster_project.instance import prepare_home
 from dagster_project.night import Exit, NightResult, run_night
 from dagster_project.publishing.snapshot import current_snapshot
@@ -154,7 +155,7 @@ def test_order_of_loading_changes_no_mart(tmp_path, order):
             ingest(source, border, NOW)
         else:
             for n, path in enumerate(files):
-                ingest_file(path, source, border, NOW + dt.timedelta(days=n))
+                ingest_files([path], source, border, NOW + dt.timedelta(days=n))
         for name in pipeline.sources:
             select(border.lake, pipeline.settings.selection, name, border.book.all(name))
         marts[how] = _marts(pipeline)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from dagster_project.ingestion.contracts import ContractError
-from dagster_project.ingestion.deliver import load_sources
+from dagster_project.ingestion.source import load_sources
 from dagster_project.night import Exit, run_night
 from dagster_project.resources import load_pipeline
 from dagster_project.settings import PROJECT_ROOT, Settings

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from tests_support import pipeline_in
 
-from dagster_project.ingestion.deliver import load_sources, waiting
+from dagster_project.ingestion.landing import waiting
+from dagster_project.ingestion.source import load_sources
 from dagster_project.policy import load_policy
 from dagster_project.settings import PROJECT_ROOT
 from ml.features import FEATURE_NAMES

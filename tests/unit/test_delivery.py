@@ -8,13 +8,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dagster_project.ingestion import deliver
-from dagster_project.ingestion.deliver import Border, ingest, load_sources
+from dagster_project.ingestion import deliver, reading
+from dagster_project.ingestion.border import Border
+from dagster_project.ingestion.deliver import ingest
 from dagster_project.ingestion.keys import load_keys
-from dagster_project.ingestion.receipts import IdentityError, State
+from dagster_project.ingestion.landing import land_packaged
+from dagster_project.ingestion.receipts import IdentityError, ReceiptBook, State
+from dagster_project.ingestion.source import load_sources
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 CARDS = load_sources()["taiwan_cards"]
+SIMULATED_PAYMENTS = load_sources()["simulated"].contract.layout_of("payments-2024-01-01.csv")
 
 
 def take_in(pipeline, drop, name, content):
@@ -182,7 +186,7 @@ def test_quarantined_file_is_read_again_under_a_new_contract(pipeline, drop, car
 def test_users_own_file_goes_before_the_packaged_one(pipeline, drop, cards):
     card_file, line = cards
     path = drop(pipeline, "UCI_Credit_card.csv", card_file(line(1)))
-    assert not deliver.land_packaged(CARDS, pipeline.border)
+    assert not land_packaged(CARDS, pipeline.border)
     assert path.stat().st_size < 1000
 
 
@@ -263,6 +267,20 @@ def test_crash_after_a_duplicates_receipt_counts_it_once(pipeline, drop, cards, 
     assert [r.state for r in pipeline.border.book.all()] == [State.ACCEPTED, State.DUPLICATE, State.DUPLICATE]
 
 
+def test_crash_while_originals_move_hides_no_later_duplicate(pipeline, drop, cards, monkeypatch):
+    """The original was moved, and not marked: the same file dropped again is a duplicate, and not a leftover."""
+    card_file, line = cards
+    drop(pipeline, "a.csv", card_file(line(1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(ReceiptBook, "mark_archived", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ingest(CARDS, pipeline.border, NOW)
+    assert not list(pipeline.border.landing.rglob("*.csv"))
+    ingest(CARDS, pipeline.border, NOW)
+    drop(pipeline, "a.csv", card_file(line(1)))
+    assert [r.state for r in ingest(CARDS, pipeline.border, NOW)] == [State.DUPLICATE]
+
+
 def test_crash_before_the_receipt_leaves_nothing_that_counts(pipeline, drop, cards, monkeypatch):
     card_file, line = cards
     drop(pipeline, "a.csv", card_file(line(1)))
@@ -318,3 +336,27 @@ def test_identity_holds_for_any_file(rows, good, quote, cards, tmp_path_factory)
         assert good - len(rows) <= receipt.accepted_rows, "a bad row takes at most its own key with it"
     elif receipt.state is State.QUARANTINED:
         assert receipt.accepted_rows == 0
+
+
+FIELDS = st.text(st.sampled_from('1a.,-\n\r"\x00é '), max_size=4)
+
+
+@given(st.lists(st.lists(FIELDS, min_size=4, max_size=6), max_size=5), st.sampled_from(["", "\n", "\n\n"]))
+def test_plain_reading_is_reading_record_by_record(rows, end):
+    """Where Polars reads a file in one go, it reads what the careful way reads; every other file it leaves alone."""
+    layout = SIMULATED_PAYMENTS
+    content = ("\n".join([",".join(layout.schema), *(",".join(row) for row in rows)]) + end).encode()
+    plain = reading._read_plain(content, layout)
+    if plain is None:
+        return
+    careful = reading._read_by_record(content, layout)
+    assert plain.text.equals(careful.text)
+    assert plain.ragged.equals(careful.ragged)
+    assert plain.landed == careful.landed
+    assert plain.raw_record(2, 1) == careful.raw_record(2, 1)
+
+
+def test_plain_files_are_read_in_one_go():
+    """The comparison above is worth something."""
+    content = ",".join(SIMULATED_PAYMENTS.schema) + "\n1,2,2024-01-01,5.00,EUR\n,,,,\n"
+    assert reading._read_plain(content.encode(), SIMULATED_PAYMENTS) is not None

@@ -8,9 +8,10 @@ import pytest
 from cryptography.exceptions import InvalidTag
 
 from dagster_project.ingestion.canonical import raw_schema
-from dagster_project.ingestion.deliver import ingest, load_sources
+from dagster_project.ingestion.deliver import ingest
 from dagster_project.ingestion.keys import MasterKeyError, load_keys
 from dagster_project.ingestion.lake import LakeCorruptionError, select, sweep
+from dagster_project.ingestion.source import load_sources
 
 CARDS = load_sources()["taiwan_cards"]
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)

@@ -75,6 +75,16 @@ def test_logistic_line_agrees_with_scikit_learn():
     assert logistic_line(x, y) == pytest.approx((model.intercept_[0], model.coef_[0, 0]), abs=1e-5)
 
 
+def test_rare_defaults_far_from_zero_have_a_line():
+    """Newton's first whole step overshoots here, to where every probability is 0 or 1."""
+    rng = np.random.default_rng(3)
+    margin = rng.normal(-4.5, 1.2, 50_000) - 3.0 * (rng.random(50_000) < 0.5)
+    outcome = (rng.random(50_000) < 1 / (1 + np.exp(-margin))).astype(float)
+    intercept, slope = logistic_line(margin, outcome)
+    assert slope == pytest.approx(1, abs=0.1)
+    assert intercept == pytest.approx(0, abs=0.4)
+
+
 def test_calibration_of_true_margins_is_the_identity():
     rng = np.random.default_rng(1)
     margin = rng.normal(-2, 1, 200_000)

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from scipy.stats import beta
 
-from dagster_project.ingestion.deliver import load_sources
 from dagster_project.ingestion.reading import read_records
 from dagster_project.ingestion.rules import check_rows
+from dagster_project.ingestion.source import load_sources
 from dagster_project.simulator.behaviour import hazard_index, transitions
 from dagster_project.simulator.clock import generator
 from dagster_project.simulator.macro import SHOCK, macro_path

@@ -1,0 +1,85 @@
+"""What lies in the landing folder: how files get there, which of them wait, and the day that each is of."""
+
+import hashlib
+import shutil
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from importlib import metadata
+from pathlib import Path
+
+from dagster_project.ingestion.border import Border
+from dagster_project.ingestion.contracts import PackagedFile
+from dagster_project.ingestion.source import Source
+
+
+def land_packaged(source: Source, border: Border) -> bool:
+    """Drop the file that a Python distribution ships into the landing folder, unless it was taken in before.
+
+    Returns whether a file was dropped. A file that somebody else landed goes first.
+
+    Raises:
+        FileNotFoundError: the distribution is not installed, or does not ship the file.
+    """
+    packaged = source.contract.packaged
+    if packaged is None or waiting(source, border) or border.book.has_accepted(source.name):
+        return False
+    content = _shipped(source.name, packaged)
+    if border.book.find(source.name, hashlib.sha256(content).hexdigest(), source.contract.version):
+        return False
+    folder = border.landing / source.name
+    folder.mkdir(parents=True, exist_ok=True)
+    arriving = folder / f".{Path(packaged.path).name}.arriving"
+    arriving.write_bytes(content)
+    arriving.replace(folder / Path(packaged.path).name)
+    return True
+
+
+def land_folder(source: Source, border: Border, folder: Path) -> list[str]:
+    """Copy the files of a folder, and of those below it, that the contract has a layout for; returns their names.
+
+    A file arrives under a hidden name and is renamed, so that a night never sees half of it.
+    """
+    target = border.landing / source.name
+    target.mkdir(parents=True, exist_ok=True)
+    found = sorted(p for p in folder.rglob("*") if p.is_file() and source.contract.layout_of(p.name))
+    for path in found:
+        arriving = target / f".{path.name}.arriving"
+        shutil.copyfile(path, arriving)
+        arriving.replace(target / path.name)
+    return [path.name for path in found]
+
+
+def _shipped(source: str, packaged: PackagedFile) -> bytes:
+    hint = f"install it with `make run` or from requirements-data.lock ({packaged.distribution})"
+    try:
+        files = metadata.files(packaged.distribution) or []
+    except metadata.PackageNotFoundError:
+        raise FileNotFoundError(f"{source}: its data package is not installed; {hint}") from None
+    for item in files:
+        if str(item).endswith(packaged.path):
+            return Path(str(item.locate())).read_bytes()
+    raise FileNotFoundError(f"{source}: {packaged.distribution} does not ship {packaged.path}; {hint}")
+
+
+def waiting(source: Source, border: Border, on: date | None = None) -> list[Path]:
+    """Files in the source's landing folder, by name; hidden ones (still arriving) are left alone.
+
+    `on`: the day of a replay; files whose names say that they arrive later are not there yet.
+    """
+    folder = border.landing / source.name
+    files = sorted(p for p in folder.glob("*") if p.is_file() and not p.name.startswith(".")) if folder.exists() else []
+    if on is None:
+        return files
+    return [p for p in files if (source.contract.arrives_on(p.name) or on) <= on]
+
+
+def strays(border: Border, sources: Iterable[str]) -> list[str]:
+    """Files in the landing folder that no source will ever take in, by their path below it."""
+    known = set(sources)
+    files = [p.relative_to(border.landing) for p in border.landing.rglob("*") if p.is_file()]
+    return sorted(str(p) for p in files if len(p.parts) != 2 or p.parts[0] not in known)
+
+
+def landing_day(source: Source, path: Path) -> date:
+    """The partition of a file that waits: the day that its name tells, or on which it came."""
+    return source.contract.landing_day(path.name, datetime.fromtimestamp(path.stat().st_ctime, UTC).date())
