@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import polars as pl
 
@@ -22,7 +21,7 @@ from ml.plots import pictures
 from ml.promote import Decision, bootstrap_failures
 from ml.scale import raw_score
 from ml.train import TARGET
-from ml.training_set import TrainingSet
+from ml.training_set import TrainingSet, build
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,16 +31,11 @@ class NoChampionError(RuntimeError):
     """A source has no champion and its candidate may not become one: nothing can be scored."""
 
 
-def labelled_observations(warehouse: Path, source: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Features of the labelled observations of one source, and their labels."""
-    with duckdb.connect(str(warehouse), read_only=True) as db:
-        labels = db.sql(f"select * from {MARTS}.label_loan_months where source = ?", params=[source]).pl()  # noqa: S608
-        features = db.sql(
-            f"select f.* from {MARTS}.feat_loan_months f"  # noqa: S608
-            f" semi join {MARTS}.label_loan_months l using (source, loan_id, month_on) where f.source = ?",
-            params=[source],
-        ).pl()
-    return features, labels
+def training_set_of(pipeline: Pipeline, source: str) -> TrainingSet:
+    """What a model of this source may learn from and be measured on, as the warehouse has it."""
+    labels, features = f"{MARTS}.label_loan_months", f"{MARTS}.feat_loan_months"
+    with pipeline.read_warehouse() as db:
+        return build(db, labels, features, source, pipeline.policy.split)
 
 
 def decide(

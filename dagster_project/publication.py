@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import polars as pl
 
 from dagster_project.dbt_project import declared_tests, published_models, test_verdicts
@@ -182,7 +181,7 @@ def night_inputs(pipeline: Pipeline) -> dict[str, str]:
 
 def _marts(pipeline: Pipeline) -> list[PublishedTable]:
     models = published_models(pipeline.settings.dbt_target / "manifest.json")
-    with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
+    with pipeline.read_warehouse() as db:
         return [
             PublishedTable(name, db.sql(f"select * from {relation}").pl(), keys)  # noqa: S608
             for name, (relation, keys) in models.items()

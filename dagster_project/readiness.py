@@ -3,11 +3,8 @@
 A young book is no failure: its marts are built and published, and it is left unscored until a model can learn from it.
 """
 
-import duckdb
-import polars as pl
-
 from dagster_project.resources import MARTS, SCORES_ASSET, Guard, Pipeline, mart_asset, training_set_asset
-from ml.training_set import TrainingSet
+from ml.training_set import too_short
 
 NOT_DELIVERED = "it has not delivered yet"
 _NO_MONTH = "no loan has a whole month yet"
@@ -19,8 +16,7 @@ def why_untrained(pipeline: Pipeline, source: str) -> str | None:
     if not pipeline.has_delivered(source):
         return NOT_DELIVERED
     needed = pipeline.policy.training_data
-    training = TrainingSet(pl.read_parquet(pipeline.training_set_file(source)))
-    return training.too_short(needed.min_rows, needed.min_defaults)
+    return too_short(pipeline.training_set_file(source), needed.min_rows, needed.min_defaults)
 
 
 def why_unscored(pipeline: Pipeline, source: str) -> str | None:
@@ -42,5 +38,5 @@ def why_not_evaluated(pipeline: Pipeline, guard: Guard) -> str | None:
 
 
 def _has_months(pipeline: Pipeline) -> bool:
-    with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
+    with pipeline.read_warehouse() as db:
         return bool(db.execute(f"select 1 from {MARTS}.fct_loan_months limit 1").fetchall())  # noqa: S608

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
 
+import duckdb
+
 from dagster_project.ingestion.border import Border, check_clock
 from dagster_project.ingestion.canonical import PERSONS
 from dagster_project.ingestion.keys import load_keys
@@ -104,6 +106,11 @@ class Pipeline:
     def registry(self) -> Registry:
         """The MLflow store."""
         return Registry(self.settings.mlflow_uri, self.settings.mlflow / "artifacts")
+
+    def read_warehouse(self) -> duckdb.DuckDBPyConnection:
+        """A connection to the warehouse that cannot write, within the memory that DuckDB may take."""
+        file, memory = str(self.settings.warehouse_file), self.settings.duckdb_memory
+        return duckdb.connect(file, read_only=True, config={"memory_limit": memory})
 
     def training_set_file(self, source: str) -> Path:
         """Where a source's training set lies between its asset and its model."""

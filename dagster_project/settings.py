@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     night_cron: str = Field(
         default="0 2 * * *", pattern=r"^[\w*,/-]+( [\w*,/-]+){4}$", description="when the nightly schedule runs"
     )
+    duckdb_memory: str = Field(
+        default="2GB", pattern=r"^\d+(\.\d+)?(MB|GB)$", description="what DuckDB may take before it uses the disk"
+    )
     timezone: str = Field(default="UTC", description="time zone of the nightly schedule")
 
     @field_validator("home", mode="before")
@@ -114,6 +117,7 @@ class Settings(BaseSettings):
     def tool_environment(self) -> dict[str, str]:
         """Environment of the tools: where they keep things, and that they stay quiet and local."""
         return {
+            "CREDITLOOM_DUCKDB_MEMORY": self.duckdb_memory,
             "CREDITLOOM_HOME": str(self.home),
             "DAGSTER_HOME": str(self.dagster_home),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

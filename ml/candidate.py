@@ -14,7 +14,7 @@ from ml.features import Feature
 from ml.model import CreditModel
 from ml.reasons import ReasonPolicy, Reasons, explain
 from ml.splits import BLOCKS, OUT_OF_TIME
-from ml.train import TARGET, Fit, TrainingParams, fit, usable_features
+from ml.train import TARGET, Fit, TrainingParams, fit, sampled, usable_features
 from ml.training_set import TrainingSet
 from ml.validate import (
     CrossValidation,
@@ -81,16 +81,23 @@ class Candidate:
 def train_candidate(
     source: str, training: TrainingSet, params: TrainingParams, reason_policy: ReasonPolicy
 ) -> Candidate:
-    """Fit on TRAIN, stop on VAL, calibrate, judge; the model that is judged is the one that scores."""
+    """Fit on TRAIN, stop on VAL, calibrate, judge; the model that is judged is the one that scores.
+
+    What only describes (cross-validation, ablation, mean contributions, the reasons' proof) is taken on an even sample
+    of at most `sample_rows` rows; where a block judges, cross-validation only describes, too.
+    """
     blocks = {name: training.block(name) for name in BLOCKS}
     late = training.block(OUT_OF_TIME)
     train, oos = blocks["train"], blocks["oos"]
     features = usable_features(train)
     fitted = fit(train, blocks["val"], features, params, follow_train=True)
     platt, calibrated_on = _calibrate(fitted, blocks, features, params)
-    model = CreditModel(source, fitted, platt, _mean_contribution(fitted, train), _typical_good(train, fitted.features))
-    validation = cross_validate(training.labelled, features, params)
-    if int(oos[TARGET].sum()) >= params.min_defaults:
+    mean = _mean_contribution(fitted, sampled(train, params.sample_rows))
+    model = CreditModel(source, fitted, platt, mean, _typical_good(train, fitted.features))
+    judges = int(oos[TARGET].sum()) >= params.min_defaults
+    sample = sampled(training.labelled, params.sample_rows)
+    validation = cross_validate(sample if judges else training.labelled, features, params)
+    if judges:
         judged_on, judged, performance = OOS_BLOCK, oos, _performance(model, oos)
     else:
         judged_on, judged = OUT_OF_FOLD, training.usable
@@ -104,9 +111,9 @@ def train_candidate(
         calibrated_on=calibrated_on,
         others={n: _performance(model, rows) for n, rows in others.items() if rows is not None and rows.height},
         cross_validation=validation,
-        ablation=ablation(training.labelled, features, params),
-        reasons=explain(model, judged, fitted.margin(judged), reason_policy),
-        exclusions=training.exclusions(),
+        ablation=ablation(sample, features, params),
+        reasons=_explained(model, sampled(judged, params.sample_rows), reason_policy),
+        exclusions=training.excluded,
         block_rows={name: block.height for name, block in (blocks | {OUT_OF_TIME: late}).items() if block.height},
     )
 
@@ -135,6 +142,10 @@ def _out_of_fold_performance(training: TrainingSet, validation: CrossValidation)
     pd = validation.pd(outcome)
     kept = rows["exclusion_reason"].is_null().to_numpy()
     return measure(outcome[kept], pd[kept], np.log(pd / (1 - pd))[kept], rows["borrower_id"].to_numpy()[kept])
+
+
+def _explained(model: CreditModel, rows: pl.DataFrame, policy: ReasonPolicy) -> Reasons:
+    return explain(model, rows, model.fit.margin(rows), policy)
 
 
 def _mean_contribution(fitted: Fit, train: pl.DataFrame) -> dict[str, float]:

@@ -199,13 +199,15 @@ def _datasets(mlflow: Any, candidate: Candidate, training: TrainingSet, file: Pa
 
     columns = [*(ColSpec("double", name) for name in candidate.model.fit.features), ColSpec("long", TARGET)]
     schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
+    with file.open("rb") as handle:
+        content = hashlib.file_digest(handle, "sha256").hexdigest()
     found = []
     for name, height in candidate.block_rows.items():
         rows = training.block(name)
         size = {"num_rows": height, "num_elements": height * len(columns), "defaults": int(rows[TARGET].sum())}
         dataset = mlflow.entities.Dataset(
             name=f"{candidate.model.source}_{name}",
-            digest=hashlib.sha256(rows.write_csv().encode()).hexdigest()[:32],
+            digest=hashlib.sha256(f"{content}|{name}".encode()).hexdigest()[:32],
             source_type="local",
             source=json.dumps({"uri": str(file)}),
             schema=schema,

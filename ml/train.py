@@ -19,7 +19,8 @@ TARGET = "label"
 class TrainingParams:
     """Hyper-parameters of XGBoost and of the cross-validation, from the policy file.
 
-    Below `min_defaults` a block is too small to calibrate or to judge on, and out-of-fold predictions do instead.
+    Below `min_defaults` a block is too small to calibrate or to judge on, and out-of-fold predictions do instead. What
+    only describes a model is taken on at most `sample_rows` rows.
     """
 
     seed: int
@@ -34,6 +35,7 @@ class TrainingParams:
     early_stopping_rounds: int
     cv_folds: int
     min_defaults: int
+    sample_rows: int
 
     def xgboost(self, features: tuple[Feature, ...]) -> dict[str, object]:
         """The parameters as XGBoost takes them, with one monotone constraint per feature that has a sign."""
@@ -80,6 +82,11 @@ class Fit:
         return np.asarray(self.booster.predict(data, iteration_range=rounds, **kind), dtype=np.float64)
 
 
+def sampled(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
+    """Every n-th row, so that at most `rows` are left; the whole frame if it has no more."""
+    return frame.gather_every(-(-frame.height // rows)) if frame.height > rows else frame
+
+
 def usable_features(train: pl.DataFrame) -> tuple[Feature, ...]:
     """The features that this source can have: those with at least one value in the TRAIN block."""
     return tuple(f for f in FEATURES if train[f.name].null_count() < train.height)
@@ -89,7 +96,7 @@ def matrix(frame: pl.DataFrame, features: tuple[str, ...], *, with_target: bool 
     """A DMatrix of these columns in this order; nulls are missing values."""
     import xgboost as xgb
 
-    values = frame.select(pl.col(features).cast(pl.Float64)).to_numpy()
+    values = frame.select(pl.col(features).cast(pl.Float32)).to_numpy()  # as XGBoost holds them
     label = frame[TARGET].to_numpy() if with_target else None
     return xgb.DMatrix(values, label=label, feature_names=list(features), missing=np.nan)
 
@@ -104,7 +111,8 @@ def fit(
 ) -> Fit:
     """Fit on `train`, stop early on `val`. Both hold the features and `label` (0/1), in a stable row order.
 
-    `follow_train` measures the rows of `train` after each round, too. It costs time, and changes nothing in the model.
+    `follow_train` measures rows of `train` (at most `sample_rows`) after each round, too. It costs time, and changes
+    nothing in the model.
 
     Raises:
         ValueError: a block has no row, or only one class.
@@ -116,13 +124,14 @@ def fit(
             raise ValueError(f"block {name!r} must hold defaults and non-defaults; it has {block.height} rows")
     names = tuple(f.name for f in features)
     learned = matrix(train, names, with_target=True)
+    followed = matrix(sampled(train, params.sample_rows), names, with_target=True) if follow_train else None
     stopped_on = (matrix(val, names, with_target=True), "val")
     told: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
         params.xgboost(by_name(names)),
         learned,
         num_boost_round=params.max_rounds,
-        evals=[(learned, "train"), stopped_on] if follow_train else [stopped_on],  # the last one decides when to stop
+        evals=[(followed, "train"), stopped_on] if followed else [stopped_on],  # the last one decides when to stop
         early_stopping_rounds=params.early_stopping_rounds,
         evals_result=told,
         verbose_eval=False,

@@ -1,27 +1,56 @@
 """The training set: features joined to matured labels, exclusions counted, each borrower in one block."""
 
 import datetime as dt
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
+import duckdb
 import polars as pl
 
 from ml.features import FEATURE_NAMES
-from ml.splits import SplitPolicy, assign, stable_hash
+from ml.splits import SplitPolicy, assign
 from ml.train import TARGET
 
 KEYS = ("source", "loan_id", "month_on")
 THINNED = "thinned"
+_EXCLUSIONS = "exclusions"
+
+# Snapshots of one borrower a month apart are nearly the same row: counted as many, they feign information. One usable
+# observation a borrower and calendar year is kept, drawn by hash (see `splits.stable_hash`); `thinned` are the others.
+_KEPT = """
+    select borrower_id, arg_min(month_on, ticket) as month_on from (
+        select f.borrower_id, l.month_on, sha256(concat_ws('|', $salt, f.borrower_id, l.month_on)) as ticket
+        from {labels} l join {features} f using (source, loan_id, month_on)
+        where l.source = $source and l.exclusion_reason is null
+    ) group by borrower_id, year(month_on)
+"""
+# Rows to learn and to measure on; accounts already in default only where the source tells their outcome.
+_OBSERVED = """
+    with kept as ({kept})
+    select l.source, l.loan_id, l.month_on, l.{target}, l.exclusion_reason, f.borrower_id, f.in_default, {features_of}
+    from {labels} l join {features} f using (source, loan_id, month_on)
+    left join kept on l.exclusion_reason is null and kept.borrower_id = f.borrower_id and kept.month_on = l.month_on
+    where l.source = $source
+      and (kept.month_on is not null or (l.exclusion_reason = 'in_default' and l.{target} is not null))
+"""
+_COUNTED = """
+    select coalesce(l.exclusion_reason, ''), count(*)
+    from {labels} l join {features} f using (source, loan_id, month_on) where l.source = $source group by all
+"""
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`frame`: every labelled observation, sorted by its keys, with `label`, `in_default`, `bucket`, `block`.
+    """`frame`: observations sorted by their keys, with `label`, `in_default`, `bucket`, `block` and the features.
 
-    `exclusion_reason` is null on the rows that a model may be fitted and validated on.
+    `exclusion_reason` is null on the rows that a model may be fitted and validated on; other rows are in the frame only
+    where they are measured on, see `labelled`. `excluded`: how many labelled observations each reason took out.
     """
 
     frame: pl.DataFrame
+    excluded: dict[str, int]
 
     @property
     def usable(self) -> pl.DataFrame:
@@ -31,8 +60,7 @@ class TrainingSet:
     @property
     def labelled(self) -> pl.DataFrame:
         """The usable rows, and those already in default whose outcome the source tells."""
-        told = (pl.col("exclusion_reason") == "in_default") & pl.col(TARGET).is_not_null()
-        return self.frame.filter(pl.col("exclusion_reason").is_null() | told)
+        return self.frame
 
     def block(self, name: str) -> pl.DataFrame:
         """The rows of one block that are not excluded."""
@@ -43,56 +71,54 @@ class TrainingSet:
         counted = self.usable.group_by("block").agg(pl.len(), pl.col(TARGET).sum()).sort("block")
         return [(str(name), int(rows), int(defaults)) for name, rows, defaults in counted.iter_rows()]
 
-    def too_short(self, min_rows: int, min_defaults: int) -> str | None:
-        """Why a model cannot learn from this yet, in numbers; None if it can."""
-        rows, defaults = self.usable.height, int(self.usable[TARGET].sum())
-        if rows >= min_rows and defaults >= min_defaults:
-            return None
-        return (
-            f"not enough history: {rows:,} usable observations with {defaults:,} defaults; "
-            f"a model needs {min_rows:,} with {min_defaults:,}"
-        )
-
     @property
     def months(self) -> tuple[dt.date, dt.date]:
         """The first and the last month-end that is observed."""
         return cast("tuple[dt.date, dt.date]", self.frame.select(pl.min("month_on"), last=pl.max("month_on")).row(0))
 
-    def exclusions(self) -> dict[str, int]:
-        """How many labelled observations each exclusion reason took out."""
-        counted = self.frame.drop_nulls("exclusion_reason").group_by("exclusion_reason").len().sort("exclusion_reason")
-        return dict(counted.iter_rows())
+    def metadata(self) -> dict[str, str]:
+        """What its Parquet file keeps beside the rows."""
+        return {_EXCLUSIONS: json.dumps(self.excluded)}
 
 
-def build(features: pl.DataFrame, labels: pl.DataFrame, policy: SplitPolicy) -> TrainingSet:
-    """Join one source's features and labels.
+def read(path: Path) -> TrainingSet:
+    """A training set from its Parquet file."""
+    return TrainingSet(pl.read_parquet(path), json.loads(pl.read_parquet_metadata(path)[_EXCLUSIONS]))
 
-    Args:
-        features: rows of `feat_loan_months`.
-        labels: rows of `label_loan_months` whose outcome is known; `label` is 0 or 1, or null with an exclusion.
-        policy: buckets and salt.
-    """
-    frame = labels.select(*KEYS, TARGET, "exclusion_reason").join(features, on=KEYS, how="inner").sort(KEYS)
-    return TrainingSet(
-        assign(_thinned(frame, policy.salt), policy).select(
-            *KEYS, "borrower_id", "bucket", "block", TARGET, "exclusion_reason", "in_default", *FEATURE_NAMES
-        )
+
+def too_short(path: Path, min_rows: int, min_defaults: int) -> str | None:
+    """Why a model cannot learn from the training set of this file yet, in numbers; None if it can."""
+    usable = pl.scan_parquet(path).filter(pl.col("exclusion_reason").is_null())
+    rows, defaults = usable.select(pl.len(), pl.col(TARGET).sum().alias("defaults")).collect().row(0)
+    if rows >= min_rows and defaults >= min_defaults:
+        return None
+    return (
+        f"not enough history: {rows:,} usable observations with {defaults:,} defaults; "
+        f"a model needs {min_rows:,} with {min_defaults:,}"
     )
 
 
-def _thinned(frame: pl.DataFrame, salt: str) -> pl.DataFrame:
-    """Keep one usable observation a borrower and calendar year, chosen by hash; the others are excluded as thinned.
+def build(db: duckdb.DuckDBPyConnection, labels: str, features: str, source: str, policy: SplitPolicy) -> TrainingSet:
+    """Join one source's features and labels.
 
-    Snapshots of one borrower a month apart are nearly the same row: counted as many, they feign information.
+    Args:
+        db: a connection that knows the two tables.
+        labels: name of `label_loan_months`; `label` is 0 or 1, or null with an exclusion.
+        features: name of `feat_loan_months`.
+        source: whose observations.
+        policy: buckets and salt.
     """
-    usable = frame.filter(pl.col("exclusion_reason").is_null())
-    year = pl.col("month_on").dt.year().alias("year")
-    repeated = usable.select("borrower_id", "month_on", year).filter(pl.struct("borrower_id", "year").is_duplicated())
-    if repeated.is_empty():
-        return frame
-    ticket = [stable_hash(salt, *row) for row in repeated.select("borrower_id", "month_on").iter_rows()]
-    drawn = repeated.with_columns(pl.Series("ticket", ticket, dtype=pl.UInt64))
-    lost = drawn.filter(pl.col("ticket") != pl.col("ticket").min().over("borrower_id", "year"))
-    marked = lost.select("borrower_id", "month_on").unique().with_columns(thinned=pl.lit(THINNED))
-    joined = frame.join(marked, on=["borrower_id", "month_on"], how="left", maintain_order="left")
-    return joined.with_columns(exclusion_reason=pl.coalesce("exclusion_reason", "thinned")).drop("thinned")
+    names = {"labels": labels, "features": features, "target": TARGET}
+    observed = _OBSERVED.format(kept=_KEPT.format(**names), features_of=_listed(), **names)
+    frame = assign(db.sql(observed, params={"source": source, "salt": policy.salt}).pl().sort(KEYS), policy)
+    counted = dict(db.sql(_COUNTED.format(**names), params={"source": source}).fetchall())
+    usable = frame["exclusion_reason"].null_count()
+    excluded = {reason: count for reason, count in counted.items() if reason}
+    if thinned := counted.get("", 0) - usable:
+        excluded[THINNED] = thinned
+    columns = (*KEYS, "borrower_id", "bucket", "block", TARGET, "exclusion_reason", "in_default", *FEATURE_NAMES)
+    return TrainingSet(frame.select(columns), dict(sorted(excluded.items())))
+
+
+def _listed() -> str:
+    return ", ".join(f"f.{name}" for name in FEATURE_NAMES)

@@ -4,10 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests_support import copy_home, pipeline_in, shared_night
 
 from dagster_project.night import run_night
 from dagster_project.resources import Pipeline
+
+# How long an example takes is no property of the code: these machines are shared.
+settings.register_profile("creditloom", deadline=None)
+settings.load_profile("creditloom")
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,16 @@
 """Training set and champion of each source."""
 
 import dagster as dg
-import polars as pl
 
 from dagster_project.files import file_sha256
 from dagster_project.ingestion.lake import write_parquet
-from dagster_project.modelling import decide, labelled_observations
+from dagster_project.modelling import decide, training_set_of
 from dagster_project.night_resource import NIGHT
 from dagster_project.publication import warehouse_is_published
 from dagster_project.readiness import NOT_DELIVERED, why_untrained
 from dagster_project.reporting.markdown import markdown, table
 from dagster_project.resources import Pipeline, champion_asset, mart_asset, training_set_asset
 from ml import training_set
-from ml.training_set import TrainingSet
 
 
 class ChampionConfig(dg.Config):
@@ -37,14 +35,13 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
         pipeline: Pipeline = context.resources.night
         if not pipeline.has_delivered(source):
             return dg.MaterializeResult(metadata={"nothing done": NOT_DELIVERED})
-        features, labels = labelled_observations(pipeline.settings.warehouse_file, source)
-        made = training_set.build(features, labels, pipeline.policy.split)
-        write_parquet(made.frame, pipeline.training_set_file(source))
+        made = training_set_of(pipeline, source)
+        write_parquet(made.frame, pipeline.training_set_file(source), made.metadata())
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": made.frame.height,
                 "blocks": dg.MetadataValue.md(table(["block", "usable", "defaults"], made.blocks())),
-                "excluded": dg.MetadataValue.md(markdown(made.exclusions(), "reason", "observations")),
+                "excluded": dg.MetadataValue.md(markdown(made.excluded, "reason", "observations")),
             }
         )
 
@@ -66,7 +63,7 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
             context.log.warning(f"{source}: {reason}")
             return dg.MaterializeResult(metadata={"nothing done": reason})
         path = pipeline.training_set_file(source)
-        training = TrainingSet(pl.read_parquet(path))
+        training = training_set.read(path)
         decision = decide(pipeline, source, training, file_sha256(path), retrain=config.retrain)
         context.log.info(f"{decision.model_name} version {decision.model_version}: {decision.reason}")
         return dg.MaterializeResult(

@@ -1,7 +1,6 @@
 """Scores: every live account of every source, by its source's champion."""
 
 import dagster as dg
-import duckdb
 import polars as pl
 
 from dagster_project.ingestion.lake import write_parquet
@@ -43,7 +42,7 @@ def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
                 metadata[f"{name} is not scored"] = reason
                 continue
             model, decision = load_champion(pipeline, name)
-            with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
+            with pipeline.read_warehouse() as db:
                 query = f"select * from {MARTS}.feat_loan_months where source = ? and is_live"  # noqa: S608
                 live = db.sql(query, params=[name]).pl()
             anchor = policy.sources[name].score_anchor

@@ -23,11 +23,11 @@ class LakeCorruptionError(RuntimeError):
     """A file's bytes are not the ones its receipt recorded."""
 
 
-def write_parquet(frame: pl.DataFrame, path: Path) -> str:
+def write_parquet(frame: pl.DataFrame, path: Path, metadata: dict[str, str] | None = None) -> str:
     """Write a frame under its final name or not at all; returns the sha256 of the bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + _TMP)
-    frame.write_parquet(temporary, compression="zstd", statistics=True)
+    frame.write_parquet(temporary, compression="zstd", statistics=True, metadata=metadata)
     flush(temporary)
     digest = file_sha256(temporary)
     temporary.replace(path)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -12,8 +13,8 @@ from dagster_project.ingestion.source import load_sources
 from dagster_project.policy import load_policy
 from dagster_project.settings import PROJECT_ROOT
 from ml.features import FEATURE_NAMES
-from ml.training_set import build
-from ml.validate import auc, auc_interval
+from ml.training_set import TrainingSet, build, too_short
+from ml.validate import auc, auc_interval, auc_standard_error, clustered_standard_error
 
 POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml")
 
@@ -30,17 +31,23 @@ def observations(borrowers: int, months: int) -> tuple[pl.DataFrame, pl.DataFram
     return features, labels
 
 
+def made(features: pl.DataFrame, labels: pl.DataFrame) -> TrainingSet:
+    with duckdb.connect() as db:
+        db.register("features", features)
+        db.register("labels", labels)
+        return build(db, "labels", "features", "s", POLICY.split)
+
+
 def test_one_snapshot_a_borrower_and_year_is_used():
-    training = build(*observations(50, 24), POLICY.split)
+    training = made(*observations(50, 24))
     per_year = training.usable.group_by("borrower_id", pl.col("month_on").dt.year()).len()
-    assert training.frame.height == 50 * 24, "nothing is dropped"
     assert (per_year.height, set(per_year["len"])) == (100, {1})
-    assert training.exclusions() == {"thinned": 50 * 24 - 100}
+    assert training.excluded == {"thinned": 50 * 24 - 100}
     assert training.usable["month_on"].dt.month().n_unique() > 6, "chosen by hash, not the first or last"
 
 
 def test_last_months_are_set_apart_out_of_time_and_the_rest_by_borrower():
-    frame = build(*observations(300, 24), POLICY.split).frame
+    frame = made(*observations(300, 24)).frame
     late = frame.filter(pl.col("block") == "oot")
     assert late["month_on"].n_unique() == 6
     assert late["month_on"].min() > frame.filter(pl.col("block") != "oot")["month_on"].max()
@@ -51,15 +58,17 @@ def test_last_months_are_set_apart_out_of_time_and_the_rest_by_borrower():
 
 
 def test_short_history_has_no_out_of_time_block():
-    assert "oot" not in set(build(*observations(50, 6), POLICY.split).frame["block"])
+    assert "oot" not in set(made(*observations(50, 6)).frame["block"])
 
 
-def test_short_history_is_told_in_numbers():
-    training = build(*observations(50, 6), POLICY.split)
+def test_short_history_is_told_in_numbers(tmp_path):
+    training = made(*observations(50, 6))
+    path = tmp_path / "t.parquet"
+    training.frame.write_parquet(path)
     rows, defaults = training.usable.height, int(training.usable["label"].sum())
-    assert training.too_short(rows, defaults) is None
-    assert f"{rows} usable observations with {defaults} defaults" in training.too_short(rows + 1, defaults)
-    assert training.too_short(rows, defaults + 1).endswith(f"needs {rows} with {defaults + 1}")
+    assert too_short(path, rows, defaults) is None
+    assert f"{rows} usable observations with {defaults} defaults" in too_short(path, rows + 1, defaults)
+    assert too_short(path, rows, defaults + 1).endswith(f"needs {rows} with {defaults + 1}")
 
 
 def test_interval_is_taken_over_borrowers():
@@ -71,6 +80,18 @@ def test_interval_is_taken_over_borrowers():
     twelve = auc_interval(np.repeat(y, 12), np.repeat(risk, 12), np.repeat(np.arange(400), 12))
     assert twelve == pytest.approx(once, abs=0.012)
     assert twelve[0] < auc(y, risk) < twelve[1]
+
+
+def test_closed_form_for_borrowers_is_what_the_bootstrap_says():
+    rng = np.random.default_rng(5)
+    owner = np.repeat(np.arange(3_000), 4)
+    risk = np.repeat(rng.normal(size=3_000), 4) + 0.5 * rng.normal(size=12_000)
+    y = (rng.random(12_000) < 1 / (1 + np.exp(2 - np.repeat(rng.normal(size=3_000), 4) - risk))).astype(float)
+    low, high = auc_interval(y, risk, owner)
+    error = clustered_standard_error(y, risk, owner)
+    assert error == pytest.approx((high - low) / 2 / 1.959964, rel=0.05)
+    assert error > 1.1 * auc_standard_error(y, risk), "rows of one borrower go together here"
+    assert clustered_standard_error(y, risk, np.arange(12_000)) == pytest.approx(auc_standard_error(y, risk), rel=1e-3)
 
 
 def test_tapes_become_loans_statements_and_payments():
