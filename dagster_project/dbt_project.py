@@ -22,7 +22,7 @@ def dbt_executable() -> str:
     return str(Path(sys.executable).with_name("dbt"))
 
 
-def arguments(settings: Settings, policy: Policy, command: Sequence[str], **more_vars: str) -> list[str]:
+def arguments(settings: Settings, policy: Policy, command: Sequence[str], **more_vars: object) -> list[str]:
     """dbt's arguments for a command: project, profile, target folder, variables."""
     values = json.dumps(dbt_vars(policy) | more_vars, sort_keys=True)
     project = str(settings.dbt_project)
@@ -30,7 +30,7 @@ def arguments(settings: Settings, policy: Policy, command: Sequence[str], **more
 
 
 def run_dbt(
-    settings: Settings, policy: Policy, command: Sequence[str], *, quiet: bool = False, **more_vars: str
+    settings: Settings, policy: Policy, command: Sequence[str], *, quiet: bool = False, **more_vars: object
 ) -> subprocess.CompletedProcess[str]:
     """Run dbt in a process of its own, as the night does."""
     environment = os.environ | settings.tool_environment | dbt_environment(settings)

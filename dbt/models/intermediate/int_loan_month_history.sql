@@ -1,13 +1,14 @@
--- Every observation beside the months it may know: at month-end t, rows of t and the eleven months before whose
+-- Every observation of a loan that is not plain (int_plain_loans) beside the months it may know: at month-end t, rows of t and the eleven months before whose
 -- `known_at` is no later than t plus the source's feature lag, each as it was known by then. `age` 0 is the observed
 -- month itself. A row that became known late is absent here, so no feature can see it, not even through the month
 -- after it.
--- `owed` is what a payment is measured against: the amount due, or, where a source gives none, the bill of the month
--- before.
 {{ config(materialized='view') }}
 
 with months as (
-    select * from {{ ref('int_loan_months') }}
+    select m.*
+    from {{ ref('int_loan_months') }} as m
+    left join {{ ref('int_plain_loans') }} as p on m.source = p.source and m.loan_id = p.loan_id
+    where p.loan_id is null
 ),
 
 dated as (
@@ -55,11 +56,8 @@ with_previous as (
 measured as (
     select
         *,
-        coalesce(
-            due,
-            case when has_previous and previous_balance > 0 then previous_balance when has_previous then 0 end
-        ) as owed,
-        coalesce(has_previous and dpd_max > previous_dpd, false) as rolled_up
+        {{ owed() }} as owed,
+        {{ rolled_up() }} as rolled_up
     from with_previous
 )
 
@@ -77,7 +75,7 @@ select
     status_code,
     is_default,
     rolled_up,
-    {{ clip(ratio('balance', 'limit_amount'), 0, 1.5) }} as util,
-    {{ clip(ratio('paid', 'owed'), 0, 3) }} as pay_ratio
+    {{ util() }} as util,
+    {{ pay_ratio() }} as pay_ratio
 from measured
 where age < 12

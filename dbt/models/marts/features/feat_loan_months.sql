@@ -4,7 +4,7 @@ with history as (
     select * from {{ ref('int_loan_month_history') }}
 ),
 
-windows as (
+windows_of_the_others as (
     select
         source,
         loan_id,
@@ -61,6 +61,12 @@ windows as (
     group by source, loan_id, month_on
     -- an observation whose own month is not known yet is none
     having count(*) filter (where age = 0) = 1
+),
+
+windows as (
+    select * from windows_of_the_others
+    union all
+    select * from {{ ref('int_plain_windows') }}
 ),
 
 newest as (

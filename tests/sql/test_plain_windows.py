@@ -1,0 +1,48 @@
+"""Features of plain loans go a short way; going the long one, they are the same."""
+
+import duckdb
+import polars as pl
+import pytest
+from tests_support import copy_home, pipeline_in
+
+from dagster_project.dbt_project import run_dbt
+from dagster_project.ingestion.deliver import ingest
+from dagster_project.ingestion.lake import select
+from dagster_project.simulator.simulate import Plan, simulate
+
+
+@pytest.fixture(params=["statements", "ledger"])
+def built(request, first_night, tmp_path):
+    """A built warehouse: cards have statuses and limits, the simulated loans schedules, arrears and restructurings."""
+    if request.param == "statements":
+        return pipeline_in(copy_home(first_night, tmp_path / "home"))
+    simulate(Plan(400, 18, seed=5), tmp_path / "home")
+    pipeline = pipeline_in(tmp_path / "home")
+    source = pipeline.sources["simulated"]
+    receipts = ingest(source, pipeline.border, pipeline.now())
+    for name in pipeline.sources:
+        select(pipeline.settings.lake, pipeline.settings.selection, name, receipts if name == source.name else [])
+    _build(pipeline, "build", "--exclude-resource-type", "unit_test")
+    return pipeline
+
+
+def test_short_way_gives_what_the_long_one_gives(built):
+    short, plain = _features(built)
+    assert plain > 0.9 * short["loan_id"].n_unique(), "most loans are plain here, so that the comparison says something"
+    _build(built, "run", "--select", "int_plain_loans+", plain_windows=False)
+    long, plain = _features(built)
+    assert plain == 0
+    assert long.height == short.height > 1_000
+    different = [name for name in short.columns if not short[name].equals(long[name])]
+    assert different == []
+
+
+def _build(pipeline, *command, **more_vars):
+    done = run_dbt(pipeline.settings, pipeline.policy, command, quiet=True, **more_vars)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def _features(pipeline) -> tuple[pl.DataFrame, int]:
+    with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
+        plain = db.execute("select count(*) from intermediate.int_plain_loans").fetchall()[0][0]
+        return db.sql("select * from marts.feat_loan_months").pl().sort("source", "loan_id", "month_on"), plain
