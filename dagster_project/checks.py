@@ -9,9 +9,10 @@ import duckdb
 from dagster_project.explain import in_words, stopped_by
 from dagster_project.night_resource import NIGHT
 from dagster_project.publication import record
+from dagster_project.raw_checks import evaluate_raw
 from dagster_project.readiness import why_not_evaluated
 from dagster_project.resources import MARTS, Guard, Pipeline
-from expectations.suite import CheckResult, SuiteResult
+from expectations.suite import CheckResult, Suite, SuiteResult
 
 
 def build_checks(guard: Guard) -> dg.AssetChecksDefinition:
@@ -36,37 +37,49 @@ def build_checks(guard: Guard) -> dg.AssetChecksDefinition:
                     passed=True, asset_key=asset, check_name=spec.name, metadata={"not evaluated": reason}
                 )
             return
-        result = evaluate(pipeline, guard)
+        result, files_read = evaluate(pipeline, guard)
         record(pipeline, result, context.run.run_id)
         files = {r.delivery_id: r.file_name for r in pipeline.receipts(guard.source)} if guard.source else {}
         for check in result.checks:
-            yield _as_dagster(asset, check, files)
+            yield _as_dagster(asset, check, files, files_read)
         if result.blocking_failures:
             raise stopped_by(context.instance, context.run.run_id, guard, result.blocking_failures, files)
 
     return _check
 
 
-def evaluate(pipeline: Pipeline, guard: Guard) -> SuiteResult:
-    """Run a guard's suite over SQL: on the warehouse, or on a view of its Parquet files."""
+def evaluate(pipeline: Pipeline, guard: Guard) -> tuple[SuiteResult, int | None]:
+    """Run a guard's suite over SQL: on the warehouse, or on its Parquet files.
+
+    Returns the result, and of a raw table how many of its files were read for it.
+    """
     from expectations.runner import run_suite
 
     if guard.parquet is None:
-        return run_suite(guard.suite, pipeline.settings.warehouse_file, MARTS)
+        return run_suite(guard.suite, pipeline.settings.warehouse_file, MARTS), None
     database = pipeline.settings.build / "views" / f"{guard.suite.name}.duckdb"
-    _expose(guard.parquet, database, guard.suite.table)
-    return run_suite(guard.suite, database)
+
+    def over(suite: Suite, files: list[Path]) -> SuiteResult:
+        _expose(files, database, suite.table)
+        return run_suite(suite, database)
+
+    if guard.is_raw:
+        return evaluate_raw(pipeline, guard, over)
+    return over(guard.suite, [guard.parquet]), None
 
 
-def _expose(parquet: Path, database: Path, table: str) -> None:
+def _expose(files: list[Path], database: Path, table: str) -> None:
     """A small database whose one view reads Parquet files: Great Expectations wants a table to connect to."""
     database.parent.mkdir(parents=True, exist_ok=True)
+    listed = ", ".join(f"'{file}'" for file in files)
     with duckdb.connect(str(database)) as db:
-        db.execute(f"create or replace view {table} as select * from read_parquet('{parquet}')")  # noqa: S608
+        db.execute(f"create or replace view {table} as select * from read_parquet([{listed}])")  # noqa: S608
 
 
-def _as_dagster(asset: dg.AssetKey, check: CheckResult, files: Mapping[str, str]) -> dg.AssetCheckResult:
-    metadata: dict[str, int | str] = {}
+def _as_dagster(
+    asset: dg.AssetKey, check: CheckResult, files: Mapping[str, str], files_read: int | None
+) -> dg.AssetCheckResult:
+    metadata: dict[str, int | str] = {} if files_read is None else {"files read for it": files_read}
     if check.rows is not None:
         metadata["rows"] = check.rows
     if check.failing_rows is not None:

@@ -24,6 +24,7 @@ from ml.registry import Registry
 from ml.scale import DEFAULT_GRADE
 
 MARTS = "marts"
+RAW = "raw"
 NIGHT_HOUR = time(2)
 
 
@@ -38,6 +39,11 @@ class Guard:
     asset: tuple[str, ...]
     parquet: Path | None = None
     source: str | None = None
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it guards a raw table, which only grows."""
+        return self.asset[0] == RAW
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,7 @@ def landing_asset(source: str) -> tuple[str, ...]:
 
 def raw_asset(source: str, table: str) -> tuple[str, ...]:
     """Asset key of a raw table."""
-    return ("raw", source, table)
+    return (RAW, source, table)
 
 
 def mart_asset(name: str) -> tuple[str, ...]:

@@ -7,6 +7,14 @@ from typing import Any, Literal
 
 Severity = Literal["critical", "warning"]
 _BOUNDS = (("<", "min_value"), (">", "max_value"))
+_UNIQUE = ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")
+_BY_ROW = (
+    "ExpectColumnValuesToNotBeNull",
+    "ExpectColumnValuesToBeBetween",
+    "ExpectColumnValuesToBeInSet",
+    "ExpectColumnPairValuesAToBeGreaterThanB",
+    "ExpectTableRowCountToBeBetween",  # as `some_rows` has it: a table with a part that is not empty is not empty
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,21 @@ class Check:
             "ExpectColumnPairValuesAToBeGreaterThanB": f"{kwargs.get('column_A')} < {kwargs.get('column_B')}",
             "UnexpectedRowsExpectation": self.where,
         }
-        for kind in ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique"):
+        for kind in _UNIQUE:
             conditions[kind] = f"({keys}) in (select {keys} from {{batch}} group by all having count(*) > 1)"  # noqa: S608
         return conditions.get(self.kind)
+
+    @property
+    def is_by_row(self) -> bool:
+        """Whether it holds of a table if it holds of each part of it."""
+        return self.kind in _BY_ROW
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns in which no two rows may agree; empty where it is about something else."""
+        if self.kind not in _UNIQUE:
+            return ()
+        return tuple(self.kwargs.get("column_list") or (self.kwargs["column"],))
 
     @property
     def name(self) -> str:

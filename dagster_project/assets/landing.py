@@ -1,17 +1,19 @@
 """Deliveries: what landed, day by day. A night takes in every day that waits; a backfill takes in chosen ones."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date
 
 import dagster as dg
 
 from dagster_project.ingestion.deliver import ingest
 from dagster_project.ingestion.landing import land_packaged, landing_day, waiting
-from dagster_project.ingestion.receipts import Receipt
+from dagster_project.ingestion.receipts import Receipt, State
 from dagster_project.ingestion.source import Source
 from dagster_project.night_resource import NIGHT
 from dagster_project.partitions import add_landing_days, landing_day_partitions
 from dagster_project.resources import Pipeline, landing_asset
+
+_SAID = 100
 
 
 def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
@@ -45,9 +47,14 @@ def take_in(
     land_packaged(source, pipeline.border)
     came = {p.name: landing_day(source, p) for p in waiting(source, pipeline.border, pipeline.on)}
     committed: dict[date, list[Receipt]] = defaultdict(list)
-    for receipt in ingest(source, pipeline.border, pipeline.now(), pipeline.on, days):
-        context.log.info(_says(receipt))
+    receipts = ingest(source, pipeline.border, pipeline.now(), pipeline.on, days)
+    for receipt in receipts:
         committed[came[receipt.file_name]].append(receipt)
+    # A line for each of a thousand good files would take longer than to read them, and hide the others.
+    for receipt in [r for r in receipts if r.state is not State.ACCEPTED][:_SAID]:
+        context.log.warning(_says(receipt))
+    if receipts:
+        context.log.info(f"{source.name}: {_counted(receipts)}")
     add_landing_days(context.instance, source.name, committed)
     return committed
 
@@ -72,6 +79,11 @@ def _figures(receipts: list[Receipt]) -> dict[str, int | str]:
         **{f"{outcome} lines": count for outcome, count in counts.items()},
         "files": ", ".join(sorted(r.file_name for r in receipts)),
     }
+
+
+def _counted(receipts: list[Receipt]) -> str:
+    states = Counter(r.state for r in receipts)
+    return f"{len(receipts):,} files: " + ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
 
 
 def _says(receipt: Receipt) -> str:

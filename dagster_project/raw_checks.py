@@ -1,0 +1,117 @@
+"""Checks of raw tables, once a file: what a lake file held when it was checked it holds for ever. No Dagster.
+
+A raw table only grows, and its files never change (their hashes are checked before each night). So a night checks the
+files that are new, and adds what was counted in those before. Of the keys, which must be unique in all files together,
+an index of hashes is kept: only if it knows a new key is the whole table read again. A suite that was changed, a file
+that is gone or another one, and a night that is rebuilt as of an earlier instant have the whole table checked.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from dagster_project.files import replace_text
+from dagster_project.ingestion.key_index import KeyIndex, key_hashes
+from dagster_project.publishing.fingerprint import values_fingerprint
+from dagster_project.resources import Guard, Pipeline
+from expectations.suite import CheckResult, Suite, SuiteResult
+
+Evaluate = Callable[[Suite, list[Path]], SuiteResult]
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """What was checked before and stopped nothing: which files (their hashes), the results, and the keys' index."""
+
+    files: frozenset[str]
+    checks: tuple[CheckResult, ...]
+    runs: tuple[str, ...]
+
+
+_NOTHING = _Passed(frozenset(), (), ())
+
+
+def evaluate_raw(pipeline: Pipeline, guard: Guard, evaluate: Evaluate) -> tuple[SuiteResult, int]:
+    """A raw table's suite on its new files, with the counts of all; returns the result and how many files were read.
+
+    `evaluate` runs a suite over Parquet files. A suite with checks that look at several rows at a time, as a user may
+    add them, is evaluated on the whole table.
+    """
+    suite = guard.suite
+    found = [f for r in pipeline.receipts(guard.source) for f in r.files if f.table == suite.table]
+    paths = {f.sha256: pipeline.border.lake / f.path for f in found}
+    keys = [check.key for check in suite.checks if check.key]
+    if pipeline.known_as_of or len(keys) != 1 or not all(check.is_by_row or check.key for check in suite.checks):
+        return evaluate(suite, list(paths.values())), len(paths)
+    folder = pipeline.settings.lake / "checked" / str(guard.source) / suite.table
+    memory = folder / f"{_fingerprint(suite)}.json"
+    before = _recall(memory)
+    if not before.files <= paths.keys():
+        before = _NOTHING
+    new = [path for sha256, path in paths.items() if sha256 not in before.files]
+    if not new and before.files:
+        return SuiteResult(suite.name, len(suite.checks), before.checks), 0
+    # A key that is unique in each delivery is asked for no further than the delivery's own file.
+    over_files = [] if "delivery_id" in keys[0] else [column for column in keys[0] if column != "source"]
+    index, hashes = KeyIndex(folder, before.runs), key_hashes(new, over_files) if over_files else None
+    if hashes is not None and index.knows_any(hashes):
+        return evaluate(suite, list(paths.values())), len(paths)
+    result = _added(evaluate(suite, new), before)
+    if new and not result.blocking_failures:
+        if hashes is not None:
+            index = index.add(hashes, values_fingerprint({"files": sorted(paths)})[:16])
+        _remember(memory, _Passed(frozenset(paths), result.checks, index.runs))
+        index.sweep()
+    return result, len(new)
+
+
+def _added(result: SuiteResult, before: _Passed) -> SuiteResult:
+    """The result over the new files and those before them."""
+    if not before.files:
+        return result
+    earlier = {check.name: check for check in before.checks}
+    return replace(result, checks=tuple(_sum(check, earlier[check.name]) for check in result.checks))
+
+
+def _sum(new: CheckResult, before: CheckResult) -> CheckResult:
+    failing = _both(new.failing_rows, before.failing_rows)
+    return replace(
+        new,
+        # Only a warning can have failed before; a table that had rows has some.
+        passed=not failing if failing is not None else before.passed or new.passed,
+        rows=_both(new.rows, before.rows),
+        failing_rows=failing,
+        places=(*new.places, *before.places)[:_SHOWN],
+    )
+
+
+def _both(one: int | None, other: int | None) -> int | None:
+    return None if one is None and other is None else (one or 0) + (other or 0)
+
+
+def _fingerprint(suite: Suite) -> str:
+    """Of the suite, and of the library whose hashes the index holds."""
+    checks = [asdict(check) for check in suite.checks]
+    return values_fingerprint({"checks": checks, "polars": pl.__version__})[:16]
+
+
+def _recall(memory: Path) -> _Passed:
+    if not memory.exists():
+        return _NOTHING
+    kept = json.loads(memory.read_text())
+    checks = tuple(CheckResult(**(check | {"places": tuple(check["places"])})) for check in kept["checks"])
+    return _Passed(frozenset(kept["files"]), checks, tuple(kept["runs"]))
+
+
+def _remember(memory: Path, passed: _Passed) -> None:
+    """Write it down in one rename, and forget what other suites had passed."""
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    checks = [asdict(check) for check in passed.checks]
+    replace_text(memory, json.dumps({"files": sorted(passed.files), "checks": checks, "runs": passed.runs}))
+    for other in memory.parent.glob("*.json"):
+        if other != memory:
+            other.unlink()

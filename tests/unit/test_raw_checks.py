@@ -1,0 +1,90 @@
+"""Raw tables are checked once a file, and say what a check of all files would say."""
+
+import datetime as dt
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests_support import pipeline_in
+
+from dagster_project.checks import evaluate
+from dagster_project.ingestion.deliver import ingest
+from dagster_project.ingestion.key_index import KeyIndex, key_hashes
+
+NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+HEAD = "payment_no,loan_no,paid_on,amount,currency"
+
+
+@pytest.fixture
+def pipeline(tmp_path):
+    return pipeline_in(tmp_path / "home")
+
+
+def deliver(pipeline, day, *rows):
+    landing = pipeline.settings.landing / "simulated"
+    landing.mkdir(parents=True, exist_ok=True)
+    layout = pipeline.sources["simulated"].contract.layout_of(f"payments-{day}.csv")
+    known = dict(zip(HEAD.split(","), range(5), strict=True))
+    lines = [",".join(row.split(",")[known[c]] if c in known else "" for c in layout.schema) for row in rows]
+    (landing / f"payments-{day}.csv").write_text("\n".join([",".join(layout.schema), *lines]) + "\n")
+    (receipt,) = ingest(pipeline.sources["simulated"], pipeline.border, NOW)
+    return receipt
+
+
+def check(pipeline):
+    guard = next(g for g in pipeline.guards if g.suite.name == "raw_simulated_payments")
+    result, read = evaluate(pipeline, guard)
+    unique = next(c for c in result.checks if "unique" in c.name)
+    return result, unique, read
+
+
+def test_each_file_is_read_once_and_counts_add_up(pipeline):
+    deliver(pipeline, "2024-01-01", "1,7,2024-01-01,5.00,EUR", "2,7,2024-01-01,5.00,EUR")
+    first, _, read = check(pipeline)
+    assert read == 1
+    assert not first.blocking_failures
+    assert check(pipeline)[2] == 0, "nothing is new"
+    deliver(pipeline, "2024-01-02", "3,7,2024-01-02,5.00,EUR")
+    second, unique, read = check(pipeline)
+    assert read == 1
+    assert unique.rows == 3
+    assert [c.name for c in second.checks] == [c.name for c in first.checks]
+
+
+def test_key_of_an_earlier_file_is_found_and_named(pipeline):
+    deliver(pipeline, "2024-01-01", "1,7,2024-01-01,5.00,EUR", "2,7,2024-01-01,5.00,EUR")
+    check(pipeline)
+    deliver(pipeline, "2024-01-02", "2,8,2024-01-02,6.00,EUR", "3,7,2024-01-02,5.00,EUR")
+    for _ in range(2):  # what did not pass is not remembered
+        result, unique, read = check(pipeline)
+        assert (unique.passed, unique.failing_rows, read) == (False, 2, 2)
+        assert len(unique.places) == 2
+        assert unique in result.blocking_failures
+
+
+def test_changed_file_or_suite_is_checked_anew(pipeline):
+    receipt = deliver(pipeline, "2024-01-01", "1,7,2024-01-01,5.00,EUR")
+    check(pipeline)
+    for memory in (pipeline.settings.lake / "checked").rglob("*.json"):
+        memory.write_text(memory.read_text().replace(receipt.files[0].sha256, "0" * 64))
+    assert check(pipeline)[2] == 1
+
+
+@given(st.lists(st.lists(st.integers(0, 60), max_size=12), max_size=9), st.lists(st.integers(0, 60), max_size=5))
+def test_index_knows_what_was_added(tmp_path_factory, runs, asked):
+    folder = tmp_path_factory.mktemp("index")
+    index = KeyIndex(folder, ())
+    for n, run in enumerate(runs):
+        index = index.add(np.sort(np.array(run, dtype=np.uint64)), f"run{n}")
+        index.sweep()
+    known = {key for run in runs for key in run}
+    assert index.knows_any(np.sort(np.array(asked, dtype=np.uint64))) == bool(known & set(asked))
+    assert len(index.runs) <= max(1, len(runs))
+
+
+def test_hashes_are_of_the_whole_key(tmp_path):
+    pl.DataFrame({"a": ["1", "12"], "b": ["23", "3"]}).write_parquet(tmp_path / "x.parquet")
+    first, second = key_hashes([tmp_path / "x.parquet"], ["a", "b"])
+    assert first != second
