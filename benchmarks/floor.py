@@ -36,7 +36,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = "simulated"
 THREADS, MEMORY = 2, "2GB"
-BYTES_A_BUCKET = 320_000_000  # of CSV: what is sorted and searched in memory at a time, about 125,000 loans
+BYTES_A_BUCKET = 128_000_000  # of CSV: what is sorted and searched in memory at a time, about 50,000 loans
 MONEY = "DECIMAL(18,2)"
 FILES: dict[str, dict[str, str]] = {
     "borrowers": {
@@ -83,6 +83,8 @@ KEYS = {
     "schedules": "loan_no, valid_from, instalment_no",
     "payments": "payment_no",
 }
+OPTIONAL = {"income", "tenure_months", "region", "sex", "age"}
+# A row is known on the day on which it happened: the contract's lag is 0, and nothing of this source is known late.
 EVENTS = {
     "borrowers": "reported_on",
     "attributes": "reported_on",
@@ -90,7 +92,6 @@ EVENTS = {
     "schedules": "valid_from",
     "payments": "paid_on",
 }
-OPTIONAL = {"income", "tenure_months", "region", "sex", "age"}
 # What no row may be, by table: the contract's bounds and patterns.
 FAULTS: dict[str, tuple[str, ...]] = {
     "borrowers": ("income < 0",),
@@ -177,36 +178,30 @@ def _peak_mb() -> float:
 # --- reading and checking --------------------------------------------------------------------------------------------
 
 
-def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path) -> int:
-    """Write each table's daily CSV files as Parquet, what belongs to a loan in buckets of loans; returns how many."""
-    buckets = 1 + sum(file.stat().st_size for file in landing.iterdir()) // BYTES_A_BUCKET
+def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path, buckets: int) -> None:
+    """Write each table's daily CSV files as Parquet, what belongs to a loan in buckets of loans."""
     for table, columns in FILES.items():
         (raw / table).mkdir(parents=True)
-        of_loans = "loan_no" in columns
+        bucket = f"hash(loan_no) % {buckets}" if "loan_no" in columns else "0"
         target = f"'{raw / table}' (format parquet, partition_by (bucket), compression zstd, compression_level 1)"
         db.execute(
-            f"copy (select * exclude file, cast(left(right(file, 14), 10) as date) as known_at,"
-            f" {f'hash(loan_no) % {buckets}' if of_loans else '0'} as bucket"
-            f" from read_csv('{landing}/{table}-*.csv', header = true, auto_detect = false, columns = {columns},"
-            f" filename = 'file')) to {target}"
+            f"copy (select *, {EVENTS[table]} as known_at, {bucket} as bucket"
+            f" from read_csv('{landing}/{table}-*.csv', header = true, auto_detect = false, columns = {columns}))"
+            f" to {target}"
         )
         db.execute(
             f"create view {table} as select * from read_parquet('{raw / table}/*/*.parquet', hive_partitioning = true)"
         )
-    return int(buckets)
 
 
-def check_raw(db: duckdb.DuckDBPyConnection, lag: int) -> dict[str, int]:
+def check_raw(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Rows that break a rule of the raw tables, by rule."""
     failing: dict[str, int] = {}
     for table, columns in FILES.items():
-        event = EVENTS[table]
         conditions = [
             *(f"{column} is null" for column in columns if column not in OPTIONAL),
             *FAULTS[table],
-            f"known_at < {event}",
-            # known late: it would have to be told twice, as it was known then and as it is known now
-            f"last_day(known_at - {lag}) > last_day({event})",
+            f"known_at < {EVENTS[table]}",
         ]
         failing |= _count(db, table, conditions)
         failing[f"{table}: key"] = _rows(db, f"select {KEYS[table]} from {table} group by all having count(*) > 1")
@@ -452,8 +447,7 @@ def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
     frame = months.lazy().with_columns(at=at).with_columns(
         # A month's row k places above is k months before it, or the history has a gap or an end.
         *(_is_whole(k).alias(f"has_{k}m") for k in (3, 6, 12)),
-        known=pl.sum_horizontal((pl.col("at").shift(k) > pl.col("at") - 12).fill_null(value=False) for k in range(1, 12))
-        + 1,
+        known=pl.sum_horizontal((pl.col("at").shift(k, fill_value=-SPAN) > pl.col("at") - 12) for k in range(12)),
         ratio=_ratio(pl.col("paid"), pl.col("due")),
         rose=((pl.col("dpd_max") > pl.col("dpd_max").shift()) & _is_whole(2)).fill_null(value=False).cast(pl.Int32),
     )  # fmt: skip
@@ -526,7 +520,11 @@ def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int)
         .then(pl.lit("lost_sight"))
     )
     return (
-        months.with_columns(label=(next_default <= horizon).cast(pl.Int32), exclusion_reason=reason, place=pl.int_range(pl.len()).over("loan"))
+        months.with_columns(
+            label=(next_default <= horizon).cast(pl.Int32),
+            exclusion_reason=reason,
+            place=pl.int_range(pl.len()).over("loan"),
+        )
         .filter((pl.col("place") >= observe_from - 1) & (pl.col("month") + horizon <= reported))
         .select(
             "loan",
@@ -561,7 +559,7 @@ def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
     block = " ".join(f"when bucket between {low} and {high} then '{name}'" for name, (low, high) in ranges.items())
     cohorts = [month for (month,) in db.execute("select distinct month_on from labels order by 1").fetchall()]
     late = cohorts[-split["oot_months"]] if len(cohorts) >= split["oot_min_cohorts"] else dt.date.max
-    return db.sql(
+    training: pl.DataFrame = db.sql(
         "with kept as (select borrower_id, arg_min(month_on, ticket) as month_on from"
         f" (select borrower_id, month_on, {ticket} as ticket from observation) group by borrower_id, year(month_on)),"
         f" bucketed as (select borrower_id, hashed('{split['salt']}|' || borrower_id) % 100 as bucket from borrower)"
@@ -570,6 +568,7 @@ def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
         " from observation semi join kept using (borrower_id, month_on) join bucketed using (borrower_id)"
         " join (select * exclude borrower_id from features) using (loan_id, month_on) order by loan_id, month_on"
     ).pl()
+    return training
 
 
 class Model:
@@ -578,7 +577,15 @@ class Model:
     def __init__(self, training: pl.DataFrame, policy: Json) -> None:
         blocks = {name: training.filter(pl.col("block") == name) for name in ("train", "val", "cal")}
         given = policy["training"]
-        names = ("learning_rate", "max_depth", "min_child_weight", "subsample", "colsample_bytree", "reg_lambda", "seed")
+        names = (
+            "learning_rate",
+            "max_depth",
+            "min_child_weight",
+            "subsample",
+            "colsample_bytree",
+            "reg_lambda",
+            "seed",
+        )
         self.booster = xgb.train(
             {name: given[name] for name in names}
             | {
@@ -689,7 +696,8 @@ def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) 
     strength = np.where(proven, adverse, -np.inf)
     order = np.argsort(-strength, axis=1, kind="stable")[:, : policy["max_reasons"]]
     stated = np.isfinite(np.take_along_axis(strength, order, axis=1))
-    codes = np.where(stated, np.array(FAMILIES, dtype=object)[order], None)
+    codes = np.array(FAMILIES, dtype=object)[order]
+    codes[~stated] = None
     codes[~stated[:, 0], 0] = "none"
     return [pl.Series(f"reason_{place + 1}", codes[:, place].tolist(), pl.String) for place in range(codes.shape[1])]
 
@@ -697,8 +705,9 @@ def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) 
 # --- all of it, in order ---------------------------------------------------------------------------------------------
 
 
-def run(landing: Path, out: Path, policy: Json) -> Json:
+def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> Json:
     """The whole of it: from a landing folder to Parquet in `out`, and what it took."""
+    buckets = buckets or 1 + sum(file.stat().st_size for file in landing.iterdir()) // BYTES_A_BUCKET
     meter, lender = Meter(), policy["sources"][SOURCE]
     out.mkdir(parents=True)
     db = duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY, "temp_directory": str(out / "spill")})
@@ -707,9 +716,9 @@ def run(landing: Path, out: Path, policy: Json) -> Json:
     db.execute("create macro cents(amount) as cast(amount * 100 as bigint)")
     db.execute("create macro hashed(words) as cast('0x' || left(sha256(words), 16) as ubigint)")
     with meter.stage("load"):
-        buckets = load(db, landing, out / "raw")
+        load(db, landing, out / "raw", buckets)
     with meter.stage("raw checks"):
-        failing = check_raw(db, lender["feature_lag_days"])
+        failing = check_raw(db)
     with meter.stage("loan months"):
         newest = "(select max(known_at) as day from {})"
         known = " union all ".join(f"from {newest.format(table)}" for table in ("loans", "schedules", "payments"))
@@ -725,9 +734,8 @@ def run(landing: Path, out: Path, policy: Json) -> Json:
         with meter.stage("loan months"):
             tables = tables_of_bucket(db, bucket)
             months = loan_months(tables, reported, lender["default_dpd_min"])
-            names = tables["loans"].select("loan", loan_id="loan_no").with_columns(
-                borrower_id=tables["loans"].join(borrower, on="customer_no", how="left", maintain_order="left")["borrower_id"]
-            )  # fmt: skip
+            names = tables["loans"].join(borrower, on="customer_no", how="left", maintain_order="left")
+            names = names.select("loan", "borrower_id", loan_id="loan_no")
             _write(_shown(months, lender["feature_lag_days"]), names.drop("borrower_id"), out / "loan_months" / part)
         with meter.stage("features"):
             _write(features(months, reported), names, out / "features" / part)
@@ -740,6 +748,7 @@ def run(landing: Path, out: Path, policy: Json) -> Json:
         failing |= check_marts(db)
     with meter.stage("training"):
         training = training_set(db, policy)
+        training.write_parquet(out / "training.parquet")
         failing |= check_training(db, training, policy)
         model = Model(training, policy)
         oos = training.filter(pl.col("block") == "oos")
@@ -795,9 +804,10 @@ def main() -> None:
     parser.add_argument("landing", type=Path, help="folder with the daily CSV files of the source `simulated`")
     parser.add_argument("out", type=Path, help="folder to make and to write Parquet into")
     parser.add_argument("--policy", type=Path, default=ROOT / "policy" / "default.yaml")
+    parser.add_argument("--buckets", type=int, help="buckets of loans; default: by the size of the files")
     given = parser.parse_args()
     policy = yaml.safe_load(given.policy.read_text())
-    sys.stdout.write(json.dumps(run(given.landing, given.out, policy)) + "\n")
+    sys.stdout.write(json.dumps(run(given.landing, given.out, policy, given.buckets)) + "\n")
 
 
 if __name__ == "__main__":
