@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -37,77 +37,76 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = "simulated"
 THREADS, MEMORY = 2, "2GB"
 BYTES_A_BUCKET = 128_000_000  # of CSV: what is sorted and searched in memory at a time, about 50,000 loans
-MONEY = "DECIMAL(18,2)"
-FILES: dict[str, dict[str, str]] = {
-    "borrowers": {
-        "customer_no": "VARCHAR",
-        "name": "VARCHAR",
-        "reported_on": "DATE",
-        "income": MONEY,
-        "tenure_months": "INTEGER",
-        "region": "INTEGER",
-    },
-    "attributes": {"customer_no": "VARCHAR", "reported_on": "DATE", "sex": "INTEGER", "age": "INTEGER"},
-    "loans": {
-        "loan_no": "VARCHAR",
-        "customer_no": "VARCHAR",
-        "product": "VARCHAR",
-        "opened_on": "DATE",
-        "amount": MONEY,
-        "term_months": "INTEGER",
-        "annual_rate": "DECIMAL(9,6)",
-        "instalment": MONEY,
-        "currency": "VARCHAR",
-    },
-    "schedules": {
-        "loan_no": "VARCHAR",
-        "valid_from": "DATE",
-        "instalment_no": "INTEGER",
-        "due_on": "DATE",
-        "amount": MONEY,
-        "principal": MONEY,
-        "interest": MONEY,
-    },
-    "payments": {
-        "payment_no": "VARCHAR",
-        "loan_no": "VARCHAR",
-        "paid_on": "DATE",
-        "amount": MONEY,
-        "currency": "VARCHAR",
-    },
-}
-KEYS = {
-    "borrowers": "customer_no",
-    "attributes": "customer_no",
-    "loans": "loan_no",
-    "schedules": "loan_no, valid_from, instalment_no",
-    "payments": "payment_no",
-}
-OPTIONAL = {"income", "tenure_months", "region", "sex", "age"}
-# A row is known on the day on which it happened: the contract's lag is 0, and nothing of this source is known late.
-EVENTS = {
-    "borrowers": "reported_on",
-    "attributes": "reported_on",
-    "loans": "opened_on",
-    "schedules": "valid_from",
-    "payments": "paid_on",
-}
-# What no row may be, by table: the contract's bounds and patterns.
-FAULTS: dict[str, tuple[str, ...]] = {
-    "borrowers": ("income < 0",),
-    "attributes": (),
-    "loans": (
-        "amount < 0",
-        "term_months not between 1 and 120",
-        "annual_rate not between 0 and 1",
-        "instalment < 0",
-        "currency <> 'EUR'",
-        "length(loan_no) <> 8",
-        "product not in ('instalment_loan', 'car_loan', 'merchant_cash_loan')",
+MARTS = ("loan_months", "features", "labels")
+
+
+class Table(NamedTuple):
+    """What is delivered under a name: columns and their types, the key, when a row happened, and what no row may be.
+
+    A row is known on the day on which it happened: the contract's lag is 0, and nothing of this source is known late.
+    """
+
+    columns: str
+    key: str
+    event: str
+    faults: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each column; nothing is inferred."""
+        return dict(column.split(" ", 1) for column in self.columns.split(", "))
+
+
+TABLES = {
+    "borrowers": Table(
+        "customer_no VARCHAR, name VARCHAR, reported_on DATE, income DECIMAL(18,2), tenure_months INT, region INT",
+        key="customer_no",
+        event="reported_on",
+        faults=("income < 0",),
+        optional=("income", "tenure_months", "region"),
     ),
-    "schedules": ("amount < 0", "due_on < valid_from"),
-    "payments": ("currency <> 'EUR'",),
+    "attributes": Table(
+        "customer_no VARCHAR, reported_on DATE, sex INT, age INT",
+        key="customer_no",
+        event="reported_on",
+        optional=("sex", "age"),
+    ),
+    "loans": Table(
+        "loan_no VARCHAR, customer_no VARCHAR, product VARCHAR, opened_on DATE, amount DECIMAL(18,2), term_months INT,"
+        " annual_rate DECIMAL(9,6), instalment DECIMAL(18,2), currency VARCHAR",
+        key="loan_no",
+        event="opened_on",
+        faults=(
+            "amount < 0",
+            "term_months not between 1 and 120",
+            "annual_rate not between 0 and 1",
+            "instalment < 0",
+            "currency <> 'EUR'",
+            "not regexp_full_match(loan_no, '[0-9]{8}')",
+            "product not in ('instalment_loan', 'car_loan', 'merchant_cash_loan')",
+        ),
+    ),
+    "schedules": Table(
+        "loan_no VARCHAR, valid_from DATE, instalment_no INT, due_on DATE, amount DECIMAL(18,2),"
+        " principal DECIMAL(18,2), interest DECIMAL(18,2)",
+        key="loan_no, valid_from, instalment_no",
+        event="valid_from",
+        faults=("amount < 0", "due_on < valid_from"),
+    ),
+    "payments": Table(
+        "payment_no VARCHAR, loan_no VARCHAR, paid_on DATE, amount DECIMAL(18,2), currency VARCHAR",
+        key="payment_no",
+        event="paid_on",
+        faults=("currency <> 'EUR'",),
+    ),
 }
+REFERENCES = (
+    ("attributes", "customer_no", "borrowers"),
+    ("loans", "customer_no", "borrowers"),
+    ("schedules", "loan_no", "loans"),
+    ("payments", "loan_no", "loans"),
+)
 # The features that a ledger can have: name, sign of risk, reason family, and the bounds that hold by definition.
 FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
     ("dpd_now", 1, "RC01", 0, np.inf),
@@ -180,37 +179,26 @@ def _peak_mb() -> float:
 
 def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path, buckets: int) -> None:
     """Write each table's daily CSV files as Parquet, what belongs to a loan in buckets of loans."""
-    for table, columns in FILES.items():
-        (raw / table).mkdir(parents=True)
-        bucket = f"hash(loan_no) % {buckets}" if "loan_no" in columns else "0"
-        target = f"'{raw / table}' (format parquet, partition_by (bucket), compression zstd, compression_level 1)"
+    for name, table in TABLES.items():
+        (raw / name).mkdir(parents=True)
+        bucket = f"hash(loan_no) % {buckets}" if "loan_no" in table.types else "0"
         db.execute(
-            f"copy (select *, {EVENTS[table]} as known_at, {bucket} as bucket"
-            f" from read_csv('{landing}/{table}-*.csv', header = true, auto_detect = false, columns = {columns}))"
-            f" to {target}"
+            f"copy (select *, {table.event} as known_at, {bucket} as bucket from read_csv("
+            f"'{landing}/{name}-*.csv', header = true, auto_detect = false, columns = {table.types}))"
+            f" to '{raw / name}' (format parquet, partition_by (bucket), compression zstd, compression_level 1)"
         )
-        db.execute(
-            f"create view {table} as select * from read_parquet('{raw / table}/*/*.parquet', hive_partitioning = true)"
-        )
+        db.execute(f"create view {name} as from read_parquet('{raw / name}/*/*.parquet', hive_partitioning = true)")
 
 
 def check_raw(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Rows that break a rule of the raw tables, by rule."""
     failing: dict[str, int] = {}
-    for table, columns in FILES.items():
-        conditions = [
-            *(f"{column} is null" for column in columns if column not in OPTIONAL),
-            *FAULTS[table],
-            f"known_at < {EVENTS[table]}",
-        ]
-        failing |= _count(db, table, conditions)
-        failing[f"{table}: key"] = _rows(db, f"select {KEYS[table]} from {table} group by all having count(*) > 1")
-    for table, key, other in (
-        ("loans", "customer_no", "borrowers"),
-        ("schedules", "loan_no", "loans"),
-        ("payments", "loan_no", "loans"),
-    ):
-        failing[f"{table}: {key} in {other}"] = _rows(db, f"select 1 from {table} anti join {other} using ({key})")
+    for name, table in TABLES.items():
+        missing = [f"{column} is null" for column in table.types if column not in table.optional]
+        failing |= _count(db, name, [*missing, *table.faults, f"known_at < {table.event}"])
+        failing[f"{name}: key"] = _rows(db, f"select 1 from {name} group by {table.key} having count(*) > 1")
+    for name, key, other in REFERENCES:
+        failing[f"{name}: {key} in {other}"] = _rows(db, f"select 1 from {name} anti join {other} using ({key})")
     failing["loans: scheduled from the opening on"] = _rows(
         db,
         "select loan_no from loans left join schedules using (loan_no)"
@@ -222,7 +210,7 @@ def check_raw(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
 def check_marts(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Rows that break a rule of the loan months, features and labels, by rule."""
     failing: dict[str, int] = {}
-    for table in ("loan_months", "features", "labels"):
+    for table in MARTS:
         key = f"select 1 from {table} group by loan_id, month_on having count(*) > 1"
         failing[f"{table}: key"] = _rows(db, key)
     needed = ("loan_id", "month_on", "known_at", "dpd_max", "dpd_end", "paid", "balance", "state", "is_default")
@@ -372,34 +360,32 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
     overdue = (pl.col("on") - pl.col("due_on")).dt.total_days().clip(0).cast(pl.Int32)
     in_month = (pl.col("is_end") == 1) | (pl.col("day").dt.day() > 1)  # else the eve belongs to the month before
     days = days.with_columns(dpd=pl.when(pl.col("is_open") & in_month).then(overdue).otherwise(0))
-    month = (pl.col("is_end").cast(pl.Int32).cum_sum() - pl.col("is_end")).alias("row")
-    worst = days.group_by(month, maintain_order=True).agg(
-        pl.max("dpd").alias("dpd_max"), pl.sum("paid"), (pl.len() > 1).alias("has_payment")
-    )
-    ends = days.filter(pl.col("is_end") == 1).select(
-        pl.col("dpd").alias("dpd_end"),
-        ~pl.col("is_open").alias("is_closed"),
-        pl.when("is_open")
-        .then(
-            pl.col("cum_principal")
-            - pl.col("principal")
-            # what is not principal is served first
-            + (pl.col("level") - pl.col("cum_due") + pl.col("principal").clip(0, pl.col("amount"))).clip(0)
+    month = pl.col("is_end").cast(pl.Int64).cum_sum() - pl.col("is_end")  # counted over all loans
+    ends = (
+        days.with_columns(
+            # The largest so far of a number that rises with each month is the month's own largest.
+            dpd_max=(month * DAYS + pl.col("dpd")).cum_max() - month * DAYS,
+            paid_so_far=pl.col("paid").cum_sum(),
+            row=pl.int_range(pl.len()),
         )
-        .alias("repaid"),
-    )
-    due = (
-        instalments.join(tables["plans"].select("plan", "loan"), on="plan", maintain_order="left")
-        .group_by("plan", _month_no("due_on").alias("month"))
-        .agg(pl.sum("amount").alias("due"))
+        .filter(pl.col("is_end") == 1)
+        .select(
+            pl.col("dpd_max").cast(pl.Int32),
+            pl.col("dpd").alias("dpd_end"),
+            ~pl.col("is_open").alias("is_closed"),
+            (pl.col("row") - pl.col("row").shift(fill_value=-1) > 1).alias("has_payment"),
+            (pl.col("paid_so_far") - pl.col("paid_so_far").shift(fill_value=0)).alias("paid"),
+            # what is not principal is served first
+            repaid=pl.col("cum_principal")
+            - pl.col("principal")
+            + (pl.col("level") - pl.col("cum_due") + pl.col("principal").clip(0, pl.col("amount"))).clip(0),
+        )
     )
     return (
-        months.hstack(worst.drop("row"))
-        .hstack(ends)
-        .join(due, on=["plan", "month"], how="left", maintain_order="left")
+        months.hstack(ends)
+        .with_columns(due=_due_in_month(instalments, months))
         .join(tables["loans"].select("loan", "lent"), on="loan", maintain_order="left")
         .with_columns(
-            pl.col("due").fill_null(0),
             balance=pl.when("is_closed").then(0).otherwise((pl.col("lent") - pl.col("repaid")).clip(0)),
             is_default=pl.col("dpd_end") >= default_dpd,
         )
@@ -409,6 +395,17 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
     )
 
 
+def _due_in_month(instalments: pl.DataFrame, months: pl.DataFrame) -> pl.Series:
+    """What falls due in each month of a plan: what stands between two places of the plan's instalments."""
+    place = pl.col("plan").cast(pl.Int64) * DAYS
+    keys = instalments.select(place + pl.col("due_on").to_physical()).to_series()
+    so_far = pl.concat([pl.Series([0]), instalments["amount"].cum_sum()])
+    until_end = keys.search_sorted(months.select(place + pl.col("day").to_physical()).to_series(), side="right")
+    first_day = pl.col("day").to_physical() - pl.col("day").dt.day() + 1
+    before = keys.search_sorted(months.select(place + first_day).to_series(), side="left")
+    return so_far.gather(until_end) - so_far.gather(before)
+
+
 def _months(tables: Mapping[str, pl.DataFrame], instalments: pl.DataFrame, reported: int) -> pl.DataFrame:
     """Every month of every plan, in order; `day` is its last. A loan that has paid all ends with what happened last."""
     total = instalments.group_by("plan").agg(pl.sum("amount").alias("scheduled"))
@@ -416,11 +413,14 @@ def _months(tables: Mapping[str, pl.DataFrame], instalments: pl.DataFrame, repor
     plans = tables["plans"].join(total, on="plan").join(paid, on="loan", how="left").sort("plan")
     end = pl.when(pl.col("paid") >= pl.col("scheduled")).then(pl.max_horizontal("paid_until", "first_month"))
     last = pl.min_horizontal(pl.coalesce("last_month", end, pl.lit(reported)), pl.lit(reported))
+    earliest = int(plans.select(pl.min("first_month")).item())
+    first, until = (dt.date(number // 12, number % 12 + 1, 1) for number in (earliest, reported))
+    ends = pl.date_range(first, until, "1mo", eager=True).dt.month_end()
     return (
         plans.filter(pl.col("first_month") <= reported)
         .select("loan", "plan", "first_month", month=pl.int_ranges("first_month", last + 1))
         .explode("month", empty_as_null=False)
-        .with_columns(day=pl.date(pl.col("month") // 12, pl.col("month") % 12 + 1, 1).dt.month_end())
+        .with_columns(day=pl.lit(ends).gather(pl.col("month") - earliest))
     )
 
 
@@ -603,9 +603,13 @@ class Model:
         )
         self.rounds = int(self.booster.best_iteration) + 1
         self.intercept, self.slope = _platt(self.margin(blocks["cal"]), blocks["cal"]["label"].to_numpy())
-        self.mean_contribution = self.contributions(blocks["train"])[:, :-1].mean(axis=0)
         good = blocks["train"].filter(pl.col("label") == 0)
         self.typical: dict[str, float | None] = good.select(pl.col(NAMES).cast(pl.Float64).median()).row(0, named=True)
+        self.mean_contribution = np.zeros(len(NAMES))
+
+    def measure_reasons_against(self, train: pl.DataFrame) -> None:
+        """The mean contribution over these rows is what an adverse one is more than."""
+        self.mean_contribution = self.contributions(train)[:, :-1].mean(axis=0)
 
     def margin(self, frame: pl.DataFrame) -> np.ndarray:
         """Raw output in logits."""
@@ -684,9 +688,10 @@ def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) 
         RC02=pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0,
         RC04=pl.lit(value=False),  # a ledger has no limit that a balance could be high against
         RC13=(pl.max_horizontal("pay_ratio_3m", "pay_ratio_6m") < small) & (pl.col("bill_amount") > 0),
-    ).with_columns(pl.all().fill_null(value=False)).to_numpy()  # fmt: skip
+    )
+    fact = facts.with_columns(pl.all().fill_null(value=False)).to_numpy()
     share = policy["min_share_of_adverse"] * adverse.clip(min=0).sum(axis=1, keepdims=True)
-    proven = facts & (adverse > policy["min_contribution_logit"]) & (adverse >= share)
+    proven = fact & (adverse > policy["min_contribution_logit"]) & (adverse >= share)
     for k, columns in enumerate(members):
         rows = np.flatnonzero(proven[:, k])
         if len(rows):
@@ -708,27 +713,63 @@ def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) 
 def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> Json:
     """The whole of it: from a landing folder to Parquet in `out`, and what it took."""
     buckets = buckets or 1 + sum(file.stat().st_size for file in landing.iterdir()) // BYTES_A_BUCKET
-    meter, lender = Meter(), policy["sources"][SOURCE]
+    meter, db = Meter(), connect(out)
+    with meter.stage("load"):
+        load(db, landing, out / "raw", buckets)
+    with meter.stage("raw checks"):
+        failing = check_raw(db)
+    build_marts(db, out, policy["sources"][SOURCE], buckets, meter)
+    with meter.stage("mart checks"):
+        failing |= check_marts(db)
+    with meter.stage("training set"):
+        training = training_set(db, policy)
+        training.write_parquet(out / "training.parquet")
+        failing |= check_training(db, training, policy)
+    with meter.stage("training"):
+        model = Model(training, policy)
+        oos = training.filter(pl.col("block") == "oos")
+        found = auc(oos["label"].to_numpy(), model.margin(oos))
+    with meter.stage("mean contributions"):
+        model.measure_reasons_against(training.filter(pl.col("block") == "train"))
+    with meter.stage("scoring"):
+        live = db.sql("from features where is_live order by loan_id").pl()
+        scores = score(model, live, policy)
+        scores.write_parquet(out / "scores.parquet")
+        failing |= check_scores(db, scores, policy)
+    counted = {name: _rows(db, f"from {name}") for name in (*TABLES, *MARTS)}
+    return {
+        "stages": meter.rounded(),
+        "seconds": round(sum(stage["seconds"] for stage in meter.stages.values()), 2),
+        "cpu_seconds": round(_cpu(), 2),
+        "peak_mb": round(max(stage["peak_mb"] for stage in meter.stages.values())),
+        "rows": counted | {"training": training.height, "scores": scores.height},
+        "checks": len(failing),
+        "failing": {name: rows for name, rows in failing.items() if rows},
+        "auc": round(found, 9),
+        "rounds": model.rounds,
+    }
+
+
+def connect(out: Path) -> duckdb.DuckDBPyConnection:
+    """DuckDB in memory, which spills into `out`, with the formulas that the queries share."""
     out.mkdir(parents=True)
     db = duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY, "temp_directory": str(out / "spill")})
     db.execute("set preserve_insertion_order = false")
     db.execute("create macro month_no(day) as cast(year(day) * 12 + month(day) - 1 as int)")
     db.execute("create macro cents(amount) as cast(amount * 100 as bigint)")
     db.execute("create macro hashed(words) as cast('0x' || left(sha256(words), 16) as ubigint)")
-    with meter.stage("load"):
-        load(db, landing, out / "raw", buckets)
-    with meter.stage("raw checks"):
-        failing = check_raw(db)
+    return db
+
+
+def build_marts(db: duckdb.DuckDBPyConnection, out: Path, lender: Json, buckets: int, meter: Meter) -> None:
+    """Loan months, features and labels, bucket by bucket, as Parquet and as views of it."""
+    lag = lender["feature_lag_days"]
+    for name in MARTS:
+        (out / name).mkdir()
     with meter.stage("loan months"):
-        newest = "(select max(known_at) as day from {})"
-        known = " union all ".join(f"from {newest.format(table)}" for table in ("loans", "schedules", "payments"))
-        # The last month that is over and a lag ago.
-        query = f"select month_no(max(day) - {lender['feature_lag_days'] - 1}) - 1 from ({known})"
-        reported = int(db.execute(query).fetchall()[0][0])
+        reported = reported_month(db, lag)
         borrower = pseudonyms(db.sql("select distinct customer_no from borrowers").pl().to_series())
         db.register("borrower", borrower)
-    for name in ("loan_months", "features", "labels"):
-        (out / name).mkdir()
     for bucket in range(buckets):
         part = f"part-{bucket:03}.parquet"
         with meter.stage("loan months"):
@@ -736,42 +777,22 @@ def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> J
             months = loan_months(tables, reported, lender["default_dpd_min"])
             names = tables["loans"].join(borrower, on="customer_no", how="left", maintain_order="left")
             names = names.select("loan", "borrower_id", loan_id="loan_no")
-            _write(_shown(months, lender["feature_lag_days"]), names.drop("borrower_id"), out / "loan_months" / part)
+            _write(_shown(months, lag), names.drop("borrower_id"), out / "loan_months" / part)
         with meter.stage("features"):
             _write(features(months, reported), names, out / "features" / part)
             told = labels(months, reported, lender["label_horizon_months"], lender["observe_from_month"])
             _write(told, names.drop("borrower_id"), out / "labels" / part)
-    for name in ("loan_months", "features", "labels"):
+    for name in MARTS:
         db.execute(f"create view {name} as from read_parquet('{out / name}/*.parquet')")
-    del tables, months, names, told
-    with meter.stage("mart checks"):
-        failing |= check_marts(db)
-    with meter.stage("training"):
-        training = training_set(db, policy)
-        training.write_parquet(out / "training.parquet")
-        failing |= check_training(db, training, policy)
-        model = Model(training, policy)
-        oos = training.filter(pl.col("block") == "oos")
-        found = auc(oos["label"].to_numpy(), model.margin(oos))
-    with meter.stage("scoring"):
-        live = db.sql("from features where is_live order by loan_id").pl()
-        scores = score(model, live, policy)
-        scores.write_parquet(out / "scores.parquet")
-        failing |= check_scores(db, scores, policy)
-    count = "select count(*) from {}"
-    tables_counted = (*FILES, "loan_months", "features", "labels")
-    return {
-        "stages": meter.rounded(),
-        "seconds": round(sum(stage["seconds"] for stage in meter.stages.values()), 2),
-        "cpu_seconds": round(_cpu(), 2),
-        "peak_mb": round(max(stage["peak_mb"] for stage in meter.stages.values())),
-        "rows": {name: db.execute(count.format(name)).fetchall()[0][0] for name in tables_counted}
-        | {"training": training.height, "scores": scores.height},
-        "checks": len(failing),
-        "failing": {name: rows for name, rows in failing.items() if rows},
-        "auc": round(found, 9),
-        "rounds": model.rounds,
-    }
+
+
+def reported_month(db: duckdb.DuckDBPyConnection, lag: int) -> int:
+    """The last month that was over a lag ago, by the newest row."""
+    newest = " union all ".join(
+        f"select max(known_at) as day from {name}" for name in ("loans", "schedules", "payments")
+    )
+    query = f"select month_no(max(day) - {lag} + 1) - 1 from ({newest})"
+    return int(db.execute(query).fetchall()[0][0])
 
 
 def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:

@@ -20,7 +20,7 @@ STAGES = {
     "raw checks": ("raw checks",),
     "dbt": ("loan months", "features"),
     "checks": ("mart checks",),
-    "training": ("training",),
+    "training": ("training set", "training", "mean contributions"),
     "scoring": ("scoring",),
     "publishing": (),
     "rest": (),
