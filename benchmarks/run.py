@@ -28,6 +28,7 @@ BENCHMARKS = Path(__file__).resolve().parent
 ROOT = BENCHMARKS.parent
 SOURCE = "simulated"
 MONTHS = 37
+CREDITLOOM = str(Path(sys.executable).with_name("creditloom"))
 SMALL = 10_000  # up to here three turns are taken: the shorter a run, the more chance there is in it
 SAMPLE_SECONDS = 0.1
 # As docs/simulated-book.md has it; used where the policy does not name the source.
@@ -109,17 +110,22 @@ def _resident_mb(pid: int) -> float:
 
 def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
     """Seconds of a run by stage, from Dagster's event log; `rest` is starting, importing, and what stands between."""
-    from dagster_project.instance import open_instance
-    from dagster_project.settings import Settings
+    from dagster import DagsterInstance
 
     stages = dict.fromkeys([*STAGES.values(), "rest"], 0.0)
-    with open_instance(Settings(home=home)) as instance:
+    with DagsterInstance.from_config(str(home / "dagster")) as instance:
         for step in instance.get_run_step_stats(run_id):
             name = next((stage for begin, stage in STAGES.items() if step.step_key.startswith(begin)), "rest")
             if step.start_time and step.end_time:
                 stages[name] += step.end_time - step.start_time
     stages["rest"] += seconds - sum(stages.values())
     return {name: round(value, 2) for name, value in stages.items()}
+
+
+def stages_of_floor(floor: Measured) -> dict[str, float]:
+    """Seconds of the floor by stage, as it tells them; `rest` is starting and importing."""
+    stages = {name: float(stage["seconds"]) for name, stage in floor.told.get("stages", {}).items()}
+    return stages | {"rest": round(floor.seconds - sum(stages.values()), 2)}
 
 
 # --- one size --------------------------------------------------------------------------------------------------------
@@ -129,7 +135,7 @@ def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
     """All measurements of a book of so many loans."""
     book = work / "book"
     plan = ["--loans", str(loans), "--months", str(MONTHS), "--opened-within", "1", "--seed", "1", "--json"]
-    simulated = measure(["creditloom", "simulate", *plan, "--out", str(book)], {}, work / "simulate.log")
+    simulated = measure([CREDITLOOM, "simulate", *plan, "--out", str(book)], {}, work / "simulate.log")
     if simulated.exit:
         raise RuntimeError(f"the book was not simulated; see {work / 'simulate.log'}")
     shutil.rmtree(book / "truth")
@@ -162,15 +168,15 @@ def take_turn(folder: Path, first_days: list[Path], last_day: list[Path], policy
     settings = {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(policy)}
     turn = {}
     link(first_days, landing)
-    turn["first night"] = _of_run(home, ["creditloom", "night", "--json"], settings, log)
+    turn["first night"] = _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
+    turn["first night"].told |= model_of(home)
     link(last_day, landing)
-    turn["next night"] = _of_run(home, ["creditloom", "night", "--json"], settings, log)
+    turn["next night"] = _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
     turn["retrain"] = _of_run(home, [sys.executable, str(BENCHMARKS / "retrain.py")], settings, log)
     link(first_days, bare / "landing")
     floor = [sys.executable, str(BENCHMARKS / "floor.py"), str(bare / "landing"), str(bare / "out")]
     turn["floor"] = measure([*floor, "--policy", str(policy)], {}, log)
-    stages = turn["floor"].told.get("stages", {})
-    turn["floor"].stages = {name: stage["seconds"] for name, stage in stages.items()}
+    turn["floor"].stages = stages_of_floor(turn["floor"])
     for made in (home, bare):
         shutil.rmtree(made)
     return turn
@@ -184,6 +190,14 @@ def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path)
         measured.stages = stages_of_run(home, measured.told["run_id"], measured.seconds)
     measured.exit = measured.exit or int(measured.told.get("exit", 1))
     return measured
+
+
+def model_of(home: Path) -> Json:
+    """The published model's AUC: that of the floor, where both did the same."""
+    metrics = home / "published" / "current" / "metrics.json"
+    if not metrics.exists():
+        return {}
+    return {"auc": json.loads(metrics.read_text()).get(f"model.{SOURCE}.auc")}
 
 
 def link(files: list[Path], folder: Path) -> None:
