@@ -7,7 +7,7 @@ counts what the checks ask for, trains, calibrates, scores every live loan with 
 
 What it leaves out, because it is what a night is more than its work: receipts, quarantine, hashes, restatements, the
 cross-validation and the ablation of the candidate, the snapshot. It relies on a book in which nothing is known late
-and every loan has a schedule from its opening on, and counts that among its checks.
+and every loan has a schedule from its opening on; the latter is one of its checks.
 
     python benchmarks/floor.py LANDING_FOLDER OUTPUT_FOLDER [--policy FILE]
 
@@ -132,7 +132,7 @@ FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
 )
 NAMES = [name for name, *_ in FEATURES]
 FAMILIES = ("RC01", "RC02", "RC04", "RC13")
-SPAN = 1 << 12  # more months than a loan can have: loan * SPAN + month is one number for both
+SPAN = 1 << 12  # twice the months that a loan can have: loan * SPAN + month is one number for both
 DAYS = 1 << 17  # more than twice the days since 1970
 LEVELS = 1 << 40  # more cents than a loan can cost: plan * LEVELS + cents is one number for both
 
@@ -338,51 +338,10 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
     instalments = tables["instalments"].with_columns(
         cum_due=_running("amount", "plan"), cum_principal=_running("principal", "plan")
     )
-    levels = instalments.select(pl.col("plan").cast(pl.Int64) * LEVELS + pl.col("cum_due")).to_series()
     months = _months(tables, instalments, reported)
-    paid = tables["payments"].filter(_month_no("day") <= reported).with_columns(is_end=pl.lit(0, pl.Int8))
-    days = (
-        pl.concat([paid, months.select("loan", "day", "plan", is_end=pl.lit(1, pl.Int8))], how="diagonal")
-        .with_columns(pl.col("paid").fill_null(0))
-        # by loan and day, the month's end after that day's payments
-        .sort(pl.col("loan").cast(pl.Int64) * DAYS + pl.col("day").to_physical() * 2 + pl.col("is_end"))
-        .with_columns(pl.col("plan").backward_fill(), level=_running("paid", "loan"))
-        .with_columns(
-            on=pl.when(pl.col("is_end") == 1).then("day").otherwise(pl.col("day").dt.offset_by("-1d")),
-            before=pl.when(pl.col("is_end") == 1).then("level").otherwise(pl.col("level") - pl.col("paid")),
-        )
-    )
-    probe = days.select(pl.col("plan").cast(pl.Int64) * LEVELS + pl.col("before").clip(0, LEVELS - 1)).to_series()
-    found = levels.search_sorted(probe, side="right")
-    unpaid = instalments.rename({"plan": "found"})[found.clip(0, instalments.height - 1)]
-    # Where the search ends behind the plan's instalments, nothing of it is unpaid.
-    days = days.hstack(unpaid).with_columns(is_open=(pl.col("found") == pl.col("plan")) & (found < instalments.height))
-    overdue = (pl.col("on") - pl.col("due_on")).dt.total_days().clip(0).cast(pl.Int32)
-    in_month = (pl.col("is_end") == 1) | (pl.col("day").dt.day() > 1)  # else the eve belongs to the month before
-    days = days.with_columns(dpd=pl.when(pl.col("is_open") & in_month).then(overdue).otherwise(0))
-    month = pl.col("is_end").cast(pl.Int64).cum_sum() - pl.col("is_end")  # counted over all loans
-    ends = (
-        days.with_columns(
-            # The largest so far of a number that rises with each month is the month's own largest.
-            dpd_max=(month * DAYS + pl.col("dpd")).cum_max() - month * DAYS,
-            paid_so_far=pl.col("paid").cum_sum(),
-            row=pl.int_range(pl.len()),
-        )
-        .filter(pl.col("is_end") == 1)
-        .select(
-            pl.col("dpd_max").cast(pl.Int32),
-            pl.col("dpd").alias("dpd_end"),
-            ~pl.col("is_open").alias("is_closed"),
-            (pl.col("row") - pl.col("row").shift(fill_value=-1) > 1).alias("has_payment"),
-            (pl.col("paid_so_far") - pl.col("paid_so_far").shift(fill_value=0)).alias("paid"),
-            # what is not principal is served first
-            repaid=pl.col("cum_principal")
-            - pl.col("principal")
-            + (pl.col("level") - pl.col("cum_due") + pl.col("principal").clip(0, pl.col("amount"))).clip(0),
-        )
-    )
+    days = _days_past_due(_days(tables["payments"], months, reported), instalments)
     return (
-        months.hstack(ends)
+        months.hstack(_by_month(days))
         .with_columns(due=_due_in_month(instalments, months))
         .join(tables["loans"].select("loan", "lent"), on="loan", maintain_order="left")
         .with_columns(
@@ -392,6 +351,63 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
         # A closed loan has no more rows, unless something happens to it.
         .filter(~pl.col("is_closed") | pl.col("has_payment") | (pl.col("month") == pl.col("first_month")))
         .select("loan", "month", "day", "dpd_max", "dpd_end", "due", "paid", "balance", "is_closed", "is_default")
+    )
+
+
+def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.DataFrame:
+    """Every paying day, and the last day of every month after that day's payments, in order of loan and day.
+
+    `level` is what was paid by then. What is looked at is `on` with `before`: the eve of a payment, or the last day.
+    """
+    paid = payments.filter(_month_no("day") <= reported).with_columns(is_end=pl.lit(0, pl.Int8))
+    ends = months.select("loan", "day", "plan", is_end=pl.lit(1, pl.Int8))
+    is_end = pl.col("is_end") == 1
+    return (
+        pl.concat([paid, ends], how="diagonal")
+        .with_columns(pl.col("paid").fill_null(0))
+        .sort(pl.col("loan").cast(pl.Int64) * DAYS + pl.col("day").to_physical() * 2 + pl.col("is_end"))
+        .with_columns(pl.col("plan").backward_fill(), level=_running("paid", "loan"))
+        .with_columns(
+            on=pl.when(is_end).then("day").otherwise(pl.col("day").dt.offset_by("-1d")),
+            before=pl.when(is_end).then("level").otherwise(pl.col("level") - pl.col("paid")),
+        )
+    )
+
+
+def _days_past_due(days: pl.DataFrame, instalments: pl.DataFrame) -> pl.DataFrame:
+    """Beside each day the oldest instalment that is unpaid then, whether there is one, and the days past due."""
+    levels = instalments.select(pl.col("plan").cast(pl.Int64) * LEVELS + pl.col("cum_due")).to_series()
+    probe = days.select(pl.col("plan").cast(pl.Int64) * LEVELS + pl.col("before").clip(0, LEVELS - 1)).to_series()
+    place = levels.search_sorted(probe, side="right")
+    oldest = instalments.rename({"plan": "found"})[place.clip(0, instalments.height - 1)]
+    overdue = (pl.col("on") - pl.col("due_on")).dt.total_days().clip(0).cast(pl.Int32)
+    in_month = (pl.col("is_end") == 1) | (pl.col("day").dt.day() > 1)  # else the eve belongs to the month before
+    return (
+        days.hstack(oldest)
+        # Where the search ends behind the plan's instalments, nothing of it is unpaid.
+        .with_columns(is_open=(pl.col("found") == pl.col("plan")) & (place < instalments.height))
+        .with_columns(dpd=pl.when(pl.col("is_open") & in_month).then(overdue).otherwise(0))
+    )
+
+
+def _by_month(days: pl.DataFrame) -> pl.DataFrame:
+    """One row a month: its rows in `days` are those until its end."""
+    month = pl.col("is_end").cast(pl.Int64).cum_sum() - pl.col("is_end")  # counted over all loans
+    marked = days.with_columns(
+        # The largest so far of a number that rises with each month is the month's own largest.
+        dpd_max=(month * DAYS + pl.col("dpd")).cum_max() - month * DAYS,
+        paid_so_far=pl.col("paid").cum_sum(),
+        row=pl.int_range(pl.len()),
+    )
+    # Of the oldest unpaid instalment what is not principal is served first.
+    into_principal = (pl.col("level") - pl.col("cum_due") + pl.col("principal").clip(0, pl.col("amount"))).clip(0)
+    return marked.filter(pl.col("is_end") == 1).select(
+        pl.col("dpd_max").cast(pl.Int32),
+        pl.col("dpd").alias("dpd_end"),
+        ~pl.col("is_open").alias("is_closed"),
+        (pl.col("row") - pl.col("row").shift(fill_value=-1) > 1).alias("has_payment"),
+        (pl.col("paid_so_far") - pl.col("paid_so_far").shift(fill_value=0)).alias("paid"),
+        repaid=pl.col("cum_principal") - pl.col("principal") + into_principal,
     )
 
 
@@ -509,7 +525,7 @@ def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int)
     at = pl.col("loan").cast(pl.Int64) * SPAN + pl.col("month")
     far = (1 << 31) * SPAN
     next_default = pl.when("is_default").then(at).otherwise(far).cum_min(reverse=True).shift(-1, fill_value=far) - at
-    followed = next_default < SPAN - pl.col("month")  # in the same loan
+    followed = next_default < SPAN // 2  # else it is another loan's
     lost = (pl.col("month").last().over("loan") < pl.col("month") + horizon) & ~pl.col("is_closed").any().over("loan")
     reason = (
         pl.when("is_default")
