@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chromium up screenshots lint lock sources clean
+.PHONY: help run test bench chromium up screenshots lint lock sources clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,12 @@ run: $(SETUP) ## one whole night on the Taiwan card data, then where to look
 
 test: $(SETUP) chromium ## the tests
 	@pytest
+
+# Sizes of the benchmarks' books, in loans.
+LOANS ?= 10000 100000 1000000
+
+bench: $(SETUP) ## whole nights beside the bare work in them: docs/performance.md (LOANS="10000 100000" for less)
+	@python benchmarks/run.py --loans $(LOANS)
 
 chromium: # the browser tests drive Debian's; without it they are skipped
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \

@@ -1,33 +1,21 @@
 """A simulated book goes through ingestion and dbt, and every month of every loan is what the simulator says it is."""
 
-import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
-import yaml
+from simulated_support import NOW, simulated_in, take_in_whole
 
 from dagster_project.dbt_project import run_dbt
 from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.lake import select
 from dagster_project.ingestion.receipts import State
-from dagster_project.resources import Pipeline, load_pipeline
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.resources import Pipeline
 from dagster_project.simulator.dirt import FILES, ONCE, ROWS
 from dagster_project.simulator.simulate import Plan, simulate
 
 LOANS, MONTHS = 2_000, 24
-NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
-LENDER = {
-    "arrears_basis": "ledger",
-    "feature_lag_days": 1,
-    "label_horizon_months": 12,
-    "observe_from_month": 1,
-    "default_dpd_min": 90,
-    "score_anchor": {"score": 600, "odds": 20},
-}
 
 
 @pytest.fixture(scope="module")
@@ -36,33 +24,10 @@ def built(tmp_path_factory) -> Pipeline:
     home = tmp_path_factory.mktemp("simulated") / "home"
     simulate(Plan(LOANS, MONTHS, seed=7, shock_month=12), home)
     pipeline = simulated_in(home)
-    one_file_a_table(pipeline.settings.landing / "simulated")
-    receipts = ingest(pipeline.sources["simulated"], pipeline.border, NOW)
-    assert {r.state for r in receipts} == {State.ACCEPTED}
-    assert sum(r.quarantined_rows + r.duplicate_rows for r in receipts) == 0
-    select(pipeline.settings.lake, pipeline.settings.selection, "simulated", receipts)
+    take_in_whole(pipeline)
     done = run_dbt(pipeline.settings, pipeline.policy, ["build", "--exclude-resource-type", "unit_test"], quiet=True)
     assert done.returncode == 0, done.stdout[-3000:]
     return pipeline
-
-
-def simulated_in(home: Path) -> Pipeline:
-    """The pipeline of a home whose policy is the default one, with the simulated source alone."""
-    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
-    policy["sources"] = {"simulated": LENDER}
-    (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
-    return load_pipeline(Settings(home=home, policy=home / "policy.yaml"))
-
-
-def one_file_a_table(landing: Path) -> None:
-    """The days' files of each table as one: 3,000 files take minutes, and a row tells its day itself."""
-    for table in ("borrowers", "attributes", "loans", "schedules", "payments"):
-        files = sorted(landing.glob(f"{table}-*.csv"))
-        header = files[0].read_bytes().split(b"\n", 1)[0] + b"\n"
-        rows = [f.read_bytes().split(b"\n", 1)[1] for f in files]
-        for file in files:
-            file.unlink()
-        files[-1].write_bytes(header + b"".join(rows))
 
 
 def months_of(home: Path) -> pl.DataFrame:

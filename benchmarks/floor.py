@@ -1,0 +1,851 @@
+"""The floor: what a first night on the source `simulated` costs at the least. One bare script, read from top to bottom.
+
+It does the work of that night with DuckDB, Polars and XGBoost and nothing else: no orchestrator, no dbt, no Great
+Expectations, no MLflow, and nothing of this project, whose rules are stated here a second time. Thresholds are read
+from the policy file. It reads the daily CSV files, writes them as Parquet, computes loan months, features and labels,
+counts what the checks ask for, trains, calibrates, scores every live loan with proven reasons, and writes Parquet.
+
+What it leaves out, because it is what a night is more than its work: receipts, quarantine, hashes, restatements, the
+cross-validation and the ablation of the candidate, the snapshot. It relies on a book in which nothing is known late
+and every loan has a schedule from its opening on; the latter is one of its checks.
+
+    python benchmarks/floor.py LANDING_FOLDER OUTPUT_FOLDER [--policy FILE]
+
+It prints one JSON object: seconds, CPU seconds and peak memory of each stage and in all, rows, and the model's AUC.
+"""
+
+import argparse
+import datetime as dt
+import hashlib
+import hmac
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+import polars as pl
+import xgboost as xgb
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = "simulated"
+THREADS, MEMORY = 2, "2GB"
+BYTES_A_BUCKET = 128_000_000  # of CSV: what is sorted and searched in memory at a time, about 50,000 loans
+MARTS = ("loan_months", "features", "labels")
+
+
+class Table(NamedTuple):
+    """What is delivered under a name: columns and their types, the key, when a row happened, and what no row may be.
+
+    A row is known on the day on which it happened: the contract's lag is 0, and nothing of this source is known late.
+    """
+
+    columns: str
+    key: str
+    event: str
+    faults: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each column; nothing is inferred."""
+        return dict(column.split(" ", 1) for column in self.columns.split(", "))
+
+
+TABLES = {
+    "borrowers": Table(
+        "customer_no VARCHAR, name VARCHAR, reported_on DATE, income DECIMAL(18,2), tenure_months INT, region INT",
+        key="customer_no",
+        event="reported_on",
+        faults=("income < 0",),
+        optional=("income", "tenure_months", "region"),
+    ),
+    "attributes": Table(
+        "customer_no VARCHAR, reported_on DATE, sex INT, age INT",
+        key="customer_no",
+        event="reported_on",
+        optional=("sex", "age"),
+    ),
+    "loans": Table(
+        "loan_no VARCHAR, customer_no VARCHAR, product VARCHAR, opened_on DATE, amount DECIMAL(18,2), term_months INT,"
+        " annual_rate DECIMAL(9,6), instalment DECIMAL(18,2), currency VARCHAR",
+        key="loan_no",
+        event="opened_on",
+        faults=(
+            "amount < 0",
+            "term_months not between 1 and 120",
+            "annual_rate not between 0 and 1",
+            "instalment < 0",
+            "currency <> 'EUR'",
+            "not regexp_full_match(loan_no, '[0-9]{8}')",
+            "product not in ('instalment_loan', 'car_loan', 'merchant_cash_loan')",
+        ),
+    ),
+    "schedules": Table(
+        "loan_no VARCHAR, valid_from DATE, instalment_no INT, due_on DATE, amount DECIMAL(18,2),"
+        " principal DECIMAL(18,2), interest DECIMAL(18,2)",
+        key="loan_no, valid_from, instalment_no",
+        event="valid_from",
+        faults=("amount < 0", "due_on < valid_from"),
+    ),
+    "payments": Table(
+        "payment_no VARCHAR, loan_no VARCHAR, paid_on DATE, amount DECIMAL(18,2), currency VARCHAR",
+        key="payment_no",
+        event="paid_on",
+        faults=("currency <> 'EUR'",),
+    ),
+}
+REFERENCES = (
+    ("attributes", "customer_no", "borrowers"),
+    ("loans", "customer_no", "borrowers"),
+    ("schedules", "loan_no", "loans"),
+    ("payments", "loan_no", "loans"),
+)
+# The features that a ledger can have: name, sign of risk, reason family, and the bounds that hold by definition.
+FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
+    ("dpd_now", 1, "RC01", 0, np.inf),
+    ("max_dpd_3m", 1, "RC02", 0, np.inf),
+    ("max_dpd_6m", 1, "RC02", 0, np.inf),
+    ("max_dpd_12m", 1, "RC02", 0, np.inf),
+    ("cnt_dpd1_6m", 1, "RC02", 0, 6),
+    ("cnt_dpd30_6m", 1, "RC02", 0, 6),
+    ("cnt_dpd60_6m", 1, "RC02", 0, 6),
+    ("cnt_dpd30_12m", 1, "RC02", 0, 12),
+    ("months_since_dpd1", -1, "RC02", 0, 99),
+    ("months_since_dpd30", -1, "RC02", 0, 99),
+    ("roll_up_6m", 1, "RC02", 0, 6),
+    ("pay_ratio_3m", -1, "RC13", 0, 3),
+    ("pay_ratio_6m", -1, "RC13", 0, 3),
+    ("pay_ratio_12m", -1, "RC13", 0, 3),
+    ("min_pay_ratio_6m", -1, "RC13", 0, 3),
+    ("full_pay_streak", -1, "RC13", 0, 12),
+    ("bill_amount", 0, "RC04", -np.inf, np.inf),
+    ("pay_amount_last", -1, "RC13", -np.inf, np.inf),
+    ("pay_amount_mean_3m", -1, "RC13", -np.inf, np.inf),
+    ("pay_amount_mean_6m", -1, "RC13", -np.inf, np.inf),
+)
+NAMES = [name for name, *_ in FEATURES]
+FAMILIES = ("RC01", "RC02", "RC04", "RC13")
+SPAN = 1 << 12  # twice the months that a loan can have: loan * SPAN + month is one number for both
+DAYS = 1 << 17  # more than twice the days since 1970
+LEVELS = 1 << 40  # more cents than a loan can cost: plan * LEVELS + cents is one number for both
+
+Json = dict[str, Any]
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
+class Meter:
+    """Seconds, CPU seconds and peak memory by stage; a stage that is entered again adds up."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, dict[str, float]] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what runs inside."""
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark of memory begins anew
+        began, cpu = time.perf_counter(), _cpu()
+        yield
+        told = self.stages.setdefault(name, {"seconds": 0.0, "cpu_seconds": 0.0, "peak_mb": 0.0})
+        told["seconds"] += time.perf_counter() - began
+        told["cpu_seconds"] += _cpu() - cpu
+        told["peak_mb"] = max(told["peak_mb"], _peak_mb())
+
+    def rounded(self) -> dict[str, dict[str, float]]:
+        """The stages, as they are printed."""
+        return {name: {what: round(value, 2) for what, value in told.items()} for name, told in self.stages.items()}
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _peak_mb() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+# --- reading and checking --------------------------------------------------------------------------------------------
+
+
+def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path, buckets: int) -> None:
+    """Write each table's daily CSV files as Parquet, what belongs to a loan in buckets of loans."""
+    for name, table in TABLES.items():
+        (raw / name).mkdir(parents=True)
+        bucket = f"hash(loan_no) % {buckets}" if "loan_no" in table.types else "0"
+        db.execute(
+            f"copy (select *, {table.event} as known_at, {bucket} as bucket from read_csv("
+            f"'{landing}/{name}-*.csv', header = true, auto_detect = false, columns = {table.types}))"
+            f" to '{raw / name}' (format parquet, partition_by (bucket), compression zstd, compression_level 1)"
+        )
+        db.execute(f"create view {name} as from read_parquet('{raw / name}/*/*.parquet', hive_partitioning = true)")
+
+
+def check_raw(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Rows that break a rule of the raw tables, by rule."""
+    failing: dict[str, int] = {}
+    for name, table in TABLES.items():
+        missing = [f"{column} is null" for column in table.types if column not in table.optional]
+        failing |= _count(db, name, [*missing, *table.faults, f"known_at < {table.event}"])
+        failing[f"{name}: key"] = _rows(db, f"select 1 from {name} group by {table.key} having count(*) > 1")
+    for name, key, other in REFERENCES:
+        failing[f"{name}: {key} in {other}"] = _rows(db, f"select 1 from {name} anti join {other} using ({key})")
+    failing["loans: scheduled from the opening on"] = _rows(
+        db,
+        "select loan_no from loans left join schedules using (loan_no)"
+        " group by loan_no, opened_on having min(valid_from) is distinct from opened_on",
+    )
+    return failing
+
+
+def check_marts(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Rows that break a rule of the loan months, features and labels, by rule."""
+    failing: dict[str, int] = {}
+    for table in MARTS:
+        key = f"select 1 from {table} group by loan_id, month_on having count(*) > 1"
+        failing[f"{table}: key"] = _rows(db, key)
+    needed = ("loan_id", "month_on", "known_at", "dpd_max", "dpd_end", "paid", "balance", "state", "is_default")
+    failing |= _count(db, "loan_months", [f"{column} is null" for column in needed])
+    bounds = [
+        f"{name} not between {low} and {high if np.isfinite(high) else 1e9}"
+        for name, _, _, low, high in FEATURES
+        if np.isfinite(low)
+    ]
+    flags = [f"{flag} is null" for flag in ("loan_id", "month_on", "borrower_id", "is_live", "in_default")]
+    windows = "max_dpd_3m > max_dpd_6m or max_dpd_6m > max_dpd_12m or dpd_now > max_dpd_3m"
+    failing |= _count(db, "features", [*flags, *bounds, windows])
+    failing |= _count(db, "labels", ["label is null and exclusion_reason is null"])
+    failing["labels: features"] = _rows(db, "select 1 from labels anti join features using (loan_id, month_on)")
+    failing["loan_months: payments"] = _rows(
+        db,
+        "select month_on, sum(paid) as paid from loan_months group by all having paid <> 0 except"
+        " select last_day(greatest(paid_on, opened_on)), sum(p.amount)"
+        " from payments as p join loans using (loan_no) group by all",
+    )
+    return failing
+
+
+def check_training(db: duckdb.DuckDBPyConnection, training: pl.DataFrame, policy: Json) -> dict[str, int]:
+    """Rows that break a rule of the training set, by rule."""
+    db.register("training", training)
+    low, high = policy["training_data"]["min_default_rate"], policy["training_data"]["max_default_rate"]
+    failing = _count(db, "training", ["label not in (0, 1)", "bucket not between 0 and 99", "in_default"])
+    failing["training: key"] = _rows(db, "select 1 from training group by loan_id, month_on having count(*) > 1")
+    failing["training: one side"] = _rows(
+        db,
+        "select 1 from training where block <> 'oot' group by borrower_id having count(distinct block) > 1",
+    )
+    failing["training: default rate"] = _rows(
+        db, f"select avg(label) as rate from training having rate not between {low} and {high}"
+    )
+    return failing
+
+
+def check_scores(db: duckdb.DuckDBPyConnection, scores: pl.DataFrame, policy: Json) -> dict[str, int]:
+    """Rows that break a rule of the scores, by rule."""
+    db.register("scores", scores)
+    scale = policy["scale"]
+    failing = _count(
+        db,
+        "scores",
+        [
+            *(f"{column} is null" for column in ("pd", "score", "grade", "band", "reason_1")),
+            f"pd not between {scale['pd_floor']} and 1",
+            f"score not between {scale['score_min']} and {scale['score_max']}",
+            "(grade = 'D') <> in_default",
+            "reason_2 is not null and reason_1 = 'none' or reason_3 is not null and reason_2 is null",
+        ],
+    )
+    failing["scores: key"] = _rows(db, "select 1 from scores group by loan_id having count(*) > 1")
+    risen = "score > min(score) over (order by pd rows between unbounded preceding and 1 preceding)"
+    failing["scores: fall with pd"] = _rows(db, f"select 1 from (select {risen} as risen from scores) where risen")
+    return failing
+
+
+def _count(db: duckdb.DuckDBPyConnection, table: str, conditions: list[str]) -> dict[str, int]:
+    counted = ", ".join(f"count(*) filter (where {condition})" for condition in conditions)
+    row = db.execute(f"select count(*), {counted} from {table}").fetchall()[0]
+    names = [f"{table}: {condition}" for condition in conditions]
+    return {f"{table}: empty": int(row[0] == 0), **dict(zip(names, row[1:], strict=True))}
+
+
+def _rows(db: duckdb.DuckDBPyConnection, query: str) -> int:
+    return int(db.execute(f"select count(*) from ({query})").fetchall()[0][0])
+
+
+# --- loan months: days past due, first in, first out -----------------------------------------------------------------
+
+
+def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl.DataFrame]:
+    """Loans, plans, instalments by plan, and payments by day of one bucket of loans; money in cents.
+
+    A plan is a version of the schedule while it is in force at a month-end: instalments of older versions that fell
+    due before the next one held, then all of its own.
+    """
+    db.execute(
+        "create or replace temp table loan as select cast(row_number() over (order by loan_no) - 1 as int) as loan,"
+        " loan_no, customer_no, opened_on, cents(amount) as lent from loans where bucket = $1",
+        [bucket],
+    )
+    db.execute(
+        "create or replace temp table instalment as select loan, valid_from, instalment_no, due_on,"
+        " cents(s.amount) as amount, cents(s.principal) as principal from schedules as s join loan using (loan_no)"
+        " where bucket = $1 and s.amount <> 0",
+        [bucket],
+    )
+    db.execute(
+        "create or replace temp table version as select *, lead(valid_from) over"
+        " (partition by loan order by valid_from) as next_from from (select distinct loan, valid_from from instalment)"
+    )
+    db.execute(
+        "create or replace temp table plan as select cast(row_number() over (order by loan, valid_from) - 1 as int)"
+        " as plan, loan, valid_from, month_no(valid_from) as first_month, month_no(next_from) - 1 as last_month"
+        " from version where next_from is null or month_no(next_from) > month_no(valid_from)"
+    )
+    instalments = db.sql(
+        "select plan, due_on, instalment_no, amount, principal from plan as p"
+        " join version as v on p.loan = v.loan and v.valid_from <= p.valid_from"
+        " join instalment as i on v.loan = i.loan and v.valid_from = i.valid_from"
+        " where due_on >= v.valid_from and (v.valid_from = p.valid_from or due_on < v.next_from)"
+    ).pl()
+    payments = db.sql(
+        "select loan, greatest(paid_on, opened_on) as day, cast(sum(cents(amount)) as bigint) as paid"
+        f" from payments join loan using (loan_no) where bucket = {bucket} group by all"
+    ).pl()
+    return {
+        "loans": db.sql("from loan order by loan").pl(),
+        "plans": db.sql("from plan order by plan").pl(),
+        "instalments": instalments.sort("plan", "due_on", "instalment_no"),
+        "payments": payments,
+    }
+
+
+def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: int) -> pl.DataFrame:
+    """One row a loan and month until the month `reported`; money in cents.
+
+    Arrears only grow between two payments, so a month's worst day is its last, or the eve of a payment. The oldest
+    unpaid instalment on such a day is the first whose cumulative due is more than what was paid by then: a search.
+    """
+    instalments = tables["instalments"].with_columns(
+        cum_due=_running("amount", "plan"), cum_principal=_running("principal", "plan")
+    )
+    months = _months(tables, instalments, reported)
+    days = _days_past_due(_days(tables["payments"], months, reported), instalments)
+    return (
+        months.hstack(_by_month(days))
+        .with_columns(due=_due_in_month(instalments, months))
+        .join(tables["loans"].select("loan", "lent"), on="loan", maintain_order="left")
+        .with_columns(
+            balance=pl.when("is_closed").then(0).otherwise((pl.col("lent") - pl.col("repaid")).clip(0)),
+            is_default=pl.col("dpd_end") >= default_dpd,
+        )
+        # A closed loan has no more rows, unless something happens to it.
+        .filter(~pl.col("is_closed") | pl.col("has_payment") | (pl.col("month") == pl.col("first_month")))
+        .select("loan", "month", "day", "dpd_max", "dpd_end", "due", "paid", "balance", "is_closed", "is_default")
+    )
+
+
+def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.DataFrame:
+    """Every paying day, and the last day of every month after that day's payments, in order of loan and day.
+
+    `level` is what was paid by then. What is looked at is `on` with `before`: the eve of a payment, or the last day.
+    """
+    paid = payments.filter(_month_no("day") <= reported).with_columns(is_end=pl.lit(0, pl.Int8))
+    ends = months.select("loan", "day", "plan", is_end=pl.lit(1, pl.Int8))
+    is_end = pl.col("is_end") == 1
+    return (
+        pl.concat([paid, ends], how="diagonal")
+        .with_columns(pl.col("paid").fill_null(0))
+        .sort(pl.col("loan").cast(pl.Int64) * DAYS + pl.col("day").to_physical() * 2 + pl.col("is_end"))
+        .with_columns(pl.col("plan").backward_fill(), level=_running("paid", "loan"))
+        .with_columns(
+            on=pl.when(is_end).then("day").otherwise(pl.col("day").dt.offset_by("-1d")),
+            before=pl.when(is_end).then("level").otherwise(pl.col("level") - pl.col("paid")),
+        )
+    )
+
+
+def _days_past_due(days: pl.DataFrame, instalments: pl.DataFrame) -> pl.DataFrame:
+    """Beside each day the oldest instalment that is unpaid then, whether there is one, and the days past due."""
+    levels = instalments.select(pl.col("plan").cast(pl.Int64) * LEVELS + pl.col("cum_due")).to_series()
+    probe = days.select(pl.col("plan").cast(pl.Int64) * LEVELS + pl.col("before").clip(0, LEVELS - 1)).to_series()
+    place = levels.search_sorted(probe, side="right")
+    oldest = instalments.rename({"plan": "found"})[place.clip(0, instalments.height - 1)]
+    overdue = (pl.col("on") - pl.col("due_on")).dt.total_days().clip(0).cast(pl.Int32)
+    in_month = (pl.col("is_end") == 1) | (pl.col("day").dt.day() > 1)  # else the eve belongs to the month before
+    return (
+        days.hstack(oldest)
+        # Where the search ends behind the plan's instalments, nothing of it is unpaid.
+        .with_columns(is_open=(pl.col("found") == pl.col("plan")) & (place < instalments.height))
+        .with_columns(dpd=pl.when(pl.col("is_open") & in_month).then(overdue).otherwise(0))
+    )
+
+
+def _by_month(days: pl.DataFrame) -> pl.DataFrame:
+    """One row a month: its rows in `days` are those until its end."""
+    month = pl.col("is_end").cast(pl.Int64).cum_sum() - pl.col("is_end")  # counted over all loans
+    marked = days.with_columns(
+        # The largest so far of a number that rises with each month is the month's own largest.
+        dpd_max=(month * DAYS + pl.col("dpd")).cum_max() - month * DAYS,
+        paid_so_far=pl.col("paid").cum_sum(),
+        row=pl.int_range(pl.len()),
+    )
+    # Of the oldest unpaid instalment what is not principal is served first.
+    into_principal = (pl.col("level") - pl.col("cum_due") + pl.col("principal").clip(0, pl.col("amount"))).clip(0)
+    return marked.filter(pl.col("is_end") == 1).select(
+        pl.col("dpd_max").cast(pl.Int32),
+        pl.col("dpd").alias("dpd_end"),
+        ~pl.col("is_open").alias("is_closed"),
+        (pl.col("row") - pl.col("row").shift(fill_value=-1) > 1).alias("has_payment"),
+        (pl.col("paid_so_far") - pl.col("paid_so_far").shift(fill_value=0)).alias("paid"),
+        repaid=pl.col("cum_principal") - pl.col("principal") + into_principal,
+    )
+
+
+def _due_in_month(instalments: pl.DataFrame, months: pl.DataFrame) -> pl.Series:
+    """What falls due in each month of a plan: what stands between two places of the plan's instalments."""
+    place = pl.col("plan").cast(pl.Int64) * DAYS
+    keys = instalments.select(place + pl.col("due_on").to_physical()).to_series()
+    so_far = pl.concat([pl.Series([0]), instalments["amount"].cum_sum()])
+    until_end = keys.search_sorted(months.select(place + pl.col("day").to_physical()).to_series(), side="right")
+    first_day = pl.col("day").to_physical() - pl.col("day").dt.day() + 1
+    before = keys.search_sorted(months.select(place + first_day).to_series(), side="left")
+    return so_far.gather(until_end) - so_far.gather(before)
+
+
+def _months(tables: Mapping[str, pl.DataFrame], instalments: pl.DataFrame, reported: int) -> pl.DataFrame:
+    """Every month of every plan, in order; `day` is its last. A loan that has paid all ends with what happened last."""
+    total = instalments.group_by("plan").agg(pl.sum("amount").alias("scheduled"))
+    paid = tables["payments"].group_by("loan").agg(pl.sum("paid"), _month_no("day").max().alias("paid_until"))
+    plans = tables["plans"].join(total, on="plan").join(paid, on="loan", how="left").sort("plan")
+    end = pl.when(pl.col("paid") >= pl.col("scheduled")).then(pl.max_horizontal("paid_until", "first_month"))
+    last = pl.min_horizontal(pl.coalesce("last_month", end, pl.lit(reported)), pl.lit(reported))
+    earliest = int(plans.select(pl.min("first_month")).item())
+    first, until = (dt.date(number // 12, number % 12 + 1, 1) for number in (earliest, reported))
+    ends = pl.date_range(first, until, "1mo", eager=True).dt.month_end()
+    return (
+        plans.filter(pl.col("first_month") <= reported)
+        .select("loan", "plan", "first_month", month=pl.int_ranges("first_month", last + 1))
+        .explode("month", empty_as_null=False)
+        .with_columns(day=pl.lit(ends).gather(pl.col("month") - earliest))
+    )
+
+
+def _running(column: str, group: str) -> pl.Expr:
+    """Running sum within consecutive rows of one group."""
+    total = pl.col(column).cum_sum()
+    begins = pl.col(group).ne_missing(pl.col(group).shift())
+    return total - pl.when(begins).then(total - pl.col(column)).forward_fill()
+
+
+def _month_no(day: str) -> pl.Expr:
+    return pl.col(day).dt.year() * 12 + pl.col(day).dt.month() - 1
+
+
+# --- features and labels ---------------------------------------------------------------------------------------------
+
+
+def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
+    """The features of each loan and month, from the loan's months in order. Windows longer than the history are null.
+
+    Rolling over all rows is right in spite of other loans above: where a window reaches into one it is null.
+    """
+    at = pl.col("loan").cast(pl.Int64) * SPAN + pl.col("month")
+    frame = months.lazy().with_columns(at=at).with_columns(
+        # A month's row k places above is k months before it, or the history has a gap or an end.
+        *(_is_whole(k).alias(f"has_{k}m") for k in (3, 6, 12)),
+        known=pl.sum_horizontal((pl.col("at").shift(k, fill_value=-SPAN) > pl.col("at") - 12) for k in range(12)),
+        ratio=_ratio(pl.col("paid"), pl.col("due")),
+        rose=((pl.col("dpd_max") > pl.col("dpd_max").shift()) & _is_whole(2)).fill_null(value=False).cast(pl.Int32),
+    )  # fmt: skip
+
+    def window(k: int, value: pl.Expr) -> pl.Expr:
+        return pl.when(f"has_{k}m").then(value)
+
+    def late_months(k: int, dpd: int) -> pl.Expr:
+        return window(k, (pl.col("dpd_max") >= dpd).cast(pl.Int32).rolling_sum(k))
+
+    def since(is_so: pl.Expr) -> pl.Expr:
+        """Months since it was so; null if it was not within a year."""
+        last = pl.when(is_so).then("at").otherwise(-SPAN).cum_max()
+        return pl.when(pl.col("at") - last < 12).then(pl.col("at") - last)
+
+    def total(column: str, k: int) -> pl.Expr:
+        return window(k, pl.col(column).rolling_sum(k))
+
+    streak = pl.coalesce(since(pl.col("paid") < pl.col("due")), "known")
+    return frame.select(
+        "loan",
+        month_on="day",
+        is_live=(pl.col("month") == reported) & (pl.col("balance") > 0),
+        in_default="is_default",
+        zero_balance=pl.col("balance") == 0,
+        dpd_now="dpd_end",
+        max_dpd_3m=window(3, pl.col("dpd_max").rolling_max(3)),
+        max_dpd_6m=window(6, pl.col("dpd_max").rolling_max(6)),
+        max_dpd_12m=window(12, pl.col("dpd_max").rolling_max(12)),
+        cnt_dpd1_6m=late_months(6, 1),
+        cnt_dpd30_6m=late_months(6, 30),
+        cnt_dpd60_6m=late_months(6, 60),
+        cnt_dpd30_12m=late_months(12, 30),
+        months_since_dpd1=since(pl.col("dpd_max") >= 1).fill_null(99).cast(pl.Int32),
+        months_since_dpd30=since(pl.col("dpd_max") >= 30).fill_null(99).cast(pl.Int32),
+        roll_up_6m=window(6, pl.col("rose").rolling_sum(6)),
+        pay_ratio_3m=_ratio(total("paid", 3), total("due", 3)),
+        pay_ratio_6m=_ratio(total("paid", 6), total("due", 6)),
+        pay_ratio_12m=_ratio(total("paid", 12), total("due", 12)),
+        min_pay_ratio_6m=window(6, pl.col("ratio").rolling_min(6, min_samples=1)),
+        full_pay_streak=streak.cast(pl.Int32),
+        bill_amount=pl.col("balance") / 100,
+        pay_amount_last=pl.col("paid") / 100,
+        pay_amount_mean_3m=(total("paid", 3) / 100 / 3).round(9),
+        pay_amount_mean_6m=(total("paid", 6) / 100 / 6).round(9),
+    ).collect()
+
+
+def _is_whole(k: int) -> pl.Expr:
+    return (pl.col("at").shift(k - 1) == pl.col("at") - (k - 1)).fill_null(value=False)
+
+
+def _ratio(paid: pl.Expr, due: pl.Expr) -> pl.Expr:
+    return pl.when(due != 0).then((paid / due).clip(0, 3).round(9))
+
+
+def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int) -> pl.DataFrame:
+    """What became of each observation whose whole horizon has been reported; excluded ones have a reason."""
+    at = pl.col("loan").cast(pl.Int64) * SPAN + pl.col("month")
+    far = (1 << 31) * SPAN
+    next_default = pl.when("is_default").then(at).otherwise(far).cum_min(reverse=True).shift(-1, fill_value=far) - at
+    followed = next_default < SPAN // 2  # else it is another loan's
+    lost = (pl.col("month").last().over("loan") < pl.col("month") + horizon) & ~pl.col("is_closed").any().over("loan")
+    reason = (
+        pl.when("is_default")
+        .then(pl.lit("in_default"))
+        .when(pl.col("balance") <= 0)
+        .then(pl.lit("zero_exposure"))
+        .when(lost & ~followed)
+        .then(pl.lit("lost_sight"))
+    )
+    return (
+        months.with_columns(
+            label=(next_default <= horizon).cast(pl.Int32),
+            exclusion_reason=reason,
+            place=pl.int_range(pl.len()).over("loan"),
+        )
+        .filter((pl.col("place") >= observe_from - 1) & (pl.col("month") + horizon <= reported))
+        .select(
+            "loan",
+            pl.col("day").alias("month_on"),
+            pl.when(pl.col("exclusion_reason").is_null()).then("label").alias("label"),
+            "exclusion_reason",
+        )
+    )
+
+
+# --- the training set and the model ----------------------------------------------------------------------------------
+
+
+def pseudonyms(customers: pl.Series) -> pl.DataFrame:
+    """The development key's pseudonym of each customer: the split is by a hash of it."""
+    master = hashlib.sha256(b"creditloom: development key, public on purpose").digest()
+    key = hmac.digest(master, f"pseudonym:{SOURCE}.borrower_id".encode(), "sha256")
+    named = [hmac.digest(key, number.encode(), "sha256").hex()[:32] for number in customers]
+    return pl.DataFrame({"customer_no": customers, "borrower_id": named})
+
+
+def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
+    """Usable observations, one snapshot a borrower and year (the one whose hash is the least), in blocks."""
+    split = policy["split"]
+    db.execute(
+        "create temp table observation as select loan_id, borrower_id, month_on, label from labels"
+        " join (select loan_no as loan_id, borrower_id from loans join borrower using (customer_no)) using (loan_id)"
+        " where exclusion_reason is null"
+    )
+    ticket = f"hashed('{split['salt']}|' || borrower_id || '|' || month_on)"
+    ranges = {name: split[name] for name in ("train", "val", "cal", "oos")}
+    block = " ".join(f"when bucket between {low} and {high} then '{name}'" for name, (low, high) in ranges.items())
+    cohorts = [month for (month,) in db.execute("select distinct month_on from labels order by 1").fetchall()]
+    late = cohorts[-split["oot_months"]] if len(cohorts) >= split["oot_min_cohorts"] else dt.date.max
+    training: pl.DataFrame = db.sql(
+        "with kept as (select borrower_id, arg_min(month_on, ticket) as month_on from"
+        f" (select borrower_id, month_on, {ticket} as ticket from observation) group by borrower_id, year(month_on)),"
+        f" bucketed as (select borrower_id, hashed('{split['salt']}|' || borrower_id) % 100 as bucket from borrower)"
+        " select loan_id, month_on, borrower_id, label, bucket, in_default,"
+        f" case when month_on >= date '{late}' then 'oot' {block} end as block, {', '.join(NAMES)}"
+        " from observation semi join kept using (borrower_id, month_on) join bucketed using (borrower_id)"
+        " join (select * exclude borrower_id from features) using (loan_id, month_on) order by loan_id, month_on"
+    ).pl()
+    return training
+
+
+class Model:
+    """A booster that was stopped early, Platt's line over its margin, and what its reasons are measured against."""
+
+    def __init__(self, training: pl.DataFrame, policy: Json) -> None:
+        blocks = {name: training.filter(pl.col("block") == name) for name in ("train", "val", "cal")}
+        given = policy["training"]
+        names = (
+            "learning_rate",
+            "max_depth",
+            "min_child_weight",
+            "subsample",
+            "colsample_bytree",
+            "reg_lambda",
+            "seed",
+        )
+        self.booster = xgb.train(
+            {name: given[name] for name in names}
+            | {
+                "objective": "binary:logistic",
+                "tree_method": "hist",
+                "eval_metric": "logloss",
+                "nthread": given["threads"],
+                "monotone_constraints": {name: sign for name, sign, *_ in FEATURES if sign},
+            },
+            _matrix(blocks["train"], with_label=True),
+            num_boost_round=given["max_rounds"],
+            evals=[(_matrix(blocks["val"], with_label=True), "val")],
+            early_stopping_rounds=given["early_stopping_rounds"],
+            verbose_eval=False,
+        )
+        self.rounds = int(self.booster.best_iteration) + 1
+        self.intercept, self.slope = _platt(self.margin(blocks["cal"]), blocks["cal"]["label"].to_numpy())
+        good = blocks["train"].filter(pl.col("label") == 0)
+        self.typical: dict[str, float | None] = good.select(pl.col(NAMES).cast(pl.Float64).median()).row(0, named=True)
+        self.mean_contribution = np.zeros(len(NAMES))
+
+    def measure_reasons_against(self, train: pl.DataFrame) -> None:
+        """The mean contribution over these rows is what an adverse one is more than."""
+        self.mean_contribution = self.contributions(train)[:, :-1].mean(axis=0)
+
+    def margin(self, frame: pl.DataFrame) -> np.ndarray:
+        """Raw output in logits."""
+        raw = self.booster.predict(_matrix(frame), iteration_range=(0, self.rounds), output_margin=True)
+        return np.asarray(raw, dtype=np.float64)
+
+    def contributions(self, frame: pl.DataFrame) -> np.ndarray:
+        """SHAP contributions in logits; the last column is the bias."""
+        raw = self.booster.predict(_matrix(frame), iteration_range=(0, self.rounds), pred_contribs=True)
+        return np.asarray(raw, dtype=np.float64)
+
+    def pd(self, margin: np.ndarray) -> np.ndarray:
+        """Calibrated probability of default."""
+        pd = 1 / (1 + np.exp(-(self.intercept + self.slope * margin)))
+        return np.asarray(np.clip(np.round(pd, 9), 1e-9, 1 - 1e-9))
+
+
+def _matrix(frame: pl.DataFrame, *, with_label: bool = False) -> xgb.DMatrix:
+    values = frame.select(pl.col(NAMES).cast(pl.Float64)).to_numpy()
+    label = frame["label"].to_numpy() if with_label else None
+    return xgb.DMatrix(values, label=label, feature_names=NAMES, missing=np.nan, nthread=THREADS)
+
+
+def _platt(margin: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
+    """Logistic line of the outcome on the margin, by Newton's method from (0, 1), where a fair model already is."""
+    design = np.column_stack([np.ones_like(margin), margin])
+    line = np.array([0.0, 1.0])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-(design @ line)))
+        step = np.linalg.solve(design.T @ (design * (p * (1 - p))[:, None]), design.T @ (outcome - p))
+        line += step
+        if np.abs(step).max() < 1e-10:
+            return float(line[0]), float(line[1])
+    raise ValueError("the logistic line did not converge")
+
+
+def auc(outcome: np.ndarray, risk: np.ndarray) -> float:
+    """Area under the ROC curve, ties one half."""
+    ranks = pl.Series(risk).rank("average").to_numpy()
+    bad = outcome == 1
+    return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def score(model: Model, live: pl.DataFrame, policy: Json) -> pl.DataFrame:
+    """PD, score, grade, band and proven reasons of every live loan."""
+    scale, anchor = policy["scale"], policy["sources"][SOURCE]["score_anchor"]
+    margin = model.margin(live)
+    pd = np.maximum(model.pd(margin), scale["pd_floor"])
+    pd = np.where(live["in_default"].to_numpy(), 1.0, pd)
+    with np.errstate(divide="ignore"):
+        points = anchor["score"] + scale["points_to_double_odds"] * np.log2((1 - pd) / pd / anchor["odds"])
+    points = np.floor(np.clip(points, scale["score_min"], scale["score_max"]) + 0.5).astype(np.int32)
+    grades, edges = zip(*scale["grade_edges"].items(), strict=True)
+    bands, lowest = zip(*scale["bands"].items(), strict=True)
+    grade = np.array(grades)[np.searchsorted(edges, pd, side="right") - 1]
+    return live.select("loan_id", pl.col("month_on").alias("as_of_on"), "in_default", "zero_balance").with_columns(
+        pl.Series("pd", pd),
+        pl.Series("score", points),
+        pl.Series("grade", np.where(live["in_default"].to_numpy(), "D", grade)),
+        pl.Series("band", np.array(bands)[np.searchsorted(lowest, points, side="right") - 1]),
+        *reasons(model, live, margin, policy["reasons"]),
+    )
+
+
+def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) -> list[pl.Series]:
+    """Up to four codes a loan: adverse enough, true of the loan, and the margin falls without them."""
+    above_mean = model.contributions(live)[:, :-1] - model.mean_contribution
+    members = [[i for i, (_, _, family, *_) in enumerate(FEATURES) if family == code] for code in FAMILIES]
+    adverse = np.column_stack([above_mean[:, columns].sum(axis=1) for columns in members])
+    small = policy["small_pay_ratio"]
+    facts = live.select(
+        RC01=pl.col("dpd_now") > 0,
+        RC02=pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0,
+        RC04=pl.lit(value=False),  # a ledger has no limit that a balance could be high against
+        RC13=(pl.max_horizontal("pay_ratio_3m", "pay_ratio_6m") < small) & (pl.col("bill_amount") > 0),
+    )
+    fact = facts.with_columns(pl.all().fill_null(value=False)).to_numpy()
+    share = policy["min_share_of_adverse"] * adverse.clip(min=0).sum(axis=1, keepdims=True)
+    proven = fact & (adverse > policy["min_contribution_logit"]) & (adverse >= share)
+    for k, columns in enumerate(members):
+        rows = np.flatnonzero(proven[:, k])
+        if len(rows):
+            names = [NAMES[i] for i in columns]
+            usual = live[rows].with_columns(pl.lit(model.typical[n], dtype=pl.Float64).alias(n) for n in names)
+            proven[rows, k] = margin[rows] - model.margin(usual) >= policy["min_margin_fall"]
+    strength = np.where(proven, adverse, -np.inf)
+    order = np.argsort(-strength, axis=1, kind="stable")[:, : policy["max_reasons"]]
+    stated = np.isfinite(np.take_along_axis(strength, order, axis=1))
+    codes = np.array(FAMILIES, dtype=object)[order]
+    codes[~stated] = None
+    codes[~stated[:, 0], 0] = "none"
+    return [pl.Series(f"reason_{place + 1}", codes[:, place].tolist(), pl.String) for place in range(codes.shape[1])]
+
+
+# --- all of it, in order ---------------------------------------------------------------------------------------------
+
+
+def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> Json:
+    """The whole of it: from a landing folder to Parquet in `out`, and what it took."""
+    buckets = buckets or 1 + sum(file.stat().st_size for file in landing.iterdir()) // BYTES_A_BUCKET
+    meter, db = Meter(), connect(out)
+    with meter.stage("load"):
+        load(db, landing, out / "raw", buckets)
+    with meter.stage("raw checks"):
+        failing = check_raw(db)
+    build_marts(db, out, policy["sources"][SOURCE], buckets, meter)
+    with meter.stage("mart checks"):
+        failing |= check_marts(db)
+    with meter.stage("training set"):
+        training = training_set(db, policy)
+        training.write_parquet(out / "training.parquet")
+        failing |= check_training(db, training, policy)
+    with meter.stage("training"):
+        model = Model(training, policy)
+        oos = training.filter(pl.col("block") == "oos")
+        found = auc(oos["label"].to_numpy(), model.margin(oos))
+    with meter.stage("mean contributions"):
+        model.measure_reasons_against(training.filter(pl.col("block") == "train"))
+    with meter.stage("scoring"):
+        live = db.sql("from features where is_live order by loan_id").pl()
+        scores = score(model, live, policy)
+        scores.write_parquet(out / "scores.parquet")
+        failing |= check_scores(db, scores, policy)
+    counted = {name: _rows(db, f"from {name}") for name in (*TABLES, *MARTS)}
+    return {
+        "stages": meter.rounded(),
+        "seconds": round(sum(stage["seconds"] for stage in meter.stages.values()), 2),
+        "cpu_seconds": round(_cpu(), 2),
+        "peak_mb": round(max(stage["peak_mb"] for stage in meter.stages.values())),
+        "rows": counted | {"training": training.height, "scores": scores.height},
+        "checks": len(failing),
+        "failing": {name: rows for name, rows in failing.items() if rows},
+        "auc": round(found, 9),
+        "rounds": model.rounds,
+    }
+
+
+def connect(out: Path) -> duckdb.DuckDBPyConnection:
+    """DuckDB in memory, which spills into `out`, with the formulas that the queries share."""
+    out.mkdir(parents=True)
+    db = duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY, "temp_directory": str(out / "spill")})
+    db.execute("set preserve_insertion_order = false")
+    db.execute("create macro month_no(day) as cast(year(day) * 12 + month(day) - 1 as int)")
+    db.execute("create macro cents(amount) as cast(amount * 100 as bigint)")
+    db.execute("create macro hashed(words) as cast('0x' || left(sha256(words), 16) as ubigint)")
+    return db
+
+
+def build_marts(db: duckdb.DuckDBPyConnection, out: Path, lender: Json, buckets: int, meter: Meter) -> None:
+    """Loan months, features and labels, bucket by bucket, as Parquet and as views of it."""
+    lag = lender["feature_lag_days"]
+    for name in MARTS:
+        (out / name).mkdir()
+    with meter.stage("loan months"):
+        reported = reported_month(db, lag)
+        borrower = pseudonyms(db.sql("select distinct customer_no from borrowers").pl().to_series())
+        db.register("borrower", borrower)
+    for bucket in range(buckets):
+        part = f"part-{bucket:03}.parquet"
+        with meter.stage("loan months"):
+            tables = tables_of_bucket(db, bucket)
+            months = loan_months(tables, reported, lender["default_dpd_min"])
+            names = tables["loans"].join(borrower, on="customer_no", how="left", maintain_order="left")
+            names = names.select("loan", "borrower_id", loan_id="loan_no")
+            _write(_shown(months, lag), names.drop("borrower_id"), out / "loan_months" / part)
+        with meter.stage("features"):
+            _write(features(months, reported), names, out / "features" / part)
+            told = labels(months, reported, lender["label_horizon_months"], lender["observe_from_month"])
+            _write(told, names.drop("borrower_id"), out / "labels" / part)
+    for name in MARTS:
+        db.execute(f"create view {name} as from read_parquet('{out / name}/*.parquet')")
+
+
+def reported_month(db: duckdb.DuckDBPyConnection, lag: int) -> int:
+    """The last month that was over a lag ago, by the newest row."""
+    newest = " union all ".join(
+        f"select max(known_at) as day from {name}" for name in ("loans", "schedules", "payments")
+    )
+    query = f"select month_no(max(day) - {lag} + 1) - 1 from ({newest})"
+    return int(db.execute(query).fetchall()[0][0])
+
+
+def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:
+    """Loan months as readers want them: money in units, the state in words."""
+    dpd = pl.col("dpd_end")
+    state = pl.lit("90+")
+    for most, word in ((90, "61-90"), (60, "31-60"), (30, "1-30"), (0, "current")):
+        state = pl.when(dpd <= most).then(pl.lit(word)).otherwise(state)
+    return months.select(
+        "loan",
+        month_on="day",
+        known_at=pl.col("day") + dt.timedelta(days=lag),
+        dpd_max="dpd_max",
+        dpd_end="dpd_end",
+        **{name: pl.col(name).cast(pl.Decimal(20, 2)) / 100 for name in ("due", "paid", "balance")},
+        state=pl.when("is_closed").then(pl.lit("closed")).otherwise(state),
+        is_default="is_default",
+    )
+
+
+def _write(frame: pl.DataFrame, names: pl.DataFrame, path: Path) -> None:
+    """Write a bucket's rows under the loans' own numbers."""
+    named = frame.join(names, on="loan", how="left", maintain_order="left").drop("loan")
+    named.write_parquet(path, compression="zstd", compression_level=1)
+
+
+def main() -> None:
+    """Read the arguments, do the work, print the figures."""
+    parser = argparse.ArgumentParser(description="The bare work of a first night.")
+    parser.add_argument("landing", type=Path, help="folder with the daily CSV files of the source `simulated`")
+    parser.add_argument("out", type=Path, help="folder to make and to write Parquet into")
+    parser.add_argument("--policy", type=Path, default=ROOT / "policy" / "default.yaml")
+    parser.add_argument("--buckets", type=int, help="buckets of loans; default: by the size of the files")
+    given = parser.parse_args()
+    policy = yaml.safe_load(given.policy.read_text())
+    sys.stdout.write(json.dumps(run(given.landing, given.out, policy, given.buckets)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

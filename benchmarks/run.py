@@ -1,0 +1,269 @@
+"""`make bench`: what a night costs beside the bare work in it, at several sizes of a simulated book.
+
+For each size a book is simulated, and its last day held back. Then, in turns: a first night in a fresh home, the next
+night (on the day held back), a retraining, and the floor (`floor.py`) on the files of the first night, each of them a
+process of its own that is measured from outside. Ratios are the result: the absolute times depend on the machine.
+
+Figures go to `results/<loans>.json`; table and chart of docs/performance.md are made anew from all that stands there.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import report
+import yaml
+
+BENCHMARKS = Path(__file__).resolve().parent
+ROOT = BENCHMARKS.parent
+SOURCE = "simulated"
+MONTHS = 37
+CREDITLOOM = str(Path(sys.executable).with_name("creditloom"))
+SMALL = 10_000  # up to here three turns are taken: the shorter a run, the more chance there is in it
+SAMPLE_SECONDS = 0.1
+# As docs/simulated-book.md has it; used where the policy does not name the source.
+LENDER = {
+    "arrears_basis": "ledger",
+    "feature_lag_days": 1,
+    "label_horizon_months": 12,
+    "observe_from_month": 6,
+    "default_dpd_min": 90,
+    "score_anchor": {"score": 600, "odds": 20},
+}
+# What a step of a run is for, by how its name begins; the first that fits. What is no step is `rest`.
+STAGES = {
+    "ingest_": "load",
+    "check_raw_": "raw checks",
+    "check_": "checks",
+    "build_warehouse": "dbt",
+    "model__": "training",
+    "scores__": "scoring",
+    "published__": "publishing",
+}
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Measured:
+    """What one process took, with all that it started. `told` is what it printed, as JSON."""
+
+    exit: int
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    told: Json = field(repr=False)
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
+def measure(command: list[str], environment: dict[str, str], log: Path) -> Measured:
+    """Run a command that prints one JSON object; its stderr goes to `log`."""
+    before, began, peak = _cpu_of_children(), time.perf_counter(), 0.0
+    with log.open("a") as errors, tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, env=os.environ | environment, stdout=output, stderr=errors, cwd=ROOT)
+        while process.poll() is None:
+            peak = max(peak, sum(map(_resident_mb, _tree(process.pid))))
+            time.sleep(SAMPLE_SECONDS)
+        seconds = time.perf_counter() - began
+        output.seek(0)
+        printed = output.read()
+    told = json.loads(printed) if printed.strip() else {}
+    cpu = _cpu_of_children() - before
+    return Measured(process.returncode, round(seconds, 2), round(cpu, 2), round(peak), told)
+
+
+def _cpu_of_children() -> float:
+    """CPU seconds of all processes that have ended and were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and its descendants; one that ends meanwhile is left out."""
+    try:
+        children = {c for file in Path(f"/proc/{pid}/task").glob("*/children") for c in file.read_text().split()}
+    except OSError:
+        return []
+    return [pid, *(found for child in children for found in _tree(int(child)))]
+
+
+def _resident_mb(pid: int) -> float:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * resource.getpagesize() / 2**20
+
+
+def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
+    """Seconds of a run by stage, from Dagster's event log; `rest` is starting, importing, and what stands between."""
+    from dagster import DagsterInstance
+
+    stages = dict.fromkeys([*STAGES.values(), "rest"], 0.0)
+    with DagsterInstance.from_config(str(home / "dagster")) as instance:
+        for step in instance.get_run_step_stats(run_id):
+            name = next((stage for begin, stage in STAGES.items() if step.step_key.startswith(begin)), "rest")
+            if step.start_time and step.end_time:
+                stages[name] += step.end_time - step.start_time
+    stages["rest"] += seconds - sum(stages.values())
+    return {name: round(value, 2) for name, value in stages.items()}
+
+
+def stages_of_floor(floor: Measured) -> dict[str, float]:
+    """Seconds of the floor by stage, as it tells them; `rest` is starting and importing."""
+    stages = {name: float(stage["seconds"]) for name, stage in floor.told.get("stages", {}).items()}
+    return stages | {"rest": round(floor.seconds - sum(stages.values()), 2)}
+
+
+# --- one size --------------------------------------------------------------------------------------------------------
+
+
+def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
+    """All measurements of a book of so many loans."""
+    book = work / "book"
+    plan = ["--loans", str(loans), "--months", str(MONTHS), "--opened-within", "1", "--seed", "1", "--json"]
+    simulated = measure([CREDITLOOM, "simulate", *plan, "--out", str(book)], {}, work / "simulate.log")
+    if simulated.exit:
+        raise RuntimeError(f"the book was not simulated; see {work / 'simulate.log'}")
+    shutil.rmtree(book / "truth")
+    first_days, last_day = split(book / "landing" / SOURCE)
+    told = simulated.told
+    say(f"{loans:,} loans, {told['payment_rows']:,} payments: simulated in {simulated.seconds:.0f} s")
+    turns = []
+    for number in range(1, repeats + 1):
+        turn = take_turn(work / f"turn-{number}", first_days, last_day, policy)
+        turns.append({name: asdict(measured) for name, measured in turn.items()})
+        for name, measured in turn.items():
+            failed = "" if measured.exit == 0 else f", FAILED: {measured.told.get('failures')}"
+            say(f"  {number}/{repeats} {name}: {measured.seconds:.1f} s, {measured.peak_mb:,.0f} MB{failed}")
+    return {"loans": loans, "machine": machine(), "simulate": asdict(simulated), "turns": turns}
+
+
+def split(landing: Path) -> tuple[list[Path], list[Path]]:
+    """The files of a book but those of its last day, and those."""
+    by_day: dict[str, list[Path]] = {}
+    for file in sorted(landing.iterdir()):
+        by_day.setdefault(file.stem.split("-", 1)[1], []).append(file)
+    last = by_day.pop(max(by_day))
+    return [file for day in by_day.values() for file in day], last
+
+
+def take_turn(folder: Path, first_days: list[Path], last_day: list[Path], policy: Path) -> dict[str, Measured]:
+    """First night, next night, retraining, floor; what they leave behind is removed."""
+    home, bare = folder / "home", folder / "bare"
+    landing, log = home / "landing" / SOURCE, folder / "errors.log"
+    settings = {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(policy)}
+    turn = {}
+    link(first_days, landing)
+    turn["first night"] = _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
+    turn["first night"].told |= model_of(home)
+    link(last_day, landing)
+    turn["next night"] = _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
+    turn["retrain"] = _of_run(home, [sys.executable, str(BENCHMARKS / "retrain.py")], settings, log)
+    link(first_days, bare / "landing")
+    floor = [sys.executable, str(BENCHMARKS / "floor.py"), str(bare / "landing"), str(bare / "out")]
+    turn["floor"] = measure([*floor, "--policy", str(policy)], {}, log)
+    turn["floor"].stages = stages_of_floor(turn["floor"])
+    for made in (home, bare):
+        shutil.rmtree(made)
+    return turn
+
+
+def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path) -> Measured:
+    """Measure a command that makes a run of Dagster's; its exit is what it printed, its deliveries are not kept."""
+    measured = measure(command, settings, log)
+    measured.told.pop("deliveries", None)
+    if measured.told.get("run_id"):
+        measured.stages = stages_of_run(home, measured.told["run_id"], measured.seconds)
+    measured.exit = measured.exit or int(measured.told.get("exit", 1))
+    return measured
+
+
+def model_of(home: Path) -> Json:
+    """The published model's AUC: that of the floor, where both did the same."""
+    metrics = home / "published" / "current" / "metrics.json"
+    if not metrics.exists():
+        return {}
+    return {"auc": json.loads(metrics.read_text()).get(f"model.{SOURCE}.auc")}
+
+
+def link(files: list[Path], folder: Path) -> None:
+    """The same files in another folder, without a copy."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        (folder / file.name).hardlink_to(file)
+
+
+def machine() -> Json:
+    """What the figures were taken on; nothing that tells whose it is."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    revision = subprocess.check_output(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True)
+    return {
+        "cores": os.cpu_count(),
+        "memory_gb": round(memory),
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "revision": revision.strip(),
+    }
+
+
+# --- all sizes -------------------------------------------------------------------------------------------------------
+
+
+def write_policy(path: Path) -> Path:
+    """The default policy with the simulated source alone."""
+    policy = yaml.safe_load((ROOT / "policy" / "default.yaml").read_text())
+    policy["sources"] = {SOURCE: policy["sources"].get(SOURCE, LENDER)}
+    path.write_text(yaml.safe_dump(policy, sort_keys=False))
+    return path
+
+
+def say(line: str) -> None:
+    """Progress, for whoever waits."""
+    sys.stderr.write(line + "\n")
+
+
+def main() -> None:
+    """Measure the sizes that are asked for, then make the page anew."""
+    parser = argparse.ArgumentParser(description="Nights beside the bare work in them.")
+    parser.add_argument("--loans", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes of the book")
+    parser.add_argument("--repeats", type=int, help=f"turns a size; default: 3 up to {SMALL:,} loans, else 1")
+    parser.add_argument("--work", type=Path, help="folder for books and homes; default: a new one among the temporary")
+    parser.add_argument("--keep", action="store_true", help="leave the books and logs there")
+    parser.add_argument("--page-only", action="store_true", help="measure nothing, make the page from what there is")
+    given = parser.parse_args()
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for the floor as for the night, which sets it itself
+    if not given.page_only:
+        work = Path(tempfile.mkdtemp(prefix="creditloom-bench-", dir=given.work))
+        policy = write_policy(work / "policy.yaml")
+        for loans in given.loans:
+            folder = work / str(loans)
+            folder.mkdir()
+            found = bench(loans, given.repeats or (3 if loans <= SMALL else 1), folder, policy)
+            report.save(found)
+            if not given.keep:
+                shutil.rmtree(folder)
+        if given.keep:
+            say(f"books and logs are in {work}")
+        else:
+            shutil.rmtree(work)
+    results = report.load()
+    report.write_page(results)
+    sys.stdout.write(report.table(results) + "\n\n" + report.verdicts(results) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The benchmarks' floor states a night's rules a second time, independently: it must come to the same rows.
+
+Where the two differ one of them is wrong, and comparing how fast they are says nothing.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from simulated_support import simulated_in, take_in_whole
+
+from dagster_project.dbt_project import run_dbt
+from dagster_project.modelling import labelled_observations
+from dagster_project.settings import PROJECT_ROOT
+from dagster_project.simulator.simulate import Plan, simulate
+from ml import training_set
+from ml.features import FEATURE_NAMES
+
+KEYS = ["loan_id", "month_on"]
+RATIO = 1e-6
+BUCKETS = 3
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A book with restructurings, prepayments and reversals; beside the warehouse of dbt, what the floor made of it."""
+    home = tmp_path_factory.mktemp("floor") / "home"
+    simulate(Plan(2_000, 36, seed=11, opened_within=14, shock_month=10), home)
+    pipeline = simulated_in(home)
+    floor = (sys.executable, PROJECT_ROOT / "benchmarks/floor.py", home / "landing/simulated", home / "floor")
+    done = subprocess.run(
+        [*floor, "--policy", home / "policy.yaml", "--buckets", str(BUCKETS)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (home / "floor.json").write_text(done.stdout)
+    take_in_whole(pipeline)
+    ran = run_dbt(pipeline.settings, pipeline.policy, ["run"], quiet=True)
+    assert ran.returncode == 0, ran.stdout[-3000:]
+    return home
+
+
+def marts(home: Path, table: str) -> pl.DataFrame:
+    with duckdb.connect(str(home / "warehouse/creditloom.duckdb"), read_only=True) as db:
+        return db.sql(f"from marts.{table}").pl().sort(KEYS)
+
+
+def floors(home: Path, table: str) -> pl.DataFrame:
+    return pl.read_parquet(home / "floor" / table / "*.parquet").sort(KEYS)
+
+
+def assert_same(night: pl.DataFrame, floor: pl.DataFrame, columns: list[str]) -> None:
+    """Row by row: money, days and flags to the digit, ratios within `RATIO`."""
+    assert night.select(KEYS).equals(floor.select(KEYS)), (
+        f"{night.height} rows of the night, {floor.height} of the floor"
+    )
+    for name in columns:
+        one, other = night[name], floor[name]
+        if one.dtype == pl.Float64:
+            differs = one.is_null() != other.is_null()
+            differs |= ((one - other).abs() > RATIO).fill_null(value=False)
+        else:
+            differs = one.ne_missing(other)
+        rows = night.select(*KEYS, name).with_columns(floor=other).filter(differs)
+        assert rows.is_empty(), rows
+
+
+def test_loan_months_are_the_nights(home):
+    night, floor = marts(home, "fct_loan_months"), floors(home, "loan_months")
+    assert night["is_default"].sum() > 100
+    with duckdb.connect(str(home / "warehouse/creditloom.duckdb"), read_only=True) as db:
+        (taken_back,) = db.execute("select count(*) from marts.fct_payments where amount < 0").fetchall()[0]
+        (versions,) = db.execute("select count(distinct (loan_id, valid_from)) from staging.stg_schedules").fetchall()[
+            0
+        ]
+    assert taken_back > 50 and versions > 2_100
+    columns = ["dpd_max", "dpd_end", "due", "paid", "balance", "is_default", "state", "known_at"]
+    assert_same(night, floor, columns)
+
+
+def test_features_are_the_nights(home):
+    night, floor = marts(home, "feat_loan_months"), floors(home, "features")
+    ours = [name for name in FEATURE_NAMES if name in floor.columns]
+    others = [name for name in FEATURE_NAMES if name not in floor.columns]
+    assert night.select(pl.col(others).null_count()).row(0) == (night.height,) * len(others)
+    assert_same(night, floor, ["borrower_id", "is_live", "in_default", "zero_balance", *ours])
+
+
+def test_labels_are_the_nights(home):
+    night, floor = marts(home, "label_loan_months"), floors(home, "labels")
+    assert night["exclusion_reason"].n_unique() > 2 and night["label"].sum() > 100
+    assert_same(night, floor, ["label", "exclusion_reason"])
+
+
+def test_model_learns_from_the_same_rows(home):
+    policy = simulated_in(home).policy
+    features, labels = labelled_observations(home / "warehouse/creditloom.duckdb", "simulated")
+    night = training_set.build(features, labels, policy.split).usable.sort(KEYS)
+    floor = pl.read_parquet(home / "floor/training.parquet")
+    assert night["block"].n_unique() == 5
+    assert_same(night, floor, ["block", "label"])
+
+
+def test_every_check_of_the_floor_passes(home):
+    told = json.loads((home / "floor.json").read_text())
+    assert told["checks"] > 100 and told["failing"] == {}
+    assert told["rows"]["scores"] == marts(home, "feat_loan_months")["is_live"].sum()
