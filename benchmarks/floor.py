@@ -746,7 +746,8 @@ def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> J
         oos = training.filter(pl.col("block") == "oos")
         found = auc(oos["label"].to_numpy(), model.margin(oos))
     with meter.stage("mean contributions"):
-        model.measure_reasons_against(training.filter(pl.col("block") == "train"))
+        train = training.filter(pl.col("block") == "train")
+        model.measure_reasons_against(train.gather_every(-(-train.height // policy["training"]["sample_rows"])))
     with meter.stage("scoring"):
         live = db.sql("from features where is_live order by loan_id").pl()
         scores = score(model, live, policy)

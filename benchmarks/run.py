@@ -31,15 +31,6 @@ MONTHS = 37
 CREDITLOOM = str(Path(sys.executable).with_name("creditloom"))
 SMALL = 10_000  # up to here three turns are taken: the shorter a run, the more chance there is in it
 SAMPLE_SECONDS = 0.1
-# As docs/simulated-book.md has it; used where the policy does not name the source.
-LENDER = {
-    "arrears_basis": "ledger",
-    "feature_lag_days": 1,
-    "label_horizon_months": 12,
-    "observe_from_month": 6,
-    "default_dpd_min": 90,
-    "score_anchor": {"score": 600, "odds": 20},
-}
 # What a step of a run is for, by how its name begins; the first that fits. What is no step is `rest`.
 STAGES = {
     "ingest_": "load",
@@ -226,7 +217,7 @@ def machine() -> Json:
 def write_policy(path: Path) -> Path:
     """The default policy with the simulated source alone."""
     policy = yaml.safe_load((ROOT / "policy" / "default.yaml").read_text())
-    policy["sources"] = {SOURCE: policy["sources"].get(SOURCE, LENDER)}
+    policy["sources"] = {SOURCE: policy["sources"][SOURCE]}
     path.write_text(yaml.safe_dump(policy, sort_keys=False))
     return path
 
