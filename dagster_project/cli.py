@@ -43,6 +43,12 @@ def night(
     intake: Annotated[
         bool, typer.Option(help="Take in what landed, or build on what the lake has and leave it waiting.")
     ] = True,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Take in only what landed of this source (may be repeated); the others are built as they are."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run one whole night: take in what landed, build, check, score, publish.
@@ -57,7 +63,8 @@ def night(
 
     if on and known_as_of:
         _stop("--on replays a day and --known-as-of rebuilds one: give one of them", 2, as_json=as_json)
-    pipeline = _pipeline(on=on.date() if on else None, known_as_of=known_as_of, intake=intake)
+    only = frozenset(source) if source else None
+    pipeline = _pipeline(on=on.date() if on else None, known_as_of=known_as_of, intake=intake, only=only)
     try:
         keys = pipeline.border.keys
         if keys.is_development and not as_json:

@@ -31,6 +31,11 @@ _CONFIG = {
     "intake": dg.Field(
         bool, default_value=True, description="False: build on what the lake has; what waits goes on waiting."
     ),
+    "only": dg.Field(
+        [str],
+        is_required=False,
+        description="Take in only what waits of these sources; that of others goes on waiting.",
+    ),
 }
 
 
@@ -66,10 +71,11 @@ def _tags(pipeline: Pipeline) -> dict[str, str]:
     return tags | ({KNOWN_AS_OF: pipeline.known_as_of.isoformat()} if pipeline.known_as_of else {})
 
 
-def night_config(pipeline: Pipeline) -> dict[str, dict[str, dict[str, str | bool]]]:
+def night_config(pipeline: Pipeline) -> dict[str, dict[str, dict[str, str | bool | list[str]]]]:
     """The run config (its part `resources`) that says what this pipeline says of its night."""
-    said: dict[str, str | bool | None] = {
+    said: dict[str, str | bool | list[str] | None] = {
         "intake": pipeline.intake,
+        "only": sorted(pipeline.only) if pipeline.only is not None else None,
         "on": pipeline.on.isoformat() if pipeline.on else None,
         "known_as_of": pipeline.known_as_of.isoformat() if pipeline.known_as_of else None,
     }
@@ -86,4 +92,7 @@ def _configured(pipeline: Pipeline, config: dict[str, Any]) -> Pipeline:
         raise NightConfigError("config of the resource `night`: `on` replays a day, `known_as_of` rebuilds one")
     if instant and instant.tzinfo:
         instant = instant.astimezone(UTC).replace(tzinfo=None)
-    return replace(pipeline, on=on, known_as_of=instant, intake=config["intake"])
+    only = frozenset(config["only"]) if "only" in config else None
+    if strangers := sorted((only or frozenset()) - pipeline.sources.keys()):
+        raise NightConfigError(f"config of the resource `night`: no source {', '.join(strangers)} in the policy")
+    return replace(pipeline, on=on, known_as_of=instant, intake=config["intake"], only=only)

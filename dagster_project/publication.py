@@ -160,8 +160,9 @@ def _refuse_lost_sources(pipeline: Pipeline, tables: list[PublishedTable]) -> No
 
 def nothing_new(pipeline: Pipeline) -> Snapshot | None:
     """The current snapshot, if tonight's inputs are the ones that made it and nothing waits in a landing folder."""
-    arrived = (waiting(source, pipeline.border, pipeline.on) for source in pipeline.sources.values())
-    if pipeline.known_as_of or (pipeline.intake and any(arrived)) or not warehouse_is_published(pipeline):
+    taken_in = (source for name, source in pipeline.sources.items() if pipeline.takes_in(name))
+    arrived = any(waiting(source, pipeline.border, pipeline.on) for source in taken_in)
+    if pipeline.known_as_of or arrived or not warehouse_is_published(pipeline):
         return None
     if current_inputs(pipeline.settings.published) != night_inputs(pipeline):
         return None

@@ -52,7 +52,7 @@ class Pipeline:
 
     `on`: the day that a replayed night takes for today. `known_as_of`: the instant (UTC, without zone) up to which a
     rebuilt night sees deliveries and decisions; it takes nothing in and moves no pointer. Without `intake` a night
-    builds on what the lake has, and what waits goes on waiting.
+    builds on what the lake has, and what waits goes on waiting; with `only`, what waits of other sources does.
     """
 
     settings: Settings
@@ -62,6 +62,11 @@ class Pipeline:
     on: date | None = None
     known_as_of: datetime | None = None
     intake: bool = True
+    only: frozenset[str] | None = None
+
+    def takes_in(self, source: str) -> bool:
+        """Whether this night takes in what waits of a source."""
+        return self.intake and self.known_as_of is None and (self.only is None or source in self.only)
 
     def now(self) -> datetime:
         """The night's clock in UTC, without zone: 02:00 of the replayed day, or the real one."""
@@ -203,13 +208,15 @@ def load_pipeline(
     on: date | None = None,
     known_as_of: datetime | None = None,
     intake: bool = True,
+    only: frozenset[str] | None = None,
 ) -> Pipeline:
     """The pipeline of the environment's settings; tests hand in their own, and checks that break.
 
-    `on`, `known_as_of` and `intake`: see `Pipeline`.
+    `on`, `known_as_of`, `intake` and `only`: see `Pipeline`.
 
     Raises:
-        PolicyError: the policy file cannot be used, or names a source that has no contract.
+        PolicyError: the policy file cannot be used, or names a source that has no contract; `only` names a source that
+            the policy does not have.
         ContractError: a contract cannot be used.
     """
     chosen = settings or Settings()
@@ -222,4 +229,6 @@ def load_pipeline(
             f"A contract of your own lies in {chosen.contracts / '<name>' / 'contract.yaml'}"
         )
     sources = {name: sources[name] for name in policy.sources}
-    return Pipeline(chosen, policy, sources, dict(extra_checks or {}), on, known_as_of, intake)
+    if strangers := sorted((only or frozenset()) - sources.keys()):
+        raise PolicyError(f"policy {chosen.policy} has no source {', '.join(strangers)}; it has {', '.join(sources)}")
+    return Pipeline(chosen, policy, sources, dict(extra_checks or {}), on, known_as_of, intake, only)

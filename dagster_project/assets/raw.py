@@ -41,7 +41,7 @@ def build_raw_assets(source: Source, owner: str) -> dg.AssetsDefinition:
                 "Pseudonyms are made with the PUBLIC DEVELOPMENT KEY and protect nobody. "
                 "Set CREDITLOOM_MASTER_KEY_FILE before real data arrives."
             )
-        if pipeline.intake and pipeline.known_as_of is None:  # a rebuilt night takes nothing in
+        if pipeline.takes_in(source.name):
             mark(context, source, take_in(context, pipeline, source))
         receipts = pipeline.receipts(source.name)
         if not pipeline.has_delivered(source.name):
