@@ -3,7 +3,9 @@
 import json
 import resource
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ from dagster_project.publishing.snapshot import (
     current_inputs,
     current_snapshot,
     publish,
+    table_of,
 )
 from dagster_project.readiness import why_not_evaluated, why_unscored
 from dagster_project.reporting.metrics import Value, check_metrics, ingest_metrics, model_metrics, score_metrics
-from dagster_project.resources import Guard, Pipeline
+from dagster_project.resources import MARTS, Guard, Pipeline
 from expectations.suite import CheckResult, SuiteResult
 from ml.reasons import FAMILIES
 
@@ -116,7 +119,7 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
     settings = pipeline.settings
     suites, dbt_tests = audited(pipeline, run_id)
     scores = pl.read_parquet(pipeline.scores_file)
-    tables = [*_marts(pipeline), PublishedTable("scores", scores, ("source", "loan_id")), _reason_codes()]
+    tables = [*_marts(pipeline), table_of("scores", scores, ("source", "loan_id")), _reason_codes()]
     metrics: dict[str, Value] = {
         **ingest_metrics(pipeline.receipts()),
         **score_metrics(scores),
@@ -136,21 +139,22 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
     # A rebuilt night shows what was published then; it does not take the place of what is published now.
     current = not pipeline.known_as_of
     if current:
-        _refuse_lost_sources(pipeline, tables)
+        _refuse_lost_sources(pipeline)
     published = publish(settings.published, tables, metrics, night_inputs(pipeline), make_current=current)
     if current:
         replace_text(_mark(pipeline), published[0].sha256)
     return published
 
 
-def _refuse_lost_sources(pipeline: Pipeline, tables: list[PublishedTable]) -> None:
+def _refuse_lost_sources(pipeline: Pipeline) -> None:
     """An empty table passes every check of its rows: a source that had months is not published without any."""
     snapshot = current_snapshot(pipeline.settings.published)
     if snapshot is None:
         return
     had = set(pl.scan_parquet(snapshot.folder / f"{_MONTHS}.parquet").select("source").unique().collect()["source"])
-    months = next(t.frame for t in tables if t.name == _MONTHS)
-    lost = sorted((had & set(pipeline.active_sources())) - set(months["source"].unique()))
+    with pipeline.read_warehouse() as db:
+        has = {row[0] for row in db.execute(f"select distinct source from {MARTS}.{_MONTHS}").fetchall()}  # noqa: S608
+    lost = sorted((had & set(pipeline.active_sources())) - has)
     if lost:
         raise UnauditedError(
             f"{', '.join(lost)} had loan months in snapshot {snapshot.snapshot_id} and would have none now: see the "
@@ -181,17 +185,24 @@ def night_inputs(pipeline: Pipeline) -> dict[str, str]:
 
 
 def _marts(pipeline: Pipeline) -> list[PublishedTable]:
+    """The published marts, each written by DuckDB, which sorts what is larger than memory."""
     models = published_models(pipeline.settings.dbt_target / "manifest.json")
+    return [
+        PublishedTable(name, partial(_write_mart, pipeline, relation, keys))
+        for name, (relation, keys) in models.items()
+    ]
+
+
+def _write_mart(pipeline: Pipeline, relation: str, keys: Sequence[str], path: Path) -> int:
+    query = f"select * from {relation} order by {', '.join(keys)}"  # noqa: S608
     with pipeline.read_warehouse() as db:
-        return [
-            PublishedTable(name, db.sql(f"select * from {relation}").pl(), keys)  # noqa: S608
-            for name, (relation, keys) in models.items()
-        ]
+        copied = db.execute(f"copy ({query}) to '{path}' (format parquet, compression zstd)").fetchall()
+    return int(copied[0][0])
 
 
 def _reason_codes() -> PublishedTable:
     frame = pl.DataFrame({"code": [f.code for f in FAMILIES], "text": [f.text for f in FAMILIES]})
-    return PublishedTable("reason_codes", frame, ("code",))
+    return table_of("reason_codes", frame, ("code",))
 
 
 def _peak_mb() -> int:

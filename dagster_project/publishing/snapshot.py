@@ -7,7 +7,7 @@ every metric that does not begin with `run.`; its name is the beginning of that 
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +22,20 @@ Metrics = Mapping[str, float | int | str]
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """One table of a snapshot and the columns that it is sorted by."""
+    """One table of a snapshot. `write` makes its Parquet file, sorted by its keys, and returns how many rows it has."""
 
     name: str
-    frame: pl.DataFrame
-    sorted_by: Sequence[str]
+    write: Callable[[Path], int]
+
+
+def table_of(name: str, frame: pl.DataFrame, sorted_by: Sequence[str]) -> PublishedTable:
+    """A table that is a frame."""
+
+    def write(path: Path) -> int:
+        frame.sort(sorted_by).write_parquet(path, compression="zstd", statistics=True)
+        return frame.height
+
+    return PublishedTable(name, write)
 
 
 @dataclass(frozen=True)
@@ -90,8 +99,8 @@ def publish(
     files = {}
     for table in sorted(tables, key=lambda t: t.name):
         path = building / f"{table.name}.parquet"
-        table.frame.sort(table.sorted_by).write_parquet(path, compression="zstd", statistics=True)
-        files[path.name] = {"sha256": file_sha256(path), "rows": table.frame.height}
+        rows = table.write(path)
+        files[path.name] = {"sha256": file_sha256(path), "rows": rows}
     stable = {name: value for name, value in metrics.items() if not name.startswith("run.")}
     sha256 = values_fingerprint({"files": files, "metrics": stable})
     final = published / sha256[:16]

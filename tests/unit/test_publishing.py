@@ -5,13 +5,13 @@ import json
 import polars as pl
 
 from dagster_project.publishing.fingerprint import code_fingerprint, git_revision
-from dagster_project.publishing.snapshot import PublishedTable, current_inputs, current_snapshot, publish
+from dagster_project.publishing.snapshot import current_inputs, current_snapshot, publish, table_of
 
 FRAME = pl.DataFrame({"k": [2, 1, 3], "v": ["b", "a", "c"]})
 
 
 def table(frame=FRAME):
-    return [PublishedTable("t", frame, ("k",))]
+    return [table_of("t", frame, ("k",))]
 
 
 def test_content_decides_the_hash_and_the_run_does_not(tmp_path):
