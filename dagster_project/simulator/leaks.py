@@ -87,10 +87,10 @@ def _where(hit: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], name: str, valu
 
 
 def _rewrite(landing: Path, table: str, now: pl.DataFrame) -> None:
-    """Columns of a table's files, replaced where `now` (keyed by its first column) has a value."""
+    """Columns of a table's files, replaced where `now` (keyed by its first column) has a value; "" empties them."""
     key, *columns = now.columns
     for path in sorted(landing.glob(f"{table}-*.csv")):
         rows = pl.read_csv(path, infer_schema=False)
         joined = rows.join(now, on=key, how="left", suffix="_now", maintain_order="left")
-        shown = joined.with_columns(pl.coalesce(f"{name}_now", name).alias(name) for name in columns)
+        shown = joined.with_columns(pl.coalesce(f"{name}_now", name).replace("", None).alias(name) for name in columns)
         shown.select(rows.columns).write_csv(path)
