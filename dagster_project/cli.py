@@ -214,7 +214,7 @@ def simulate(
     """
     from dataclasses import asdict
 
-    from dagster_project.simulator.planted import switches
+    from dagster_project.simulator.planted import PlanError, switches
     from dagster_project.simulator.simulate import Plan
     from dagster_project.simulator.simulate import simulate as make
 
@@ -238,7 +238,7 @@ def simulate(
             made = make(plan, out, progress)
     except FileExistsError as error:
         _stop(f"{error.filename} is there already; choose another folder", 2)
-    except ValueError as error:
+    except PlanError as error:
         _stop(str(error), 2)
     if as_json:
         sys.stdout.write(json.dumps(asdict(made)) + "\n")

@@ -43,16 +43,20 @@ GROUPS = {"fraud": FRAUD, "tilts": TILTS, "leaks": LEAKS, "all": (*FRAUD, *TILTS
 _SCHEMA = {"kind": pl.String, "loan_id": pl.String, "customer_no": pl.String, "day": pl.Date, "payment_id": pl.String}
 
 
+class PlanError(ValueError):
+    """A plan that no book can be made of; the message says why."""
+
+
 def switches(names: Iterable[str]) -> frozenset[str]:
     """The names with each group in place of its members.
 
     Raises:
-        ValueError: there is no such switch.
+        PlanError: there is no such switch.
     """
     asked = list(names)
     unknown = sorted(set(asked) - set(GROUPS) - set(GROUPS["all"]))
     if unknown:
-        raise ValueError(f"nothing is called {', '.join(unknown)}; there are {', '.join([*GROUPS, *GROUPS['all']])}")
+        raise PlanError(f"nothing is called {', '.join(unknown)}; there are {', '.join([*GROUPS, *GROUPS['all']])}")
     return frozenset(member for name in asked for member in GROUPS.get(name, (name,)))
 
 

@@ -88,7 +88,7 @@ def simulate(plan: Plan, out: Path, progress: Callable[[str, int, int], None] | 
 
     Raises:
         FileExistsError: `out` has a landing or truth folder already.
-        ValueError: the book is too short for the fraud that is asked for.
+        PlanError: the book is too short for the fraud that is asked for.
     """
     tell = progress or (lambda _step, _done, _total: None)
     book_of = _Book(plan, out)

@@ -21,7 +21,7 @@ from dagster_project.simulator.files import (
     opening_schedules,
     payment_rows,
 )
-from dagster_project.simulator.planted import FRAUD, noted
+from dagster_project.simulator.planted import FRAUD, PlanError, noted
 from dagster_project.simulator.products import PRODUCTS, Loans
 from dagster_project.simulator.schedules import annuity, instalments
 
@@ -103,11 +103,11 @@ def make_cases(seed: int, loans: int, months: int, names: frozenset[str]) -> Cas
     """The loans of the scripts asked for.
 
     Raises:
-        ValueError: the book is too short for them.
+        PlanError: the book is too short for them.
     """
     asked = [n for n, name in enumerate(FRAUD) if name in names]
     if asked and months < LEAST_MONTHS:
-        raise ValueError(f"planted fraud needs {LEAST_MONTHS} months, for what goes before and comes after it")
+        raise PlanError(f"planted fraud needs {LEAST_MONTHS} months, for what goes before and comes after it")
     each = max(2, loans // ONE_IN)
     sizes = np.array([SCRIPTS[FRAUD[k]].loans for k in asked for _ in range(each)], dtype=np.int64)
     kind = np.repeat(np.repeat(np.array(asked, dtype=np.int64), each), sizes)

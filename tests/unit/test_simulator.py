@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from dagster_project.simulator.clock import generator
 from dagster_project.simulator.deferral import MONTHS as HOLIDAY
 from dagster_project.simulator.deferral import NEVER
 from dagster_project.simulator.macro import SHOCK, macro_path
-from dagster_project.simulator.planted import FRAUD, switches
+from dagster_project.simulator.planted import FRAUD, PlanError, switches
 from dagster_project.simulator.schedules import annuity, instalments, split
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.simulator.truth import HORIZON, true_pd, true_pd_with_holiday
@@ -378,9 +379,9 @@ def test_tilts_and_exports_are_what_they_say(book):
 
 
 def test_unknown_switches_and_short_books_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="nothing is called A99"):
+    with pytest.raises(PlanError, match="nothing is called A99"):
         switches(["A99"])
-    with pytest.raises(ValueError, match="needs 18 months"):
+    with pytest.raises(PlanError, match="needs 18 months"):
         simulate(Plan(100, 12, seed=1, planted=switches(["fraud"])), tmp_path / "short")
     assert not (tmp_path / "short").exists()
 
@@ -396,3 +397,25 @@ def test_files_are_what_the_contract_says(book):
         content = mine[0][0] + b"\n" + b"".join(rows for _, rows in mine)
         checked = check_rows(read_records(content, layout).text, layout)
         assert checked.bad.is_empty() and checked.duplicates.is_empty(), layout.name
+
+
+def test_what_comes_again_is_planted_only_where_asked_for(tmp_path):
+    """A row of another delivery, the same, with another amount, or of a day before its loan."""
+    plan = Plan(600, 4, seed=3, opened_within=1, dirt=True)
+    clean = replace(plan, dirt=False)
+    for name, asked in (("clean", clean), ("without", plan), ("with", replace(plan, redeliver=True))):
+        simulate(asked, tmp_path / name)
+    faults = pl.read_parquet(tmp_path / "with/truth/dirt.parquet")
+    names = {"redelivered": "duplicate_row", "redelivered_otherwise": "conflict", "before_opening": "before_opening"}
+    assert not set(pl.read_parquet(tmp_path / "without/truth/dirt.parquet")["fault"]) & set(names)
+    for name, expected in names.items():
+        rows = faults.filter(pl.col("fault") == name)
+        assert rows.height >= 1 and set(rows["expected"]) == {expected}
+        for file, line, key in rows.select("file", "line", "key").rows():
+            sent = (tmp_path / "with/landing/simulated" / file).read_text().split("\n")[line - 1].split(",")
+            assert sent[0] == key
+            first = table(tmp_path / "clean", "payments").filter(pl.col("payment_no") == key)
+            if name == "before_opening":
+                assert first.is_empty() and sent[2] < "2018-01-01"
+            else:
+                assert (first["amount"].item() == sent[3]) == (name == "redelivered")
