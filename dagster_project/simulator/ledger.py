@@ -160,7 +160,9 @@ class Ledger:
         self._balance[card] = balance
         self._minimum[:] = 0
         self._minimum[card] = minimum_due(balance, arrears)
-        self._instalment[card] = self._minimum[card]
+        # A recovery is measured by the least minimum that may be unpaid: by the last one it could make several whole.
+        least = np.minimum(self._instalment[card], self._minimum[card])
+        self._instalment[card] = np.where(self.state[card] == 0, self._minimum[card], least)
         rest = balance - arrears - self._minimum[card]
         return Statements(card, balance, limit, bought, due, self._paid[card], self._minimum[card], rest)
 
