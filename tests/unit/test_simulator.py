@@ -453,3 +453,13 @@ def test_what_comes_again_is_planted_only_where_asked_for(tmp_path):
                 assert first.is_empty() and sent[2] < "2018-01-01"
             else:
                 assert (first["amount"].item() == sent[3]) == (name == "redelivered")
+
+
+def test_a_payment_is_known_when_it_is_booked(book):
+    source = load_sources()["simulated"]
+    path = book / "landing/simulated/payments-2019-03-20.csv"
+    layout = source.contract.layout_of(path.name)
+    checked = check_rows(read_records(path.read_bytes(), layout).text, layout)
+    rows = source.adapt(layout.name, checked.good, source.contract)["payments"].sort("line_no")
+    assert (rows["known_at"] == dt.date(2019, 3, 20)).all() and rows["event_on"].min() < dt.date(2019, 3, 1)
+    assert rows["event_on"].equals(checked.good.sort("line_no")["paid_on"], check_names=False)
