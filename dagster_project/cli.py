@@ -199,6 +199,15 @@ def simulate(
     drift_month: Annotated[
         int | None, typer.Option(min=0, help="After this month 30+ of the car loans rises from 1.76 to 3.01 % in four.")
     ] = None,
+    deferral_month: Annotated[
+        int | None, typer.Option(min=1, help="From this month on, for three, some loans get a payment holiday.")
+    ] = None,
+    planted: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Plant what truth/planted.parquet lists: fraud, tilts, leaks, all, or one by name. Repeatable."
+        ),
+    ] = None,
     dirt: Annotated[bool, typer.Option(help="Plant the faults that platforms make; truth/dirt.parquet lists them.")] = (
         False
     ),
@@ -212,17 +221,32 @@ def simulate(
     """
     from dataclasses import asdict
 
+    from dagster_project.simulator.planted import PlanError, switches
     from dagster_project.simulator.simulate import Plan
     from dagster_project.simulator.simulate import simulate as make
 
     if opened_within and opened_within > months:
         _stop("--opened-within is more than --months", 2)
-    plan = Plan(loans, months, seed, first.date(), opened_within, shock_month, drift_month, dirt)
     try:
+        asked = switches(planted or [])
+        plan = Plan(
+            loans,
+            months,
+            seed,
+            first.date(),
+            opened_within,
+            shock_month,
+            drift_month,
+            deferral_month,
+            asked,
+            dirt,
+        )
         with _progress(shown=not as_json) as progress:
             made = make(plan, out, progress)
     except FileExistsError as error:
         _stop(f"{error.filename} is there already; choose another folder", 2)
+    except PlanError as error:
+        _stop(str(error), 2)
     if as_json:
         sys.stdout.write(json.dumps(asdict(made)) + "\n")
         return

@@ -19,11 +19,18 @@ DESCRIPTIONS: dict[str, str] = {
     "statements": "One row a loan and month, as the source reported it.",
     "schedules": "One row an instalment, in each version of a loan's schedule.",
     "payments": "One row a payment.",
+    "loan_events": "One row a thing that a source tells of a loan: write_off, restructured, deferral_start and _end.",
+    "funding_shares": "One row a loan and who funds a share of it; a loan without rows is the lender's own.",
+    "client_money": "One row a booking on the account that holds the money of others.",
+    "disputes": "One row a case: a dispute of a booking, a complaint, a collection.",
     "outcomes": "What became of a loan after an observation, where the source says so itself.",
 }
 
 CANONICAL: dict[str, dict[str, tuple[pl.DataType, str]]] = {
-    "borrowers": {"borrower_id": (_TEXT, "Pseudonym of the borrower.")},
+    "borrowers": {
+        "borrower_id": (_TEXT, "Pseudonym of the borrower."),
+        "account_id": (_TEXT, "Pseudonym of the account that the borrower pays from."),
+    },
     "borrower_attributes": {
         "borrower_id": (_TEXT, "Pseudonym of the borrower."),
         "sex": (_COUNT, "Code."),
@@ -35,6 +42,7 @@ CANONICAL: dict[str, dict[str, tuple[pl.DataType, str]]] = {
         "loan_id": (_TEXT, "The source's loan or account number."),
         "borrower_id": (_TEXT, "Pseudonym of the borrower."),
         "product": (_TEXT, "Kind of credit."),
+        "channel": (_TEXT, "How the loan came about: branch, web, partner."),
         "currency": (_TEXT, "ISO 4217 code."),
         "opened_on": (_DAY, "Day of opening; the first of the month where only the month is given."),
         "limit_amount": (MONEY, "Credit limit; null for loans without one."),
@@ -69,6 +77,33 @@ CANONICAL: dict[str, dict[str, tuple[pl.DataType, str]]] = {
         "paid_on": (_DAY, "Day of payment; the month-end where only the month is given."),
         "amount": (MONEY, "Amount paid; negative is a reversal."),
         "currency": (_TEXT, "ISO 4217 code."),
+        "method": (_TEXT, "How it was paid: direct_debit, transfer, cash."),
+        "payer_id": (_TEXT, "Pseudonym of who paid; null where it was the borrower."),
+    },
+    "loan_events": {
+        "loan_id": (_TEXT, "The source's loan or account number."),
+        "occurred_on": (_DAY, "Day of the event."),
+        "kind": (_TEXT, "write_off, restructured, deferral_start or deferral_end."),
+    },
+    "funding_shares": {
+        "loan_id": (_TEXT, "The source's loan or account number."),
+        "partner": (_TEXT, "Who funds the share; `own` is the lender."),
+        "funded_on": (_DAY, "Day from which the share holds."),
+        "share": (RATE, "Fraction of the loan; those of a loan add up to 1."),
+    },
+    "client_money": {
+        "booking_id": (_TEXT, "The source's booking."),
+        "booked_on": (_DAY, "Day of the booking."),
+        "kind": (_TEXT, "received, allocated (to a loan) or refunded."),
+        "loan_id": (_TEXT, "The loan; null where it is about none, or about many."),
+        "amount": (MONEY, "Amount; negative takes one back."),
+        "currency": (_TEXT, "ISO 4217 code."),
+    },
+    "disputes": {
+        "case_id": (_TEXT, "The source's case."),
+        "loan_id": (_TEXT, "The source's loan or account number."),
+        "opened_on": (_DAY, "Day of opening."),
+        "kind": (_TEXT, "dispute, complaint or collection."),
     },
     "outcomes": {
         "loan_id": (_TEXT, "The source's loan or account number."),
@@ -86,6 +121,10 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "statements": ("loan_id", "month_on", "balance", "paid"),
     "schedules": ("loan_id", "valid_from", "instalment_no", "due_on", "amount"),
     "payments": ("payment_id", "loan_id", "paid_on", "amount", "currency"),
+    "loan_events": ("loan_id", "occurred_on", "kind"),
+    "funding_shares": ("loan_id", "partner", "share"),
+    "client_money": ("booking_id", "booked_on", "kind", "amount", "currency"),
+    "disputes": ("case_id", "loan_id", "opened_on", "kind"),
     "outcomes": ("loan_id", "observed_on", "horizon_months", "defaulted"),
 }
 

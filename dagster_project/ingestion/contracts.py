@@ -72,7 +72,8 @@ class Table:
     Of a layout: `file_pattern` says which file names it is for, `delivered_once` that there is only one such file, and
     `month_in_name` or `day_in_name` how its name gives the month or day that it reports (as strptime reads the name
     without its ending).
-    Of a canonical table without adapter: `made_from` is its layout, `event_on` the date column there.
+    Of a canonical table without adapter: `made_from` is its layout, `event_on` the date column there, and `known_on` a
+    date column that tells when a row was known, where that is not `event_on`.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Table:
     day_in_name: str | None = None
     made_from: str | None = None
     event_on: str | None = None
+    known_on: str | None = None
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
@@ -214,6 +216,7 @@ def _table(path: Path, item: SchemaObject) -> Table:
             origin.split(".", 1)[0] for p in item.properties or [] for origin in p.transformSourceObjects or []
         ),
         event_on=own.get("eventOn"),
+        known_on=own.get("knownOn"),
     )
 
 

@@ -1,8 +1,8 @@
 """The adapter of a source that has none: its contract says which delivered column becomes which canonical one.
 
 In a `table` object each property names its origin in `transformSourceObjects` (`layout.column`), or a constant in
-`transformLogic` (`'USD'`); the object's custom property `eventOn` names the column that dates its rows. A table is made
-from one layout.
+`transformLogic` (`'USD'`); the object's custom property `eventOn` names the column that dates its rows, and `knownOn`
+the one that tells when a row was known, where it is another. A table is made from one layout.
 """
 
 import polars as pl
@@ -31,6 +31,8 @@ def check_mapping(where: str, contract: Contract) -> None:
         schema = layouts[table.made_from].schema
         if table.event_on not in schema or schema[table.event_on] != pl.Date:
             raise ContractError(f"{at}: eventOn must name a date column of {table.made_from}")
+        if table.known_on is not None and schema.get(table.known_on) != pl.Date:
+            raise ContractError(f"{at}: knownOn must name a date column of {table.made_from}")
         for column in table.columns:
             if column.origin is None and column.constant is None:
                 raise ContractError(f"{at}.{column.name}: name its origin (transformSourceObjects) or a constant")
@@ -46,7 +48,7 @@ def _table(table: Table, delivered: pl.DataFrame, contract: Contract) -> pl.Data
         for c in table.columns
     ]
     event = pl.col(str(table.event_on))
-    known = event.dt.offset_by(f"{contract.known_at_lag_days}d")
+    known = pl.col(str(table.known_on or table.event_on)).dt.offset_by(f"{contract.known_at_lag_days}d")
     rows = delivered.select(*columns, "line_no", event.alias("event_on"), known.alias("known_at"))
     # A person with two loans stands in two lines, and is one borrower, known since the first.
     return (

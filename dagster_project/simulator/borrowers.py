@@ -7,7 +7,7 @@ import numpy as np
 from dagster_project.simulator.clock import Floats, Ints, generator
 
 REGIONS = 8
-FIRST_CUSTOMER = 50_000_001
+FIRST_CUSTOMER, FIRST_ACCOUNT = 50_000_001, 700_000_001
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,20 @@ class Borrowers:
     sex: Ints
     age: Ints
 
+    @property
+    def account(self) -> Ints:
+        """The account from which each pays."""
+        return self.number + (FIRST_ACCOUNT - FIRST_CUSTOMER)
 
-def make_borrowers(seed: int, count: int) -> Borrowers:
+
+def make_borrowers(seed: int, count: int, first: int = FIRST_CUSTOMER) -> Borrowers:
     """Income falls with risk and tenure too; region, sex and age have nothing to do with it."""
-    random = generator(seed, "borrowers")
+    random = generator(seed, "borrowers", first - FIRST_CUSTOMER)
     risk = random.standard_normal(count)
     income = np.exp(7.9 - 0.15 * risk + 0.35 * random.standard_normal(count))
     tenure = random.gamma(2.0, 30.0, count) * np.exp(-0.2 * risk)
     return Borrowers(
-        number=np.arange(count, dtype=np.int64) + FIRST_CUSTOMER,
+        number=np.arange(count, dtype=np.int64) + first,
         risk=risk,
         income=np.rint(income * 100).astype(np.int64),
         tenure_months=np.minimum(tenure, 480).astype(np.int64),

@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,26 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 # A part's place in this list is in its seed: append, never reorder.
-Part = Literal["macro", "borrowers", "loans", "behaviour", "restructures", "bookings", "dirt"]
-_PARTS: tuple[Part, ...] = ("macro", "borrowers", "loans", "behaviour", "restructures", "bookings", "dirt")
+Part = Literal[
+    "macro",
+    "borrowers",
+    "loans",
+    "behaviour",
+    "restructures",
+    "bookings",
+    "dirt",
+    "channels",
+    "deferrals",
+    "cards",
+    "payers",
+    "funding",
+    "client_money",
+    "cases",
+    "tilts",
+    "typologies",
+    "leaks",
+]
+_PARTS: tuple[Part, ...] = get_args(Part)
 
 
 def generator(seed: int, part: Part, month: int = 0) -> np.random.Generator:

@@ -2,15 +2,21 @@
 
 A fault changes bytes and nothing else. What it damages is sent again, right, under the next day's date and another
 ending, so that the book is whole in the end: whoever takes in all files has every loan and cent of the clean book.
-Each fault is in files of its own. The list (`truth/dirt.parquet`) has one row a fault: its class, the file, the line
-(of a row; the header is line 1), the number of the payment or loan where it is about one, and the rule that ingestion
-should name, or what else should become of it.
+Only the attributes files of the second half, which serve monitoring alone, never come right (`schema_change`), and a
+correction is rows beside the wrong one. Each fault is in files of its own. The list (`truth/dirt.parquet`) has one row
+a fault: its class, the file, the line (of a row; the header is line 1), the number of the payment, loan or customer
+where it is about one, and the rule that ingestion should name, or what else should become of it.
+
+Some faults can be found only by what came before in other files: a payment that comes again in another delivery, with
+the same or other content, and one from before its loan's opening. Ingestion does not look there yet, so these are
+planted only where `redeliver` asks for them.
 """
 
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -26,7 +32,11 @@ _UNKNOWN_LOAN = b"99999999"
 
 @dataclass(frozen=True)
 class Fault:
-    """One planted fault. `expected` is a rule of ingestion, or ACCEPTED, DUPLICATE, duplicate_row, suspense or late."""
+    """One planted fault.
+
+    `expected` is a rule of ingestion, or ACCEPTED, DUPLICATE, duplicate_row, suspense or late; of what is delivered
+    again also conflict and before_opening.
+    """
 
     fault: str
     file: str
@@ -36,7 +46,7 @@ class Fault:
 
 
 def _amount(value: bytes) -> Callable[[list[bytes]], list[bytes]]:
-    return lambda fields: [*fields[:3], value, fields[4]]
+    return lambda fields: [*fields[:3], value, *fields[4:]]
 
 
 def _loan(value: bytes) -> Callable[[list[bytes]], list[bytes]]:
@@ -65,7 +75,7 @@ HARMLESS: tuple[tuple[str, Callable[[bytes], bytes], str], ...] = (
     ("crlf", lambda c: c.replace(b"\n", b"\r\n"), "ACCEPTED"),
 )
 # One row of a file, damaged: (class, what becomes of its fields, rule). The fields are payment_no, loan_no, paid_on,
-# amount and currency.
+# amount, currency, method, payer_no and booked_on.
 ROWS: tuple[tuple[str, Callable[[list[bytes]], list[bytes]], str], ...] = (
     ("nan", _amount(b"NaN"), "amount:money"),
     ("inf", _amount(b"inf"), "amount:money"),
@@ -74,16 +84,25 @@ ROWS: tuple[tuple[str, Callable[[list[bytes]], list[bytes]], str], ...] = (
     ("three_decimals", _amount(b"12.505"), "amount:money"),
     ("no_amount", _amount(b""), "amount:required"),
     ("impossible_date", lambda fields: [*fields[:2], fields[2][:5] + b"02-30", *fields[3:]], "paid_on:date"),
-    ("other_currency", lambda fields: [*fields[:4], b"USD"], "currency:pattern"),
+    ("other_currency", lambda fields: [*fields[:4], b"USD", *fields[5:]], "currency:pattern"),
     ("no_loan", _loan(b""), "loan_no:required"),
     ("field_over_1_mb", _loan(b"9" * 1_000_001), "loan_no:size"),
     ("ragged", lambda fields: fields[:4], "ragged"),
 )
+# Text of the borrowers file that is unusual and right.
+TEXTS: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
+    ("text_with_equals", lambda name: b"=" + name),
+    ("text_with_plus", lambda name: b"+" + name),
+    ("text_with_minus", lambda name: b"-" + name),
+    ("text_with_at", lambda name: b"@" + name),
+    ("newline_in_quotes", lambda name: b'"' + name.replace(b" ", b"\n", 1) + b'"'),
+)
+_WRONG = 10  # times the right amount
 
 
-def plant(seed: int, landing: Path, listing: Path) -> int:
+def plant(seed: int, landing: Path, listing: Path, *, redeliver: bool) -> int:
     """Damage a clean book's files, and list what was done; returns how many faults there are."""
-    faults = _Planting(seed, landing).all()
+    faults = _Planting(seed, landing).all(redeliver=redeliver)
     schema = {"fault": pl.String, "file": pl.String, "line": pl.Int64, "key": pl.String, "expected": pl.String}
     rows = [(f.fault, f.file, f.line, f.key, f.expected) for f in faults]
     pl.DataFrame(rows, schema=schema, orient="row").sort("file", "line", "fault").write_parquet(listing)
@@ -102,7 +121,7 @@ class _Planting:
         self._long = [f for f in self._files if f.read_bytes().count(b"\n") > LONG]
         self._faults: list[Fault] = []
 
-    def all(self) -> list[Fault]:
+    def all(self, *, redeliver: bool) -> list[Fault]:
         """Every class in turn, as far as there are files for it; those that need a long one first."""
         for name, change, rule in ROWS:
             self._each(partial(self._bad_row, name, change, rule), long=True)
@@ -113,9 +132,16 @@ class _Planting:
             self._each(partial(self._bad_file, name, damage, rule), most=1)
         for name, damage, state in HARMLESS:
             self._each(partial(self._harmless, name, damage, state))
+        self._each(self._correction)
         for plant_one in (self._twice, self._row_twice, self._orphan, self._late, self._missing_day):
             self._each(plant_one)
+        if redeliver:
+            for plant_one in (self._again, self._again_otherwise, self._before_opening):
+                self._each(plant_one)
         self._unit_mistakes()
+        self._negative_instalments()
+        self._texts()
+        self._schema_change()
         return self._faults
 
     def _each(self, plant_one: Callable[[Path], None], *, long: bool = False, most: int | None = None) -> None:
@@ -178,6 +204,45 @@ class _Planting:
         path.write_bytes(b"\n".join(lines))
         self._note("orphan_payment", path, "suspense", place + 2, number)
 
+    def _correction(self, path: Path) -> None:
+        """An amount ten times too high, and on the next day two rows that take it back and book it right."""
+        lines, place = self._draw(path)
+        right = lines[place].split(b",")
+        wrong = f"{float(right[3]) * _WRONG:.2f}"
+        lines[place] = b",".join([*right[:3], wrong.encode(), *right[4:]])
+        path.write_bytes(b"\n".join(lines))
+        later = self._next(path, "correction")
+        taken_back = f"{-float(wrong):.2f}".encode()
+        rows = [[right[0] + b"8", *right[1:3], taken_back, *right[4:]], [right[0] + b"7", *right[1:]]]
+        later.write_bytes(b"\n".join([lines[0], *(b",".join(row) for row in rows), b""]))
+        self._note("correction", path, "ACCEPTED", place + 1, right[0])
+        for n, row in enumerate(rows, 2):
+            self._note("correction", later, "ACCEPTED", n, row[0])
+
+    def _again(self, path: Path) -> None:
+        """A payment that a later delivery repeats."""
+        lines, place = self._draw(path)
+        self._send_again("redelivered", path, lines[0], lines[place].split(b","), "duplicate_row")
+
+    def _again_otherwise(self, path: Path) -> None:
+        """A payment that a later delivery repeats with another amount."""
+        lines, place = self._draw(path)
+        fields = lines[place].split(b",")
+        changed = [*fields[:3], b"1" + fields[3].lstrip(b"-"), *fields[4:]]
+        self._send_again("redelivered_otherwise", path, lines[0], changed, "conflict")
+
+    def _before_opening(self, path: Path) -> None:
+        """A payment of a day on which no loan was open yet."""
+        lines, place = self._draw(path)
+        fields = lines[place].split(b",")
+        early = [fields[0] + b"6", fields[1], b"2000-01-31", *fields[3:]]
+        self._send_again("before_opening", path, lines[0], early, "before_opening")
+
+    def _send_again(self, name: str, path: Path, header: bytes, fields: list[bytes], expected: str) -> None:
+        later = self._next(path, name)
+        later.write_bytes(header + b"\n" + b",".join(fields) + b"\n")
+        self._note(name, later, expected, 2, fields[0])
+
     def _late(self, path: Path) -> None:
         late = self._next(path, "late", days=3)
         path.replace(late)
@@ -193,19 +258,54 @@ class _Planting:
 
     def _unit_mistakes(self) -> None:
         """Rates in percent instead of fractions, in a whole file of loans."""
-        files = sorted(self._landing.glob("loans-*.csv"))[:-4]
-        wanted = max(1, round(RATE * len(files))) if files else 0
-        for i in self._random.permutation(len(files))[:wanted]:
-            content = files[i].read_bytes()
+        for path in self._some("loans"):
+            content = path.read_bytes()
             lines = content.rstrip(b"\n").split(b"\n")
             rate = lines[0].split(b",").index(b"annual_rate")
             for n, line in enumerate(lines[1:], 1):
                 fields = line.split(b",")
                 fields[rate] = f"{float(fields[rate]) * 100:.2f}".encode()
                 lines[n] = b",".join(fields)
-                self._note("rate_in_percent", files[i], "annual_rate:maximum", n + 1, fields[0])
-            files[i].write_bytes(b"\n".join(lines) + b"\n")
-            self._next(files[i], "resent").write_bytes(content)
+                self._note("rate_in_percent", path, "annual_rate:maximum", n + 1, fields[0])
+            path.write_bytes(b"\n".join(lines) + b"\n")
+            self._next(path, "resent").write_bytes(content)
+
+    def _negative_instalments(self) -> None:
+        """A negative amount where only payments may have one: in a schedule."""
+        for path in self._some("schedules", at_least=LONG):
+            lines, place = self._draw(path)
+            row = lines[place]
+            fields = row.split(b",")
+            lines[place] = b",".join([*fields[:4], b"-" + fields[4], *fields[5:]])
+            path.write_bytes(b"\n".join(lines))
+            self._next(path, "resent").write_bytes(lines[0] + b"\n" + row + b"\n")
+            self._note("negative_instalment", path, "amount:minimum", place + 1, fields[0])
+
+    def _texts(self) -> None:
+        """Names that a spreadsheet or a naive reader takes for something else."""
+        for (name, change), path in zip(TEXTS, self._some("borrowers", most=len(TEXTS)), strict=False):
+            lines, place = self._draw(path)
+            fields = lines[place].split(b",")
+            lines[place] = b",".join([fields[0], change(fields[1]), *fields[2:]])
+            path.write_bytes(b"\n".join(lines))
+            self._note(name, path, "ACCEPTED", place + 1, fields[0])
+
+    def _schema_change(self) -> None:
+        """From the middle day on the attributes have a column more, which the contract does not know."""
+        files = sorted(self._landing.glob("attributes-*.csv"))
+        listed = {fault.file for fault in self._faults}
+        for path in files[len(files) // 2 :]:
+            if path.name not in listed:
+                header, *rows = path.read_bytes().rstrip(b"\n").split(b"\n")
+                path.write_bytes(b"\n".join([header + b",nationality", *(row + b",XX" for row in rows), b""]))
+                self._note("schema_change", path, "schema_drift")
+
+    def _some(self, table: str, *, at_least: int = 0, most: int | None = None) -> list[Path]:
+        """Files of another table: RATE of them, or `most`; longer than so many lines."""
+        files = [f for f in sorted(self._landing.glob(f"{table}-*.csv"))[:-4] if f.stem.count(".") == 0]
+        drawn = [files[i] for i in self._random.permutation(len(files))]
+        long = (f for f in drawn if not at_least or f.read_bytes().count(b"\n") > at_least)
+        return list(islice(long, most or max(1, round(RATE * len(files)))))
 
     def _draw(self, path: Path) -> tuple[list[bytes], int]:
         """A file's lines, and the place of one that is not the header."""

@@ -3,15 +3,18 @@
 Money is text with two decimals. Numbers and names of customers are identifiers, and the contract says so.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from dagster_project.simulator.bookings import Bookings
+from dagster_project.simulator.bookings import METHODS, Bookings
 from dagster_project.simulator.borrowers import Borrowers
+from dagster_project.simulator.cards import Statements
 from dagster_project.simulator.clock import Calendar, Ints, as_date
-from dagster_project.simulator.products import PRODUCTS, Loans
+from dagster_project.simulator.funding import Funding
+from dagster_project.simulator.products import CHANNELS, PRODUCTS, Loans
 from dagster_project.simulator.schedules import instalments
 
 CURRENCY = "EUR"
@@ -19,54 +22,114 @@ _NAMES = ("Adler", "Bauer", "Conti", "Dubois", "Evans", "Ferrari", "Garcia", "Ho
 _FIRST = ("Ada", "Ben", "Cleo", "Dina", "Egon", "Fee", "Gil", "Hana", "Ida", "Jon", "Kim")
 
 
-def write_day(folder: Path, table: str, day: int, rows: pl.DataFrame) -> None:
-    """Write one table's file of a day, if there is anything to write."""
-    if rows.height:
-        rows.write_csv(folder / f"{table}-{as_date(day)}.csv", float_precision=2)
+class Landing:
+    """The folder that the platform drops files into. What comes with a later day's file is held until then."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._held: dict[tuple[int, str], list[pl.DataFrame]] = {}
+
+    def hold(self, table: str, day: int, rows: pl.DataFrame) -> None:
+        """Keep rows for the table's file of a day that is not written yet."""
+        if rows.height:
+            self._held.setdefault((day, table), []).append(rows)
+
+    def write(self, table: str, day: int, rows: pl.DataFrame) -> None:
+        """Write the table's file of a day, if there is anything to write."""
+        rows = pl.concat([rows, *self._held.pop((day, table), [])])
+        if rows.height:
+            rows.write_csv(self.folder / f"{table}-{as_date(day)}.csv", float_precision=2)
+
+    def write_days(self, table: str, day: Ints, rows: pl.DataFrame, until: int) -> None:
+        """Write rows that are in the order of their days; hold those after the day `until`."""
+        days, begins = np.unique(day, return_index=True)
+        for one, begin, end in zip(days.tolist(), begins, np.append(begins, len(day))[1:], strict=True):
+            put = self.write if one <= until else self.hold
+            put(table, one, rows[int(begin) : int(end)])
+
+    def write_held(self, until: int) -> None:
+        """Write what is still held up to a day: there, a table has no other rows."""
+        for day, table in sorted(key for key in self._held if key[0] <= until):
+            first, *rest = self._held.pop((day, table))
+            self._held[(day, table)] = rest
+            self.write(table, day, first)
 
 
-def write_openings(folder: Path, loans: Loans, borrowers: Borrowers, new: Ints, day: int, is_first: Ints) -> None:
-    """Loans opened on a day, and the borrowers who are new with them. `is_first`: the borrower's first loan."""
-    customer = loans.borrower[new]
-    fresh = customer[is_first[customer] == new]
-    about = {"customer_no": borrowers.number[fresh], "reported_on": _days(day, len(fresh))}
+def borrower_rows(borrowers: Borrowers, who: Ints, day: int, account: Ints) -> pl.DataFrame:
+    """The customers who are new on a day. `account`: by borrower."""
     people = pl.DataFrame(
-        about
-        | {
-            "income": _money(borrowers.income[fresh]),
-            "tenure_months": borrowers.tenure_months[fresh],
-            "region": borrowers.region[fresh],
+        {
+            "customer_no": borrowers.number[who],
+            "account_no": account[who],
+            "reported_on": _days(day, len(who)),
+            "income": _money(borrowers.income[who]),
+            "tenure_months": borrowers.tenure_months[who],
+            "region": borrowers.region[who],
         }
     ).with_columns(
         # A name is no more than a place in two lists and the number: nobody's.
         pl.concat_str(
-            pl.Series(np.array(_FIRST)[fresh % len(_FIRST)]),
-            pl.Series(np.array(_NAMES)[fresh % len(_NAMES)]),
+            pl.Series(np.array(_FIRST)[who % len(_FIRST)], dtype=pl.String),
+            pl.Series(np.array(_NAMES)[who % len(_NAMES)], dtype=pl.String),
             pl.col("customer_no"),
             separator=" ",
         ).alias("name")
     )
-    write_day(folder, "borrowers", day, people.select("customer_no", "name", pl.exclude("customer_no", "name")))
-    kept_apart = pl.DataFrame(about | {"sex": borrowers.sex[fresh], "age": borrowers.age[fresh]})
-    write_day(folder, "attributes", day, kept_apart)
-    lent = pl.DataFrame(
+    return people.select("customer_no", "name", pl.exclude("customer_no", "name"))
+
+
+def attribute_rows(borrowers: Borrowers, who: Ints, day: int) -> pl.DataFrame:
+    """Their protected attributes."""
+    about = {"customer_no": borrowers.number[who], "reported_on": _days(day, len(who))}
+    return pl.DataFrame(about | {"sex": borrowers.sex[who], "age": borrowers.age[who]})
+
+
+def loan_rows(loans: Loans, borrowers: Borrowers, new: Ints, day: int) -> pl.DataFrame:
+    """Loans opened on a day. A card has a limit, and neither amount, term nor instalment."""
+    is_card = pl.Series(loans.is_card[new])
+    return pl.DataFrame(
         {
             "loan_no": loans.number[new],
-            "customer_no": borrowers.number[customer],
-            "product": np.array([p.name for p in PRODUCTS])[loans.product[new]],
+            "customer_no": borrowers.number[loans.borrower[new]],
+            "product": _named([p.name for p in PRODUCTS], loans.product[new]),
+            "channel": _named([name for name, _ in CHANNELS], loans.channel[new]),
             "opened_on": _days(day, len(new)),
-            "amount": _money(loans.amount[new]),
-            "term_months": loans.term[new],
+            "amount": _money(loans.amount[new]).set(is_card, None),
+            "limit": _money(loans.amount[new]).set(~is_card, None),
+            "term_months": pl.Series(loans.term[new]).set(is_card, None),
             "annual_rate": [f"{rate:.4f}" for rate in loans.annual_rate[new].tolist()],
-            "instalment": _money(loans.instalment[new]),
-            "currency": np.full(len(new), CURRENCY),
+            "instalment": _money(loans.instalment[new]).set(is_card, None),
+            "currency": _same(CURRENCY, len(new)),
+            "status": _same(None, len(new)),
         }
     )
-    write_day(folder, "loans", day, lent)
+
+
+def funding_rows(funding: Funding, loans: Loans, first: int, last: int, day: int) -> pl.DataFrame:
+    """The partners' shares of the joint loans among those from place `first` to before `last`."""
+    mine = slice(*np.searchsorted(funding.loan, (first, last)))
+    loan = funding.loan[mine]
+    return pl.DataFrame(
+        {
+            "loan_no": loans.number[loan],
+            "partner": _named(funding.names, funding.partner[mine]),
+            "funded_on": _days(day, len(loan)),
+            "share": pl.Series(funding.percent[mine]) / 100,
+        }
+    )
+
+
+def event_rows(loan_no: Ints, day: int, kind: str) -> pl.DataFrame:
+    """The same event of several loans."""
+    return pl.DataFrame({"loan_no": loan_no, "event_on": _days(day, len(loan_no)), "kind": _same(kind, len(loan_no))})
 
 
 def opening_schedules(loans: Loans, new: Ints, day: int, calendar: Calendar) -> pl.DataFrame:
-    """The first version of these loans' schedules, from the opening on; due from the month after it on."""
+    """The first version of these loans' schedules, from the opening on; due from the month after it on.
+
+    Cards have none: their statements are their schedule.
+    """
+    new = new[~loans.is_card[new]]
     first_month = loans.opened_month[new] + 1
     return version(loans, new, loans.amount[new], loans.instalment[new], loans.term[new], day, first_month, calendar)
 
@@ -90,7 +153,10 @@ def version(
 
 
 def settlements(loans: Loans, loan: Ints, principal: Ints, interest: Ints, due_on: Ints) -> pl.DataFrame:
-    """Prepayment as a new version: all that is left, and the month's interest, due on the day on which it is paid."""
+    """Prepayment as a new version: all that is left, and the month's interest, due on the day on which it is paid.
+
+    So is what is paid on a card above the minimum, together with it.
+    """
     return _schedule(loans.number[loan], due_on, np.ones_like(loan), due_on, principal, interest)
 
 
@@ -110,19 +176,80 @@ def _schedule(
     ).with_columns(pl.col("valid_from", "due_on").cast(pl.Date))
 
 
-def write_payments(folder: Path, bookings: Bookings, loans: Loans) -> None:
-    """The bookings of a month, a file a day."""
+def statement_schedules(loans: Loans, made: Statements, day: int, month: int, calendar: Calendar) -> pl.DataFrame:
+    """Statements as versions: the minimum is due in the next month, and the rest in the month after it.
+
+    The rest never falls due: by then there is another statement. With it the version holds all that is owed.
+    """
+    loan, amount = np.repeat(made.loan, 2), np.stack([made.minimum, made.rest], axis=1).reshape(-1)
+    number = np.tile([1, 2], len(made.loan))
+    due_on = calendar.starts[month + number] + loans.due_day[loan] - 1
+    owed = amount > 0
+    loan, number, due_on, amount = loan[owed], number[owed], due_on[owed], amount[owed]
+    since = np.full(len(loan), day)
+    return _schedule(loans.number[loan], since, number, due_on, amount, np.zeros_like(amount))
+
+
+def statement_rows(loans: Loans, made: Statements, day: int) -> pl.DataFrame:
+    """The statements of a month-end."""
+    return pl.DataFrame(
+        {
+            "loan_no": loans.number[made.loan],
+            "month_on": _days(day, len(made.loan)),
+            "balance": _money(made.balance),
+            "limit": _money(made.limit),
+            "purchases": _money(made.purchases),
+            "due": _money(made.due),
+            "paid": _money(made.paid),
+        }
+    )
+
+
+def payment_rows(
+    loan_no: Ints, number: Ints, day: Ints, amount: Ints, method: Ints, payer: Ints, known: Ints | None = None
+) -> pl.DataFrame:
+    """Bookings, each with the day of its file; the payer is empty where it is the borrower."""
     rows = pl.DataFrame(
         {
-            "payment_no": bookings.number,
-            "loan_no": loans.number[bookings.loan],
-            "paid_on": bookings.day.astype(np.int32),
-            "amount": _money(bookings.amount),
+            "payment_no": number,
+            "loan_no": loan_no,
+            "paid_on": day.astype(np.int32),
+            "amount": _money(amount),
+            "currency": _same(CURRENCY, len(number)),
+            "method": _named(METHODS, method),
+            "payer_no": payer,
+            "booked_on": (day if known is None else known).astype(np.int32),
         }
-    ).with_columns(pl.col("paid_on").cast(pl.Date), pl.lit(CURRENCY).alias("currency"))
-    days, begins = np.unique(bookings.day, return_index=True)
-    for day, begin, end in zip(days, begins, np.append(begins, rows.height)[1:], strict=True):
-        write_day(folder, "payments", int(day), rows[int(begin) : int(end)])
+    )
+    return rows.with_columns(
+        pl.col("paid_on", "booked_on").cast(pl.Date),
+        pl.when(pl.col("payer_no") > 0).then("payer_no"),
+    )
+
+
+def write_payments(landing: Landing, bookings: Bookings, loans: Loans, until: int) -> None:
+    """The bookings of a month, a file a day; those that are known later are held."""
+    order = np.argsort(bookings.known, kind="stable")
+    known = bookings.known[order]
+    rows = payment_rows(
+        loans.number[bookings.loan[order]],
+        bookings.number[order],
+        bookings.day[order],
+        bookings.amount[order],
+        bookings.method[order],
+        bookings.payer[order],
+        known,
+    )
+    landing.write_days("payments", known, rows, until)
+
+
+def _named(names: Sequence[str], places: Ints) -> pl.Series:
+    kinds = pl.Enum(names)
+    return pl.Series(places.astype(np.uint32)).replace_strict(dict(enumerate(names)), return_dtype=kinds)
+
+
+def _same(value: str | None, count: int) -> pl.Series:
+    return pl.Series([value], dtype=pl.String).new_from_index(0, count)
 
 
 def _money(cents: Ints) -> pl.Series:

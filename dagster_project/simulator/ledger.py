@@ -18,7 +18,9 @@ from dagster_project.simulator.behaviour import (
     hazard_index,
     next_state,
 )
+from dagster_project.simulator.cards import Statements, minimum_due, paid_above, purchases
 from dagster_project.simulator.clock import Floats, Ints, generator
+from dagster_project.simulator.deferral import NEVER, is_resting, months_rested
 from dagster_project.simulator.drift import in_segment
 from dagster_project.simulator.products import Loans
 from dagster_project.simulator.schedules import annuity, split
@@ -29,8 +31,8 @@ PARTIAL, RECOVERY = 0.25, 0.2
 
 
 @dataclass(frozen=True)
-class Restructured:
-    """New versions of schedules, from the first day of the month on."""
+class Rescheduled:
+    """New versions of schedules, from the first day of a month on."""
 
     loan: Ints
     principal: Ints
@@ -43,7 +45,7 @@ class Paid:
     """What the loans with something to say in a month do. `loan` is the place in the book; amounts in cents.
 
     `amount` is paid in the month, 0 where nothing is. `before` and `behind`: the states at the month's two ends.
-    `principal` and `interest`: of a settlement, for loans that prepay.
+    `principal` and `interest`: of a settlement, for loans that prepay, and cards on which more is paid than is due.
     """
 
     loan: Ints
@@ -56,42 +58,60 @@ class Paid:
 
 
 class Ledger:
-    """The book's state at a month-end."""
+    """The book's state at a month-end. `lots`: see `deferral`."""
 
-    def __init__(self, loans: Loans, seed: int, stress: Floats, drift: Floats) -> None:
+    def __init__(self, loans: Loans, seed: int, stress: Floats, drift: Floats, lots: Ints) -> None:
         count = len(loans.number)
         self.loans, self._seed, self._stress, self._drift = loans, seed, stress, drift
         self._drifts = in_segment(loans)
         self.state = np.zeros(count, dtype=np.int8)
         self.instalments = loans.term.copy()  # in all versions together
+        self.deferred_from = np.full(count, NEVER)
+        self.written_off_now = np.empty(0, dtype=np.int64)  # in the month that was advanced last
+        self._lots = lots
         self.in_default_since = np.full(count, -1, dtype=np.int64)
         self._instalment = loans.instalment.copy()
-        self._balance = loans.amount.copy()  # as scheduled
+        self._balance = np.where(loans.is_card, 0, loans.amount)  # as scheduled; of a card, all that is owed
+        self._minimum = np.zeros(count, dtype=np.int64)  # of a card's last statement
+        self._paid = np.zeros(count, dtype=np.int64)  # on a card, in the month that was advanced last
         self._part = np.zeros(count, dtype=np.int64)
         self._arrears = np.zeros(count, dtype=np.int64)
         self._dues = np.zeros((DEFAULT, count), dtype=np.int64)  # the last ones, the newest first
         self._is_restructured = np.zeros(count, dtype=np.bool_)
         self._is_written_off = np.zeros(count, dtype=np.bool_)
 
-    def restructure(self, month: int) -> Restructured:
+    def restructure(self, month: int) -> Rescheduled:
         """Grant some of the loans that are 2 or 3 behind lower instalments over a longer term."""
         random = generator(self._seed, "restructures", month)
         loan = np.flatnonzero((self.state == 2) | (self.state == 3))
-        left = self.instalments[loan] - (month - self.loans.opened_month[loan]) + 1
+        left = self.instalments[loan] - self._age(loan, month) + 1
         granted = (random.random(len(loan)) < RESTRUCTURE) & (left >= MONTHS_LEFT) & ~self._is_restructured[loan]
+        granted &= ~self.loans.is_card[loan]
         loan, left = loan[granted], left[granted]
         term = left + MORE_MONTHS
         self._is_restructured[loan] = True
         self.instalments[loan] += MORE_MONTHS
         self._instalment[loan] = annuity(self._balance[loan], self.loans.annual_rate[loan], term)
-        return Restructured(loan, self._balance[loan], self._instalment[loan], term)
+        return Rescheduled(loan, self._balance[loan], self._instalment[loan], term)
+
+    def defer(self, month: int) -> Rescheduled:
+        """Grant the payment holidays that begin in a month: the same instalments, after it."""
+        loan = np.flatnonzero((self._lots == month) & (self.state == 0))
+        left = self.instalments[loan] - self._age(loan, month - 1)
+        self.deferred_from[loan] = month
+        return Rescheduled(loan, self._balance[loan], self._instalment[loan], left)
+
+    def _age(self, loan: Ints, month: int) -> Ints:
+        """Instalments due so far; those of a holiday are not."""
+        return month - self.loans.opened_month[loan] - months_rested(self.deferred_from[loan], month)
 
     def advance(self, month: int) -> Paid:
-        """One month of every loan that was opened before it and is not closed."""
+        """One month of every loan that was opened before it, is not closed and has no payment holiday."""
         random = generator(self._seed, "behaviour", month)
-        loan = np.flatnonzero((self.state != CLOSED) & (self.loans.opened_month < month))
+        runs = (self.state != CLOSED) & (self.loans.opened_month < month) & ~is_resting(self.deferred_from, month)
+        loan = np.flatnonzero(runs)
         uniform, second, fraction = random.random((3, len(loan)))
-        age = month - self.loans.opened_month[loan]
+        age = self._age(loan, month)
         left = self.instalments[loan] - age + 1
         due, principal, interest = self._fall_due(loan, left)
         before = self.state[loan].astype(np.int64)
@@ -106,23 +126,45 @@ class Ledger:
         behind = np.where(was_default, np.where(is_cured, 0, DEFAULT), behind)
 
         due = np.where(prepays, self._balance[loan] + interest, due)
+        is_card = self.loans.is_card[loan]
+        transacts = is_card & (before == 0) & (behind == 0) & ~prepays
+        due = due + paid_above(self._balance[loan] - due, second, fraction) * transacts
         owed = self._arrears[loan] + due
         amount = self._amount(loan, before, behind, due, owed, second, fraction)
         self._arrears[loan] = owed - amount
         self._dues[1:, loan] = self._dues[:-1, loan]
         self._dues[0, loan] = due
-        self._balance[loan] -= np.where(prepays, self._balance[loan], principal)
+        self._balance[loan] -= np.where(is_card, amount, np.where(prepays, self._balance[loan], principal))
+        self._paid[loan] = amount
         is_closed = (self._arrears[loan] == 0) & ((left <= 1) | prepays)
         self.state[loan] = np.where(is_closed, CLOSED, behind)
         self._follow_defaults(loan, behind == DEFAULT, month)
-        settled = np.where(prepays, due - interest, 0)
+        settled = np.where(prepays | (transacts & (due > self._minimum[loan])), due - interest, 0)
         return Paid(loan, before, behind, due, amount, settled, np.where(prepays, interest, 0))
 
     def _fall_due(self, loan: Ints, left: Ints) -> tuple[Ints, Ints, Ints]:
-        """(amount, principal, interest) of the month's instalment; 0 where none is left."""
+        """(amount, principal, interest) of the month's instalment; 0 where none is left, a minimum of a card."""
         principal, interest = split(self._balance[loan], self.loans.annual_rate[loan], self._instalment[loan], left)
-        is_due = left > 0
-        return (principal + interest) * is_due, principal * is_due, interest * is_due
+        is_due = (left > 0) & ~self.loans.is_card[loan]
+        return (principal + interest) * is_due + self._minimum[loan], principal * is_due, interest * is_due
+
+    def close_statements(self, month: int) -> Statements:
+        """The statements of the month's end: interest on what was not paid, purchases, and the next minimum."""
+        is_open = self.loans.is_card & (self.loans.opened_month <= month) & (self.state != CLOSED)
+        card = np.flatnonzero(is_open & ~self._is_written_off)
+        normal = generator(self._seed, "cards", month).standard_normal(len(card))
+        limit, arrears, due = self.loans.amount[card], self._arrears[card], self._minimum[card]
+        owed = self._balance[card] + np.rint(self._balance[card] * self.loans.annual_rate[card] / 12).astype(np.int64)
+        bought = purchases(owed, arrears, limit, (self.state[card] != DEFAULT).astype(np.int64), normal)
+        balance = owed + bought
+        self._balance[card] = balance
+        self._minimum[:] = 0
+        self._minimum[card] = minimum_due(balance, arrears)
+        # A recovery is measured by the least minimum that may be unpaid: by the last one it could make several whole.
+        least = np.minimum(self._instalment[card], self._minimum[card])
+        self._instalment[card] = np.where(self.state[card] == 0, self._minimum[card], least)
+        rest = balance - arrears - self._minimum[card]
+        return Statements(card, balance, limit, bought, due, self._paid[card], self._minimum[card], rest)
 
     def _amount(
         self, loan: Ints, before: Ints, behind: Ints, due: Ints, owed: Ints, second: Floats, fraction: Floats
@@ -147,7 +189,19 @@ class Ledger:
         since = np.where(is_default, self.in_default_since[loan], -1)
         since = np.where(is_default & (since < 0), month, since)
         self.in_default_since[loan] = since
-        self._is_written_off[loan] |= is_default & (month - since >= WRITE_OFF_AFTER)
+        given_up = is_default & (month - since >= WRITE_OFF_AFTER) & ~self._is_written_off[loan]
+        self.written_off_now = loan[given_up]
+        self._is_written_off[loan] |= given_up
+
+    @property
+    def arrears(self) -> Ints:
+        """What is due and not paid, by loan."""
+        return self._arrears.copy()
+
+    @property
+    def instalment(self) -> Ints:
+        """The instalment now agreed, by loan."""
+        return self._instalment.copy()
 
     @property
     def is_written_off(self) -> NDArray[np.bool_]:

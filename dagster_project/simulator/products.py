@@ -1,8 +1,10 @@
 """What is lent, to whom, when and at which price."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dagster_project.simulator.borrowers import Borrowers
 from dagster_project.simulator.clock import Floats, Ints, generator
@@ -11,6 +13,8 @@ from dagster_project.simulator.schedules import annuity
 FIRST_LOAN = 10_000_001
 # Due days leave room so that months behind and days past due say the same; see `behaviour`.
 FIRST_DUE_DAY, LAST_DUE_DAY = 3, 27
+ENDLESS = 10_000  # instalments of a card
+CHANNELS = (("branch", 0.35), ("web", 0.45), ("partner", 0.20))
 
 
 @dataclass(frozen=True)
@@ -27,19 +31,25 @@ class Product:
 
 
 PRODUCTS = (
-    Product("instalment_loan", 0.60, (12, 24, 36), 4_000, 0.065, 0.14, 0.0),
+    Product("instalment_loan", 0.55, (12, 24, 36), 4_000, 0.065, 0.14, 0.0),
     Product("car_loan", 0.25, (36, 48, 60), 14_000, 0.045, 0.08, -0.4),
-    Product("merchant_cash_loan", 0.15, (6, 9, 12), 8_000, 0.22, 0.25, 0.4),
+    Product("merchant_cash_loan", 0.10, (6, 9, 12), 8_000, 0.22, 0.25, 0.4),
+    Product("card", 0.10, (ENDLESS, ENDLESS, ENDLESS), 2_500, 0.14, 0.10, 0.1),
 )
+CARD = next(n for n, p in enumerate(PRODUCTS) if p.name == "card")
 
 
 @dataclass(frozen=True)
 class Loans:
-    """One entry a loan, by day of opening. Amounts in cents; `hazard` is the part that stays as long as the loan."""
+    """One entry a loan, by day of opening. Amounts in cents; `hazard` is the part that stays as long as the loan.
+
+    A card's `amount` is its limit, and it has no end.
+    """
 
     number: Ints
     borrower: Ints
     product: Ints
+    channel: Ints
     opened_month: Ints
     opened_day: Ints  # of the month, from 0
     due_day: Ints  # of the month, from 1
@@ -48,6 +58,11 @@ class Loans:
     annual_rate: Floats
     instalment: Ints
     hazard: Floats
+
+    @cached_property
+    def is_card(self) -> NDArray[np.bool_]:
+        """Which of them are cards."""
+        return np.asarray(self.product == CARD)
 
 
 def assign_borrowers(seed: int, loans: int) -> Ints:
@@ -78,6 +93,7 @@ def make_loans(seed: int, borrower: Ints, borrowers: Borrowers, opened_within: i
         number=np.arange(count, dtype=np.int64) + FIRST_LOAN,
         borrower=borrower,
         product=product,
+        channel=generator(seed, "channels").choice(len(CHANNELS), count, p=[share for _, share in CHANNELS]),
         opened_month=opened // 28,
         opened_day=opened % 28,
         due_day=random.integers(FIRST_DUE_DAY, LAST_DUE_DAY + 1, count),

@@ -6,9 +6,14 @@ turned out, the 12 months after it included (both run on beyond the book). It is
 carried back from the end of the window month by month. A restructuring cannot change it: it moves amounts and the last
 instalment, and is only granted where neither the old nor the new last instalment is within any window that sees it
 coming.
+
+A payment holiday (`deferral`) is granted by lot to who is 0 behind at a month-end, and in it the chain rests. So there
+are two worlds, without the holiday and with it; at the month-end before the holiday who is 0 behind goes over into the
+second, and the probability is carried back in both. The lot counts as known, as the macro path is.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -24,6 +29,7 @@ from dagster_project.simulator.behaviour import (
     prepay_probability,
 )
 from dagster_project.simulator.clock import Calendar, Floats, Ints
+from dagster_project.simulator.deferral import NEVER, is_resting, months_rested
 
 HORIZON = 12
 STATES = pl.Enum(["current", "1 behind", "2 behind", "3 behind", "default", "closed"])
@@ -38,22 +44,73 @@ def true_pd(
 
     `stress` covers `months` and the HORIZON after them; `shift`, by month and loan, is added to x.
     """
-    age = np.arange(months + HORIZON)[:, None] - opened_month
-    index = hazard_index(hazard, np.maximum(age, 0), stress[:, None]) + shift
-    miss = np.stack([miss_probability(b, index) for b in BEHIND])
-    prepays = prepay_probability(stress)[:, None]
-    is_open = np.stack([age - b < instalments for b in BEHIND])
-    pd = np.zeros_like(miss)  # of a window of no months
+    world = _world(hazard, opened_month, instalments, stress, months, shift)
+    pd = np.zeros_like(world.miss)  # of a window of no months
     for _ in range(HORIZON):
-        later, p, q = pd[:, 1:], miss[:, 1 : pd.shape[1]], prepays[1 : pd.shape[1]]
+        pd = world.carried_back(pd)
+    return pd
+
+
+def true_pd_with_holiday(
+    hazard: Floats,
+    opened_month: Ints,
+    instalments: Ints,
+    stress: Floats,
+    months: int,
+    lots: Ints,
+    shift: Floats | float = 0.0,
+) -> tuple[Floats, Floats]:
+    """As `true_pd`, of loans that have a lot: (while no holiday was granted, once it was)."""
+    without = _world(hazard, opened_month, instalments, stress, months, shift)
+    within = _world(hazard, opened_month, instalments, stress, months, shift, lots)
+    before, after = np.zeros_like(without.miss), np.zeros_like(within.miss)
+    for _ in range(HORIZON):
+        before, after = without.carried_back(before), within.carried_back(after)
+        loan = np.flatnonzero(lots <= before.shape[1])
+        before[0, lots[loan] - 1, loan] = after[0, lots[loan] - 1, loan]
+    return before, after
+
+
+@dataclass(frozen=True)
+class _World:
+    """The chain's probabilities of each month: by months behind, month and loan."""
+
+    miss: Floats
+    prepays: Floats
+    is_open: NDArray[np.bool_]
+    rests: NDArray[np.bool_]
+
+    def carried_back(self, pd: Floats) -> Floats:
+        """The probabilities of windows of one month more, which have one month less."""
+        later, count = pd[:, 1:], pd.shape[1]
+        p, q = self.miss[:, 1:count], self.prepays[1:count]
         pd = np.empty_like(later)
         pd[0] = p[0] * later[1] + (1 - p[0]) * (1 - q) * later[0]
         for b in BEHIND[1:]:
             missed = later[b + 1] if b + 1 < DEFAULT else 1.0
             paid = CATCH_UP * later[0] + STEP_DOWN * later[b - 1] + (1 - CATCH_UP - STEP_DOWN) * later[b]
             pd[b] = p[b] * missed + (1 - p[b]) * paid
-        pd *= is_open[:, : pd.shape[1]]
-    return pd
+        if self.rests.any():
+            pd = np.where(self.rests[1:count], later, pd)
+        pd *= self.is_open[:, : pd.shape[1]]
+        return pd
+
+
+def _world(
+    hazard: Floats,
+    opened_month: Ints,
+    instalments: Ints,
+    stress: Floats,
+    months: int,
+    shift: Floats | float,
+    begun: Ints | int = NEVER,
+) -> _World:
+    month = np.arange(months + HORIZON)[:, None]
+    age = month - opened_month - months_rested(np.asarray(begun), month)
+    index = hazard_index(hazard, np.maximum(age, 0), stress[:, None]) + shift
+    miss = np.stack([miss_probability(b, index) for b in BEHIND])
+    is_open = np.stack([age - b < instalments for b in BEHIND])
+    return _World(miss, prepay_probability(stress)[:, None], is_open, is_resting(np.asarray(begun), month))
 
 
 def loan_months(
@@ -65,18 +122,34 @@ def loan_months(
     stress: Floats,
     drift: Floats,
     drifts: NDArray[np.bool_],
+    lots: Ints,
+    deferred_from: Ints,
     calendar: Calendar,
 ) -> Iterator[pl.DataFrame]:
     """One row a loan and month from its opening until it is closed, a part of the loans at a time.
 
-    `drifts`: the loans whose x is shifted by `drift`, by month. `states`: by month and loan, NOT_YET before the opening
-    and after the month in which a loan was closed.
+    `drifts`: the loans whose x is shifted by `drift`, by month. `lots`: when a holiday would begin, `deferred_from`:
+    when one did. `states`: by month and loan, NOT_YET before the opening and after the month in which a loan was
+    closed.
     """
     ends = calendar.starts[1 : calendar.months + 1] - 1
     for begin in range(0, len(number), _LOANS_AT_ONCE):
         part = slice(begin, begin + _LOANS_AT_ONCE)
         shift = drift[:, None] * drifts[part]
         pd = true_pd(hazard[part], opened_month[part], instalments[part], stress, calendar.months, shift)
+        drawn = begin + np.flatnonzero(lots[part] < NEVER)
+        if len(drawn):
+            before, after = true_pd_with_holiday(
+                hazard[drawn],
+                opened_month[drawn],
+                instalments[drawn],
+                stress,
+                calendar.months,
+                lots[drawn],
+                drift[:, None] * drifts[drawn],
+            )
+            is_granted = np.arange(calendar.months)[:, None] >= deferred_from[drawn]
+            pd[:, :, drawn - begin] = np.where(is_granted, after, before)
         loan, month = np.nonzero(states[:, part].T != NOT_YET)
         state = states[:, part][month, loan]
         known = state < DEFAULT

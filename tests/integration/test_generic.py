@@ -179,6 +179,11 @@ def test_from_contract_to_scores_without_python(village_bank):
         ("[contracts_file.monthly]", "[contracts_file.yearly]", "has no column 'yearly'"),
         ("transformLogic: \"'EUR'\"", "required: true", "name its origin"),
         ("{property: eventOn, value: month_end}", "{property: eventOn, value: paid_in}", "eventOn must name a date"),
+        (
+            "{property: eventOn, value: month_end}",
+            "{property: eventOn, value: month_end}, {property: knownOn, value: paid_in}",
+            "knownOn must name a date",
+        ),
         ("{name: product,", "{name: term_months,", "loans lacks product"),
         ("[balances_file.open]", "[contracts_file.lent]", "must come from one of the layouts"),
     ],

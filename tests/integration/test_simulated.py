@@ -12,17 +12,19 @@ from dagster_project.dbt_project import run_dbt
 from dagster_project.ingestion.deliver import ingest
 from dagster_project.ingestion.receipts import State
 from dagster_project.resources import Pipeline
-from dagster_project.simulator.dirt import FILES, ONCE, ROWS
+from dagster_project.simulator.deferral import MONTHS as HOLIDAY
+from dagster_project.simulator.dirt import FILES, ONCE, ROWS, TEXTS
 from dagster_project.simulator.simulate import Plan, simulate
 
 LOANS, MONTHS = 2_000, 24
+RULES_ELSEWHERE = {"key_conflict", "duplicate_file", "rate_in_percent", "negative_instalment", "schema_change"}
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Pipeline:
     """The book in a home whose policy is the default one with the simulated source, taken in and built by dbt."""
     home = tmp_path_factory.mktemp("simulated") / "home"
-    simulate(Plan(LOANS, MONTHS, seed=7, shock_month=12), home)
+    simulate(Plan(LOANS, MONTHS, seed=7, shock_month=12, deferral_month=9), home)
     pipeline = simulated_in(home)
     take_in_whole(pipeline)
     done = run_dbt(pipeline.settings, pipeline.policy, ["build", "--exclude-resource-type", "unit_test"], quiet=True)
@@ -32,7 +34,10 @@ def built(tmp_path_factory) -> Pipeline:
 
 def months_of(home: Path) -> pl.DataFrame:
     with duckdb.connect(str(home / "warehouse/creditloom.duckdb"), read_only=True) as db:
-        return db.sql("select loan_id, month_on, dpd_end, state, is_default, balance from marts.fct_loan_months").pl()
+        return db.sql(
+            "select loan_id, month_on, dpd_max, dpd_end, state, due, paid, is_default, balance"
+            " from marts.fct_loan_months"
+        ).pl()
 
 
 def test_every_month_is_what_the_simulator_says(built):
@@ -55,6 +60,36 @@ def test_every_month_is_what_the_simulator_says(built):
         assert in_state.height > 100
         assert in_state.filter(~pl.col("dpd_end").is_between(low, high)).is_empty(), in_state
     assert both.filter((pl.col("state") == "closed") & (pl.col("balance") != 0)).is_empty()
+
+
+def test_a_holiday_makes_no_arrears(built):
+    found = months_of(built.settings.home)
+    deferred = pl.read_parquet(built.settings.home / "truth/loans.parquet").drop_nulls("deferred_from")
+    within = found.join(deferred, on="loan_id").filter(
+        pl.col("month_on").is_between(
+            pl.col("deferred_from"), pl.col("deferred_from").dt.offset_by(f"{HOLIDAY}mo"), closed="left"
+        )
+    )
+    assert deferred.height > 50 and within.height == HOLIDAY * deferred.height
+    assert (within["dpd_max"] == 0).all() and (within["due"] == 0).all() and (within["paid"] == 0).all()
+
+
+def test_cards_owe_what_their_statements_say(built):
+    """The ledger's balance is the statement's in every month, and a card goes through all states."""
+    found = months_of(built.settings.home)
+    with duckdb.connect(str(built.settings.home / "warehouse/creditloom.duckdb"), read_only=True) as db:
+        stated = db.sql("select loan_id, month_on, balance as stated, due, paid from staging.stg_statements").pl()
+    both = stated.join(found, on=["loan_id", "month_on"])
+    assert both.height > 2_000 and both.height >= stated.height * 0.9
+    assert both.filter(pl.col("balance") != pl.col("stated")).is_empty()
+    assert both.filter(pl.col("paid") != pl.col("paid_right")).is_empty()
+    assert both.filter((pl.col("paid") <= pl.col("due")) & (pl.col("due") != pl.col("due_right"))).is_empty()
+    assert set(found.join(stated.select("loan_id").unique(), on="loan_id")["state"]) >= {
+        "current",
+        "1-30",
+        "90+",
+        "closed",
+    }
 
 
 def test_book_holds_what_it_should(built):
@@ -80,7 +115,7 @@ def test_book_holds_what_it_should(built):
 def dirty(tmp_path_factory):
     """A book with planted faults taken in, as (pipeline, receipts, the list of faults), and the clean book's folder."""
     base = tmp_path_factory.mktemp("dirty")
-    plan = Plan(20_000, 6, seed=9, opened_within=2)
+    plan = Plan(12_000, 6, seed=9, opened_within=1)
     simulate(plan, base / "clean")
     simulate(replace(plan, dirt=True), base / "home")
     pipeline = simulated_in(base / "home")
@@ -104,7 +139,9 @@ def test_every_planted_fault_is_found_and_no_other(dirty):
             found.add((receipt.file_name, None, receipt.reason.split(":")[0]))
     by_rule = planted.filter(~pl.col("expected").is_in(["ACCEPTED", "duplicate_row", "suspense", "late"]))
     assert found == set(by_rule.select("file", "line", "expected").rows())
-    assert by_rule["fault"].n_unique() == len((*FILES, *ONCE, *ROWS)) + len({"key_conflict", "duplicate_file", "rate"})
+    assert by_rule["fault"].n_unique() == len((*FILES, *ONCE, *ROWS)) + len(RULES_ELSEWHERE)
+
+    assert set(planted["fault"]) >= RULES_ELSEWHERE | {name for name, _ in TEXTS} | {"correction"}
 
     state = {r.file_name: r for r in receipts}
     for fault, file in planted.filter(pl.col("expected").is_in(["ACCEPTED", "late"])).select("fault", "file").rows():
@@ -128,8 +165,13 @@ def test_the_book_is_whole_in_spite_of_its_faults(dirty):
         pl.col("paid_on").str.to_date(),
         pl.col("amount").cast(pl.Decimal(18, 2)),
     )
-    kept = payments.join(orphans, on="payment_id", how="anti")
+    corrections = planted.filter(pl.col("fault") == "correction")
+    corrected = payments.filter(pl.col("payment_id").is_in(corrections["key"].implode()))
+    whole_of = {n: p for n, p in expected.select("payment_id", "amount").rows() if n in set(corrections["key"])}
+    assert corrected["amount"].sum() == sum(whole_of.values()) and corrected.height == 3 * len(whole_of)
+    expected = expected.filter(~pl.col("payment_id").is_in(list(whole_of)))
+    kept = payments.join(orphans, on="payment_id", how="anti").join(corrected, on="payment_id", how="anti")
     assert kept.sort("payment_id").equals(expected.sort("payment_id"))
-    assert loans["loan_id"].n_unique() == loans.height == 20_000
+    assert loans["loan_id"].n_unique() == loans.height == 12_000
     schedules = [pl.read_csv(f) for f in (clean / "landing/simulated").glob("schedules-*.csv")]
     assert pl.read_parquet(paths("schedules")).height == pl.concat(schedules).height

@@ -1,0 +1,47 @@
+"""Disputes of bookings and complaints: few, and more often where a platform gave cause for them."""
+
+import numpy as np
+import polars as pl
+
+from dagster_project.simulator.bookings import DOUBLE, Bookings
+from dagster_project.simulator.clock import Calendar, Ints, generator
+from dagster_project.simulator.ledger import Paid
+from dagster_project.simulator.products import Loans
+
+DISPUTES, COMPLAINTS, COMPLAINTS_IN_ARREARS = 0.3, 0.0003, 0.004
+KINDS = ("dispute", "complaint", "collection")
+_DISPUTE, _COMPLAINT, _COLLECTION = range(3)
+
+
+def open_cases(paid: Paid, bookings: Bookings, loans: Loans, month: int, seed: int, calendar: Calendar) -> pl.DataFrame:
+    """The cases of a month: some of those whose payment was booked twice dispute it, some people complain."""
+    random = generator(seed, "cases", month)
+    twice = bookings.number % 10 == DOUBLE[0]
+    disputes = bookings.loan[twice][random.random(int(twice.sum())) < DISPUTES]
+    disputed_on = bookings.day[twice & np.isin(bookings.loan, disputes)] + 1
+    chance = np.where(paid.behind >= 2, COMPLAINTS_IN_ARREARS, COMPLAINTS)
+    complaints = paid.loan[random.random(len(paid.loan)) < chance]
+    complained_on = calendar.starts[month] + random.integers(0, calendar.days_in(month), len(complaints))
+    return pl.concat(
+        [
+            case_rows(loans.number[disputes], np.minimum(disputed_on, calendar.end(month)), _DISPUTE, month),
+            case_rows(loans.number[complaints], complained_on, _COMPLAINT, month),
+        ]
+    )
+
+
+def collections(defaulted: Ints, loans: Loans, month: int, calendar: Calendar) -> pl.DataFrame:
+    """A case for each loan whose default starts in the month, on its last day."""
+    return case_rows(loans.number[defaulted], np.full(len(defaulted), calendar.end(month)), _COLLECTION, month)
+
+
+def case_rows(loan_no: Ints, opened_on: Ints, kind: int, month: int) -> pl.DataFrame:
+    """Rows of the cases file."""
+    return pl.DataFrame(
+        {
+            "case_no": (loan_no * 1_000 + month) * 10 + kind,
+            "loan_no": loan_no,
+            "opened_on": pl.Series(opened_on.astype(np.int32)).cast(pl.Date),
+            "kind": pl.Series([KINDS[kind]], dtype=pl.Enum(KINDS)).new_from_index(0, len(loan_no)),
+        }
+    ).sort("opened_on", "case_no")

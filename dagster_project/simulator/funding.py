@@ -1,0 +1,42 @@
+"""Joint lending: which loans partners fund with the lender, and in which shares.
+
+A loan without a row here is the lender's alone. Partners take 30 to 90 % of a joint loan between them, in steps of 5.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dagster_project.simulator.clock import Ints, generator
+from dagster_project.simulator.products import Loans
+
+OWN = "own"
+PARTNERS = ("bank_a", "bank_b", "bank_c", "insurer_d", "fund_e")
+JOINT, TWO_PARTNERS = 0.30, 0.4
+_STEP = 5
+
+
+@dataclass(frozen=True)
+class Funding:
+    """One entry a loan and partner, by loan: place in the book, place in `names`, per cent."""
+
+    loan: Ints
+    partner: Ints
+    percent: Ints
+
+    names = (OWN, *PARTNERS)
+
+
+def draw_funding(seed: int, loans: Loans) -> Funding:
+    """The shares of all joint loans; cards are not lent jointly."""
+    random = generator(seed, "funding")
+    loan = np.flatnonzero((random.random(len(loans.number)) < JOINT) & ~loans.is_card)
+    count = len(loan)
+    partners = _STEP * random.integers(6, 19, count)
+    second = np.where(random.random(count) < TWO_PARTNERS, _STEP * random.integers(1, partners // _STEP), 0)
+    first = random.integers(0, len(PARTNERS), count)
+    other = (first + random.integers(1, len(PARTNERS), count)) % len(PARTNERS)
+    names = np.stack([np.zeros(count, dtype=np.int64), first + 1, other + 1], axis=1)
+    percents = np.stack([100 - partners, partners - second, second], axis=1)
+    held = percents > 0
+    return Funding(np.repeat(loan, held.sum(axis=1)), names[held], percents[held])

@@ -1,0 +1,76 @@
+"""What a plan may plant beside the book's own life, by name, and the list of all of it (`truth/planted.parquet`).
+
+One row a thing: its kind, and the loan, customer, day and payment that it is about, as far as it is about one.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from dagster_project.simulator.clock import Ints
+
+FRAUD = (
+    "A01_structuring",
+    "A02_velocity",
+    "A03_round_amounts",
+    "A04_rapid_movement",
+    "A05_dormant_then_active",
+    "A06_fan_in",
+    "A07_fan_out",
+    "A09_early_payoff",
+    "A10_many_payers",
+    "A10_one_payer",
+    "A11_overpaid_and_refunded",
+    "A12_bust_out",
+    "A13_first_payment_default",
+    "A14_shared_identifiers",
+)
+TILTS = ("channel_drift", "unfair_proxy")
+LEAKS = (
+    "late_payments",
+    "late_reversals",
+    "current_status",
+    "current_terms",
+    "capitalised_balances",
+    "collections",
+    "missing_income",
+    "cohort_month",
+    "unmatured_cohorts",
+)
+GROUPS = {"fraud": FRAUD, "tilts": TILTS, "leaks": LEAKS, "all": (*FRAUD, *TILTS, *LEAKS)}
+_SCHEMA = {"kind": pl.String, "loan_id": pl.String, "customer_no": pl.String, "day": pl.Date, "payment_id": pl.String}
+
+
+class PlanError(ValueError):
+    """A plan that no book can be made of; the message says why."""
+
+
+def switches(names: Iterable[str]) -> frozenset[str]:
+    """The names with each group in place of its members.
+
+    Raises:
+        PlanError: there is no such switch.
+    """
+    asked = list(names)
+    unknown = sorted(set(asked) - set(GROUPS) - set(GROUPS["all"]))
+    if unknown:
+        raise PlanError(f"nothing is called {', '.join(unknown)}; there are {', '.join([*GROUPS, *GROUPS['all']])}")
+    return frozenset(member for name in asked for member in GROUPS.get(name, (name,)))
+
+
+def noted(kind: str, **about: Ints) -> pl.DataFrame:
+    """Rows of the list, from numbers and counted days."""
+    columns: dict[str, Any] = {}
+    for name, values in about.items():
+        series = pl.Series(values.astype(np.int32 if name == "day" else np.int64))
+        columns[name] = series.cast(pl.Date if name == "day" else pl.String)
+    rows = pl.DataFrame(columns).with_columns(pl.lit(kind).alias("kind"))
+    absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in _SCHEMA.items() if name not in rows.columns]
+    return rows.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in _SCHEMA.items())
+
+
+def all_noted(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The whole list, sorted."""
+    return pl.concat([pl.DataFrame(schema=_SCHEMA), *parts]).sort(*_SCHEMA)

@@ -1,0 +1,60 @@
+"""What a plan tilts before the book begins. The tilt is in the hazard that the truth knows, so the true PD stays exact.
+
+channel_drift: of the loans opened in the second half, partners bring DRIFTED instead of a fifth, and riskier ones.
+unfair_proxy: the region follows the sex for most, and risk has nothing to do with either.
+cohort_month: cohorts differ in risk by nothing but the month of their opening.
+unmatured_cohorts: those opened in the last 12 months are far riskier, which their loans have not shown yet.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from dagster_project.simulator.borrowers import REGIONS, Borrowers
+from dagster_project.simulator.clock import generator
+from dagster_project.simulator.planted import noted
+from dagster_project.simulator.products import CHANNELS, Loans
+
+DRIFTED, DRIFTED_HAZARD = 0.50, 0.8
+FOLLOWS_SEX = 0.8
+COHORT_HAZARD, UNMATURED_HAZARD, UNMATURED_MONTHS = 0.8, 1.2, 12
+_PARTNER = next(n for n, (name, _) in enumerate(CHANNELS) if name == "partner")
+
+
+def tilt_borrowers(seed: int, names: frozenset[str], borrowers: Borrowers) -> tuple[Borrowers, list[pl.DataFrame]]:
+    """The borrowers, and what is listed."""
+    if "unfair_proxy" not in names:
+        return borrowers, []
+    random, count = generator(seed, "tilts", 0), len(borrowers.number)
+    follows = random.random(count) < FOLLOWS_SEX
+    half = REGIONS // 2
+    region = random.integers(1, half + 1, count) + half * (borrowers.sex - 1)
+    moved = replace(borrowers, region=np.where(follows, region, borrowers.region))
+    return moved, [noted("unfair_proxy", customer_no=borrowers.number[follows])]
+
+
+def tilt_loans(
+    seed: int, names: frozenset[str], loans: Loans, months: int, opened_within: int
+) -> tuple[Loans, list[pl.DataFrame]]:
+    """The loans, and what is listed."""
+    listed = []
+    if "channel_drift" in names:
+        is_late = loans.opened_month >= opened_within / 2
+        base = CHANNELS[_PARTNER][1]
+        turns = is_late & (generator(seed, "tilts", 1).random(len(loans.number)) < (DRIFTED - base) / (1 - base))
+        channel = np.where(turns, _PARTNER, loans.channel)
+        loans = _riskier(replace(loans, channel=channel), is_late & (channel == _PARTNER), DRIFTED_HAZARD)
+        listed.append(noted("channel_drift", loan_id=loans.number[is_late & (channel == _PARTNER)]))
+    for name, hit, more in (
+        ("cohort_month", loans.opened_month % 3 == 0, COHORT_HAZARD),
+        ("unmatured_cohorts", loans.opened_month >= months - UNMATURED_MONTHS, UNMATURED_HAZARD),
+    ):
+        if name in names:
+            loans = _riskier(loans, hit, more)
+            listed.append(noted(name, loan_id=loans.number[hit]))
+    return loans, listed
+
+
+def _riskier(loans: Loans, hit: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], more: float) -> Loans:
+    return replace(loans, hazard=loans.hazard + more * hit)
