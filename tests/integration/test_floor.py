@@ -14,7 +14,6 @@ import pytest
 from simulated_support import simulated_in, take_in_whole
 
 from dagster_project.dbt_project import run_dbt
-from dagster_project.modelling import labelled_observations
 from dagster_project.settings import PROJECT_ROOT
 from dagster_project.simulator.simulate import Plan, simulate
 from ml import training_set
@@ -97,8 +96,9 @@ def test_labels_are_the_nights(home):
 
 def test_model_learns_from_the_same_rows(home):
     policy = simulated_in(home).policy
-    features, labels = labelled_observations(home / "warehouse/creditloom.duckdb", "simulated")
-    night = training_set.build(features, labels, policy.split).usable.sort(KEYS)
+    with duckdb.connect(str(home / "warehouse/creditloom.duckdb"), read_only=True) as db:
+        made = training_set.build(db, "marts.label_loan_months", "marts.feat_loan_months", "simulated", policy.split)
+    night = made.usable.sort(KEYS)
     floor = pl.read_parquet(home / "floor/training.parquet")
     assert night["block"].n_unique() == 5
     assert_same(night, floor, ["block", "label"])

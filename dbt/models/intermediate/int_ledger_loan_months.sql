@@ -206,6 +206,7 @@ told as (
         p.source,
         p.loan_id,
         p.original_amount,
+        p.limit_amount,
         p.is_told,
         p.known_month,
         p.in_force_month,
@@ -243,6 +244,7 @@ select
             else t.principal_in_all - t.principal_repaid
         end as decimal(18, 2)
     ) as balance,
+    t.limit_amount,
     t.is_overdue and (t.arrears_min = 0 or a.amount >= t.arrears_min) as is_default,
     false as is_written_off,
     t.is_closed

@@ -10,6 +10,7 @@ with loans as (
         source,
         loan_id,
         original_amount,
+        limit_amount,
         last_day(opened_on) as opening_month,
         {{ visible_month('opened_on', 'known_at') }} as visible_month
     from {{ ref('stg_loans') }}
@@ -152,6 +153,7 @@ bounded as (
         f.valid_from,
         f.in_force_month,
         l.original_amount,
+        l.limit_amount,
         greatest(f.in_force_month, s.told_from) as first_month,
         least(
             l.last_month,
@@ -183,6 +185,7 @@ select
     p.first_month,
     p.last_month,
     p.original_amount,
+    p.limit_amount,
     v.valid_from,
     lead(v.valid_from) over (partition by p.plan_no order by v.valid_from) as due_before,
     v.valid_from is null or v.valid_from = p.valid_from as is_in_force,

@@ -21,7 +21,7 @@ with months as (
     select {{ shared }}, cast(null as date), dpd, dpd, limit_amount, status_code, deferral_suspected, 'imputed'
     from {{ ref('int_imputed_loan_months') }}
     union all
-    select {{ shared }}, superseded_at, dpd_max, dpd_end, cast(null as decimal(18, 2)), cast(null as integer), false, 'ledger'
+    select {{ shared }}, superseded_at, dpd_max, dpd_end, limit_amount, cast(null as integer), false, 'ledger'
     from {{ ref('int_ledger_loan_months') }}
 )
 
