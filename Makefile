@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench chromium up screenshots lint lock sources clean
+.PHONY: help run test truth bench chromium up screenshots lint lock sources clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ run: $(SETUP) ## one whole night on the Taiwan card data, then where to look
 
 test: $(SETUP) chromium ## the tests
 	@pytest
+
+truth: $(SETUP) ## minutes: whether the model finds the truth of a long simulated book again
+	@pytest -n 0 -m long
 
 # Sizes of the benchmarks' books, in loans.
 LOANS ?= 10000 100000 1000000

@@ -1,0 +1,55 @@
+"""On a long simulated book the model finds the truth again. Minutes, so not in CI: `make truth`."""
+
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from simulated_support import simulated_in, take_in_whole
+
+from dagster_project.dbt_project import run_dbt
+from dagster_project.modelling import training_set_of
+from dagster_project.simulator.simulate import Plan, simulate
+from ml.candidate import Candidate, train_candidate
+from ml.training_set import TrainingSet
+from ml.validate import auc, measure
+
+pytestmark = pytest.mark.long
+
+LOANS, MONTHS = 100_000, 84
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory) -> tuple[TrainingSet, Candidate, pl.DataFrame]:
+    """A book of seven years, what may be learned from it, the candidate, and the truth of each loan-month."""
+    home = tmp_path_factory.mktemp("truth") / "home"
+    simulate(Plan(LOANS, MONTHS, seed=2), home)
+    pipeline = simulated_in(home)
+    take_in_whole(pipeline)
+    done = run_dbt(pipeline.settings, pipeline.policy, ["run"], quiet=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    training = training_set_of(pipeline, "simulated")
+    candidate = train_candidate("simulated", training, pipeline.policy.training, pipeline.policy.reasons)
+    truth = pl.read_parquet(home / "truth/loan_months/*.parquet").select("loan_id", "month_on", "pd_12m")
+    return training, candidate, truth
+
+
+@pytest.mark.parametrize("block", ["oos", "oot"])
+def test_model_recovers_the_truth(learned, block, capsys):
+    """The calibration's slope is near 1, and the AUC near its ceiling: that of the true PD on the same rows."""
+    training, candidate, truth = learned
+    rows = training.block(block).join(truth, on=["loan_id", "month_on"], how="left")
+    assert rows["pd_12m"].null_count() == 0
+    outcome, true_pd = rows["label"].to_numpy().astype(np.float64), rows["pd_12m"].to_numpy()
+    assert outcome.sum() > 300
+    margin = candidate.model.fit.margin(rows)
+    found = measure(outcome, candidate.model.platt.pd(margin), margin, rows["borrower_id"].to_numpy())
+    ceiling = auc(outcome, true_pd)
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\n{block}: {found.rows:,} rows, {found.defaults:,} defaults; AUC {found.auc:.4f} ({found.auc_low:.4f} to"
+            f" {found.auc_high:.4f}) of {ceiling:.4f}; slope {found.slope:.3f}; mean PD {found.mean_pd:.4f}, true"
+            f" {true_pd.mean():.4f}, default rate {found.default_rate:.4f}\n"
+        )
+    assert 0.9 <= found.slope <= 1.1
+    assert ceiling - 0.05 <= found.auc <= ceiling + 0.01
