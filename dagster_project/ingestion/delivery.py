@@ -56,8 +56,8 @@ def take_in(file_name: str, content: bytes, sha256: str, source: Source, border:
         duplicate_rows=_lines(records, checked.duplicates),
         landed_minor=_minor(amounts),
         accepted_minor=_written_minor(border.lake, files, source.contract.control_table),
-        quarantined_minor=_minor(amounts.join(bad, on=LINE_NO, how="semi")),
-        duplicate_minor=_minor(amounts.join(checked.duplicates, on=LINE_NO, how="semi")),
+        quarantined_minor=_minor_of(amounts, bad),
+        duplicate_minor=_minor_of(amounts, checked.duplicates),
         reason=f"{bad.height} rows broke {bad['rule'].n_unique()} rule(s)" if bad.height else None,
         files=tuple(files),
     )
@@ -139,6 +139,8 @@ def _limit_bad_share(checked: Checked, records: Records, limit: float) -> Checke
 
 
 def _all_bad(checked: Checked, records: Records) -> pl.DataFrame:
+    if records.ragged.is_empty():
+        return checked.bad
     ragged = records.ragged.select(
         LINE_NO, pl.lit("ragged").alias("rule"), pl.lit("the row has another number of fields").alias("message")
     )
@@ -200,6 +202,8 @@ def _places(records: Records) -> pl.DataFrame:
 
 def _lines(records: Records, rows: pl.DataFrame) -> int:
     """How many raw lines these records stand on."""
+    if rows.is_empty():
+        return 0
     return int(_places(records).join(rows, on=LINE_NO, how="semi")[LINES].sum())
 
 
@@ -216,6 +220,10 @@ def _control_amounts(records: Records, layout: Table) -> pl.DataFrame:
 
 def _minor(amounts: pl.DataFrame) -> int:
     return int(amounts["amount"].sum() * MINOR_PER_UNIT)
+
+
+def _minor_of(amounts: pl.DataFrame, rows: pl.DataFrame) -> int:
+    return _minor(amounts.join(rows, on=LINE_NO, how="semi")) if rows.height else 0
 
 
 def _written_lines(lake: Path, files: list[LakeFile]) -> pl.DataFrame:

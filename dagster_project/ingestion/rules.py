@@ -18,6 +18,7 @@ _INTEGER_PATTERN = r"^-?[0-9]{1,9}$"
 _RATE_PATTERN = r"^-?[0-9]{1,3}(\.[0-9]{1,6})?$"
 _DATE_PATTERNS = {"%Y-%m-%d": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "%m-%d-%Y": r"^[0-9]{2}-[0-9]{2}-[0-9]{4}$"}
 MAX_FIELD_BYTES = 1_000_000
+_NO_BAD = pl.DataFrame(schema={LINE_NO: pl.Int64, "rule": pl.String, "message": pl.String})
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,11 @@ def check_rows(text: pl.DataFrame, layout: Table) -> Checked:
         },
         schema={"_broken": pl.Int32, "rule": pl.String, "message": pl.String},
     )
-    bad = marked.drop_nulls("_broken").join(names, on="_broken", how="left").select(LINE_NO, "rule", "message")
-    sound = marked.filter(pl.col("_broken").is_null()).drop("_broken")
+    if marked["_broken"].null_count() == marked.height:  # as in nearly every file
+        bad, sound = _NO_BAD, text
+    else:
+        bad = marked.drop_nulls("_broken").join(names, on="_broken", how="left").select(LINE_NO, "rule", "message")
+        sound = marked.filter(pl.col("_broken").is_null())
     typed = sound.select(LINE_NO, *(_typed(column) for column in layout.columns))
     return _split_repeated(typed, bad, layout)
 
