@@ -64,7 +64,7 @@ def evaluate(pipeline: Pipeline, guard: Guard) -> tuple[SuiteResult, int | None]
         return run_suite(suite, database)
 
     if guard.is_raw:
-        return evaluate_raw(pipeline, guard, over)
+        return evaluate_raw(pipeline, guard, guard.parquet, over)
     return over(guard.suite, [guard.parquet]), None
 
 

@@ -35,18 +35,19 @@ class _Passed:
 _NOTHING = _Passed(frozenset(), (), ())
 
 
-def evaluate_raw(pipeline: Pipeline, guard: Guard, evaluate: Evaluate) -> tuple[SuiteResult, int]:
+def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Evaluate) -> tuple[SuiteResult, int]:
     """A raw table's suite on its new files, with the counts of all; returns the result and how many files were read.
 
-    `evaluate` runs a suite over Parquet files. A suite with checks that look at several rows at a time, as a user may
-    add them, is evaluated on the whole table.
+    `selection` names the files that the night reads; `evaluate` runs a suite over Parquet files. A suite with checks
+    that look at several rows at a time, as a user may add them, is evaluated on the whole table.
     """
     suite = guard.suite
     found = [f for r in pipeline.receipts(guard.source) for f in r.files if f.table == suite.table]
     paths = {f.sha256: pipeline.border.lake / f.path for f in found}
     keys = [check.key for check in suite.checks if check.key]
-    if pipeline.known_as_of or len(keys) != 1 or not all(check.is_by_row or check.key for check in suite.checks):
-        return evaluate(suite, list(paths.values())), len(paths)
+    by_file = len(keys) == 1 and all(check.is_by_row or check.key for check in suite.checks)
+    if pipeline.known_as_of or not paths or not by_file:
+        return evaluate(suite, [selection]), len(paths)
     folder = pipeline.settings.lake / "checked" / str(guard.source) / suite.table
     memory = folder / f"{_fingerprint(suite)}.json"
     before = _recall(memory)
@@ -59,7 +60,7 @@ def evaluate_raw(pipeline: Pipeline, guard: Guard, evaluate: Evaluate) -> tuple[
     over_files = [] if "delivery_id" in keys[0] else [column for column in keys[0] if column != "source"]
     index, hashes = KeyIndex(folder, before.runs), key_hashes(new, over_files) if over_files else None
     if hashes is not None and index.knows_any(hashes):
-        return evaluate(suite, list(paths.values())), len(paths)
+        return evaluate(suite, [selection]), len(paths)
     result = _added(evaluate(suite, new), before)
     if new and not result.blocking_failures:
         if hashes is not None:

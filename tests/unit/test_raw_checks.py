@@ -12,6 +12,7 @@ from tests_support import pipeline_in
 from dagster_project.checks import evaluate
 from dagster_project.ingestion.deliver import ingest
 from dagster_project.ingestion.key_index import KeyIndex, key_hashes
+from dagster_project.ingestion.lake import select
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 HEAD = "payment_no,loan_no,paid_on,amount,currency"
@@ -26,10 +27,12 @@ def deliver(pipeline, day, *rows):
     landing = pipeline.settings.landing / "simulated"
     landing.mkdir(parents=True, exist_ok=True)
     layout = pipeline.sources["simulated"].contract.layout_of(f"payments-{day}.csv")
-    known = dict(zip(HEAD.split(","), range(5), strict=True))
-    lines = [",".join(row.split(",")[known[c]] if c in known else "" for c in layout.schema) for row in rows]
+    rest = {"method": "transfer", "booked_on": day}
+    told = [dict(zip(HEAD.split(","), row.split(","), strict=True)) | rest for row in rows]
+    lines = [",".join(row.get(column, "") for column in layout.schema) for row in told]
     (landing / f"payments-{day}.csv").write_text("\n".join([",".join(layout.schema), *lines]) + "\n")
     (receipt,) = ingest(pipeline.sources["simulated"], pipeline.border, NOW)
+    select(pipeline.settings.lake, pipeline.settings.selection, "simulated", pipeline.border.book.all())
     return receipt
 
 
