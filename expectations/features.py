@@ -27,6 +27,9 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "util_mean_12m": (0, 1.5),
     "util_trend_6m": (-1.5, 1.5),
     "util_3m_over_6m": (0, 2),
+    "mob": (0, None),
+    "bal_to_orig": (0, 2),
+    "annual_rate": (0, None),
     "limit_amount": (0, None),
     **{f"pay_status_{k}": (-2, 9) for k in range(6)},
     # what was paid has no bound: in a ledger a month may hold more reversals than payments

@@ -18,6 +18,7 @@ class Block(StrEnum):
     """Blocks of the ablation, which tells what the model gains from each beyond repayment behaviour."""
 
     BEHAVIOURAL = "behavioural"
+    TERMS = "terms"
     LIMIT = "limit"
     STATUS = "status"
     AMOUNT = "amount"
@@ -63,6 +64,10 @@ FEATURES: tuple[Feature, ...] = (
     Feature("util_mean_12m", +1, "RC04"),
     Feature("util_trend_6m", +1, "RC05"),
     Feature("util_3m_over_6m", +1, "RC05"),
+    # the contract's terms
+    Feature("mob", -1, "RC07", Block.TERMS),
+    Feature("bal_to_orig", +1, "RC15", Block.TERMS),
+    Feature("annual_rate", +1, "RC16", Block.TERMS),
     # limit, raw statuses and amounts
     Feature("limit_amount", -1, "RC14", Block.LIMIT),
     Feature("pay_status_0", 0, "RC01", Block.STATUS),

@@ -57,6 +57,11 @@ FAMILIES: tuple[Family, ...] = (
         lambda typical, policy: (pl.col("util_trend_6m") > 0) & (pl.col("util_now") > pl.col("util_mean_6m")),
     ),
     Family(
+        "RC07",
+        "The account was opened not long ago",
+        lambda typical, policy: pl.col("mob") < (typical["mob"] or 0),
+    ),
+    Family(
         "RC13",
         "Repayments are small against the balance",
         lambda typical, policy: (
@@ -67,6 +72,16 @@ FAMILIES: tuple[Family, ...] = (
         "RC14",
         "The credit limit granted so far is low",
         lambda typical, policy: pl.col("limit_amount") < (typical["limit_amount"] or 0),
+    ),
+    Family(
+        "RC15",
+        "Much of the loan is still to be repaid",
+        lambda typical, policy: pl.col("bal_to_orig") > (typical["bal_to_orig"] or 0),
+    ),
+    Family(
+        "RC16",
+        "The agreed interest rate is high",
+        lambda typical, policy: pl.col("annual_rate") > (typical["annual_rate"] or 0),
     ),
 )
 

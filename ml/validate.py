@@ -222,7 +222,7 @@ def ablation(frame: pl.DataFrame, features: tuple[Feature, ...], params: Trainin
     """Cross-validated AUC of the behavioural features alone, and with each other block added to them alone."""
     behavioural = tuple(f for f in features if f.block is Block.BEHAVIOURAL)
     result = {"behavioural": cross_validate(frame, behavioural, params).auc}
-    for block in (Block.LIMIT, Block.STATUS, Block.AMOUNT):
+    for block in (Block.TERMS, Block.LIMIT, Block.STATUS, Block.AMOUNT):
         added = tuple(f for f in features if f.block in (Block.BEHAVIOURAL, block))
         if len(added) > len(behavioural):
             result[f"with_{block.value}"] = cross_validate(frame, added, params).auc

@@ -80,7 +80,8 @@ def _column_rules(column: Column) -> Iterator[tuple[str, str, pl.Expr]]:
     elif column.dtype == pl.Int32:
         yield f"{name}:integer", f"{name} is no whole number", value.str.contains(_INTEGER_PATTERN)
     elif column.dtype == pl.Date:
-        real = value.str.contains(_DATE_PATTERNS[column.date_format]) & _typed(column).is_not_null()
+        reads = value.is_null() | _typed(column).is_not_null()
+        real = value.str.contains(_DATE_PATTERNS[column.date_format]) & reads
         yield f"{name}:date", f"{name} is no date as {column.date_format}", real
     elif column.dtype == RATE:
         yield f"{name}:rate", f"{name} is no rate with at most 6 decimals", value.str.contains(_RATE_PATTERN)

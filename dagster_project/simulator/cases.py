@@ -16,15 +16,15 @@ _DISPUTE, _COMPLAINT, _COLLECTION = range(3)
 def open_cases(paid: Paid, bookings: Bookings, loans: Loans, month: int, seed: int, calendar: Calendar) -> pl.DataFrame:
     """The cases of a month: some of those whose payment was booked twice dispute it, some people complain."""
     random = generator(seed, "cases", month)
-    twice = bookings.number % 10 == DOUBLE[0]
-    disputes = bookings.loan[twice][random.random(int(twice.sum())) < DISPUTES]
-    disputed_on = bookings.day[twice & np.isin(bookings.loan, disputes)] + 1
+    twice = np.flatnonzero(bookings.number % 10 == DOUBLE[0])
+    disputed = twice[random.random(len(twice)) < DISPUTES]
+    disputed_on = np.minimum(bookings.day[disputed] + 1, calendar.end(month))
     chance = np.where(paid.behind >= 2, COMPLAINTS_IN_ARREARS, COMPLAINTS)
     complaints = paid.loan[random.random(len(paid.loan)) < chance]
     complained_on = calendar.starts[month] + random.integers(0, calendar.days_in(month), len(complaints))
     return pl.concat(
         [
-            case_rows(loans.number[disputes], np.minimum(disputed_on, calendar.end(month)), _DISPUTE, month),
+            case_rows(loans.number[bookings.loan[disputed]], disputed_on, _DISPUTE, month),
             case_rows(loans.number[complaints], complained_on, _COMPLAINT, month),
         ]
     )

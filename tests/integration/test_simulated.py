@@ -115,7 +115,7 @@ def test_book_holds_what_it_should(built):
 def dirty(tmp_path_factory):
     """A book with planted faults taken in, as (pipeline, receipts, the list of faults), and the clean book's folder."""
     base = tmp_path_factory.mktemp("dirty")
-    plan = Plan(12_000, 6, seed=9, opened_within=1)
+    plan = Plan(12_000, 5, seed=9, opened_within=1)
     simulate(plan, base / "clean")
     simulate(replace(plan, dirt=True), base / "home")
     pipeline = simulated_in(base / "home")

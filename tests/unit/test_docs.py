@@ -10,17 +10,26 @@ from dagster_project.cli import app
 from dagster_project.settings import PROJECT_ROOT
 
 README = (PROJECT_ROOT / "README.md").read_text()
-NAMES = ("README.md", "CONTRIBUTING.md", "docs/your-own-files.md", "docs/metrics.md", "docs/performance.md")
-PAGES = [PROJECT_ROOT / name for name in NAMES]
+DOCS = ("docs/your-own-files.md", "docs/metrics.md", "docs/simulated-book.md", "docs/performance.md")
+PLOTS = "docs/simulated_book_plots.py"
+PAGES = [PROJECT_ROOT / name for name in ("README.md", "CONTRIBUTING.md", *DOCS)]
 CHART = "docs/images/performance.png"  # made by `make bench`
 
 
-def test_pictures_of_the_readme_are_the_ones_that_the_script_makes():
+def test_pictures_are_the_ones_that_the_scripts_make():
     script = (PROJECT_ROOT / "tests/screenshots.py").read_text()
     made = {f"docs/images/{name}.png" for name in re.findall(r'"([a-z-]+)": Picture\(', script)}
     shown = set(re.findall(r"\]\((docs/images/[^)]+)\)", README))
     stored = {str(p.relative_to(PROJECT_ROOT)) for p in (PROJECT_ROOT / "docs/images").iterdir()}
-    assert made == shown == stored - {CHART}
+    assert made == shown
+    drawn = {f"docs/{path}" for path in re.findall(r"images/[a-z-]+\.png", (PROJECT_ROOT / PLOTS).read_text())}
+    told = {
+        f"docs/{path}"
+        for page in DOCS
+        for path in re.findall(r"\]\((images/[^)]+)\)", (PROJECT_ROOT / page).read_text())
+    }
+    assert drawn == told - {CHART}
+    assert made | drawn == stored - {CHART}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -144,7 +144,7 @@ def test_true_pd_with_a_holiday_is_the_chain_of_pairs():
 def test_defaults_come_as_often_as_the_true_pd_says(tmp_path):
     """One row a loan, by decile of the true PD, with a shock, a segment's drift, holidays and tilts in the window."""
     names = frozenset({"channel_drift", "cohort_month"})
-    plan = Plan(20_000, 36, seed=11, shock_month=20, drift_month=14, deferral_month=16, planted=names)
+    plan = Plan(14_000, 36, seed=11, shock_month=20, drift_month=14, deferral_month=16, planted=names)
     simulate(plan, tmp_path)
     months = pl.read_parquet(tmp_path / "truth/loan_months/*.parquet").with_columns(
         n=(pl.col("month_on").dt.year() * 12 + pl.col("month_on").dt.month()).cast(pl.Int32)
@@ -172,9 +172,9 @@ def test_defaults_come_as_often_as_the_true_pd_says(tmp_path):
 
 def test_segment_drifts_as_planned(tmp_path):
     """Car loans, 30+ days past due of those not in default: 1.76 %, and 3.01 % four months later, up to noise."""
-    simulate(Plan(60_000, 23, seed=6, drift_month=18), tmp_path)
-    loans = pl.concat([pl.read_csv(p) for p in (tmp_path / "landing/simulated").glob("loans-*.csv")])
-    cars = loans.filter(pl.col("product") == "car_loan").select(pl.col("loan_no").cast(pl.String).alias("loan_id"))
+    simulate(Plan(40_000, 23, seed=6, drift_month=18), tmp_path)
+    loans = table(tmp_path, "loans")
+    cars = loans.filter(pl.col("product") == "car_loan").select(pl.col("loan_no").alias("loan_id"))
     months = pl.read_parquet(tmp_path / "truth/loan_months/*.parquet").join(cars, on="loan_id", how="semi")
     open_ones = months.filter(~pl.col("state").is_in(["default", "closed"]), pl.col("month_on") >= dt.date(2019, 7, 31))
     late = pl.col("state").is_in(["2 behind", "3 behind"])
@@ -197,7 +197,7 @@ def test_truth_is_not_in_the_book(tmp_path):
 def book(tmp_path_factory):
     """A book with holidays and everything planted."""
     folder = tmp_path_factory.mktemp("book")
-    simulate(Plan(6_000, 24, seed=5, opened_within=14, deferral_month=10, planted=switches(["all"])), folder)
+    simulate(Plan(4_000, 24, seed=5, opened_within=14, deferral_month=10, planted=switches(["all"])), folder)
     return folder
 
 
@@ -237,7 +237,7 @@ def test_shares_of_a_joint_loan_add_up(book):
     )
     assert loans.filter(pl.col("all") != 1).is_empty()
     assert loans["own"].min() >= 0 and float(loans["own"].max()) <= 0.7
-    assert 0.2 < loans.height / 6_000 < 0.35
+    assert 0.2 < loans.height / 4_000 < 0.35
     assert shares.select("loan_no", "partner").is_unique().all()
 
 

@@ -5,5 +5,7 @@ select
     product,
     currency,
     opened_on,
-    limit_amount
+    limit_amount,
+    original_amount,
+    annual_rate
 from {{ ref('stg_loans') }}

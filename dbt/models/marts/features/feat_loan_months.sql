@@ -110,6 +110,10 @@ select
     {{ stored("case when w.has_6m then w.util_trend_6m end") }} as util_trend_6m,
     {{ stored("case when w.has_6m then " ~ ratio("w.util_mean_3m", "w.util_mean_6m") ~ " end") }} as util_3m_over_6m,
 
+    cast({{ months_between('l.opened_on', 'w.month_on') }} as integer) as mob,
+    {{ stored(clip(ratio('w.bill_amount', 'l.original_amount'), 0, 2)) }} as bal_to_orig,
+    cast(l.annual_rate as double) as annual_rate,
+
     cast(w.limit_amount as double) as limit_amount,
     cast(w.pay_status_0 as integer) as pay_status_0,
     cast(w.pay_status_1 as integer) as pay_status_1,
