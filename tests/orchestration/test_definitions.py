@@ -70,7 +70,7 @@ def test_landing_days_of_a_source_are_its_partitions_and_a_job_loads_them(defs):
     graph = defs.resolve_asset_graph()
     partitioned = {k.to_user_string(): graph.get(k).partitions_def for k in graph.get_all_asset_keys()}
     assert {k: p.name for k, p in partitioned.items() if p} == {
-        f"landing/{source}": f"landing_day_{source}" for source in ("taiwan_cards", "ally_auto")
+        f"landing/{source}": f"landing_day_{source}" for source in ("taiwan_cards", "ally_auto", "simulated")
     }
     job = defs.resolve_job_def("load_ally_auto")
     assert job.asset_layer.selected_asset_keys == {dg.AssetKey(["landing", "ally_auto"])}

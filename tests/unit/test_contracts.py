@@ -82,6 +82,6 @@ def test_policy_and_contracts_name_the_same_sources(tmp_path):
 
 def test_dbt_gets_the_policys_values():
     values = dbt_vars(load_policy(POLICY))
-    assert values["feature_lag_days"] == {"taiwan_cards": 15, "ally_auto": 15}
-    assert values["default_status_min"] == {"taiwan_cards": 3, "ally_auto": None}
-    assert values["deferral_from"] == {"taiwan_cards": None, "ally_auto": "2020-03-01"}
+    assert values["feature_lag_days"] == {"taiwan_cards": 15, "ally_auto": 15, "simulated": 1}
+    assert values["default_status_min"] == {"taiwan_cards": 3, "ally_auto": None, "simulated": None}
+    assert values["deferral_from"] == {"taiwan_cards": None, "ally_auto": "2020-03-01", "simulated": None}
