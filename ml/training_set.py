@@ -17,14 +17,25 @@ KEYS = ("source", "loan_id", "month_on")
 THINNED = "thinned"
 _EXCLUSIONS = "exclusions"
 
-# Snapshots of one borrower a month apart are nearly the same row: counted as many, they feign information. One usable
-# observation a borrower and calendar year is kept, drawn by hash (see `splits.stable_hash`); `thinned` are the others.
+# Snapshots of one borrower a month apart are nearly the same row: counted as many, they feign information. So one month
+# a borrower and calendar year counts, drawn by hash from the months that the source observes in that year; `thinned`
+# are the others. It is drawn whether or not the borrower has an observation in it: drawn from those that there are, a
+# loan that soon defaults, and so has few, would stand in the sample too often, and PDs would come out too high.
 _KEPT = """
-    select borrower_id, arg_min(month_on, ticket) as month_on from (
-        select f.borrower_id, l.month_on, sha256(concat_ws('|', $salt, f.borrower_id, l.month_on)) as ticket
-        from {labels} l join {features} f using (source, loan_id, month_on)
-        where l.source = $source and l.exclusion_reason is null
-    ) group by borrower_id, year(month_on)
+    select distinct f.borrower_id, l.month_on
+    from {labels} l join {features} f using (source, loan_id, month_on)
+    join ({months}) m on m.month_on = l.month_on
+    where l.source = $source and l.exclusion_reason is null
+      and cast('0x' || left(sha256(concat_ws('|', $salt, f.borrower_id, year(l.month_on))), 12) as bigint)
+          % m.months_in_year = m.place
+"""
+_MONTHS = """
+    select
+        month_on,
+        row_number() over in_year - 1 as place,
+        count(*) over (partition by year(month_on)) as months_in_year
+    from (select distinct month_on from {labels} where source = $source) as observed
+    window in_year as (partition by year(month_on) order by month_on)
 """
 # Rows to learn and to measure on; accounts already in default only where the source tells their outcome.
 _OBSERVED = """
@@ -109,7 +120,8 @@ def build(db: duckdb.DuckDBPyConnection, labels: str, features: str, source: str
         policy: buckets and salt.
     """
     names = {"labels": labels, "features": features, "target": TARGET}
-    observed = _OBSERVED.format(kept=_KEPT.format(**names), features_of=_listed(), **names)
+    kept = _KEPT.format(months=_MONTHS.format(**names), **names)
+    observed = _OBSERVED.format(kept=kept, features_of=_listed(), **names)
     frame = assign(db.sql(observed, params={"source": source, "salt": policy.salt}).pl().sort(KEYS), policy)
     counted = dict(db.sql(_COUNTED.format(**names), params={"source": source}).fetchall())
     usable = frame["exclusion_reason"].null_count()

@@ -12,20 +12,13 @@ from dagster_project.resources import Pipeline, load_pipeline
 from dagster_project.settings import PROJECT_ROOT, Settings
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
-LENDER = {
-    "arrears_basis": "ledger",
-    "feature_lag_days": 1,
-    "label_horizon_months": 12,
-    "observe_from_month": 1,
-    "default_dpd_min": 90,
-    "score_anchor": {"score": 600, "odds": 20},
-}
 
 
-def simulated_in(home: Path) -> Pipeline:
+def simulated_in(home: Path, observe_from_month: int = 1) -> Pipeline:
     """The pipeline of a home whose policy is the default one, with the simulated source alone."""
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
-    policy["sources"] = {"simulated": LENDER}
+    lender = policy["sources"]["simulated"]
+    policy["sources"] = {"simulated": lender | {"observe_from_month": observe_from_month}}
     (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
     return load_pipeline(Settings(home=home, policy=home / "policy.yaml"))
 

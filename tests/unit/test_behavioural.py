@@ -46,6 +46,19 @@ def test_one_snapshot_a_borrower_and_year_is_used():
     assert training.usable["month_on"].dt.month().n_unique() > 6, "chosen by hash, not the first or last"
 
 
+def test_sample_is_as_risky_as_the_months_that_it_is_drawn_from():
+    """A loan that defaults has fewer months before it: the month must not be drawn from those that there are."""
+    features, labels = observations(4_000, 24)
+    rng = np.random.default_rng(2)
+    last = pl.DataFrame({"loan_id": [str(n) for n in range(4_000)], "last": rng.integers(0, 48, 4_000)})
+    month = (pl.col("month_on").dt.year() - 2018) * 12 + pl.col("month_on").dt.month() - 1
+    known = labels.join(last, on="loan_id").filter(month < pl.col("last"))
+    labels = known.with_columns(label=(pl.col("last") <= month + 12).cast(pl.Int32)).drop("last")
+    training = made(features.join(labels, on=["loan_id", "month_on"], how="semi"), labels)
+    error = (0.25 / training.usable.height) ** 0.5
+    assert abs(training.usable["label"].mean() - labels["label"].mean()) < 3 * error
+
+
 def test_last_months_are_set_apart_out_of_time_and_the_rest_by_borrower():
     frame = made(*observations(300, 24)).frame
     late = frame.filter(pl.col("block") == "oot")
