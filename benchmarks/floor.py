@@ -2,12 +2,13 @@
 
 It does the work of that night with DuckDB, Polars and XGBoost and nothing else: no orchestrator, no dbt, no Great
 Expectations, no MLflow, and nothing of this project, whose rules are stated here a second time. Thresholds are read
-from the policy file. It reads the daily CSV files, writes them as Parquet, computes loan months, features and labels,
-counts what the checks ask for, trains, calibrates, scores every live loan with proven reasons, and writes Parquet.
+from the policy file. It reads the daily CSV files, writes them as Parquet with pseudonyms for identifiers, computes
+loan months, features and labels, counts what the checks ask for, trains, calibrates, scores every live loan with proven
+reasons, and writes Parquet.
 
 What it leaves out, because it is what a night is more than its work: receipts, quarantine, hashes, restatements, the
 cross-validation and the ablation of the candidate, the snapshot. It relies on a book in which nothing is known late
-and every loan has a schedule from its opening on; the latter is one of its checks.
+and no schedule holds before the opening; both are among its checks.
 
     python benchmarks/floor.py LANDING_FOLDER OUTPUT_FOLDER [--policy FILE]
 
@@ -43,14 +44,17 @@ MARTS = ("loan_months", "features", "labels")
 class Table(NamedTuple):
     """What is delivered under a name: columns and their types, the key, when a row happened, and what no row may be.
 
-    A row is known on the day on which it happened: the contract's lag is 0, and nothing of this source is known late.
+    A row is known on the day on which it happened, or on the day in `known`. `identifiers`: columns that become
+    pseudonyms, and the name that the pseudonym is made for.
     """
 
     columns: str
     key: str
     event: str
+    known: str | None = None
     faults: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    identifiers: tuple[tuple[str, str], ...] = ()
 
     @property
     def types(self) -> dict[str, str]:
@@ -60,32 +64,40 @@ class Table(NamedTuple):
 
 TABLES = {
     "borrowers": Table(
-        "customer_no VARCHAR, name VARCHAR, reported_on DATE, income DECIMAL(18,2), tenure_months INT, region INT",
+        "customer_no VARCHAR, name VARCHAR, account_no VARCHAR, reported_on DATE, income DECIMAL(18,2),"
+        " tenure_months INT, region INT",
         key="customer_no",
         event="reported_on",
         faults=("income < 0",),
         optional=("income", "tenure_months", "region"),
+        identifiers=(("customer_no", "borrower_id"), ("account_no", "account_id")),
     ),
     "attributes": Table(
         "customer_no VARCHAR, reported_on DATE, sex INT, age INT",
         key="customer_no",
         event="reported_on",
         optional=("sex", "age"),
+        identifiers=(("customer_no", "borrower_id"),),
     ),
     "loans": Table(
-        "loan_no VARCHAR, customer_no VARCHAR, product VARCHAR, opened_on DATE, amount DECIMAL(18,2), term_months INT,"
-        " annual_rate DECIMAL(9,6), instalment DECIMAL(18,2), currency VARCHAR",
+        "loan_no VARCHAR, customer_no VARCHAR, product VARCHAR, channel VARCHAR, opened_on DATE, amount DECIMAL(18,2),"
+        " limit DECIMAL(18,2), term_months INT, annual_rate DECIMAL(9,6), instalment DECIMAL(18,2), currency VARCHAR,"
+        " status VARCHAR",
         key="loan_no",
         event="opened_on",
         faults=(
             "amount < 0",
+            '"limit" < 0',
             "term_months not between 1 and 120",
             "annual_rate not between 0 and 1",
             "instalment < 0",
             "currency <> 'EUR'",
             "not regexp_full_match(loan_no, '[0-9]{8}')",
-            "product not in ('instalment_loan', 'car_loan', 'merchant_cash_loan')",
+            "product not in ('instalment_loan', 'car_loan', 'merchant_cash_loan', 'card')",
+            "channel not in ('branch', 'web', 'partner')",
         ),
+        optional=("amount", "limit", "term_months", "instalment", "status"),
+        identifiers=(("customer_no", "borrower_id"),),
     ),
     "schedules": Table(
         "loan_no VARCHAR, valid_from DATE, instalment_no INT, due_on DATE, amount DECIMAL(18,2),"
@@ -95,17 +107,53 @@ TABLES = {
         faults=("amount < 0", "due_on < valid_from"),
     ),
     "payments": Table(
-        "payment_no VARCHAR, loan_no VARCHAR, paid_on DATE, amount DECIMAL(18,2), currency VARCHAR",
+        "payment_no VARCHAR, loan_no VARCHAR, paid_on DATE, amount DECIMAL(18,2), currency VARCHAR, method VARCHAR,"
+        " payer_no VARCHAR, booked_on DATE",
         key="payment_no",
         event="paid_on",
-        faults=("currency <> 'EUR'",),
+        known="booked_on",
+        faults=("currency <> 'EUR'", "method not in ('direct_debit', 'transfer', 'cash')"),
+        optional=("payer_no",),
+        identifiers=(("payer_no", "payer_id"),),
+    ),
+    "statements": Table(
+        "loan_no VARCHAR, month_on DATE, balance DECIMAL(18,2), limit DECIMAL(18,2), purchases DECIMAL(18,2),"
+        " due DECIMAL(18,2), paid DECIMAL(18,2)",
+        key="loan_no, month_on",
+        event="month_on",
+        faults=('"limit" < 0', "due < 0"),
+    ),
+    "events": Table(
+        "loan_no VARCHAR, event_on DATE, kind VARCHAR",
+        key="loan_no, event_on, kind",
+        event="event_on",
+        faults=("kind not in ('write_off', 'restructured', 'deferral_start', 'deferral_end')",),
+    ),
+    "funding": Table(
+        "loan_no VARCHAR, partner VARCHAR, funded_on DATE, share DECIMAL(9,6)",
+        key="loan_no, partner",
+        event="funded_on",
+        faults=("share not between 0 and 1",),
+    ),
+    "client_money": Table(
+        "booking_no VARCHAR, booked_on DATE, kind VARCHAR, loan_no VARCHAR, amount DECIMAL(18,2)",
+        key="booking_no",
+        event="booked_on",
+        faults=("kind not in ('received', 'allocated', 'refunded')",),
+        optional=("loan_no",),
+    ),
+    "cases": Table(
+        "case_no VARCHAR, loan_no VARCHAR, opened_on DATE, kind VARCHAR",
+        key="case_no",
+        event="opened_on",
+        faults=("kind not in ('dispute', 'complaint', 'collection')",),
     ),
 }
+LEDGER = ("loans", "schedules", "payments")  # what loan months are made of, in buckets of loans
 REFERENCES = (
     ("attributes", "customer_no", "borrowers"),
     ("loans", "customer_no", "borrowers"),
-    ("schedules", "loan_no", "loans"),
-    ("payments", "loan_no", "loans"),
+    *((name, "loan_no", "loans") for name in ("schedules", "payments", "statements", "events", "funding", "cases")),
 )
 # The features that a ledger can have: name, sign of risk, reason family, and the bounds that hold by definition.
 FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
@@ -125,16 +173,23 @@ FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
     ("pay_ratio_12m", -1, "RC13", 0, 3),
     ("min_pay_ratio_6m", -1, "RC13", 0, 3),
     ("full_pay_streak", -1, "RC13", 0, 12),
+    ("util_now", 1, "RC04", 0, 1.5),
+    ("util_mean_3m", 1, "RC04", 0, 1.5),
+    ("util_mean_6m", 1, "RC04", 0, 1.5),
+    ("util_mean_12m", 1, "RC04", 0, 1.5),
+    ("util_trend_6m", 1, "RC05", -1.5, 1.5),
+    ("util_3m_over_6m", 1, "RC05", 0, 2),
+    ("limit_amount", -1, "RC14", 0, np.inf),
     ("bill_amount", 0, "RC04", -np.inf, np.inf),
     ("pay_amount_last", -1, "RC13", -np.inf, np.inf),
     ("pay_amount_mean_3m", -1, "RC13", -np.inf, np.inf),
     ("pay_amount_mean_6m", -1, "RC13", -np.inf, np.inf),
 )
 NAMES = [name for name, *_ in FEATURES]
-FAMILIES = ("RC01", "RC02", "RC04", "RC13")
+FAMILIES = ("RC01", "RC02", "RC04", "RC05", "RC13", "RC14")
 SPAN = 1 << 12  # twice the months that a loan can have: loan * SPAN + month is one number for both
 DAYS = 1 << 17  # more than twice the days since 1970
-LEVELS = 1 << 40  # more cents than a loan can cost: plan * LEVELS + cents is one number for both
+LEVELS = 1 << 40  # more cents than a loan can cost: loan * LEVELS + cents is one number for both
 
 Json = dict[str, Any]
 
@@ -178,31 +233,43 @@ def _peak_mb() -> float:
 
 
 def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path, buckets: int) -> None:
-    """Write each table's daily CSV files as Parquet, what belongs to a loan in buckets of loans."""
+    """Write each table's daily CSV files as Parquet, identifiers as pseudonyms, the ledger in buckets of loans."""
     for name, table in TABLES.items():
         (raw / name).mkdir(parents=True)
-        bucket = f"hash(loan_no) % {buckets}" if "loan_no" in table.types else "0"
+        replaced = [f"{pseudonym(column, domain)} as {column}" for column, domain in table.identifiers]
+        if "name" in table.types:
+            replaced.append("left(name, 0) as name")  # of a name it is kept that there is one
+        columns = f"* replace ({', '.join(replaced)})" if replaced else "*"
+        bucket = f"hash(loan_no) % {buckets}" if name in LEDGER else "0"
         db.execute(
-            f"copy (select *, {table.event} as known_at, {bucket} as bucket from read_csv("
+            f"copy (select {columns}, {table.known or table.event} as known_at, {bucket} as bucket from read_csv("
             f"'{landing}/{name}-*.csv', header = true, auto_detect = false, columns = {table.types}))"
             f" to '{raw / name}' (format parquet, partition_by (bucket), compression zstd, compression_level 1)"
         )
         db.execute(f"create view {name} as from read_parquet('{raw / name}/*/*.parquet', hive_partitioning = true)")
 
 
-def check_raw(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Rows that break a rule of the raw tables, by rule."""
+def pseudonym(column: str, domain: str) -> str:
+    """HMAC-SHA256 of a column under the development key, as SQL by its definition: faster than row by row in Python."""
+    master = hashlib.sha256(b"creditloom: development key, public on purpose").digest()
+    key = hmac.digest(master, f"pseudonym:{SOURCE}.{domain}".encode(), "sha256").ljust(64, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in key).hex() for pad in (0x36, 0x5C))
+    return f"left(sha256(unhex('{outer}') || unhex(sha256(unhex('{inner}') || encode({column})))), 32)"
+
+
+def check_raw(db: duckdb.DuckDBPyConnection, lag: int) -> dict[str, int]:
+    """Rows that break a rule of the raw tables, by rule; `lag` days after a month's end the month is observed."""
     failing: dict[str, int] = {}
     for name, table in TABLES.items():
-        missing = [f"{column} is null" for column in table.types if column not in table.optional]
+        missing = [f'"{column}" is null' for column in table.types if column not in table.optional]
         failing |= _count(db, name, [*missing, *table.faults, f"known_at < {table.event}"])
+        if table.known:
+            failing |= _count(db, name, [f"month_no({table.known} - {lag}) > month_no({table.event})"])
         failing[f"{name}: key"] = _rows(db, f"select 1 from {name} group by {table.key} having count(*) > 1")
     for name, key, other in REFERENCES:
         failing[f"{name}: {key} in {other}"] = _rows(db, f"select 1 from {name} anti join {other} using ({key})")
-    failing["loans: scheduled from the opening on"] = _rows(
-        db,
-        "select loan_no from loans left join schedules using (loan_no)"
-        " group by loan_no, opened_on having min(valid_from) is distinct from opened_on",
+    failing["schedules: none before the opening"] = _rows(
+        db, "select 1 from schedules join loans using (loan_no) where valid_from < opened_on"
     )
     return failing
 
@@ -213,7 +280,7 @@ def check_marts(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
     for table in MARTS:
         key = f"select 1 from {table} group by loan_id, month_on having count(*) > 1"
         failing[f"{table}: key"] = _rows(db, key)
-    needed = ("loan_id", "month_on", "known_at", "dpd_max", "dpd_end", "paid", "balance", "state", "is_default")
+    needed = ("loan_id", "month_on", "known_at", "dpd_max", "dpd_end", "due", "paid", "balance", "state")
     failing |= _count(db, "loan_months", [f"{column} is null" for column in needed])
     bounds = [
         f"{name} not between {low} and {high if np.isfinite(high) else 1e9}"
@@ -261,8 +328,9 @@ def check_scores(db: duckdb.DuckDBPyConnection, scores: pl.DataFrame, policy: Js
             *(f"{column} is null" for column in ("pd", "score", "grade", "band", "reason_1")),
             f"pd not between {scale['pd_floor']} and 1",
             f"score not between {scale['score_min']} and {scale['score_max']}",
-            "(grade = 'D') <> in_default",
-            "reason_2 is not null and reason_1 = 'none' or reason_3 is not null and reason_2 is null",
+            "(grade = 'D') <> in_default or in_default and pd < 1",
+            "reason_2 is not null and reason_1 = 'none' or reason_3 is not null and reason_2 is null"
+            " or reason_4 is not null and reason_3 is null",
         ],
     )
     failing["scores: key"] = _rows(db, "select 1 from scores group by loan_id having count(*) > 1")
@@ -286,36 +354,42 @@ def _rows(db: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl.DataFrame]:
-    """Loans, plans, instalments by plan, and payments by day of one bucket of loans; money in cents.
+    """Loans, plans, instalments, and payments by day of one bucket of loans; money in cents.
 
-    A plan is a version of the schedule while it is in force at a month-end: instalments of older versions that fell
-    due before the next one held, then all of its own.
+    A plan is a version of the schedule that is in force at month-ends. A loan has one without instalments while it has
+    no schedule yet, as a card before its first statement. What holds of a version are its instalments that are due
+    before the next one begins: a plan is what held of all versions so far, its own included, and then the instalments
+    that its next version does away with (`is_void`).
     """
     db.execute(
         "create or replace temp table loan as select cast(row_number() over (order by loan_no) - 1 as int) as loan,"
-        " loan_no, customer_no, opened_on, cents(amount) as lent from loans where bucket = $1",
+        ' loan_no, customer_no, opened_on, cents(amount) as lent, cents("limit") as credit from loans'
+        " where bucket = $1",
         [bucket],
     )
     db.execute(
         "create or replace temp table instalment as select loan, valid_from, instalment_no, due_on,"
-        " cents(s.amount) as amount, cents(s.principal) as principal from schedules as s join loan using (loan_no)"
-        " where bucket = $1 and s.amount <> 0",
+        " cents(s.amount) as amount, cents(least(greatest(principal, 0), s.amount)) as principal"
+        " from schedules as s join loan using (loan_no) where bucket = $1",
         [bucket],
     )
     db.execute(
-        "create or replace temp table version as select *, lead(valid_from) over"
-        " (partition by loan order by valid_from) as next_from from (select distinct loan, valid_from from instalment)"
+        "create or replace temp table version as with scheduled as (select distinct loan, valid_from from instalment),"
+        " begun as (select *, true as is_scheduled from scheduled union all"
+        " select loan, opened_on, false from loan anti join scheduled"
+        " on loan.loan = scheduled.loan and valid_from <= opened_on)"
+        " select *, cast(row_number() over (order by loan, valid_from) - 1 as int) as version,"
+        " lead(valid_from) over (partition by loan order by valid_from) as next_from from begun"
     )
-    db.execute(
-        "create or replace temp table plan as select cast(row_number() over (order by loan, valid_from) - 1 as int)"
-        " as plan, loan, valid_from, month_no(valid_from) as first_month, month_no(next_from) - 1 as last_month"
-        " from version where next_from is null or month_no(next_from) > month_no(valid_from)"
-    )
+    plans = db.sql(
+        "select version, loan, is_scheduled, month_no(valid_from) as first_month,"
+        " month_no(next_from) - 1 as last_month from version"
+        " where next_from is null or month_no(next_from) > month_no(valid_from) order by version"
+    ).pl()
     instalments = db.sql(
-        "select plan, due_on, instalment_no, amount, principal from plan as p"
-        " join version as v on p.loan = v.loan and v.valid_from <= p.valid_from"
-        " join instalment as i on v.loan = i.loan and v.valid_from = i.valid_from"
-        " where due_on >= v.valid_from and (v.valid_from = p.valid_from or due_on < v.next_from)"
+        "select loan, version, due_on, instalment_no, amount, principal,"
+        " coalesce(due_on >= next_from, false) as is_void"
+        " from instalment join version using (loan, valid_from) where due_on >= valid_from"
     ).pl()
     payments = db.sql(
         "select loan, greatest(paid_on, opened_on) as day, cast(sum(cents(amount)) as bigint) as paid"
@@ -323,8 +397,10 @@ def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl
     ).pl()
     return {
         "loans": db.sql("from loan order by loan").pl(),
-        "plans": db.sql("from plan order by plan").pl(),
-        "instalments": instalments.sort("plan", "due_on", "instalment_no"),
+        "plans": plans,
+        "instalments": instalments.sort(
+            (pl.col("version").cast(pl.Int64) * DAYS + pl.col("due_on").to_physical()) * SPAN + pl.col("instalment_no")
+        ),
         "payments": payments,
     }
 
@@ -336,22 +412,38 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
     unpaid instalment on such a day is the first whose cumulative due is more than what was paid by then: a search.
     """
     instalments = tables["instalments"].with_columns(
-        cum_due=_running("amount", "plan"), cum_principal=_running("principal", "plan")
+        cum_due=_cumulative("amount"), cum_principal=_cumulative("principal")
     )
-    months = _months(tables, instalments, reported)
-    days = _days_past_due(_days(tables["payments"], months, reported), instalments)
+    holding, void = instalments.filter(~pl.col("is_void")), instalments.filter("is_void")
+    totals = instalments.group_by("version").agg(pl.last("cum_due", "cum_principal").name.prefix("plan_"))
+    plans = tables["plans"].join(totals, on="version", how="left", maintain_order="left")
+    months = _months(plans, tables["payments"], reported)
+    days = _days_past_due(_days(tables["payments"], months, reported), holding)
+    owed = pl.coalesce("lent", "plan_cum_principal") - pl.col("repaid")
     return (
-        months.hstack(_by_month(days))
-        .with_columns(due=_due_in_month(instalments, months))
-        .join(tables["loans"].select("loan", "lent"), on="loan", maintain_order="left")
+        months.hstack(_by_month(days, holding, void))
         .with_columns(
-            balance=pl.when("is_closed").then(0).otherwise((pl.col("lent") - pl.col("repaid")).clip(0)),
+            due=_due_in_month(holding, months),
+            is_closed=pl.col("is_scheduled") & pl.col("repaid").is_null(),
+        )
+        .join(tables["loans"].select("loan", "lent", "credit"), on="loan", maintain_order="left")
+        .with_columns(
+            balance=pl.when("is_closed").then(0).when("is_scheduled").then(owed.clip(0)).otherwise(pl.col("lent")),
             is_default=pl.col("dpd_end") >= default_dpd,
         )
         # A closed loan has no more rows, unless something happens to it.
         .filter(~pl.col("is_closed") | pl.col("has_payment") | (pl.col("month") == pl.col("first_month")))
-        .select("loan", "month", "day", "dpd_max", "dpd_end", "due", "paid", "balance", "is_closed", "is_default")
+        .select(
+            *("loan", "month", "day", "dpd_max", "dpd_end", "due", "paid", pl.col("balance").fill_null(0), "credit"),
+            *("is_closed", "is_default"),
+        )
     )
+
+
+def _cumulative(column: str) -> pl.Expr:
+    """Running sum of a plan: over what holds of the loan's versions, and from there on over what is void of its own."""
+    holds = pl.when("is_void").then(0).otherwise(column).alias(column)
+    return _running(holds, "loan") + _running(pl.col(column) - holds, "version")
 
 
 def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.DataFrame:
@@ -360,13 +452,13 @@ def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.Dat
     `level` is what was paid by then. What is looked at is `on` with `before`: the eve of a payment, or the last day.
     """
     paid = payments.filter(_month_no("day") <= reported).with_columns(is_end=pl.lit(0, pl.Int8))
-    ends = months.select("loan", "day", "plan", is_end=pl.lit(1, pl.Int8))
+    ends = months.select("loan", "day", "version", is_end=pl.lit(1, pl.Int8))
     is_end = pl.col("is_end") == 1
     return (
         pl.concat([paid, ends], how="diagonal")
         .with_columns(pl.col("paid").fill_null(0))
         .sort(pl.col("loan").cast(pl.Int64) * DAYS + pl.col("day").to_physical() * 2 + pl.col("is_end"))
-        .with_columns(pl.col("plan").backward_fill(), level=_running("paid", "loan"))
+        .with_columns(pl.col("version").backward_fill(), level=_running(pl.col("paid"), "loan"))
         .with_columns(
             on=pl.when(is_end).then("day").otherwise(pl.col("day").dt.offset_by("-1d")),
             before=pl.when(is_end).then("level").otherwise(pl.col("level") - pl.col("paid")),
@@ -374,23 +466,29 @@ def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.Dat
     )
 
 
-def _days_past_due(days: pl.DataFrame, instalments: pl.DataFrame) -> pl.DataFrame:
-    """Beside each day the oldest instalment that is unpaid then, whether there is one, and the days past due."""
-    levels = instalments.select(pl.col("plan").cast(pl.Int64) * LEVELS + pl.col("cum_due")).to_series()
-    probe = days.select(pl.col("plan").cast(pl.Int64) * LEVELS + pl.col("before").clip(0, LEVELS - 1)).to_series()
-    place = levels.search_sorted(probe, side="right")
-    oldest = instalments.rename({"plan": "found"})[place.clip(0, instalments.height - 1)]
-    overdue = (pl.col("on") - pl.col("due_on")).dt.total_days().clip(0).cast(pl.Int32)
+def _days_past_due(days: pl.DataFrame, holding: pl.DataFrame) -> pl.DataFrame:
+    """Beside each day the place of the oldest instalment that is unpaid then, and the days past due.
+
+    What is void of a plan would fall due after it: what holds is enough here.
+    """
+    days = days.with_columns(place=_oldest_unpaid(days, "before", holding, "loan"))
+    overdue = (pl.col("on") - pl.lit(holding["due_on"]).gather("place")).dt.total_days().clip(0).cast(pl.Int32)
     in_month = (pl.col("is_end") == 1) | (pl.col("day").dt.day() > 1)  # else the eve belongs to the month before
-    return (
-        days.hstack(oldest)
-        # Where the search ends behind the plan's instalments, nothing of it is unpaid.
-        .with_columns(is_open=(pl.col("found") == pl.col("plan")) & (place < instalments.height))
-        .with_columns(dpd=pl.when(pl.col("is_open") & in_month).then(overdue).otherwise(0))
-    )
+    return days.with_columns(dpd=pl.when(in_month).then(overdue).fill_null(0))
 
 
-def _by_month(days: pl.DataFrame) -> pl.DataFrame:
+def _oldest_unpaid(days: pl.DataFrame, level: str, instalments: pl.DataFrame, group: str) -> pl.Series:
+    """The place of the first instalment of the same group, and of the plan, whose cumulative due is above the level."""
+    key = pl.col(group).cast(pl.Int64) * LEVELS
+    levels = instalments.select(key + pl.col("cum_due")).to_series()
+    place = levels.search_sorted(days.select(key + pl.col(level).clip(0, LEVELS - 1)).to_series(), side="right")
+    place = place.set(place >= instalments.height, None)
+    found = instalments.select(pl.col(group, "version").gather(place))
+    is_of_plan = (found[group] == days[group]) & (found["version"] <= days["version"])
+    return place.set(~is_of_plan, None)
+
+
+def _by_month(days: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> pl.DataFrame:
     """One row a month: its rows in `days` are those until its end."""
     month = pl.col("is_end").cast(pl.Int64).cum_sum() - pl.col("is_end")  # counted over all loans
     marked = days.with_columns(
@@ -399,52 +497,60 @@ def _by_month(days: pl.DataFrame) -> pl.DataFrame:
         paid_so_far=pl.col("paid").cum_sum(),
         row=pl.int_range(pl.len()),
     )
-    # Of the oldest unpaid instalment what is not principal is served first.
-    into_principal = (pl.col("level") - pl.col("cum_due") + pl.col("principal").clip(0, pl.col("amount"))).clip(0)
-    return marked.filter(pl.col("is_end") == 1).select(
+    ends = marked.filter(pl.col("is_end") == 1)
+    return ends.select(
         pl.col("dpd_max").cast(pl.Int32),
         pl.col("dpd").alias("dpd_end"),
-        ~pl.col("is_open").alias("is_closed"),
         (pl.col("row") - pl.col("row").shift(fill_value=-1) > 1).alias("has_payment"),
         (pl.col("paid_so_far") - pl.col("paid_so_far").shift(fill_value=0)).alias("paid"),
-        repaid=pl.col("cum_principal") - pl.col("principal") + into_principal,
+        repaid=_repaid(ends, holding, void),
     )
 
 
-def _due_in_month(instalments: pl.DataFrame, months: pl.DataFrame) -> pl.Series:
-    """What falls due in each month of a plan: what stands between two places of the plan's instalments."""
-    place = pl.col("plan").cast(pl.Int64) * DAYS
-    keys = instalments.select(place + pl.col("due_on").to_physical()).to_series()
-    so_far = pl.concat([pl.Series([0]), instalments["amount"].cum_sum()])
+def _repaid(ends: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> pl.Series:
+    """Principal that is repaid at each month-end; null where nothing of the plan is unpaid."""
+    place = ends.select(pl.coalesce("place", _oldest_unpaid(ends, "level", void, "version") + holding.height))
+    wanted = pl.col("cum_due", "principal", "cum_principal")
+    oldest = pl.concat([holding, void]).select(wanted.gather(place.to_series()))
+    # Of the oldest unpaid instalment what is not principal is served first.
+    into_principal = (ends["level"] - pl.col("cum_due") + pl.col("principal")).clip(0)
+    return oldest.select(pl.col("cum_principal") - pl.col("principal") + into_principal).to_series()
+
+
+def _due_in_month(holding: pl.DataFrame, months: pl.DataFrame) -> pl.Series:
+    """What falls due in each month: what stands between two places of the loan's instalments that hold."""
+    place = pl.col("loan").cast(pl.Int64) * DAYS
+    keys = holding.select(place + pl.col("due_on").to_physical()).to_series()
+    so_far = pl.concat([pl.Series([0]), holding["amount"].cum_sum()])
     until_end = keys.search_sorted(months.select(place + pl.col("day").to_physical()).to_series(), side="right")
     first_day = pl.col("day").to_physical() - pl.col("day").dt.day() + 1
     before = keys.search_sorted(months.select(place + first_day).to_series(), side="left")
     return so_far.gather(until_end) - so_far.gather(before)
 
 
-def _months(tables: Mapping[str, pl.DataFrame], instalments: pl.DataFrame, reported: int) -> pl.DataFrame:
+def _months(plans: pl.DataFrame, payments: pl.DataFrame, reported: int) -> pl.DataFrame:
     """Every month of every plan, in order; `day` is its last. A loan that has paid all ends with what happened last."""
-    total = instalments.group_by("plan").agg(pl.sum("amount").alias("scheduled"))
-    paid = tables["payments"].group_by("loan").agg(pl.sum("paid"), _month_no("day").max().alias("paid_until"))
-    plans = tables["plans"].join(total, on="plan").join(paid, on="loan", how="left").sort("plan")
-    end = pl.when(pl.col("paid") >= pl.col("scheduled")).then(pl.max_horizontal("paid_until", "first_month"))
+    paid = payments.group_by("loan").agg(pl.sum("paid"), _month_no("day").max().alias("paid_until"))
+    plans = plans.join(paid, on="loan", how="left", maintain_order="left")
+    end = pl.when(pl.col("paid") >= pl.col("plan_cum_due")).then(pl.max_horizontal("paid_until", "first_month"))
     last = pl.min_horizontal(pl.coalesce("last_month", end, pl.lit(reported)), pl.lit(reported))
     earliest = int(plans.select(pl.min("first_month")).item())
     first, until = (dt.date(number // 12, number % 12 + 1, 1) for number in (earliest, reported))
     ends = pl.date_range(first, until, "1mo", eager=True).dt.month_end()
+    columns = ("loan", "version", "is_scheduled", "plan_cum_principal", "first_month")
     return (
         plans.filter(pl.col("first_month") <= reported)
-        .select("loan", "plan", "first_month", month=pl.int_ranges("first_month", last + 1))
+        .select(*columns, month=pl.int_ranges("first_month", last + 1))
         .explode("month", empty_as_null=False)
         .with_columns(day=pl.lit(ends).gather(pl.col("month") - earliest))
     )
 
 
-def _running(column: str, group: str) -> pl.Expr:
+def _running(value: pl.Expr, group: str) -> pl.Expr:
     """Running sum within consecutive rows of one group."""
-    total = pl.col(column).cum_sum()
+    total = value.cum_sum()
     begins = pl.col(group).ne_missing(pl.col(group).shift())
-    return total - pl.when(begins).then(total - pl.col(column)).forward_fill()
+    return total - pl.when(begins).then(total - value).forward_fill()
 
 
 def _month_no(day: str) -> pl.Expr:
@@ -465,6 +571,7 @@ def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
         *(_is_whole(k).alias(f"has_{k}m") for k in (3, 6, 12)),
         known=pl.sum_horizontal((pl.col("at").shift(k, fill_value=-SPAN) > pl.col("at") - 12) for k in range(12)),
         ratio=_ratio(pl.col("paid"), pl.col("due")),
+        util=_over(pl.col("balance"), pl.col("credit")).clip(0, 1.5),
         rose=((pl.col("dpd_max") > pl.col("dpd_max").shift()) & _is_whole(2)).fill_null(value=False).cast(pl.Int32),
     )  # fmt: skip
 
@@ -482,11 +589,16 @@ def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
     def total(column: str, k: int) -> pl.Expr:
         return window(k, pl.col(column).rolling_sum(k))
 
+    def util_mean(k: int) -> pl.Expr:
+        return window(k, pl.col("util").rolling_mean(k))
+
+    # The slope of a straight line through six points, whose places -2.5 .. 2.5 have squares that add up to 17.5.
+    util_trend = sum(((2.5 - k) / 17.5 * pl.col("util").shift(k) for k in range(6)), pl.lit(0.0))
     streak = pl.coalesce(since(pl.col("paid") < pl.col("due")), "known")
     return frame.select(
         "loan",
         month_on="day",
-        is_live=(pl.col("month") == reported) & (pl.col("balance") > 0),
+        is_live=(pl.col("month") == reported) & (pl.col("credit").is_not_null() | (pl.col("balance") > 0)),
         in_default="is_default",
         zero_balance=pl.col("balance") == 0,
         dpd_now="dpd_end",
@@ -505,6 +617,13 @@ def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
         pay_ratio_12m=_ratio(total("paid", 12), total("due", 12)),
         min_pay_ratio_6m=window(6, pl.col("ratio").rolling_min(6, min_samples=1)),
         full_pay_streak=streak.cast(pl.Int32),
+        util_now=pl.col("util").round(9),
+        util_mean_3m=util_mean(3).round(9),
+        util_mean_6m=util_mean(6).round(9),
+        util_mean_12m=util_mean(12).round(9),
+        util_trend_6m=window(6, util_trend).round(9),
+        util_3m_over_6m=_over(util_mean(3), util_mean(6)).round(9),
+        limit_amount=pl.col("credit") / 100,
         bill_amount=pl.col("balance") / 100,
         pay_amount_last=pl.col("paid") / 100,
         pay_amount_mean_3m=(total("paid", 3) / 100 / 3).round(9),
@@ -517,7 +636,11 @@ def _is_whole(k: int) -> pl.Expr:
 
 
 def _ratio(paid: pl.Expr, due: pl.Expr) -> pl.Expr:
-    return pl.when(due != 0).then((paid / due).clip(0, 3).round(9))
+    return _over(paid, due).clip(0, 3).round(9)
+
+
+def _over(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+    return pl.when(whole != 0).then(part / whole)
 
 
 def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int) -> pl.DataFrame:
@@ -554,34 +677,27 @@ def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int)
 # --- the training set and the model ----------------------------------------------------------------------------------
 
 
-def pseudonyms(customers: pl.Series) -> pl.DataFrame:
-    """The development key's pseudonym of each customer: the split is by a hash of it."""
-    master = hashlib.sha256(b"creditloom: development key, public on purpose").digest()
-    key = hmac.digest(master, f"pseudonym:{SOURCE}.borrower_id".encode(), "sha256")
-    named = [hmac.digest(key, number.encode(), "sha256").hex()[:32] for number in customers]
-    return pl.DataFrame({"customer_no": customers, "borrower_id": named})
-
-
 def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
     """Usable observations, one snapshot a borrower and year (the one whose hash is the least), in blocks."""
     split = policy["split"]
-    db.execute(
-        "create temp table observation as select loan_id, borrower_id, month_on, label from labels"
-        " join (select loan_no as loan_id, borrower_id from loans join borrower using (customer_no)) using (loan_id)"
-        " where exclusion_reason is null"
-    )
     ticket = f"hashed('{split['salt']}|' || borrower_id || '|' || month_on)"
+    db.execute(
+        "create temp table observation as with usable as (select loan_id, borrower_id, month_on, label from labels"
+        " join (select loan_no as loan_id, customer_no as borrower_id from loans) using (loan_id)"
+        " where exclusion_reason is null), kept as (select borrower_id, arg_min(month_on, ticket) as month_on"
+        f" from (select borrower_id, month_on, {ticket} as ticket from usable) group by borrower_id, year(month_on))"
+        " from usable semi join kept using (borrower_id, month_on)"
+    )
     ranges = {name: split[name] for name in ("train", "val", "cal", "oos")}
     block = " ".join(f"when bucket between {low} and {high} then '{name}'" for name, (low, high) in ranges.items())
-    cohorts = [month for (month,) in db.execute("select distinct month_on from labels order by 1").fetchall()]
+    cohorts = [month for (month,) in db.execute("select distinct month_on from observation order by 1").fetchall()]
     late = cohorts[-split["oot_months"]] if len(cohorts) >= split["oot_min_cohorts"] else dt.date.max
     training: pl.DataFrame = db.sql(
-        "with kept as (select borrower_id, arg_min(month_on, ticket) as month_on from"
-        f" (select borrower_id, month_on, {ticket} as ticket from observation) group by borrower_id, year(month_on)),"
-        f" bucketed as (select borrower_id, hashed('{split['salt']}|' || borrower_id) % 100 as bucket from borrower)"
+        f"with bucketed as (select borrower_id, hashed('{split['salt']}|' || borrower_id) % 100 as bucket"
+        " from (select distinct borrower_id from observation))"
         " select loan_id, month_on, borrower_id, label, bucket, in_default,"
         f" case when month_on >= date '{late}' then 'oot' {block} end as block, {', '.join(NAMES)}"
-        " from observation semi join kept using (borrower_id, month_on) join bucketed using (borrower_id)"
+        " from observation join bucketed using (borrower_id)"
         " join (select * exclude borrower_id from features) using (loan_id, month_on) order by loan_id, month_on"
     ).pl()
     return training
@@ -644,19 +760,28 @@ class Model:
 
 
 def _matrix(frame: pl.DataFrame, *, with_label: bool = False) -> xgb.DMatrix:
-    values = frame.select(pl.col(NAMES).cast(pl.Float64)).to_numpy()
+    values = frame.select(pl.col(NAMES).cast(pl.Float32)).to_numpy()  # as XGBoost holds them
     label = frame["label"].to_numpy() if with_label else None
     return xgb.DMatrix(values, label=label, feature_names=NAMES, missing=np.nan, nthread=THREADS)
 
 
 def _platt(margin: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
-    """Logistic line of the outcome on the margin, by Newton's method from (0, 1), where a fair model already is."""
+    """Logistic line of the outcome on the margin, by Newton's method from (0, 1), where a fair model already is.
+
+    A step that lowers the likelihood is halved.
+    """
     design = np.column_stack([np.ones_like(margin), margin])
+
+    def likelihood(line: np.ndarray) -> float:
+        return float((outcome * (design @ line) - np.logaddexp(0, design @ line)).sum())
+
     line = np.array([0.0, 1.0])
     for _ in range(50):
         p = 1 / (1 + np.exp(-(design @ line)))
         step = np.linalg.solve(design.T @ (design * (p * (1 - p))[:, None]), design.T @ (outcome - p))
-        line += step
+        while likelihood(line + step) < likelihood(line) and np.abs(step).max() >= 1e-10:
+            step = step / 2
+        line = line + step
         if np.abs(step).max() < 1e-10:
             return float(line[0]), float(line[1])
     raise ValueError("the logistic line did not converge")
@@ -702,8 +827,10 @@ def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) 
     facts = live.select(
         RC01=pl.col("dpd_now") > 0,
         RC02=pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0,
-        RC04=pl.lit(value=False),  # a ledger has no limit that a balance could be high against
+        RC04=pl.col("util_now") >= policy["high_utilisation"],
+        RC05=(pl.col("util_trend_6m") > 0) & (pl.col("util_now") > pl.col("util_mean_6m")),
         RC13=(pl.max_horizontal("pay_ratio_3m", "pay_ratio_6m") < small) & (pl.col("bill_amount") > 0),
+        RC14=pl.col("limit_amount") < (model.typical["limit_amount"] or 0),
     )
     fact = facts.with_columns(pl.all().fill_null(value=False)).to_numpy()
     share = policy["min_share_of_adverse"] * adverse.clip(min=0).sum(axis=1, keepdims=True)
@@ -733,7 +860,7 @@ def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> J
     with meter.stage("load"):
         load(db, landing, out / "raw", buckets)
     with meter.stage("raw checks"):
-        failing = check_raw(db)
+        failing = check_raw(db, policy["sources"][SOURCE]["feature_lag_days"])
     build_marts(db, out, policy["sources"][SOURCE], buckets, meter)
     with meter.stage("mart checks"):
         failing |= check_marts(db)
@@ -785,15 +912,12 @@ def build_marts(db: duckdb.DuckDBPyConnection, out: Path, lender: Json, buckets:
         (out / name).mkdir()
     with meter.stage("loan months"):
         reported = reported_month(db, lag)
-        borrower = pseudonyms(db.sql("select distinct customer_no from borrowers").pl().to_series())
-        db.register("borrower", borrower)
     for bucket in range(buckets):
         part = f"part-{bucket:03}.parquet"
         with meter.stage("loan months"):
             tables = tables_of_bucket(db, bucket)
             months = loan_months(tables, reported, lender["default_dpd_min"])
-            names = tables["loans"].join(borrower, on="customer_no", how="left", maintain_order="left")
-            names = names.select("loan", "borrower_id", loan_id="loan_no")
+            names = tables["loans"].select("loan", borrower_id="customer_no", loan_id="loan_no")
             _write(_shown(months, lag), names.drop("borrower_id"), out / "loan_months" / part)
         with meter.stage("features"):
             _write(features(months, reported), names, out / "features" / part)
@@ -805,9 +929,7 @@ def build_marts(db: duckdb.DuckDBPyConnection, out: Path, lender: Json, buckets:
 
 def reported_month(db: duckdb.DuckDBPyConnection, lag: int) -> int:
     """The last month that was over a lag ago, by the newest row."""
-    newest = " union all ".join(
-        f"select max(known_at) as day from {name}" for name in ("loans", "schedules", "payments")
-    )
+    newest = " union all ".join(f"select max(known_at) as day from {name}" for name in LEDGER)
     query = f"select month_no(max(day) - {lag} + 1) - 1 from ({newest})"
     return int(db.execute(query).fetchall()[0][0])
 
@@ -825,6 +947,7 @@ def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:
         dpd_max="dpd_max",
         dpd_end="dpd_end",
         **{name: pl.col(name).cast(pl.Decimal(20, 2)) / 100 for name in ("due", "paid", "balance")},
+        limit_amount=pl.col("credit").cast(pl.Decimal(20, 2)) / 100,
         state=pl.when("is_closed").then(pl.lit("closed")).otherwise(state),
         is_default="is_default",
     )
