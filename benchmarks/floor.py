@@ -179,6 +179,9 @@ FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
     ("util_mean_12m", 1, "RC04", 0, 1.5),
     ("util_trend_6m", 1, "RC05", -1.5, 1.5),
     ("util_3m_over_6m", 1, "RC05", 0, 2),
+    ("mob", -1, "RC07", 0, np.inf),
+    ("bal_to_orig", 1, "RC15", 0, 2),
+    ("annual_rate", 1, "RC16", 0, np.inf),
     ("limit_amount", -1, "RC14", 0, np.inf),
     ("bill_amount", 0, "RC04", -np.inf, np.inf),
     ("pay_amount_last", -1, "RC13", -np.inf, np.inf),
@@ -186,7 +189,7 @@ FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
     ("pay_amount_mean_6m", -1, "RC13", -np.inf, np.inf),
 )
 NAMES = [name for name, *_ in FEATURES]
-FAMILIES = ("RC01", "RC02", "RC04", "RC05", "RC13", "RC14")
+FAMILIES = ("RC01", "RC02", "RC04", "RC05", "RC07", "RC13", "RC14", "RC15", "RC16")
 SPAN = 1 << 12  # twice the months that a loan can have: loan * SPAN + month is one number for both
 DAYS = 1 << 17  # more than twice the days since 1970
 LEVELS = 1 << 40  # more cents than a loan can cost: loan * LEVELS + cents is one number for both
@@ -363,7 +366,8 @@ def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl
     """
     db.execute(
         "create or replace temp table loan as select cast(row_number() over (order by loan_no) - 1 as int) as loan,"
-        ' loan_no, customer_no, opened_on, cents(amount) as lent, cents("limit") as credit from loans'
+        " loan_no, customer_no, opened_on, month_no(opened_on) as opened, annual_rate, cents(amount) as lent,"
+        ' cents("limit") as credit from loans'
         " where bucket = $1",
         [bucket],
     )
@@ -420,13 +424,14 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
     months = _months(plans, tables["payments"], reported)
     days = _days_past_due(_days(tables["payments"], months, reported), holding)
     owed = pl.coalesce("lent", "plan_cum_principal") - pl.col("repaid")
+    of_loan = ("loan", "lent", "credit", "opened", "annual_rate")
     return (
         months.hstack(_by_month(days, holding, void))
         .with_columns(
             due=_due_in_month(holding, months),
             is_closed=pl.col("is_scheduled") & pl.col("repaid").is_null(),
         )
-        .join(tables["loans"].select("loan", "lent", "credit"), on="loan", maintain_order="left")
+        .join(tables["loans"].select(*of_loan), on="loan", maintain_order="left")
         .with_columns(
             balance=pl.when("is_closed").then(0).when("is_scheduled").then(owed.clip(0)).otherwise(pl.col("lent")),
             is_default=pl.col("dpd_end") >= default_dpd,
@@ -434,7 +439,8 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
         # A closed loan has no more rows, unless something happens to it.
         .filter(~pl.col("is_closed") | pl.col("has_payment") | (pl.col("month") == pl.col("first_month")))
         .select(
-            *("loan", "month", "day", "dpd_max", "dpd_end", "due", "paid", pl.col("balance").fill_null(0), "credit"),
+            *("loan", "month", "day", "dpd_max", "dpd_end", "due", "paid", pl.col("balance").fill_null(0)),
+            *of_loan[1:],
             *("is_closed", "is_default"),
         )
     )
@@ -623,6 +629,9 @@ def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
         util_mean_12m=util_mean(12).round(9),
         util_trend_6m=window(6, util_trend).round(9),
         util_3m_over_6m=_over(util_mean(3), util_mean(6)).round(9),
+        mob=pl.col("month") - pl.col("opened"),
+        bal_to_orig=_over(pl.col("balance"), pl.col("lent")).clip(0, 2).round(9),
+        annual_rate=pl.col("annual_rate").cast(pl.Float64),
         limit_amount=pl.col("credit") / 100,
         bill_amount=pl.col("balance") / 100,
         pay_amount_last=pl.col("paid") / 100,
@@ -678,15 +687,17 @@ def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int)
 
 
 def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
-    """Usable observations, one snapshot a borrower and year (the one whose hash is the least), in blocks."""
+    """Usable observations of one month a borrower and year, drawn by hash from the months of that year, in blocks."""
     split = policy["split"]
-    ticket = f"hashed('{split['salt']}|' || borrower_id || '|' || month_on)"
+    drawn = f"cast('0x' || left(sha256('{split['salt']}|' || borrower_id || '|' || year(month_on)), 12) as bigint)"
     db.execute(
         "create temp table observation as with usable as (select loan_id, borrower_id, month_on, label from labels"
         " join (select loan_no as loan_id, customer_no as borrower_id from loans) using (loan_id)"
-        " where exclusion_reason is null), kept as (select borrower_id, arg_min(month_on, ticket) as month_on"
-        f" from (select borrower_id, month_on, {ticket} as ticket from usable) group by borrower_id, year(month_on))"
-        " from usable semi join kept using (borrower_id, month_on)"
+        " where exclusion_reason is null), months as (select month_on,"
+        " row_number() over (partition by year(month_on) order by month_on) - 1 as place,"
+        " count(*) over (partition by year(month_on)) as months_in_year from (select distinct month_on from labels))"
+        " select loan_id, borrower_id, month_on, label from usable join months using (month_on)"
+        f" where {drawn} % months_in_year = place"
     )
     ranges = {name: split[name] for name in ("train", "val", "cal", "oos")}
     block = " ".join(f"when bucket between {low} and {high} then '{name}'" for name, (low, high) in ranges.items())
@@ -829,8 +840,11 @@ def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) 
         RC02=pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0,
         RC04=pl.col("util_now") >= policy["high_utilisation"],
         RC05=(pl.col("util_trend_6m") > 0) & (pl.col("util_now") > pl.col("util_mean_6m")),
+        RC07=pl.col("mob") < (model.typical["mob"] or 0),
         RC13=(pl.max_horizontal("pay_ratio_3m", "pay_ratio_6m") < small) & (pl.col("bill_amount") > 0),
         RC14=pl.col("limit_amount") < (model.typical["limit_amount"] or 0),
+        RC15=pl.col("bal_to_orig") > (model.typical["bal_to_orig"] or 0),
+        RC16=pl.col("annual_rate") > (model.typical["annual_rate"] or 0),
     )
     fact = facts.with_columns(pl.all().fill_null(value=False)).to_numpy()
     share = policy["min_share_of_adverse"] * adverse.clip(min=0).sum(axis=1, keepdims=True)

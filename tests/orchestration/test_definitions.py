@@ -9,6 +9,7 @@ import pytest
 from tests_support import pipeline_in
 
 from dagster_project.definitions import build_defs
+from dagster_project.ingestion.source import load_sources
 from dagster_project.jobs import NIGHTLY
 from dagster_project.settings import PROJECT_ROOT
 
@@ -32,13 +33,14 @@ def test_assets_read_as_the_way_of_a_payment(defs):
     tables = {
         "taiwan_cards": ("borrowers", "borrower_attributes", "loans", "statements", "payments", "outcomes"),
         "ally_auto": ("borrowers", "loans", "statements", "payments"),
+        "simulated": tuple(t.name for t in load_sources()["simulated"].contract.tables),
     }
     assert groups["landing"] == {f"landing/{source}" for source in tables}
     assert groups["raw"] == {f"raw/{source}/{t}" for source, names in tables.items() for t in names}
     assert groups["model"] == {f"model/{source}/{a}" for source in tables for a in ("training_set", "champion")}
     staging = dg.AssetKey(["warehouse", "stg_payments"])
     parents = {k.to_user_string() for k in graph.get(staging).parent_keys}
-    assert parents == {"raw/taiwan_cards/payments", "raw/ally_auto/payments"}
+    assert parents == {"raw/taiwan_cards/payments", "raw/ally_auto/payments", "raw/simulated/payments"}
     raw = dg.AssetKey(["raw", "taiwan_cards", "payments"])
     snapshot = dg.AssetKey(["published", "snapshot"])
     assert {k.to_user_string() for k in graph.get(raw).parent_keys} == {"landing/taiwan_cards"}

@@ -49,7 +49,7 @@ def test_drop_asks_for_a_night_once_it_is_complete(pipeline, drop):
     (pipeline.settings.landing / "tawian_cards/cards.csv").write_text("x")
     found = status(pipeline)
     assert found.strays == ("tawian_cards/cards.csv",)
-    (cards, _) = found.sources
+    cards = found.sources[0]
     assert (cards.waiting_files, cards.deliveries, cards.model) == (2, 0, "none yet")
 
 
