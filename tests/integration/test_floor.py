@@ -26,9 +26,9 @@ BUCKETS = 3
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A book with restructurings, prepayments and reversals; beside the warehouse of dbt, what the floor made of it."""
+    """A book with cards, restructurings, holidays, prepayments and reversals: what dbt and the floor made of it."""
     home = tmp_path_factory.mktemp("floor") / "home"
-    simulate(Plan(2_000, 36, seed=11, opened_within=14, shock_month=10), home)
+    simulate(Plan(2_000, 36, seed=11, opened_within=14, shock_month=10, deferral_month=12), home)
     pipeline = simulated_in(home)
     floor = (sys.executable, PROJECT_ROOT / "benchmarks/floor.py", home / "landing/simulated", home / "floor")
     done = subprocess.run(
@@ -76,7 +76,7 @@ def test_loan_months_are_the_nights(home):
             0
         ]
     assert taken_back > 50 and versions > 2_100
-    columns = ["dpd_max", "dpd_end", "due", "paid", "balance", "is_default", "state", "known_at"]
+    columns = ["dpd_max", "dpd_end", "due", "paid", "balance", "limit_amount", "is_default", "state", "known_at"]
     assert_same(night, floor, columns)
 
 
@@ -84,6 +84,8 @@ def test_features_are_the_nights(home):
     night, floor = marts(home, "feat_loan_months"), floors(home, "features")
     ours = [name for name in FEATURE_NAMES if name in floor.columns]
     others = [name for name in FEATURE_NAMES if name not in floor.columns]
+    assert set(others) == {f"pay_status_{k}" for k in range(6)}
+    assert night["util_trend_6m"].count() > 500
     assert night.select(pl.col(others).null_count()).row(0) == (night.height,) * len(others)
     assert_same(night, floor, ["borrower_id", "is_live", "in_default", "zero_balance", *ours])
 

@@ -54,7 +54,12 @@ def test_stages_of_the_floor_stand_under_those_of_a_night():
 
 
 def test_the_last_day_is_held_back(tmp_path):
-    names = ["loans-2020-01-31.csv", "payments-2020-01-31.csv", "payments-2020-02-01.csv", "schedules-2020-02-01.csv"]
+    names = [
+        "client_money-2020-01-31.csv",
+        "loans-2020-01-31.csv",
+        "client_money-2020-02-01.csv",
+        "payments-2020-02-01.csv",
+    ]
     for name in names:
         (tmp_path / name).write_text("")
     first, last = run.split(tmp_path)
