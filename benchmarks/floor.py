@@ -697,7 +697,7 @@ def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
         " row_number() over (partition by year(month_on) order by month_on) - 1 as place,"
         " count(*) over (partition by year(month_on)) as months_in_year from (select distinct month_on from labels))"
         " select loan_id, borrower_id, month_on, label from usable join months using (month_on)"
-        f" where {drawn} % months_in_year = place"
+        f" where (place + {drawn}) % months_in_year = 0"
     )
     ranges = {name: split[name] for name in ("train", "val", "cal", "oos")}
     block = " ".join(f"when bucket between {low} and {high} then '{name}'" for name, (low, high) in ranges.items())

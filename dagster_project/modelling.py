@@ -35,7 +35,8 @@ def training_set_of(pipeline: Pipeline, source: str) -> TrainingSet:
     """What a model of this source may learn from and be measured on, as the warehouse has it."""
     labels, features = f"{MARTS}.label_loan_months", f"{MARTS}.feat_loan_months"
     with pipeline.read_warehouse() as db:
-        return build(db, labels, features, source, pipeline.policy.split)
+        own = pipeline.policy.sources[source]
+        return build(db, labels, features, source, pipeline.policy.split, own.snapshots_a_year)
 
 
 def decide(

@@ -70,13 +70,15 @@ class SourcePolicy(_Frozen):
     `default_arrears_min` (0 if not given) in arrears on, at a month-end. `imputed` ones are when more than
     `write_off_min` is written off; a run of months without payments that begins between `deferral_from` and
     `deferral_to` is a suspected deferral. Where outcomes are seen in later months, `label_horizon_months` is how far
-    they are followed, and observations begin with a loan's month `observe_from_month`.
+    they are followed, and observations begin with a loan's month `observe_from_month`; a model learns from
+    `snapshots_a_year` of them for each borrower.
     """
 
     arrears_basis: Literal["status", "imputed", "ledger"]
     feature_lag_days: int
     label_horizon_months: int | None = None
     observe_from_month: int | None = None
+    snapshots_a_year: int = Field(default=1, ge=1, le=12)
     default_status_min: int | None = None
     default_dpd_min: int | None = Field(default=None, ge=1)
     default_arrears_min: float | None = Field(default=None, ge=0)

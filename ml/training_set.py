@@ -26,8 +26,8 @@ _KEPT = """
     from {labels} l join {features} f using (source, loan_id, month_on)
     join ({months}) m on m.month_on = l.month_on
     where l.source = $source and l.exclusion_reason is null
-      and cast('0x' || left(sha256(concat_ws('|', $salt, f.borrower_id, year(l.month_on))), 12) as bigint)
-          % m.months_in_year = m.place
+      and (m.place + cast('0x' || left(sha256(concat_ws('|', $salt, f.borrower_id, year(l.month_on))), 12) as bigint))
+          % m.months_in_year % greatest(m.months_in_year // $snapshots, 1) = 0
 """
 _MONTHS = """
     select
@@ -109,7 +109,9 @@ def too_short(path: Path, min_rows: int, min_defaults: int) -> str | None:
     )
 
 
-def build(db: duckdb.DuckDBPyConnection, labels: str, features: str, source: str, policy: SplitPolicy) -> TrainingSet:
+def build(
+    db: duckdb.DuckDBPyConnection, labels: str, features: str, source: str, policy: SplitPolicy, snapshots: int = 1
+) -> TrainingSet:
     """Join one source's features and labels.
 
     Args:
@@ -118,11 +120,14 @@ def build(db: duckdb.DuckDBPyConnection, labels: str, features: str, source: str
         features: name of `feat_loan_months`.
         source: whose observations.
         policy: buckets and salt.
+        snapshots: how many months of a year, evenly spaced from the drawn one on, a borrower is observed in; more than
+            one where a book has too few defaults to learn from one.
     """
     names = {"labels": labels, "features": features, "target": TARGET}
     kept = _KEPT.format(months=_MONTHS.format(**names), **names)
     observed = _OBSERVED.format(kept=kept, features_of=_listed(), **names)
-    frame = assign(db.sql(observed, params={"source": source, "salt": policy.salt}).pl().sort(KEYS), policy)
+    given = {"source": source, "salt": policy.salt, "snapshots": snapshots}
+    frame = assign(db.sql(observed, params=given).pl().sort(KEYS), policy)
     counted = dict(db.sql(_COUNTED.format(**names), params={"source": source}).fetchall())
     usable = frame["exclusion_reason"].null_count()
     excluded = {reason: count for reason, count in counted.items() if reason}
