@@ -347,9 +347,9 @@ def _show(pipeline: "Pipeline", result: "NightResult") -> None:
     if pipeline.known_as_of:
         words = f"Rebuilt as of {pipeline.known_as_of}"
     _out.print(f"[bold green]{words}:[/] snapshot {snapshot.snapshot_id} in {result.seconds:.1f} s")
-    for name in pipeline.sources:
-        if not pipeline.has_delivered(name):
-            _out.print(f"[dim]{name} has not delivered; `creditloom land {name} FOLDER` brings its files.[/]")
+    absent = ", ".join(name for name in pipeline.sources if not pipeline.has_delivered(name))
+    if absent:
+        _out.print(f"[dim]Not delivered yet: {absent}; `creditloom land SOURCE FOLDER` brings a source's files.[/]")
     _out.print(where_to_look(pipeline.settings.home, shown), soft_wrap=True)
 
 
