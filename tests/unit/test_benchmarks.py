@@ -67,6 +67,7 @@ def test_the_last_day_is_held_back(tmp_path):
 
 
 def test_a_process_is_measured_with_its_children(tmp_path):
+    # The child holds its memory for a second, because it is looked at ten times a second from outside.
     child = "b = bytearray(200_000_000); import time; time.sleep(1)"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}]); print('{{\"a\": 1}}')"
     measured = run.measure([sys.executable, "-c", code], {}, tmp_path / "log")
