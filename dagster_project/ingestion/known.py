@@ -112,7 +112,10 @@ class Known:
         Raises:
             LakeCorruptionError: a file that may have a key is not what its receipt says.
         """
-        rows = pl.concat([self._compare(name, frame) for name, frame in tables.items() if name not in PERSONS])
+        compared = [self._compare(name, frame) for name, frame in tables.items() if name not in PERSONS]
+        if not compared:
+            return _NEW
+        rows = pl.concat(compared)
         met = pl.col("old_line_no").is_not_null()
         lines = rows.group_by(LINE_NO).agg(
             met.any().alias("met"),
@@ -246,3 +249,12 @@ def _superseded(known: pl.DataFrame) -> pl.DataFrame:
 
 def _lines(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(LINE_NO).unique().sort(LINE_NO)
+
+
+_NEW = Met(
+    pl.DataFrame(schema={LINE_NO: pl.Int64}),
+    pl.DataFrame(
+        schema={LINE_NO: pl.Int64, "message": pl.String, "against_delivery_id": pl.String, "against_line_no": pl.Int64}
+    ),
+    pl.DataFrame(schema=raw_schema(SUPERSEDED)),
+)
