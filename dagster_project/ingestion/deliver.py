@@ -20,7 +20,7 @@ from dagster_project.ingestion.border import Border, forward
 from dagster_project.ingestion.contracts import Table
 from dagster_project.ingestion.delivery import Delivered, Taken, duplicate, hold_back, refuse, take_in
 from dagster_project.ingestion.known import Known
-from dagster_project.ingestion.lake import sweep
+from dagster_project.ingestion.lake import LakeCorruptionError, sweep
 from dagster_project.ingestion.landing import landing_day, waiting
 from dagster_project.ingestion.manifest import manifest_of, read_manifest
 from dagster_project.ingestion.reading import DeliveryRefusedError
@@ -59,10 +59,7 @@ def ingest(
 
 def ingest_files(files: list[Path], source: Source, border: Border, now: datetime) -> list[Receipt]:
     """Take in these files; returns the receipts written, in their order. The leftover of a crash gets none."""
-    sweep(border.lake)
-    border.book.key_mark(border.keys.mark)
-    border.check_key()
-    _settle(source, border)
+    prepare(source, border)
     if not files:
         return []
     with ThreadPoolExecutor(_READERS) as readers:
@@ -73,6 +70,32 @@ def ingest_files(files: list[Path], source: Source, border: Border, now: datetim
         intake.commit()
         known.save()
     return intake.committed
+
+
+def prepare(source: Source, border: Border) -> None:
+    """What is done before anything is written: clear away what a crash left, and look at the key.
+
+    Raises:
+        MasterKeyError: this lake was begun with another key.
+    """
+    sweep(border.lake)
+    border.book.key_mark(border.keys.mark)
+    border.check_key()
+    _settle(source, border)
+
+
+def read_original(receipt: Receipt, border: Border) -> Delivered:
+    """The file of a receipt as it was delivered, from where originals are kept.
+
+    Raises:
+        FileNotFoundError: it is no longer there.
+        LakeCorruptionError: its content is not what was delivered.
+    """
+    folder = border.lake / "originals" / receipt.source
+    file, _ = _open(folder / f"{receipt.sha256}{Path(receipt.file_name).suffix}")
+    if file.sha256 != receipt.sha256:
+        raise LakeCorruptionError(f"the original of {receipt.file_name} is not what was delivered: restore it")
+    return file._replace(name=receipt.file_name)
 
 
 class DeliveryChangedError(RuntimeError):

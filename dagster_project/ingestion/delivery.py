@@ -66,7 +66,7 @@ def take_in(
     Raises:
         ContractError: the adapter makes other tables than the contract says.
     """
-    blank = _blank(file, source, now)
+    blank = blank_receipt(file, source, now)
     try:
         layout, records = read(file, source)
         amounts = control_amounts(records, layout)
@@ -79,7 +79,7 @@ def take_in(
 
 def hold_back(file: Delivered, source: Source, now: datetime) -> Taken:
     """A second file of what is delivered once: read and counted, and not taken in."""
-    blank = _blank(file, source, now)
+    blank = blank_receipt(file, source, now)
     try:
         layout, records = read(file, source)
     except DeliveryRefusedError as refused:
@@ -90,7 +90,7 @@ def hold_back(file: Delivered, source: Source, now: datetime) -> Taken:
 
 def refuse(file: Delivered, source: Source, now: datetime, refused: DeliveryRefusedError) -> Taken:
     """A file that was refused before it was read."""
-    return Taken(_refused(_blank(file, source, now), refused), {})
+    return Taken(_refused(blank_receipt(file, source, now), refused), {})
 
 
 def duplicate(original: Receipt, file_name: str, now: datetime) -> Taken:
@@ -188,7 +188,8 @@ def _reason(bad: pl.DataFrame, accepted: pl.DataFrame) -> str | None:
     return None if accepted.height else "every row of it was delivered before"
 
 
-def _blank(file: Delivered, source: Source, now: datetime) -> Receipt:
+def blank_receipt(file: Delivered, source: Source, now: datetime) -> Receipt:
+    """A receipt that counts nothing yet."""
     return Receipt(
         source=source.name,
         delivery_id=file.sha256[:16],
