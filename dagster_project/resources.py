@@ -179,6 +179,7 @@ class Pipeline:
         return replace(guard, suite=replace(guard.suite, checks=(*guard.suite.checks, *extra)))
 
 
+QUARANTINE_ASSET = ("quarantine", "held_rows")
 SCORES_ASSET = ("scores", "scores")
 SNAPSHOT_ASSET = ("published", "snapshot")
 

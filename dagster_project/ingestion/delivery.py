@@ -71,9 +71,9 @@ def take_in(
         layout, records = read(file, source)
         amounts = control_amounts(records, layout)
         file.manifest.check(file.sha256, records.landed, amounts["amount"].sum())
+        sifted = sift(records, layout, source, border, known, blank, compare=compare)
     except DeliveryRefusedError as refused:
         return Taken(_refused(blank, refused), {})
-    sifted = sift(records, layout, source, border, known, blank, compare=compare)
     return write(blank, sifted, records, amounts, source, border, part)
 
 

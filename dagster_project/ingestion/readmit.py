@@ -78,15 +78,15 @@ class _Holding:
             layout, records = read(file, self.source)
             amounts = control_amounts(records, layout)
             file.manifest.check(file.sha256, records.landed, amounts["amount"].sum())
+            whole = (self.rows[LINE_NO] == WHOLE_FILE).any()
+            if whole and layout.delivered_once and has_accepted(layout, self.source, self.border):
+                return None
+            if not whole:
+                records, amounts = _only(records, self.rows), amounts.join(self.rows, on=LINE_NO, how="semi")
+            blank = blank_receipt(file, self.source, self.now)
+            sifted = sift(records, layout, self.source, self.border, self.known, blank, compare=True)
         except DeliveryRefusedError:
             return None
-        whole = (self.rows[LINE_NO] == WHOLE_FILE).any()
-        if whole and layout.delivered_once and has_accepted(layout, self.source, self.border):
-            return None
-        if not whole:
-            records, amounts = _only(records, self.rows), amounts.join(self.rows, on=LINE_NO, how="semi")
-        blank = blank_receipt(file, self.source, self.now)
-        sifted = sift(records, layout, self.source, self.border, self.known, blank, compare=True)
         if not sifted.tables and sifted.duplicates.is_empty():
             return None
         part = f"-{self._root}.{1 + self._before}"

@@ -13,7 +13,7 @@ from dagster_project.ingestion.canonical import SUPERSEDED, raw_schema
 from dagster_project.ingestion.contracts import ContractError, Table
 from dagster_project.ingestion.keys import Keys
 from dagster_project.ingestion.known import Known
-from dagster_project.ingestion.reading import LINE_NO, LINES, Records
+from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records
 from dagster_project.ingestion.receipts import Receipt
 from dagster_project.ingestion.rules import Checked, check_rows
 from dagster_project.ingestion.source import Source
@@ -49,9 +49,12 @@ def sift(
     `compare`: look for the rows among those that are known; without, the caller knows that their keys are new.
 
     Raises:
+        DeliveryRefusedError: the file ends in the middle of a record.
         ContractError: the adapter makes other tables than the contract says.
     """
-    checked = _limit_bad_share(check_rows(records.text, layout), records, border.max_bad_row_share)
+    checked = check_rows(records.text, layout)
+    _refuse_cut_off(records, checked)
+    checked = _limit_bad_share(checked, records, border.max_bad_row_share)
     good, bad = checked.good, _all_bad(checked, records)
     duplicates, superseded = checked.duplicates, pl.DataFrame(schema=raw_schema(SUPERSEDED))
     tables = _canonical(layout, good, source, border.keys, receipt)
@@ -80,6 +83,14 @@ def lines_of(records: Records, rows: pl.DataFrame) -> int:
 def places(records: Records) -> pl.DataFrame:
     """Every record's line_no and lines."""
     return pl.concat([records.text.select(LINE_NO, LINES), records.ragged])
+
+
+def _refuse_cut_off(records: Records, checked: Checked) -> None:
+    """A file may lack the last line's end; if its last record is bad as well, it was cut off there."""
+    last = places(records)[LINE_NO].max()
+    if records.is_cut_off and ((checked.bad[LINE_NO] == last).any() or (records.ragged[LINE_NO] == last).any()):
+        message = "the file ends in the middle of a record: send it again, whole"
+        raise DeliveryRefusedError("truncated", message, records.landed)
 
 
 def _limit_bad_share(checked: Checked, records: Records, limit: float) -> Checked:
