@@ -1,6 +1,6 @@
 with source as (
     select raw.* from {{ source('lake', 'client_money') }} as raw
-    where raw.ingested_at <= {{ known_as_of() }} and {{ is_newest_version('client_money') }}
+    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('client_money') }}
 )
 
 select

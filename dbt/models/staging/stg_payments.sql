@@ -1,6 +1,6 @@
 with source as (
     select raw.* from {{ source('lake', 'payments') }} as raw
-    where raw.ingested_at <= {{ known_as_of() }} and {{ is_newest_version('payments') }}
+    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('payments') }}
 )
 
 select
