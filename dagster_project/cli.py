@@ -320,6 +320,7 @@ def simulate(
             deferral_month,
             asked,
             dirt,
+            redeliver=dirt,
         )
         with _progress(shown=not as_json) as progress:
             made = make(plan, out, progress)
