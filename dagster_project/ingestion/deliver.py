@@ -9,7 +9,6 @@ committed. Where one may be known, the files are read again one after the other,
 """
 
 import hashlib
-import shutil
 from collections.abc import Collection
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from dagster_project.ingestion.delivery import Delivered, Taken, duplicate, hold
 from dagster_project.ingestion.known import Known
 from dagster_project.ingestion.lake import LakeCorruptionError, sweep
 from dagster_project.ingestion.landing import landing_day, waiting
-from dagster_project.ingestion.manifest import manifest_of, read_manifest
+from dagster_project.ingestion.manifest import keep_manifest, kept_manifest, manifest_of, read_manifest
 from dagster_project.ingestion.reading import DeliveryRefusedError
 from dagster_project.ingestion.receipts import TAKEN_IN, Receipt
 from dagster_project.ingestion.source import Source
@@ -95,7 +94,8 @@ def read_original(receipt: Receipt, border: Border) -> Delivered:
     file, _ = _open(folder / f"{receipt.sha256}{Path(receipt.file_name).suffix}")
     if file.sha256 != receipt.sha256:
         raise LakeCorruptionError(f"the original of {receipt.file_name} is not what was delivered: restore it")
-    return file._replace(name=receipt.file_name)
+    manifest = read_manifest(kept_manifest(border.lake, receipt.source, receipt.sha256))
+    return file._replace(name=receipt.file_name, manifest=manifest)
 
 
 class DeliveryChangedError(RuntimeError):
@@ -189,7 +189,7 @@ def _open(path: Path) -> tuple[Delivered, DeliveryRefusedError | None]:
         content = unpack(path.name, content)
     except DeliveryRefusedError as error:
         refused = error
-    return Delivered(path.name, content, hashlib.sha256(content).hexdigest(), read_manifest(path)), refused
+    return Delivered(path.name, content, hashlib.sha256(content).hexdigest(), read_manifest(manifest_of(path))), refused
 
 
 def _archive(files: list[tuple[Path, str]], numbers: list[int], source: str, border: Border) -> None:
@@ -197,12 +197,10 @@ def _archive(files: list[tuple[Path, str]], numbers: list[int], source: str, bor
     folder = border.lake / "originals" / source
     folder.mkdir(parents=True, exist_ok=True)
     for path, sha256 in files:
-        original, manifest = folder / f"{sha256}{path.suffix}", manifest_of(path)
-        if manifest.exists():
-            shutil.copyfile(manifest, manifest_of(original))
+        keep_manifest(path, border.lake, source, sha256)
         path.chmod(0o600)
-        path.replace(original)
-        manifest.unlink(missing_ok=True)  # last: a file without the manifest that it needs would wait for ever
+        path.replace(folder / f"{sha256}{path.suffix}")
+        manifest_of(path).unlink(missing_ok=True)  # last: without the manifest that it needs a file waits for ever
     border.book.mark_archived(numbers)
 
 

@@ -6,7 +6,7 @@ keys there are, `KeyPlaces` also in which files of the lake they stand.
 """
 
 import json
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,7 @@ def _write_run(path: Path, hashes: Hashes) -> None:
     temporary.replace(path)
 
 
-def _sweep(folder: Path, runs: Iterable[str]) -> None:
+def _sweep(folder: Path, runs: Collection[str]) -> None:
     for path in folder.glob("*.npy"):
         if path.name not in runs:
             path.unlink()
@@ -171,7 +171,7 @@ class KeyPlaces:
                 _write_run(self._folder / str(name), run)
         values = {"made_with": self._made_with, "files": self.files, "runs": self._names}
         replace_text(self._memory, json.dumps(values))
-        _sweep(self._folder, map(str, self._names))
+        _sweep(self._folder, set(map(str, self._names)))
 
     def _make_slots(self, more: int) -> None:
         wanted = 2 * _SLOTS_EACH * (len(self) + more)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from dagster_project.files import replace_text
 from dagster_project.ingestion.contracts import DONE
 from dagster_project.ingestion.reading import DeliveryRefusedError
 
@@ -47,11 +48,23 @@ def manifest_of(path: Path) -> Path:
     return path.with_name(path.name + DONE)
 
 
+def keep_manifest(path: Path, lake: Path, source: str, sha256: str) -> None:
+    """Copy what stands beside a delivery into the lake: what it says holds also when the file is read again."""
+    beside, kept = manifest_of(path), kept_manifest(lake, source, sha256)
+    if beside.is_file() and not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(kept, beside.read_bytes().decode(errors="replace"))
+
+
+def kept_manifest(lake: Path, source: str, sha256: str) -> Path:
+    """Where the manifest of a delivery is kept."""
+    return lake / "manifests" / source / f"{sha256}{DONE}"
+
+
 def read_manifest(path: Path) -> Manifest:
-    """The manifest beside a delivery; one that says nothing where there is none."""
-    beside = manifest_of(path)
+    """A manifest; one that says nothing where there is none."""
     try:
-        text = beside.read_bytes().decode() if beside.is_file() else ""
+        text = path.read_bytes().decode() if path.is_file() else ""
         said = json.loads(text) if text.strip() else {}
         if not isinstance(said, dict) or not said.keys() <= _KNOWN:
             return Manifest(wrong=f"the manifest is no JSON object with some of {', '.join(sorted(_KNOWN))}")

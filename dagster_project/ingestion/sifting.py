@@ -31,10 +31,12 @@ BAD = {
 class Sifted:
     """What became of a file's lines.
 
-    `tables`: rows in the canonical shape. `bad`: line_no, rule, message, and for a conflict the accepted line that it
-    is against. `duplicates`: line_no. `superseded`: rows of that canonical table.
+    `good`: line_no and typed columns of those that are accepted. `tables`: the same in the canonical shape. `bad`:
+    line_no, rule, message, and for a conflict the accepted line that it is against. `duplicates`: line_no.
+    `superseded`: rows of that canonical table.
     """
 
+    good: pl.DataFrame
     tables: dict[str, pl.DataFrame]
     bad: pl.DataFrame
     duplicates: pl.DataFrame
@@ -70,7 +72,7 @@ def sift(
             bad, duplicates = _sorted(bad, conflicts), pl.concat([duplicates, met.duplicates]).sort(LINE_NO)
             good = good.join(pl.concat([bad, duplicates], how="diagonal"), on=LINE_NO, how="anti")
             tables = _canonical(layout, good, source, border.keys, receipt)
-    return Sifted(tables, bad, duplicates, superseded)
+    return Sifted(good, tables, bad, duplicates, superseded)
 
 
 def lines_of(records: Records, rows: pl.DataFrame) -> int:

@@ -1,7 +1,10 @@
 """A row that another delivery has brought before is a duplicate, a conflict or a new version, and never twice there."""
 
 import datetime as dt
+import gzip
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,6 +17,7 @@ from dagster_project.ingestion.contracts import ContractError
 from dagster_project.ingestion.deliver import ingest
 from dagster_project.ingestion.key_index import KeyPlaces
 from dagster_project.ingestion.lake import LakeCorruptionError
+from dagster_project.ingestion.landing import unfinished, waiting
 from dagster_project.ingestion.mapped import refuse_corrections
 from dagster_project.ingestion.receipts import ReceiptBook, State
 from dagster_project.ingestion.source import load_sources
@@ -217,3 +221,45 @@ def test_places_name_every_file_that_has_a_key(tmp_path_factory, files, asked, s
         assert places.knows_any(hashes(keys)) == bool(expected & set(keys))
         places.add([(str(n), hashes(keys))])
     assert places.places(hashes(asked)) == {str(n) for n, keys in enumerate(files) if set(keys) & set(asked)}
+
+
+def test_packed_and_renamed_it_is_the_same_delivery(border):
+    drop(border, "payments-2024-01-01.csv", payment(1), payment(2))
+    folder = border.landing / "simulated"
+    content = (folder / "payments-2024-01-01.csv").read_bytes()
+    (folder / "payments-2024-01-02.csv.gz").write_bytes(gzip.compress(content))
+    (folder / "payments-2024-01-03.csv.gz").write_bytes(gzip.compress(content, 1))
+    with zipfile.ZipFile(folder / "payments-2024-01-04.csv.zip", "w") as archive:
+        archive.writestr("inside.csv", content)
+    receipts = take_in(border)
+    assert [r.state for r in receipts] == [State.ACCEPTED, *[State.DUPLICATE] * 3]
+    assert {r.sha256 for r in receipts} == {receipts[0].sha256}
+    assert accepted(border) == {"1": 5, "2": 5}
+    day = SIMULATED.contract.arrives_on("payments-2024-01-02.csv.gz")
+    assert day == dt.date(2024, 1, 2), "the landing day is the unpacked name's"
+
+
+def test_file_waits_for_the_manifest_that_its_contract_asks_for(border):
+    layouts = tuple(replace(t, manifest=t.name == "payments_file") for t in SIMULATED.contract.layouts)
+    source = replace(SIMULATED, contract=replace(SIMULATED.contract, layouts=layouts))
+    drop(border, "payments-2024-01-01.csv", payment(1))
+    path = border.landing / "simulated/payments-2024-01-01.csv"
+    assert take_in(border, source) == []
+    assert unfinished(source, border) == [path] and waiting(source, border) == []
+    path.with_name(path.name + ".done").write_text('{"rows": 1, "control_total": 5}')
+    (receipt,) = take_in(border, source)
+    assert receipt.state is State.ACCEPTED
+    assert not list((border.landing / "simulated").iterdir())
+
+
+def test_crash_between_file_and_manifest_leaves_no_manifest_for_the_next(border, monkeypatch):
+    drop(border, "payments-2024-01-01.csv", payment(1))
+    manifest = border.landing / "simulated/payments-2024-01-01.csv.done"
+    manifest.write_text('{"rows": 1}')
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            take_in(border)
+    assert manifest.exists()
+    assert take_in(border) == []
+    assert not manifest.exists()
