@@ -137,7 +137,7 @@ def test_file_with_a_new_column_comes_back_once_the_contract_has_it(border):
     assert states == [(0, "schema_drift", "readmitted", "2.0.0"), (302, "amount:money", "open", "3.0.0")]
     assert readmit(newer, border, LATER).receipts == ()
     # Dropped again it is a duplicate, counted as what landed.
-    drop(border, "payments-again.csv", *rows, header=[*COLUMNS, "note"])
+    drop(border, "payments-2024-01-01.csv", *rows, header=[*COLUMNS, "note"])
     (again,) = ingest(newer, border, LATER)
     assert (again.state, again.landed_rows, again.landed_minor) == (State.DUPLICATE, 301, 150_000)
     identity(border)
