@@ -6,8 +6,10 @@ NIGHTS says how many nights are killed; SEED replays.
 import json
 import os
 import random
+import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from lender_support import command, lender, pipeline_of
@@ -114,7 +116,7 @@ def test_night_on_a_full_disk_keeps_what_is_published_and_goes_on(tmp_path):
     with mounted(tmp_path / "disk", 300) as disk:
         draw, home = random.Random(f"{SEED}:full night"), disk / "home"
         pipeline = lender(home)
-        later = [path.rename(tmp_path / path.name) for path in sorted((home / "landing/young_lender").iterdir())[8:]]
+        later = [Path(shutil.move(path, tmp_path)) for path in sorted((home / "landing/young_lender").iterdir())[8:]]
         assert night(home)["exit"] == 0
         filler, failed = Filler(disk), 0
         for path in later:
