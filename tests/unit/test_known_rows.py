@@ -263,3 +263,15 @@ def test_crash_between_file_and_manifest_leaves_no_manifest_for_the_next(border,
     assert manifest.exists()
     assert take_in(border) == []
     assert not manifest.exists()
+
+
+def test_going_back_to_an_older_content_is_a_new_version(border):
+    """A row is compared with its newest version, and not with one that it has left behind."""
+    for day, amount in (("2024-01-01", "5.00"), ("2024-01-05", "6.00"), ("2024-01-09", "5.00")):
+        drop(border, f"payments-{day}.csv", payment(1, amount, booked=day))
+        (receipt,) = take_in(border, CORRECTED)
+        assert (receipt.state, receipt.accepted_rows) == (State.ACCEPTED, 1)
+    drop(border, "payments-2024-01-12.csv", payment(1, "6.00", booked="2024-01-12"))
+    (receipt,) = take_in(border, CORRECTED)
+    assert receipt.accepted_rows == 1
+    assert rows(border, "superseded").height == 3
