@@ -252,12 +252,18 @@ def test_file_waits_for_the_manifest_that_its_contract_asks_for(border):
     assert not list((border.landing / "simulated").iterdir())
 
 
+def _killed_at_manifests(path: Path, _unlink=Path.unlink, **more) -> None:
+    if path.suffix == ".done":
+        raise KeyboardInterrupt
+    _unlink(path, **more)
+
+
 def test_crash_between_file_and_manifest_leaves_no_manifest_for_the_next(border, monkeypatch):
     drop(border, "payments-2024-01-01.csv", payment(1))
     manifest = border.landing / "simulated/payments-2024-01-01.csv.done"
     manifest.write_text('{"rows": 1}')
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Path, "unlink", _killed_at_manifests)
         with pytest.raises(KeyboardInterrupt):
             take_in(border)
     assert manifest.exists()
