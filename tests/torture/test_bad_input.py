@@ -47,7 +47,8 @@ GOOD = {  # a good line of each kind of file; {n} is its own number
 
 def border_in(home: Path) -> Border:
     (home / "landing/simulated").mkdir(parents=True)
-    return Border(home / "landing", home / "lake", load_keys(None, None, production=False), 0.01)
+    keys = load_keys(None, None, production=False)
+    return Border(home / "landing", home / "lake", keys, 0.01, home / "audit.head")
 
 
 def content(kind: str, first: int, count: int = ROWS) -> bytes:
