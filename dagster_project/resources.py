@@ -10,6 +10,7 @@ import duckdb
 
 from dagster_project.ingestion.border import Border, check_clock
 from dagster_project.ingestion.canonical import PERSONS
+from dagster_project.ingestion.key_store import KeyStore
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.receipts import Receipt, State
 from dagster_project.ingestion.source import Source, load_sources, own_contracts
@@ -99,7 +100,8 @@ class Pipeline:
         """
         s = self.settings
         keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
-        border = Border(s.landing, s.lake, keys, self.policy.ingestion.max_bad_row_share)
+        store = KeyStore(s.key_store_file, keys)
+        border = Border(s.landing, s.lake, store.lake_keys(), self.policy.ingestion.max_bad_row_share, store)
         border.check_key()
         return border
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import available_timezones
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     policy: Path = PROJECT_ROOT / "policy" / "default.yaml"
     master_key: str | None = Field(default=None, repr=False)
     master_key_file: Path | None = None
+    key_store: Path | None = Field(default=None, description="the file of the data keys, outside of the data folder")
     night_cron: str = Field(
         default="0 2 * * *", pattern=r"^[\w*,/-]+( [\w*,/-]+){4}$", description="when the nightly schedule runs"
     )
@@ -41,12 +42,27 @@ class Settings(BaseSettings):
             raise ValueError(f"{home} has a quote or a brace in it, which SQL and templates would misread")
         return home
 
+    @field_validator("key_store", mode="before")
+    @classmethod
+    def _outside(cls, value: str | Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            return None
+        path, home = Path(value).expanduser().resolve(), info.data.get("home")
+        if home and path.is_relative_to(home):
+            raise ValueError(f"{path} lies in the data folder, whose backups must hold no key; choose a place outside")
+        return path
+
     @field_validator("timezone")
     @classmethod
     def _known(cls, value: str) -> str:
         if value not in available_timezones():
             raise ValueError(f"{value!r} is no time zone; for example Europe/Amsterdam")
         return value
+
+    @property
+    def key_store_file(self) -> Path:
+        """The data keys: beside the data folder where nothing else is said, and never in it."""
+        return self.key_store or self.home.with_name(f"{self.home.name}-keys") / "keys.sqlite"
 
     @property
     def landing(self) -> Path:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from dagster_project.ingestion.key_store import KeyStore
 from dagster_project.ingestion.keys import Keys, MasterKeyError
 from dagster_project.ingestion.receipts import ReceiptBook
 
@@ -16,6 +17,7 @@ class Border:
     lake: Path
     keys: Keys
     max_bad_row_share: float
+    key_store: KeyStore
 
     @property
     def book(self) -> ReceiptBook:

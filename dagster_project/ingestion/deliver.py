@@ -1,25 +1,28 @@
 """Taking in what waits: files are read side by side, and committed in order.
 
-The order is the promise: the Parquet files first, the receipts last, and only then do the originals leave the landing
-folder. A crash at any point leaves either nothing that counts, or receipts whose originals are archived on the next
-start.
+The order is the promise: the Parquet files, the vault and the encrypted originals first, then the keys, the receipts
+last, and only then do the files leave the landing folder. A crash at any point leaves either nothing that counts, or
+receipts whose files leave the landing folder on the next start.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from typing import ParamSpec
 
 from dagster_project.ingestion.border import Border, forward
 from dagster_project.ingestion.contracts import Table
 from dagster_project.ingestion.delivery import duplicate, hold_back, take_in
 from dagster_project.ingestion.lake import sweep
 from dagster_project.ingestion.landing import landing_day, waiting
+from dagster_project.ingestion.originals import flush_originals, keep_original, sweep_originals
 from dagster_project.ingestion.receipts import Receipt, State
 from dagster_project.ingestion.source import Source
 
+P = ParamSpec("P")
 # Receipts that share a transaction: to flush them one by one took as long as to read a day's file.
 _BATCH = 32
 # Polars works outside of Python's lock; more readers hold more files in memory, and a machine may have two cores.
@@ -54,6 +57,7 @@ def ingest_files(files: list[Path], source: Source, border: Border, now: datetim
     border.book.key_mark(border.keys.mark)
     border.check_key()
     _settle(source, border)
+    sweep_originals(border, source.name)
     if not files:
         return []
     with ThreadPoolExecutor(_READERS) as readers:
@@ -84,30 +88,41 @@ class _Intake:
         if once or any(sha256 == other for _, other, _ in self._reading):
             self.commit()  # what becomes of this one depends on what became of those before it
         leftover = self.border.book.unarchived(self.source.name, sha256, path.name)
-        if leftover is not None:
-            _archive([(path, sha256)], [leftover], self.source.name, self.border)
+        if leftover is not None:  # its original was kept before its receipt was written
+            _archive([path], [leftover], self.border)
             return
         earlier = self.border.book.find(self.source.name, sha256, self.source.contract.version)
         file = (path.name, content, sha256, self.source)
         if earlier:
-            task = self.readers.submit(duplicate, earlier, path.name, self.now)
+            task = self._read(content, duplicate, earlier, path.name, self.now)
         elif once and layout and self._has_accepted(layout):
-            task = self.readers.submit(hold_back, *file, self.now)
+            task = self._read(content, hold_back, *file, self.now)
         else:
-            task = self.readers.submit(take_in, *file, self.border, self.now)
+            task = self._read(content, take_in, *file, self.border, self.now)
         self._reading.append((path, sha256, task))
         if len(self._reading) > _READERS:
             self._reading[-_READERS - 1][2].result()  # so that few files are in memory at once
         if len(self._reading) >= _BATCH:
             self.commit()
 
+    def _read(self, content: bytes, read: Callable[P, Receipt], *args: P.args, **more: P.kwargs) -> Future[Receipt]:
+        """Have a file read, and its original written, encrypted."""
+
+        def both() -> Receipt:
+            receipt = read(*args, **more)
+            keep_original(content, self.source, self.border, receipt)
+            return receipt
+
+        return self.readers.submit(both)
+
     def commit(self) -> None:
         """Write the receipts of all files that were handed out, in order and in one transaction; then archive."""
         if not self._reading:
             return
         receipts = [task.result() for _, _, task in self._reading]
+        flush_originals(self.border, self.source.name, [r.sha256 for r in receipts])
         numbers = self.border.book.commit(receipts)
-        _archive([(path, sha256) for path, sha256, _ in self._reading], numbers, self.source.name, self.border)
+        _archive([path for path, _, _ in self._reading], numbers, self.border)
         self.committed += receipts
         self._reading.clear()
 
@@ -117,13 +132,10 @@ class _Intake:
         return any(self.source.contract.layout_of(r.file_name) == layout for r in accepted)
 
 
-def _archive(files: list[tuple[Path, str]], numbers: list[int], source: str, border: Border) -> None:
-    """Move originals out of the landing folder, under their hash and for the owner only; then say so."""
-    folder = border.lake / "originals" / source
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, sha256 in files:
-        path.chmod(0o600)
-        path.replace(folder / f"{sha256}{path.suffix}")
+def _archive(files: list[Path], numbers: list[int], border: Border) -> None:
+    """Take files out of the landing folder, their encrypted originals being kept; then say so."""
+    for path in files:
+        path.unlink()
     border.book.mark_archived(numbers)
 
 

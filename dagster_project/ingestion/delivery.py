@@ -14,10 +14,12 @@ from dagster_project.ingestion.canonical import raw_schema
 from dagster_project.ingestion.contracts import ContractError, Table
 from dagster_project.ingestion.keys import Keys
 from dagster_project.ingestion.lake import write_parquet
+from dagster_project.ingestion.originals import seal_rows
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, State
 from dagster_project.ingestion.rules import Checked, check_rows, money, within_bounds
 from dagster_project.ingestion.source import Source
+from dagster_project.ingestion.vault import VAULT, write_vault
 
 MINOR_PER_UNIT = 100
 _TOTAL = pl.Decimal(38, 2)
@@ -44,9 +46,11 @@ def take_in(file_name: str, content: bytes, sha256: str, source: Source, border:
     bad = _all_bad(checked, records)
     files = []
     if checked.good.height:
-        files = _write_tables(layout.name, checked.good, source, border, blank)
+        files = _write_tables(layout, checked.good, source, border, blank)
+        accepted = records.text.join(checked.good, on=LINE_NO, how="semi")
+        files += write_vault(accepted, layout, source, border, blank)
     if bad.height:
-        files.append(_write_quarantine(bad, records, border, blank))
+        files.append(_write_quarantine(bad, records, source, border, blank))
     return replace(
         blank,
         state=State.ACCEPTED if not bad.height else State.PARTIAL if checked.good.height else State.QUARANTINED,
@@ -147,8 +151,11 @@ def _all_bad(checked: Checked, records: Records) -> pl.DataFrame:
     return pl.concat([checked.bad, ragged]).sort(LINE_NO)
 
 
-def _write_tables(layout: str, good: pl.DataFrame, source: Source, border: Border, receipt: Receipt) -> list[LakeFile]:
-    made = source.adapt(layout, good, source.contract)
+def _write_tables(
+    layout: Table, good: pl.DataFrame, source: Source, border: Border, receipt: Receipt
+) -> list[LakeFile]:
+    personal = [c.name for c in layout.columns if c.classification == "personal"]  # an adapter never sees them
+    made = source.adapt(layout.name, good.drop(personal), source.contract)
     lineage = {
         "source": pl.lit(source.name),
         "delivery_id": pl.lit(receipt.delivery_id),
@@ -178,13 +185,13 @@ def _pseudonymise(frame: pl.DataFrame, table: Table, keys: Keys, source: str) ->
     return frame
 
 
-def _write_quarantine(bad: pl.DataFrame, records: Records, border: Border, receipt: Receipt) -> LakeFile:
-    """Bad rows with rule and message in the clear and the record, as it was delivered, sealed."""
+def _write_quarantine(
+    bad: pl.DataFrame, records: Records, source: Source, border: Border, receipt: Receipt
+) -> LakeFile:
+    """Bad rows with rule and message in the clear and the record, as it was delivered, sealed for `open_row`."""
     kept = bad.join(_places(records), on=LINE_NO, how="left")
-    sealed = [
-        border.keys.seal(records.raw_record(line, lines), f"{receipt.delivery_id}:{line}")
-        for line, lines in kept.select(LINE_NO, LINES).iter_rows()
-    ]
+    texts = [records.raw_record(line, lines) for line, lines in kept.select(LINE_NO, LINES).iter_rows()]
+    sealed = seal_rows(kept[LINE_NO].to_list(), texts, source, border, receipt.sha256)
     frame = kept.with_columns(
         source=pl.lit(receipt.source),
         delivery_id=pl.lit(receipt.delivery_id),
@@ -228,7 +235,7 @@ def _minor_of(amounts: pl.DataFrame, rows: pl.DataFrame) -> int:
 
 def _written_lines(lake: Path, files: list[LakeFile]) -> pl.DataFrame:
     """Distinct delivered lines that stand in the written raw files: read back, not remembered."""
-    written = [pl.scan_parquet(lake / f.path).select(LINE_NO) for f in files if f.table != "quarantine"]
+    written = [pl.scan_parquet(lake / f.path).select(LINE_NO) for f in files if f.table not in ("quarantine", VAULT)]
     return pl.concat(written).unique().collect() if written else pl.DataFrame(schema={LINE_NO: pl.Int64})
 
 
