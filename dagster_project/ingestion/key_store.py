@@ -101,7 +101,7 @@ class KeyStore:
             db.execute("create temp table asked (pseudonym text primary key) without rowid")
             db.executemany("insert or ignore into asked values (?)", ((p,) for p in pseudonyms))
             query = "select pseudonym, wrapped from persons join asked using (pseudonym) where source = ?"
-            known = {p: w for p, w in db.execute(query, (source,))}
+            known = dict(db.execute(query, (source,)))
             made = self._new_keys([(p, f"{source}:{p}") for p in dict.fromkeys(pseudonyms) if p not in known])
             rows = ((source, p, wrapped) for p, (_, wrapped) in made.items())
             db.executemany("insert into persons (source, pseudonym, wrapped) values (?, ?, ?)", rows)
@@ -236,7 +236,9 @@ class KeyStore:
                 for begin in range(0, len(rows), _REWRAP_ROWS):
                     part = rows[begin : begin + _REWRAP_ROWS]
                     texts = [(s, k, f"{s}:{k}") for s, k, _ in part]
-                    again = [other._wrap(self._unwrap(w, t), t) for (_, _, w), (_, _, t) in zip(part, texts, strict=True)]
+                    again = [
+                        other._wrap(self._unwrap(w, t), t) for (_, _, w), (_, _, t) in zip(part, texts, strict=True)
+                    ]
                     db.executemany(update, [(w, s, k) for w, (s, k, _) in zip(again, texts, strict=True)])
                 count += len(rows)
         self.flush()

@@ -6,6 +6,7 @@ key is the delivery's own and lies in the key store; its id stands in the file's
 file anew under another key before the old one is destroyed.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from dagster_project.ingestion.border import Border
 from dagster_project.ingestion.canonical import PERSON_IDS
 from dagster_project.ingestion.key_store import DeliveryKey, KeyDestroyedError
 from dagster_project.ingestion.keys import seal, unseal
-from dagster_project.ingestion.lake import TMP, LakeCorruptionError
+from dagster_project.ingestion.lake import TMP, LakeCorruptionError, verified
 from dagster_project.ingestion.persons import Sought, UnreadableError, hide, mentions
 from dagster_project.ingestion.reading import raw_lines
 from dagster_project.ingestion.receipts import Receipt, State
@@ -107,6 +108,21 @@ def open_row(border: Border, source: str, sha256: str, line_no: int, lines: int,
         return "\n".join(raw_lines(open_original(border, source, sha256))[line_no - 1 : line_no - 1 + lines])
 
 
+def sealed_rows(border: Border, receipt: Receipt) -> list[str]:
+    """The raw texts of a delivery's quarantined rows, as far as what was sealed with them still opens."""
+    try:
+        key = border.key_store.delivery_key(receipt.source, receipt.sha256).key
+    except KeyDestroyedError:
+        return []
+    texts = []
+    for item in (f for f in receipt.files if f.table == "quarantine"):
+        rows = pl.read_parquet(verified(border.lake, item), columns=["line_no", "sealed_row"]).drop_nulls()
+        for line, sealed in rows.iter_rows():
+            with contextlib.suppress(InvalidTag):
+                texts.append(unseal(key, sealed, _row_context(receipt.source, receipt.sha256, line)).decode())
+    return texts
+
+
 def seal_rows(
     line_nos: Sequence[int], texts: Sequence[str], source: Source, border: Border, sha256: str
 ) -> list[bytes | None]:
@@ -183,9 +199,7 @@ def read_sealed(path: Path, key: bytes, context: str) -> bytes:
     count = max(-(-len(view) // step), 1)
     try:
         return b"".join(
-            cipher.decrypt(
-                _nonce(prefix, i, is_last=i == count - 1), view[i * step : (i + 1) * step], context.encode()
-            )
+            cipher.decrypt(_nonce(prefix, i, is_last=i == count - 1), view[i * step : (i + 1) * step], context.encode())
             for i in range(count)
         )
     except (InvalidTag, ValueError):

@@ -35,7 +35,7 @@ _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
 
 
 @dataclass(frozen=True)
-class Person:
+class PersonColumn:
     """A column that holds persons' numbers. `domain`: of their pseudonyms; `identifying`: it, and what is theirs."""
 
     column: str
@@ -43,7 +43,7 @@ class Person:
     identifying: tuple[str, ...]
 
 
-def persons_of(layout: Table, source: Source) -> tuple[Person, ...]:
+def persons_of(layout: Table, source: Source) -> tuple[PersonColumn, ...]:
     """The columns of a layout that hold persons' numbers; none where the contract names none.
 
     Beside a borrower's number, everything that identifies is the borrower's, but the number of a payer.
@@ -58,12 +58,12 @@ def persons_of(layout: Table, source: Source) -> tuple[Person, ...]:
     identifying = [c.name for c in layout.columns if c.classification in IDENTIFYING and c.name not in numbers]
     main = next((column for column, name in numbers.items() if name == PERSON_IDS[0]), None)
     return tuple(
-        Person(column, f"{source.name}.{name}", (column, *(identifying if column == (main or column) else ())))
+        PersonColumn(column, f"{source.name}.{name}", (column, *(identifying if column == (main or column) else ())))
         for column, name in numbers.items()
     )
 
 
-def number(person: Person, layout: Table) -> pl.Expr:
+def number(person: PersonColumn, layout: Table) -> pl.Expr:
     """The person's number as the canonical table has it, from text; as delivered where it cannot be read."""
     delivered = pl.col(person.column)
     return pl.coalesce(delivered.cast(layout.schema[person.column], strict=False).cast(pl.String), delivered)
@@ -167,7 +167,7 @@ def _records_to_blank(records: Records, layout: Table, source: Source, keys: Key
     is_others = pl.any_horizontal(named) if named else pl.lit(value=False)
     even = records.text.join(bad, on=LINE_NO, how="semi").select(LINE_NO, LINES, is_others.alias("others"))
     ragged = records.ragged.with_columns(others=pl.lit(value=False))
-    lines = set()
+    lines: set[int] = set()
     for (others,), rows in pl.concat([even, ragged]).group_by("others"):
         texts = [records.raw_record(line, count) for line, count in rows.select(LINE_NO, LINES).iter_rows()]
         found = mentions(texts, source, keys, sought, by_word=not others)

@@ -14,7 +14,7 @@ from dagster_project.ingestion.border import Border
 from dagster_project.ingestion.contracts import Table
 from dagster_project.ingestion.keys import seal, unseal
 from dagster_project.ingestion.lake import verified, write_parquet
-from dagster_project.ingestion.persons import Person, number, persons_of
+from dagster_project.ingestion.persons import PersonColumn, number, persons_of
 from dagster_project.ingestion.receipts import LakeFile, Receipt
 from dagster_project.ingestion.source import Source
 
@@ -30,7 +30,9 @@ class Kept:
     rows: tuple[dict[str, str | None], ...]
 
 
-def write_vault(accepted: pl.DataFrame, layout: Table, source: Source, border: Border, receipt: Receipt) -> list[LakeFile]:
+def write_vault(
+    accepted: pl.DataFrame, layout: Table, source: Source, border: Border, receipt: Receipt
+) -> list[LakeFile]:
     """Seal what the accepted rows of a delivery tell of persons.
 
     A person who is known and tells no more than their number is not kept again; an erased one never is.
@@ -51,7 +53,9 @@ def write_vault(accepted: pl.DataFrame, layout: Table, source: Source, border: B
     return [LakeFile(VAULT, str(path), write_parquet(frame, border.lake / path), frame.height)]
 
 
-def _sealed(accepted: pl.DataFrame, person: Person, layout: Table, source: Source, border: Border) -> pl.DataFrame:
+def _sealed(
+    accepted: pl.DataFrame, person: PersonColumn, layout: Table, source: Source, border: Border
+) -> pl.DataFrame:
     """The persons of one column: pseudonym, and their rows as JSON, sealed."""
     told = (
         accepted.select(number(person, layout).alias("value"), pl.struct(person.identifying).alias("row"))
