@@ -191,13 +191,16 @@ def _without_in_csv(
 
 
 def _blanked(record: str, places: set[int]) -> str:
-    """A CSV record with nothing in these fields, on as many lines as before."""
+    """A CSV record with nothing in these fields, on as many lines as before; split as `read_records` does."""
     end = "\r" if record.endswith("\r") else ""
-    fields = next(csv.reader(io.StringIO(record.removesuffix("\r"), newline="")))
-    kept = ["\n" * f.count("\n") if i in places else f for i, f in enumerate(fields)]
+    record = record.removesuffix("\r")
+    if '"' not in record:
+        return ",".join("" if i in places else field for i, field in enumerate(record.split(","))) + end
+    fields = next(csv.reader(io.StringIO(record, newline=""), strict=True))
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerow(kept)
-    return out.getvalue().removesuffix("\n") + end
+    kept = ["\n" * field.count("\n") if i in places else field for i, field in enumerate(fields)]
+    csv.writer(out, lineterminator="", quoting=csv.QUOTE_ALL).writerow(kept)
+    return out.getvalue() + end
 
 
 def _without_in_parquet(

@@ -115,7 +115,8 @@ def test_a_backup_of_the_data_folder_brings_nothing_back(lender, tmp_path):
     assert find_words([restored.settings.home], WORDS) == []
     # Everybody else is still there, but for originals that told of her.
     name = restored.border.keys.pseudonyms(pl.Series(["C100008"]), "lender.borrower_id")["pseudonym"].item()
-    assert read_person(restored.border, "lender", name)[0].rows[0]["name"] == "Ilse Quandt-00008"
+    told = [row for kept in read_person(restored.border, "lender", name) for row in kept.rows]
+    assert "Ilse Quandt-00008" in {row.get("name") for row in told}
     months = next(r for r in receipts if r.file_name == "months-1.csv")
     assert open_original(restored.border, "lender", months.sha256).startswith(b"loan_no")
     people = next(r for r in receipts if r.file_name == "people-1.csv")
@@ -144,7 +145,9 @@ def test_quarantined_rows_of_others_can_still_be_read(lender):
     deliver(lender, {})
     forget(lender, "C100007")
     (file,) = (f for f in receipt.files if f.table == "quarantine")
-    row = pl.read_parquet(lender.border.lake / file.path).filter(pl.col("rule") == "reported_on:date").row(0, named=True)
+    row = (
+        pl.read_parquet(lender.border.lake / file.path).filter(pl.col("rule") == "reported_on:date").row(0, named=True)
+    )
     place = (lender.border, "lender", receipt.sha256, row["line_no"], row["lines"])
     assert open_row(*place, row["sealed_row"]) == ",".join(bad.values())
 
@@ -236,7 +239,9 @@ def test_files_that_wait_are_taken_in_first(lender):
 def test_an_erasure_that_is_cut_off_can_be_repeated(lender, monkeypatch, moment):
     receipts = everywhere(lender)
     with monkeypatch.context() as patch:
-        name, place = ("erase", lender.border.key_store) if moment == "before the commit" else ("sweep_originals", erasure)
+        name, place = (
+            ("erase", lender.border.key_store) if moment == "before the commit" else ("sweep_originals", erasure)
+        )
         target = type(place) if name == "erase" else place
         patch.setattr(target, name, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
