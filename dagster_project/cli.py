@@ -267,8 +267,8 @@ def rotate_keys(
     with _person_command():
         count = privacy.rotate_keys(_pipeline(), new_key_file)
         _out.print(
-            f"{count:,} data keys are wrapped with the new master key. Set CREDITLOOM_MASTER_KEY_FILE={new_key_file} now; "
-            "the old key opens nothing of this home any more",
+            f"{count:,} data keys are wrapped with the new master key. Set CREDITLOOM_MASTER_KEY_FILE={new_key_file} "
+            "now; the old key opens nothing of this home any more",
             highlight=False,
         )
 

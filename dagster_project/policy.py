@@ -36,8 +36,8 @@ class IngestionPolicy(_Frozen):
 class PersonalDataPolicy(_Frozen):
     """How long what identifies a person is kept against their wish.
 
-    `retention_years`: for so long after the last event of any of their loans nobody can be erased (anti-money-laundering
-    law); longer holds are set one by one.
+    `retention_years`: for so long after the last event of any of their loans nobody can be erased, as the law against
+    money laundering asks; longer holds are set one by one.
     """
 
     retention_years: Annotated[int, Field(ge=0)]

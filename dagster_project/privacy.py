@@ -84,9 +84,10 @@ def _known(pipeline: Pipeline, borrower: str, source: str | None) -> tuple[Sourc
     found = [(known, person) for known in asked if (person := find_person(pipeline.border, known, borrower))]
     if len(found) == 1:
         return found[0]
-    names = ", ".join(known.name for known, _ in found or [(s, None) for s in asked])
     if found:
+        names = ", ".join(known.name for known, _ in found)
         raise UnknownPersonError(f"{names} each know a borrower of this number: say which with --source")
+    names = ", ".join(known.name for known in asked)
     raise UnknownPersonError(
         f"no delivery of {names} told of this borrower, or their contracts class nothing that identifies one"
     )

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import yaml
 
@@ -154,7 +155,7 @@ HEADERS = {
 DAY = "2018-03-31"
 
 
-def lender_in(home: Path, contract: str = CONTRACT, **more) -> Pipeline:
+def lender_in(home: Path, contract: str = CONTRACT, master_key_file: Path | None = None, **more) -> Pipeline:
     """A pipeline whose home has the lender, and no other source."""
     folder = home / "contracts/lender"
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,9 +172,11 @@ def lender_in(home: Path, contract: str = CONTRACT, **more) -> Pipeline:
             "score_anchor": anchor,
         }
     }
-    policy["training"] |= {"cv_folds": 2, "max_rounds": 200}
+    policy["training"]["cv_folds"] = 2
+    policy["bootstrap_gate"] |= {"slope_min": 0.1, "slope_max": 10.0, "auc_lower_bound": 0.5}  # no model is judged here
     (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
-    return load_pipeline(Settings(home=home, policy=home / "policy.yaml"), **more)
+    settings = Settings(home=home, policy=home / "policy.yaml", master_key_file=master_key_file)
+    return load_pipeline(settings, **more)
 
 
 def person(n: int, **other: str) -> dict[str, str]:
@@ -208,3 +211,31 @@ def deliver(pipeline: Pipeline, files: dict[str, bytes], now: dt.datetime = NOW)
 def raw(pipeline: Pipeline, table: str) -> pl.DataFrame:
     """Everything that the lake holds of a table."""
     return pl.read_parquet(pipeline.border.lake / "raw/lender" / table / "*.parquet")
+
+
+def book(seed: int = 3, loans: int = 1000, months: int = 30) -> dict[str, list[dict[str, str]]]:
+    """Loans of 3,000 with a borrower each, some of whom pay less and less and are written off: enough for a model."""
+    random = np.random.default_rng(seed)
+    ends = pl.date_range(dt.date(2018, 2, 1), interval="1mo", end=dt.date(2030, 1, 1), eager=True)[:months]
+    days = [(day - dt.timedelta(days=1)).isoformat() for day in ends]
+    weak = random.random(loans) < 0.35
+    rows = []
+    for n in range(loans):
+        balance = 3000.0
+        for m, day in enumerate(days):
+            misses = random.random() < (0.05 + 0.05 * m if weak[n] else 0.03)
+            goes = weak[n] and m > 8 and random.random() < 0.05
+            paid = 0.0 if misses or goes else 100.0
+            balance = 0.0 if goes else balance - paid
+            money = {"open": f"{balance:.2f}", "paid_in": f"{paid:.2f}", "repaid": f"{paid:.2f}"}
+            rows.append({"loan_no": f"L{n}", "month_end": day} | money)
+            if goes:
+                break
+    opened = {"signed_on": "2017-12-15"}
+    people = [person(n, reported_on="2017-12-15") for n in range(loans)]
+    agreements = [agreement(n, **opened) for n in range(loans)]
+    paid_rows = [r for r in rows if r["paid_in"] != "0.00"]
+    transfers = [
+        transfer(n, loan_no=r["loan_no"], paid_on=r["month_end"], amount=r["paid_in"]) for n, r in enumerate(paid_rows)
+    ]
+    return {"people": people, "agreements": agreements, "months": rows, "transfers": transfers}

@@ -60,7 +60,7 @@ def ingest_files(files: list[Path], source: Source, border: Border, now: datetim
     sweep_originals(border, source.name)
     if not files:
         return []
-    with ThreadPoolExecutor(_READERS) as readers:
+    with border.key_store.kept_open(), ThreadPoolExecutor(_READERS) as readers:
         intake = _Intake(source, border, forward(now, border), readers)
         for path in files:
             intake.add(path)

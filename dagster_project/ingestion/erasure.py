@@ -144,7 +144,7 @@ def erase(
             continue
         content, count = hidden
         key = changes[sha256] = border.key_store.new_delivery_key()
-        path = original_path(border.lake, source.name, sha256, key)
+        path = original_path(border.lake, source.name, sha256, key.key_id)
         write_sealed(content, path, key.key, f"{source.name}:{sha256}")
         flush(path)
         flush(path.parent)
@@ -204,7 +204,7 @@ def _changed(border: Border, source: Source, sought: Sought) -> Iterator[tuple[s
 def _originals(border: Border, source: Source) -> Iterator[tuple[str, bytes]]:
     """All originals that can be opened. One that a crash left without a receipt is among them."""
     for sha256, key in border.key_store.delivery_keys(source.name).items():
-        path = original_path(border.lake, source.name, sha256, key)
+        path = original_path(border.lake, source.name, sha256, key.key_id)
         if path.exists():
             yield sha256, read_sealed(path, key.key, f"{source.name}:{sha256}")
 

@@ -127,7 +127,9 @@ class KeyStore:
             query = "select wrapped from persons where source = ? and pseudonym = ?"
             found = db.execute(query, (source, pseudonym)).fetchone()
         if not found or found[0] is None:
-            raise KeyDestroyedError(f"{source}: there is no key of {pseudonym}")
+            raise KeyDestroyedError(
+                f"{source}: there is no key of {pseudonym}; the borrower was erased, or never known"
+            )
         return self._unwrap(found[0], f"{source}:{pseudonym}")
 
     def erased(self, source: str) -> frozenset[str]:
@@ -146,13 +148,13 @@ class KeyStore:
         """
         query = "select key_id, wrapped from deliveries where source = ? and sha256 = ?"
         context = f"{source}:{sha256}"
-        with self._change() as db:
+        with self._open() as db:
             found = db.execute(query, (source, sha256)).fetchone()
             if found is None:
-                made, wrapped = self._new_keys([(context, context)])[context]
-                found = (os.urandom(4).hex(), wrapped)
-                db.execute("insert into deliveries values (?, ?, ?, ?)", (source, sha256, *found))
-                return DeliveryKey(found[0], made)
+                _, wrapped = self._new_keys([(context, context)])[context]
+                row = (source, sha256, os.urandom(4).hex(), wrapped)
+                db.execute("insert or ignore into deliveries values (?, ?, ?, ?)", row)
+                found = db.execute(query, (source, sha256)).fetchone()
         if found[1] is None:
             raise KeyDestroyedError(f"{source}: the key of delivery {sha256[:16]} was destroyed by an erasure")
         return DeliveryKey(found[0], self._unwrap(found[1], context))
@@ -196,7 +198,7 @@ class KeyStore:
                     "update deliveries set key_id = ?, wrapped = ? where source = ? and sha256 = ?",
                     (new.key_id if new else "", wrapped, source, sha256),
                 )
-        self.flush()
+        self._empty_journal()
 
     def hold(self, source: str, pseudonym: str, hold: Hold) -> None:
         """Keep a person's data until a day; takes the place of an earlier hold."""
@@ -241,17 +243,33 @@ class KeyStore:
                     ]
                     db.executemany(update, [(w, s, k) for w, (s, k, _) in zip(again, texts, strict=True)])
                 count += len(rows)
-        self.flush()
+        self._empty_journal()
         return count
 
     def flush(self) -> None:
-        """Make what was written survive a power cut, and leave nothing of what was overwritten in the journal."""
-        if not self.path.exists():
-            return
+        """Make what was written survive a power cut. Commits do not: a flush for each file took longer than to read it."""
+        for path in (self.path.with_name(f"{self.path.name}-wal"), self.path):
+            with contextlib.suppress(FileNotFoundError):
+                flush(path)
+
+    def _empty_journal(self) -> None:
+        """Leave nothing of what was overwritten in the journal, nor in the file itself (`secure_delete`).
+
+        Raises:
+            RuntimeError: somebody reads the store for a minute.
+        """
         with self._open() as db:
             busy, _, _ = db.execute("pragma wal_checkpoint(truncate)").fetchone()
         if busy:
-            raise RuntimeError(f"{self.path} is in use; its journal could not be emptied")
+            raise RuntimeError(
+                f"{self.path} is in use, and what was destroyed still stands in its journal: run it again"
+            )
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """While many small changes are made: whoever closes the file last has it flushed each time."""
+        with self._open():
+            yield
 
     def _wrap(self, key: bytes, context: str) -> bytes:
         return seal(self._keys.wrapping, key, context)

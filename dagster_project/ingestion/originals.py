@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from dagster_project.files import flush
 from dagster_project.ingestion.border import Border
 from dagster_project.ingestion.canonical import PERSON_IDS
-from dagster_project.ingestion.key_store import DeliveryKey, KeyDestroyedError
+from dagster_project.ingestion.key_store import KeyDestroyedError
 from dagster_project.ingestion.keys import seal, unseal
 from dagster_project.ingestion.lake import TMP, LakeCorruptionError, verified
 from dagster_project.ingestion.persons import Sought, UnreadableError, hide, mentions
@@ -43,7 +43,7 @@ def keep_original(content: bytes, source: Source, border: Border, receipt: Recei
         key = border.key_store.delivery_key(source.name, receipt.sha256)
     except KeyDestroyedError:
         return  # an erasure destroyed it; the same file again changes nothing about that
-    path = original_path(border.lake, source.name, receipt.sha256, key)
+    path = original_path(border.lake, source.name, receipt.sha256, key.key_id)
     if path.exists():
         return
     erased = border.key_store.erased(source.name)
@@ -72,12 +72,12 @@ def _may_tell_of(receipt: Receipt, border: Border, erased: frozenset[str]) -> bo
 
 def flush_originals(border: Border, source: str, sha256s: list[str]) -> None:
     """Make the originals of these deliveries, and the keys, survive a power cut."""
-    folder = _folder(border.lake, source)
+    key_ids = border.key_store.delivery_key_ids(source)
     for sha256 in sha256s:
-        for path in folder.glob(f"{sha256}.*.sealed"):
-            flush(path)
-    if folder.exists():
-        flush(folder)
+        if key_ids[sha256]:  # or an erasure destroyed it
+            flush(original_path(border.lake, source, sha256, key_ids[sha256]))
+    if _folder(border.lake, source).exists():
+        flush(_folder(border.lake, source))
     border.key_store.flush()
 
 
@@ -89,7 +89,7 @@ def open_original(border: Border, source: str, sha256: str) -> bytes:
         LakeCorruptionError: the file is missing or damaged, or older than an erasure that wrote it anew.
     """
     key = border.key_store.delivery_key(source, sha256)
-    return read_sealed(original_path(border.lake, source, sha256, key), key.key, f"{source}:{sha256}")
+    return read_sealed(original_path(border.lake, source, sha256, key.key_id), key.key, f"{source}:{sha256}")
 
 
 def open_row(border: Border, source: str, sha256: str, line_no: int, lines: int, sealed: bytes | None) -> str:
@@ -143,9 +143,9 @@ def _row_context(source: str, sha256: str, line_no: int) -> str:
     return f"{source}:{sha256}:{line_no}"
 
 
-def original_path(lake: Path, source: str, sha256: str, key: DeliveryKey) -> Path:
+def original_path(lake: Path, source: str, sha256: str, key_id: str) -> Path:
     """Where the original of a delivery lies."""
-    return _folder(lake, source) / f"{sha256}.{key.key_id}.sealed"
+    return _folder(lake, source) / f"{sha256}.{key_id}.sealed"
 
 
 def _folder(lake: Path, source: str) -> Path:

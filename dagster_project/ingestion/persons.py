@@ -103,6 +103,8 @@ def hide(content: bytes, layout: Table | None, source: Source, keys: Keys, sough
     Raises:
         UnreadableError: the file was refused, is no text, and holds something of theirs or may do so.
     """
+    if not _may_tell(content, sought):
+        return None
     try:
         if layout is None:
             raise DeliveryRefusedError("unknown_file", "no layout", 0)
@@ -115,6 +117,16 @@ def hide(content: bytes, layout: Table | None, source: Source, keys: Keys, sough
         return None
     rewrite = _without_in_parquet if content.startswith(PARQUET) else _without_in_csv
     return rewrite(content, records, layout, columns, whole), len(columns) + len(whole)
+
+
+def _may_tell(content: bytes, sought: Sought) -> bool:
+    """Whether a file is worth reading: a quick look, which only text and words of ASCII allow."""
+    if not sought.words or not all(word.isascii() for word in sought.words):
+        return True
+    if content.startswith(_PACKED) or b"\x00" in content:
+        return True
+    small = content.lower()
+    return any(word.lower().encode() in small for word in sought.words)
 
 
 def mentions(texts: Sequence[str], source: Source, keys: Keys, sought: Sought, *, by_word: bool = True) -> list[bool]:

@@ -129,8 +129,8 @@ def _duckdb_values(path: Path) -> Iterator[bytes]:
     with _copied(path, ".wal") as copy, duckdb.connect(str(copy)) as db:
         query = "select schema_name, table_name from duckdb_tables()"
         for schema, table in db.execute(query).fetchall():
-            rows = db.execute(f'select * from "{schema}"."{table}"')  # noqa: S608
-            yield from _frame_values(pl.DataFrame(rows.to_arrow_table()))
+            rows = db.sql(f'select * from "{schema}"."{table}"')  # noqa: S608
+            yield from _frame_values(rows.pl())
         for (text,) in db.execute("select sql from duckdb_views() where not internal").fetchall():
             yield str(text).encode()
 

@@ -67,8 +67,8 @@ def erasure(done: Mapping[str, Any]) -> Group:
         if done["destroyed"]:
             facts["destroyed"] = f"{done['destroyed']:,} refused files that could not be written without it"
         facts["searched"] = (
-            f"{proof['originals']:,} originals, {proof['quarantined_rows']:,} quarantined rows, {proof['files']:,} files; "
-            f"{proof['vault_rows']:,} rows of the vault have no key any more"
+            f"{proof['originals']:,} originals, {proof['quarantined_rows']:,} quarantined rows, {proof['files']:,} "
+            f"files; {proof['vault_rows']:,} rows of the vault have no key any more"
         )
         if proof["shared"]:
             facts["shared"] = f"{proof['shared']:,} originals have the same words in records of others, who keep them"

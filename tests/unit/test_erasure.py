@@ -2,7 +2,6 @@
 
 import datetime as dt
 import io
-import itertools
 import shutil
 
 import polars as pl
@@ -13,8 +12,7 @@ from person_support import DAY, NOW, agreement, csv_of, deliver, lender_in, pers
 
 from dagster_project.ingestion import erasure
 from dagster_project.ingestion.erasure import ErasureError, erase, find_person
-from dagster_project.ingestion.key_store import Hold, KeyDestroyedError
-from dagster_project.ingestion.keys import unseal
+from dagster_project.ingestion.key_store import Hold, KeyDestroyedError, KeyStore
 from dagster_project.ingestion.lake import LakeCorruptionError
 from dagster_project.ingestion.originals import open_original, open_row, sealed_rows
 from dagster_project.ingestion.persons import Sought, hide
@@ -75,7 +73,7 @@ def opened(lender):
     found = []
     for pseudonym in persons:
         found += [repr(kept.rows).encode() for kept in read_person(border, "lender", pseudonym)]
-    for sha256, key in store.delivery_keys("lender").items():
+    for sha256 in store.delivery_keys("lender"):
         try:
             found.append(open_original(border, "lender", sha256))
         except LakeCorruptionError:
@@ -239,11 +237,8 @@ def test_files_that_wait_are_taken_in_first(lender):
 def test_an_erasure_that_is_cut_off_can_be_repeated(lender, monkeypatch, moment):
     receipts = everywhere(lender)
     with monkeypatch.context() as patch:
-        name, place = (
-            ("erase", lender.border.key_store) if moment == "before the commit" else ("sweep_originals", erasure)
-        )
-        target = type(place) if name == "erase" else place
-        patch.setattr(target, name, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        place, name = (KeyStore, "erase") if moment == "before the commit" else (erasure, "sweep_originals")
+        patch.setattr(place, name, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             forget(lender)
     if moment == "before the commit":
