@@ -76,7 +76,7 @@ class Settings(BaseSettings):
 
     @property
     def lake(self) -> Path:
-        """Append-only Parquet, receipts, quarantine, originals."""
+        """Append-only Parquet, receipts, quarantine, vault, originals."""
         return self.home / "lake"
 
     @property

@@ -1,7 +1,10 @@
 """A lender whose files tell of persons in every way that a contract knows, and books of it."""
 
 import datetime as dt
+import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -155,11 +158,19 @@ HEADERS = {
 DAY = "2018-03-31"
 
 
-def lender_in(home: Path, contract: str = CONTRACT, master_key_file: Path | None = None, **more) -> Pipeline:
+def lender_in(home: Path, contract: str = CONTRACT, extra_checks=None, **settings) -> Pipeline:
     """A pipeline whose home has the lender, and no other source."""
     folder = home / "contracts/lender"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "contract.yaml").write_text(contract)
+    (home / "policy.yaml").write_text(_policy())
+    loaded = _loaded(contract)
+    own = Settings(home=home, policy=home / "policy.yaml", **settings)
+    return replace(loaded, settings=own, extra_checks=extra_checks or {})
+
+
+@cache
+def _policy() -> str:
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
     anchor = {"score": 600, "odds": 20}
     policy["sources"] = {
@@ -174,9 +185,18 @@ def lender_in(home: Path, contract: str = CONTRACT, master_key_file: Path | None
     }
     policy["training"]["cv_folds"] = 2
     policy["bootstrap_gate"] |= {"slope_min": 0.1, "slope_max": 10.0, "auc_lower_bound": 0.5}  # no model is judged here
-    (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
-    settings = Settings(home=home, policy=home / "policy.yaml", master_key_file=master_key_file)
-    return load_pipeline(settings, **more)
+    return yaml.safe_dump(policy, sort_keys=False)
+
+
+@cache
+def _loaded(contract: str) -> Pipeline:
+    """The pipeline of a contract: to read all contracts takes half a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / "contracts/lender").mkdir(parents=True)
+        (home / "contracts/lender/contract.yaml").write_text(contract)
+        (home / "policy.yaml").write_text(_policy())
+        return load_pipeline(Settings(home=home, policy=home / "policy.yaml"))
 
 
 def person(n: int, **other: str) -> dict[str, str]:

@@ -54,7 +54,7 @@ class Person:
 class Proof:
     """What was searched after the erasure, and where something was still found: proven if nowhere.
 
-    `shared`: files in which the same words stand in records of other persons, as a joint account does.
+    `shared`: originals in which the same words stand in records that are not the person's, as a joint account does.
     """
 
     originals: int

@@ -71,7 +71,7 @@ def erasure(done: Mapping[str, Any]) -> Group:
             f"files; {proof['vault_rows']:,} rows of the vault have no key any more"
         )
         if proof["shared"]:
-            facts["shared"] = f"{proof['shared']:,} originals have the same words in records of others, who keep them"
+            facts["shared"] = f"{proof['shared']:,} originals have the same words in other records, which stay"
         left = "; ".join(escape(place) for place in proof["left"])
         facts["left"] = f"[red]{left}[/]" if left else "[green]nothing[/]"
     return Group(_facts(f"Erasure, {done['source']}", facts))
