@@ -165,6 +165,86 @@ def land(
     )
 
 
+Source = Annotated[str | None, typer.Option(help="Only this source.")]
+Delivery = Annotated[str | None, typer.Option(help="Only the delivery with this id, or whose id begins so.")]
+
+
+@app.command()
+def quarantine(
+    source: Source = None,
+    delivery: Delivery = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what was taken back in.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what is held back: file, line, rule and message; the delivered text stays sealed.
+
+    Example: creditloom quarantine --source simulated
+    """
+    import polars as pl
+
+    from dagster_project.ingestion.quarantine import OPEN, held
+    from dagster_project.reporting.summary import held_rows
+
+    pipeline = _pipeline()
+    _known_source(pipeline, source, as_json=as_json)
+    rows = held(pipeline.border, source).drop("minor")
+    if delivery:
+        rows = rows.filter(pl.col("delivery_id").str.starts_with(delivery))
+    if not everything:
+        rows = rows.filter(pl.col("state") == OPEN)
+    if as_json:
+        sys.stdout.write(json.dumps({"held": rows.to_dicts()}, default=lambda moment: moment.isoformat()) + "\n")
+    else:
+        _out.print(held_rows(rows))
+
+
+@app.command()
+def readmit(source: Source = None, delivery: Delivery = None, as_json: AsJson = False) -> None:
+    """Take back in what is held and good by now, after a contract was changed; the next night builds on it.
+
+    Held rows are read again from their originals under the contract as it is now. Those that are still bad stay held.
+
+    Exit codes: 0 done (also where nothing is good yet), 1 failed, 2 usage.
+
+    Example: creditloom readmit --source simulated
+    """
+    from dagster_project.alone import NightRunningError, alone_in
+    from dagster_project.ingestion.readmit import readmit as take_back
+    from dagster_project.instance import prepare_home
+
+    pipeline = _pipeline()
+    _known_source(pipeline, source, as_json=as_json)
+    prepare_home(pipeline.settings)
+    try:
+        with alone_in(pipeline.settings.home):
+            done = {
+                name: take_back(pipeline.sources[name], pipeline.border, pipeline.now(), delivery)
+                for name in ([source] if source else pipeline.sources)
+            }
+    except NightRunningError as error:
+        _stop(str(error), 1, as_json=as_json)
+    receipts = [r for found in done.values() for r in found.receipts]
+    gone = [f"{name}/{file}" for name, found in done.items() for file in found.gone]
+    if as_json:
+        told = [
+            {"source": r.source, "file": r.file_name, "delivery": r.delivery_id}
+            | {"accepted": r.accepted_rows, "duplicate": r.duplicate_rows, "left": -r.quarantined_rows}
+            for r in receipts
+        ]
+        sys.stdout.write(json.dumps({"exit": 0, "readmitted": told, "originals_gone": gone}) + "\n")
+        return
+    for file in gone:
+        _err.print(f"[bold yellow]Original gone:[/] {file} cannot be read again", highlight=False)
+    for r in receipts:
+        _out.print(
+            f"{r.source}/{r.file_name}: {r.accepted_rows:,} lines accepted, {r.duplicate_rows:,} duplicate,"
+            f" {-r.quarantined_rows:,} left the quarantine",
+            highlight=False,
+        )
+    words = "run `creditloom night` to build on them" if receipts else "nothing that is held is good yet"
+    _out.print(f"{sum(r.accepted_rows for r in receipts):,} lines taken back in; {words}", highlight=False)
+
+
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """How things stand: what is published, the last night, deliveries, quarantine and champions.
@@ -348,6 +428,7 @@ def simulate(
             deferral_month,
             asked,
             dirt,
+            redeliver=dirt,
         )
         with _progress(shown=not as_json) as progress:
             made = make(plan, out, progress)
@@ -418,6 +499,11 @@ def _pipeline(**night: Any) -> "Pipeline":
     except (PolicyError, ContractError, MasterKeyError) as error:
         _stop(str(error), 2)
     return pipeline
+
+
+def _known_source(pipeline: "Pipeline", source: str | None, *, as_json: bool) -> None:
+    if source is not None and source not in pipeline.sources:
+        _stop(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}", 2, as_json=as_json)
 
 
 def _stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:

@@ -12,7 +12,7 @@ from dagster_project.ingestion.border import Border, check_clock
 from dagster_project.ingestion.canonical import PERSONS
 from dagster_project.ingestion.key_store import KeyStore
 from dagster_project.ingestion.keys import load_keys
-from dagster_project.ingestion.receipts import Receipt, State
+from dagster_project.ingestion.receipts import TAKEN_IN, Receipt
 from dagster_project.ingestion.source import Source, load_sources, own_contracts
 from dagster_project.policy import Policy, PolicyError, load_policy
 from dagster_project.publishing.fingerprint import code_fingerprint
@@ -144,7 +144,13 @@ class Pipeline:
         scale, data = self.policy.scale, self.policy.training_data
         found = [
             Guard(
-                raw.suite(name, table.name, table.columns, table.key, delivered_again=table.name in PERSONS),
+                raw.suite(
+                    name,
+                    table.name,
+                    table.columns,
+                    table.key,
+                    delivered_again=table.name in PERSONS or table.corrections,
+                ),
                 raw_asset(name, table.name),
                 self.settings.selection / name / table.name / "*.parquet",
                 name,
@@ -164,7 +170,7 @@ class Pipeline:
 
     def has_delivered(self, source: str) -> bool:
         """Whether a delivery of this source was ever accepted; until then the source takes no part in a night."""
-        return any(r.state in (State.ACCEPTED, State.PARTIAL) for r in self.receipts(source))
+        return any(r.state in TAKEN_IN for r in self.receipts(source))
 
     def active_sources(self) -> list[str]:
         """The sources that have delivered, in the order of the policy."""
@@ -175,6 +181,7 @@ class Pipeline:
         return replace(guard, suite=replace(guard.suite, checks=(*guard.suite.checks, *extra)))
 
 
+QUARANTINE_ASSET = ("quarantine", "held_rows")
 SCORES_ASSET = ("scores", "scores")
 SNAPSHOT_ASSET = ("published", "snapshot")
 

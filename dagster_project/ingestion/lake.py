@@ -60,7 +60,7 @@ def select(lake: Path, selection: Path, source: str, receipts: Iterable[Receipt]
     for receipt in receipts:
         for item in receipt.files:
             if item.table in rows:
-                _link(verified(lake, item), building / item.table / f"{receipt.delivery_id}.parquet")
+                _link(verified(lake, item), building / item.table / Path(item.path).name)
                 rows[item.table] += item.rows
     shutil.rmtree(target, ignore_errors=True)
     building.replace(target)

@@ -27,6 +27,11 @@ from dagster_project.ingestion.reading import raw_lines
 from dagster_project.ingestion.receipts import Receipt, State
 from dagster_project.ingestion.source import Source
 
+
+class OriginalMissingError(LakeCorruptionError):
+    """The file of an original is not there."""
+
+
 _MAGIC = b"CLO1"
 _CHUNK = 1 << 20
 _TAG = 16
@@ -189,7 +194,7 @@ def read_sealed(path: Path, key: bytes, context: str) -> bytes:
         LakeCorruptionError: missing, changed, cut off, or sealed with another key.
     """
     if not path.is_file():
-        raise LakeCorruptionError(
+        raise OriginalMissingError(
             f"the original {path.name} is missing: restore it from a backup. A backup that is older than the last "
             "erasure that concerned it does not have it, on purpose"
         )

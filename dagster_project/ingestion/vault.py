@@ -31,7 +31,7 @@ class Kept:
 
 
 def write_vault(
-    accepted: pl.DataFrame, layout: Table, source: Source, border: Border, receipt: Receipt
+    accepted: pl.DataFrame, layout: Table, source: Source, border: Border, receipt: Receipt, part: str
 ) -> list[LakeFile]:
     """Seal what the accepted rows of a delivery tell of persons.
 
@@ -43,13 +43,14 @@ def write_vault(
         source: the source.
         border: lake, keys and key store.
         receipt: the delivery.
+        part: set apart from what was written of this delivery before.
     """
     parts = [_sealed(accepted, person, layout, source, border) for person in persons_of(layout, source)]
     kept = pl.concat(parts) if parts else pl.DataFrame()
     if kept.is_empty():
         return []
     frame = kept.with_columns(layout=pl.lit(layout.name)).sort("pseudonym")
-    path = Path(VAULT) / source.name / f"{receipt.delivery_id}.parquet"
+    path = Path(VAULT) / source.name / f"{receipt.delivery_id}{part}.parquet"
     return [LakeFile(VAULT, str(path), write_parquet(frame, border.lake / path), frame.height)]
 
 

@@ -12,6 +12,7 @@ from dagster_project.settings import PROJECT_ROOT
 README = (PROJECT_ROOT / "README.md").read_text()
 DOCS = (
     "docs/your-own-files.md",
+    "docs/deliveries.md",
     "docs/metrics.md",
     "docs/simulated-book.md",
     "docs/performance.md",
