@@ -99,7 +99,7 @@ class Pipeline:
         """
         s = self.settings
         keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
-        border = Border(s.landing, s.lake, keys, self.policy.ingestion.max_bad_row_share)
+        border = Border(s.landing, s.lake, keys, self.policy.ingestion.max_bad_row_share, s.audit_head_file)
         border.check_key()
         return border
 

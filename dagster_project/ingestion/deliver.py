@@ -1,8 +1,8 @@
 """Taking in what waits: files are read side by side, and committed in order.
 
-The order is the promise: the Parquet files first, the receipts last, and only then do the originals leave the landing
-folder. A crash at any point leaves either nothing that counts, or receipts whose originals are archived on the next
-start.
+The order is the promise: the Parquet files first, the receipts last, then their rows in the audit chain, and only then
+do the originals leave the landing folder. A crash at any point leaves either nothing that counts, or receipts whose
+audit rows are written, and originals archived, on the next start.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from dagster_project.ingestion.lake import sweep
 from dagster_project.ingestion.landing import landing_day, waiting
 from dagster_project.ingestion.receipts import Receipt, State
 from dagster_project.ingestion.source import Source
+from dagster_project.ingestion.trail import commit, settle
 
 # Receipts that share a transaction: to flush them one by one took as long as to read a day's file.
 _BATCH = 32
@@ -53,6 +54,7 @@ def ingest_files(files: list[Path], source: Source, border: Border, now: datetim
     sweep(border.lake)
     border.book.key_mark(border.keys.mark)
     border.check_key()
+    settle(border)
     _settle(source, border)
     if not files:
         return []
@@ -106,7 +108,7 @@ class _Intake:
         if not self._reading:
             return
         receipts = [task.result() for _, _, task in self._reading]
-        numbers = self.border.book.commit(receipts)
+        numbers = commit(receipts, self.border)
         _archive([(path, sha256) for path, sha256, _ in self._reading], numbers, self.source.name, self.border)
         self.committed += receipts
         self._reading.clear()

@@ -172,6 +172,12 @@ class ReceiptBook:
         where, values = ("source = ?", (source,)) if source else ("true", ())
         return self._select(where, values)
 
+    def numbered(self) -> list[tuple[int, Receipt]]:
+        """Every receipt with its number, oldest first."""
+        query = f"select {', '.join(_COLUMNS)}, receipt_no from receipts order by receipt_no"  # noqa: S608
+        with self._open() as db:
+            return [(int(row[-1]), _receipt(row[:-1])) for row in db.execute(query)]
+
     def _select(self, where: str, values: tuple[str, ...]) -> list[Receipt]:
         query = f"select {', '.join(_COLUMNS)} from receipts where {where} order by receipt_no"  # noqa: S608
         with self._open() as db:
