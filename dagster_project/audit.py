@@ -169,7 +169,9 @@ class AuditLog:
 
     def _faults(self, db: sqlite3.Connection, progress: Progress) -> list[str]:
         total = int(db.execute("select count(*) from audit").fetchone()[0])
-        found, wrong, missing = [], [], []
+        found: list[str] = []
+        wrong: list[int] = []
+        missing: list[int] = []
         due, before, head = 1, _GENESIS, self._read_head()
         head_seal = _GENESIS if head and head.number == 0 else None
         for done, values in enumerate(db.execute(f"select {_COLUMNS} from audit order by row_no")):  # noqa: S608
@@ -186,7 +188,9 @@ class AuditLog:
         found += [f"{_spans(missing)} of the log: gone"] if missing else []
         found += [f"{_spans(wrong)} of the log: not as written, or not in this place"] if wrong else []
         if head is None:
-            found += [f"the head {self.head_file} is missing or unreadable: whether the log's end was cut off is unknown"]
+            found += [
+                f"the head {self.head_file} is missing or unreadable: whether the log's end was cut off is unknown"
+            ]
         elif head.number >= due:
             found += [f"the log ends with row {due - 1}, its head names row {head.number}: the end was cut off"]
         elif head_seal != head.seal:
@@ -222,8 +226,8 @@ class AuditLog:
 
     def _torn(self) -> AuditError:
         return AuditError(
-            f"the audit log {self.path} does not end as its head {self.head_file} says: rows were taken from it, or one "
-            "of the two is from another time. `creditloom verify` says what is missing; restore both from a backup of "
+            f"the audit log {self.path} does not end as its head {self.head_file} says: rows were taken from it, or "
+            "one of the two is from another time. `creditloom verify` says what is missing; restore both from a backup of "
             "one moment. Nothing was appended"
         )
 
