@@ -1,6 +1,9 @@
 """A lender in its first year: a contract alone, one book of loans and a file a month. Nights on it are short."""
 
 import datetime as dt
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -120,3 +123,8 @@ def pipeline_of(home: Path, **more) -> Pipeline:
     return load_pipeline(Settings(home=home, policy=home / "policy.yaml"), **more)
 
 
+def command(home: Path, *arguments: str) -> subprocess.Popen:
+    environment = os.environ | {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(home / "policy.yaml")}
+    line = [str(Path(sys.executable).with_name("creditloom")), *arguments]
+    return subprocess.Popen(line, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            start_new_session=True)  # fmt: skip

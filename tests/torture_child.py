@@ -144,7 +144,7 @@ def start(job: dict) -> tuple[int, int]:
         if job.get("kill_at") or job.get("count"):
             counted = count_lines(job.get("kill_at"))
         said |= JOBS[job["what"]](Path(job["home"]), job) or {}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was is told
         said["error"] = f"{type(error).__name__}: {error}"
     finally:
         sys.settrace(None)

@@ -70,9 +70,10 @@ def book_of_loans() -> Delivery:
     return Delivery("book-2024-01-02.csv", book_file(LOANS), becomes)
 
 
-def month_file(month: int, draw: random.Random) -> Delivery:
-    """A month of statements: clean, with a bad line, with a line twice, or with so many bad ones that it is held back."""
-    kind, becomes, lines = draw.choice(("clean", "clean", "bad", "twice", "held back")), Reference(), []
+def month_file(month: int, draw: random.Random, kind: str | None = None) -> Delivery:
+    """A month: clean, with a bad line, with lines twice, or with so many bad ones that all of it is held back."""
+    kind = kind or draw.choice(("clean", "clean", "bad", "twice", "held back"))
+    becomes, lines = Reference(), []
     wrong = set(draw.sample(LOANS, {"bad": 1, "held back": 9}.get(kind, 0)))
     again = set(draw.sample(LOANS, 3 if kind == "twice" else 0))
     for loan in LOANS:

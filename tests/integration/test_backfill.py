@@ -5,29 +5,19 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
 import yaml
-from lender_support import MONTH_ENDS, POLICY, lender, pipeline_of
+from lender_support import MONTH_ENDS, POLICY, command, lender, pipeline_of
 
 from dagster_project.instance import open_instance
 from dagster_project.night import Exit, run_night
 from dagster_project.publication import warehouse_is_published
 from dagster_project.publishing.snapshot import current_snapshot
 from dagster_project.resources import Pipeline, landing_asset
-
-
-def command(home: Path, *arguments: str) -> subprocess.Popen:
-    environment = os.environ | {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(home / "policy.yaml")}
-    line = [str(Path(sys.executable).with_name("creditloom")), *arguments]
-    return subprocess.Popen(line, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            start_new_session=True)  # fmt: skip
 
 
 def filled(pipeline: Pipeline) -> set[str]:
