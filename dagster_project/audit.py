@@ -227,8 +227,8 @@ class AuditLog:
     def _torn(self) -> AuditError:
         return AuditError(
             f"the audit log {self.path} does not end as its head {self.head_file} says: rows were taken from it, or "
-            "one of the two is from another time. `creditloom verify` says what is missing; restore both from one backup. "
-            "Nothing was appended"
+            "one of the two is from another time. `creditloom verify` says what is missing; restore both from one "
+            "backup. Nothing was appended"
         )
 
     @contextmanager

@@ -60,6 +60,8 @@ def night(
     from dagster_project.alone import NightRunningError
     from dagster_project.ingestion.border import ClockError
     from dagster_project.night import run_night
+    from dagster_project.publishing.snapshot import SnapshotCorruptionError
+    from dagster_project.space import DiskFullError
 
     if on and known_as_of:
         _stop("--on replays a day and --known-as-of rebuilds one: give one of them", 2, as_json=as_json)
@@ -77,7 +79,7 @@ def night(
         else:
             with _err.status("Running the night ..."):
                 result = run_night(pipeline, force=force)
-    except NightRunningError as error:
+    except (NightRunningError, DiskFullError, SnapshotCorruptionError) as error:
         _stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         _stop(str(error), 2, as_json=as_json)
@@ -110,6 +112,8 @@ def backfill(
     from dagster_project import backfill as days
     from dagster_project.alone import NightRunningError
     from dagster_project.ingestion.border import ClockError
+    from dagster_project.publishing.snapshot import SnapshotCorruptionError
+    from dagster_project.space import DiskFullError
 
     if since and until and since > until:
         _stop(f"--from {since:%Y-%m-%d} is after --to {until:%Y-%m-%d}", 2, as_json=as_json)
@@ -118,7 +122,7 @@ def backfill(
     try:
         with _progress(shown=not as_json) as progress:
             result = run(pipeline, since and since.date(), until and until.date(), progress)
-    except (NightRunningError, days.BackfillError) as error:
+    except (NightRunningError, DiskFullError, SnapshotCorruptionError, days.BackfillError) as error:
         _stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         _stop(str(error), 2, as_json=as_json)
@@ -173,10 +177,14 @@ def status(as_json: AsJson = False) -> None:
     """
     from dataclasses import asdict
 
+    from dagster_project.publishing.snapshot import SnapshotCorruptionError
     from dagster_project.reporting.summary import standing
     from dagster_project.status import status as look
 
-    found = look(_pipeline())
+    try:
+        found = look(_pipeline())
+    except SnapshotCorruptionError as error:
+        _stop(str(error), 1, as_json=as_json)
     if as_json:
         sys.stdout.write(json.dumps(asdict(found), default=lambda moment: moment.isoformat()) + "\n")
     else:

@@ -57,6 +57,7 @@ def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
                     dg.get_dagster_logger().warning(f"run {run_id} was dead; ended it and freed what it held")
                 context.instance.add_run_tags(own, {HOLDS_HOME: "true", **_tags(tonight)})
             tonight.check_clock()
+            tonight.check_space()
             trail.begin(tonight, context.run.run_id if context.run else "")
             yield tonight
 

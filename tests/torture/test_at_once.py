@@ -80,7 +80,7 @@ def test_four_nights_and_four_readers_at_once(tmp_path):
     """Whole nights as processes: one runs, the others say so and leave; what is published can be read all the while."""
     home = tmp_path / "home"
     pipeline = lender(home)
-    later = [path.rename(tmp_path / path.name) for path in sorted((home / "landing/young_lender").iterdir())[6:]]
+    later = [path.rename(tmp_path / path.name) for path in sorted((home / "landing/young_lender").iterdir())[8:]]
     assert command_says(home, "night")["exit"] == 0
     stop = threading.Event()
 
