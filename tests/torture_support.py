@@ -7,13 +7,17 @@ cents, and nothing of Polars, DuckDB or the project.
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
+import pytest
 from lender_support import book_file, empty_lender
 
 from dagster_project.ingestion.lake import select
@@ -143,6 +147,42 @@ def assert_lake_is(pipeline: Pipeline, selection: Path, expected: Reference, why
     assert found.statements == expected.statements, why
     for unit in (found.rows, found.cents):
         assert unit["landed"] == unit["accepted"] + unit["quarantined"] + unit["duplicate"], why
+
+
+@contextmanager
+def mounted(place: Path, megabytes: int) -> Iterator[Path]:
+    """A small file system in memory; where none may be mounted, the test is skipped in so many words."""
+    place.mkdir()
+    line = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        pytest.skip(f"no small file system can be mounted here: {error}")
+    if done.returncode:
+        pytest.skip(f"no small file system may be mounted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+class Filler:
+    """Takes all room of a disk but so many bytes."""
+
+    def __init__(self, disk: Path) -> None:
+        self._file = disk / "filler"
+
+    def leave(self, room: int) -> None:
+        self.remove()
+        free = shutil.disk_usage(self._file.parent).free
+        with self._file.open("wb") as handle:
+            block = b"\0" * (1 << 16)
+            for _ in range(max(free - room, 0) // len(block)):
+                handle.write(block)
+            handle.write(block[: max(free - room, 0) % len(block)])
+
+    def remove(self) -> None:
+        self._file.unlink(missing_ok=True)
 
 
 class Victims:

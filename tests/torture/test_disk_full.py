@@ -4,14 +4,12 @@ A small file system of its own is needed; where none may be mounted, this is ski
 """
 
 import random
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 from lender_support import pipeline_of
 from torture_support import (
     SEED,
+    Filler,
     Reference,
     Victims,
     assert_lake_is,
@@ -20,6 +18,7 @@ from torture_support import (
     empty_home,
     lake_of,
     month_file,
+    mounted,
 )
 
 from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults
@@ -31,40 +30,15 @@ SAYS_FULL = ("No space left on device", "disk is full", "disk I/O error")
 
 @pytest.fixture
 def small_disk(tmp_path, request):
-    """A tmpfs of `request.param` megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    size = f"size={request.param}m"
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", place], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no small file system may be mounted here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    """A file system of `request.param` megabytes."""
+    with mounted(tmp_path / "disk", request.param) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")
 def victims():
     with Victims() as started:
         yield started
-
-
-class Filler:
-    """Takes all room of a disk but so many bytes."""
-
-    def __init__(self, disk: Path) -> None:
-        self._file = disk / "filler"
-
-    def leave(self, room: int) -> None:
-        self.remove()
-        free = shutil.disk_usage(self._file.parent).free
-        with self._file.open("wb") as handle:
-            block = b"\0" * (1 << 16)
-            for _ in range(max(free - room, 0) // len(block)):
-                handle.write(block)
-            handle.write(block[: max(free - room, 0) % len(block)])
-
-    def remove(self) -> None:
-        self._file.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("small_disk", [8], indirect=True)
