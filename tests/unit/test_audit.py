@@ -95,6 +95,20 @@ def test_every_tampering_is_found_and_its_first_row_named(log, tamper):
     assert log.faults() == []
 
 
+def test_row_of_another_history_does_not_fit(log):
+    """A log that was set back and went on otherwise: rows of its first life are genuine, and do not belong here."""
+    log.append(entries(5, ROWS))
+    first_life, head = rows_of(log), log.head_file.read_text()
+    rewrite(log, first_life[:-5])
+    log.head_file.write_text(json.dumps({"row": ROWS, "seal": first_life[ROWS - 1][-1]}))
+    log.append(entries(5, 2 * ROWS))
+    assert log.faults() == []
+    rewrite(log, [*rows_of(log)[:-3], *first_life[-3:]])
+    assert f"row {ROWS + 3} of the log: not as written" in log.faults()[0]
+    log.head_file.write_text(head)
+    assert f"row {ROWS + 3} of the log: not as written" in log.faults()[0]
+
+
 def test_other_key_opens_nothing(log):
     assert log.faults() == []
     assert f"rows 1 to {ROWS} of the log" in AuditLog(log.path, log.head_file, b"x" * 32).faults()[0]
