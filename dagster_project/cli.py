@@ -1,6 +1,7 @@
 """`creditloom ...`: thin commands over the same code that Dagster runs. Slow imports are made inside the commands."""
 
 import json
+import sqlite3
 import sys
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -350,6 +351,8 @@ def _pipeline(**night: Any) -> "Pipeline":
         _stop(f"CREDITLOOM_{str(first['loc'][0]).upper()}: {first['msg']}", 2)
     except (PolicyError, ContractError, MasterKeyError) as error:
         _stop(str(error), 2)
+    except sqlite3.DatabaseError as error:
+        _stop(f"{pipeline.settings.lake / 'receipts.sqlite'} cannot be read ({error}): restore it from a backup", 1)
     return pipeline
 
 

@@ -140,9 +140,9 @@ def _against(rows: list[Row], kind: Kind, fact: str, stored: Mapping[str, str]) 
 def _snapshots(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Words]:
     """Every snapshot against its manifest, and the current one against the chain's newest row of a publication."""
     published = pipeline.settings.published
-    folders = sorted(p for p in published.glob("[0-9a-f]*") if p.is_dir()) if published.exists() else []
-    found.checked["snapshots"] = len(folders)
     pointer = published / CURRENT
+    folders = sorted(p for p in published.glob("[!.]*") if p.is_dir() and p != pointer)
+    found.checked["snapshots"] = len(folders)
     current = pointer.resolve().name if pointer.is_symlink() else None
     for done, folder in enumerate(folders):
         progress("snapshots", done, len(folders))

@@ -72,8 +72,8 @@ def no_original(home):
     next((home / "lake/originals/taiwan_cards").iterdir()).unlink()
 
 
-def broken_book(home):
-    (home / "lake/receipts.sqlite").write_bytes(b"no database" * 500)
+def broken_ledger(home):
+    (home / "mlflow/promotions.sqlite").write_bytes(b"no database" * 500)
 
 
 INSERTED = (
@@ -94,17 +94,15 @@ INSERTED = (
         (cut_log, "the log ends with row 2, its head names row 3"),
         (no_log, "is missing, and its head is not"),
         (no_original, "its original is missing"),
-        (broken_book, "a database cannot be read"),
+        (broken_ledger, "a database cannot be read"),
     ],
     ids=["edited", "cents", "deleted", "inserted", "ledger", "snapshot", "cut", "no-log", "no-original", "broken"],
 )
 def test_what_was_done_by_hand_is_named(home_after_night, change, named):
     change(home_after_night)
-    code, said, _ = says(home_after_night, "--json")
-    found = json.loads(said)
-    assert (code, found["exit"]) == (1, 1)
-    assert any(named in fault["what"] for fault in found["faults"]), found["faults"]
-    assert all(fault["advice"] for fault in found["faults"])
+    faults = verify(pipeline_in(home_after_night)).faults
+    assert any(named in fault.what for fault in faults), faults
+    assert all(fault.advice for fault in faults)
 
 
 def test_words_on_the_terminal(home_after_night):
@@ -119,6 +117,10 @@ def test_words_on_the_terminal(home_after_night):
         code, _, complaint = says(home_after_night)
     assert code == 1
     assert "another night is running" in " ".join(complaint.split())
+    (home_after_night / "lake/receipts.sqlite").write_bytes(b"no database" * 500)
+    code, _, complaint = says(home_after_night)
+    assert code == 1
+    assert "cannot be read (file is not a database): restore it from a backup" in " ".join(complaint.split())
 
 
 def test_rows_that_a_crash_left_out_are_written_late_and_marked(home_after_night):

@@ -145,6 +145,9 @@ def test_other_head_is_a_fault(log):
     assert "row 5 of the log is another one" in log.faults()[0]
     with pytest.raises(AuditError):
         log.append(entries(1))
+    log.head_file.write_text(json.dumps({"row": ROWS, "seal": "ab" * 32}))
+    with pytest.raises(AuditError):
+        log.append(entries(1))
 
 
 def test_crash_before_the_head_was_written_is_no_fault(log):
