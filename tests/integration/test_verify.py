@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import dagster as dg
 import polars as pl
 import pytest
 from tests_support import pipeline_in
@@ -15,6 +16,7 @@ from tests_support import pipeline_in
 from dagster_project import trail
 from dagster_project.alone import alone_in
 from dagster_project.audit import AuditError, Kind
+from dagster_project.night_resource import build_night_resource
 from dagster_project.publishing.snapshot import publish, table_of
 from dagster_project.verify import verify
 
@@ -141,8 +143,9 @@ def test_rows_that_a_crash_left_out_are_written_late_and_marked(home_after_night
 def test_run_on_a_log_that_was_cut_does_not_begin(home_after_night):
     pipeline = pipeline_in(home_after_night)
     cut_log(home_after_night)
+    night = build_night_resource(pipeline).resource_fn
     with pytest.raises(AuditError, match="does not end as its head"):
-        trail.begin(pipeline, "run")
+        next(night(dg.build_init_resource_context(config={"intake": True})))
 
 
 def test_replay_is_a_row(home_after_night):

@@ -5,8 +5,9 @@ A small file system of its own is needed; where none may be mounted, this is ski
 
 import random
 
+import dagster as dg
 import pytest
-from lender_support import pipeline_of
+from lender_support import lender, pipeline_of
 from torture_support import (
     SEED,
     Filler,
@@ -21,6 +22,8 @@ from torture_support import (
     mounted,
 )
 
+from dagster_project.night import run_night
+from dagster_project.night_resource import build_night_resource
 from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults
 from dagster_project.space import DiskFullError, check_space
 from dagster_project.verify import verify
@@ -86,8 +89,19 @@ def test_publishing_leaves_the_old_until_there_is_room(victims, small_disk):
     assert failed > 2
 
 
+@pytest.mark.parametrize("small_disk", [40], indirect=True)
+def test_night_without_room_is_refused_however_it_is_started(small_disk):
+    pipeline = lender(small_disk / "home")
+    with pytest.raises(DiskFullError, match="Nothing was begun"):
+        run_night(pipeline)
+    night = build_night_resource(pipeline).resource_fn
+    with pytest.raises(DiskFullError):
+        next(night(dg.build_init_resource_context(config={"intake": True})))
+    assert len(list((small_disk / "home/landing/young_lender").iterdir())) == 11
+
+
 @pytest.mark.parametrize("small_disk", [70], indirect=True)
-def test_night_does_not_begin_what_would_fill_the_disk(small_disk):
+def test_room_is_reckoned_with_what_a_night_writes_anew(small_disk):
     """64 MB for whatever a run writes, twice what waits, and the warehouse and the snapshot once more."""
     warehouse = small_disk / "w"
     check_space(small_disk, 1 << 20, warehouse, None)
