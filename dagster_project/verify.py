@@ -12,7 +12,7 @@ from dagster_project.audit import Kind, Row
 from dagster_project.files import file_sha256
 from dagster_project.ingestion.lake import LakeCorruptionError, verified
 from dagster_project.ingestion.receipts import Receipt, State
-from dagster_project.ingestion.trail import receipt_fingerprint
+from dagster_project.ingestion.trail import entry, receipt_fingerprint
 from dagster_project.publishing.snapshot import CURRENT, SnapshotCorruptionError, current_snapshot, snapshot_faults
 from dagster_project.resources import Pipeline
 from dagster_project.trail import decision_fingerprint
@@ -117,7 +117,7 @@ def _chain(pipeline: Pipeline, found: Verification, progress: Progress) -> Itera
             f"{len(late)} audit rows were written late, by a start after a crash; the first is row {late[0].number}: "
             f"{late[0].kind} {late[0].subject}"
         )
-    receipts = {f"{r.source}/{no}": receipt_fingerprint(r) for no, r in pipeline.border.book.numbered()}
+    receipts = {entry(no, r).subject: receipt_fingerprint(r) for no, r in pipeline.border.book.numbered()}
     yield from _against(rows, Kind.DELIVERY, "receipt", receipts)
     ledger = pipeline.ledger.numbered() if pipeline.settings.ledger_file.exists() else []
     decisions = {f"{d.source}/{no}": decision_fingerprint(d) for no, d in ledger}

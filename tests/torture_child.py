@@ -15,16 +15,12 @@ from functools import cache
 from pathlib import Path
 
 import polars as pl
+from lender_support import pipeline_of
 
 import dagster_project
 from dagster_project.alone import NightRunningError, alone_in
-from dagster_project.ingestion import mapped
-from dagster_project.ingestion.border import Border
-from dagster_project.ingestion.contracts import load_contract
 from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.landing import waiting
-from dagster_project.ingestion.source import Source
 from dagster_project.publishing.snapshot import current_snapshot, publish, snapshot_faults, table_of
 
 SOURCE = "young_lender"
@@ -38,25 +34,18 @@ WATCHED = {
 }  # fmt: skip
 
 
-@cache
-def source_of(home: Path) -> Source:
-    """The home's one source; read before the fork, once a home."""
-    return Source(load_contract(home / "contracts" / SOURCE / "contract.yaml"), mapped.adapt)
-
-
-def border_of(home: Path) -> Border:
-    keys = load_keys(None, None, production=False)
-    return Border(home / "landing", home / "lake", keys, 0.01, home / "audit.head")
+# A home's source and border; made before the fork, once a home.
+pipeline = cache(pipeline_of)
 
 
 def take_in(home: Path, job: dict) -> None:
     with alone_in(home):
-        ingest(source_of(home), border_of(home), dt.datetime.now(dt.UTC))
+        ingest(pipeline(home).sources[SOURCE], pipeline(home).border, dt.datetime.now(dt.UTC))
 
 
 def take_in_until_nothing_waits(home: Path, job: dict) -> dict:
     """As several nights at once do: who finds another at work waits, and looks again."""
-    source, border, refused = source_of(home), border_of(home), 0
+    source, border, refused = pipeline(home).sources[SOURCE], pipeline(home).border, 0
     while True:
         try:
             with alone_in(home):
@@ -156,7 +145,7 @@ def main() -> None:
     for line in sys.stdin:
         jobs = json.loads(line)
         for home in {job["home"] for job in jobs if (Path(job["home"]) / "contracts").exists()}:
-            source_of(Path(home))
+            _ = pipeline(Path(home)).border
         started = [start(job) for job in jobs]
         for job, (pid, _) in zip(jobs, started, strict=True):
             if job.get("kill_after") is not None:

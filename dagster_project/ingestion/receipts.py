@@ -172,6 +172,12 @@ class ReceiptBook:
         where, values = ("source = ?", (source,)) if source else ("true", ())
         return self._select(where, values)
 
+    def numbers(self) -> list[tuple[str, int]]:
+        """Source and number of every receipt, oldest first."""
+        with self._open() as db:
+            found = db.execute("select source, receipt_no from receipts order by receipt_no")
+            return [(str(source), int(number)) for source, number in found]
+
     def numbered(self) -> list[tuple[int, Receipt]]:
         """Every receipt with its number, oldest first."""
         query = f"select {', '.join(_COLUMNS)}, receipt_no from receipts order by receipt_no"  # noqa: S608

@@ -32,9 +32,10 @@ def settle(border: Border) -> int:
         AuditError: the audit chain is broken.
     """
     told = border.audit.subjects(Kind.DELIVERY)
-    missing = [entry(number, receipt) for number, receipt in border.book.numbered()]
-    missing = [e for e in missing if e.subject not in told]
-    border.audit.append(missing, late=True)
+    missing = {number for source, number in border.book.numbers() if _subject(source, number) not in told}
+    if missing:
+        entries = [entry(number, receipt) for number, receipt in border.book.numbered() if number in missing]
+        border.audit.append(entries, late=True)
     return len(missing)
 
 
@@ -48,9 +49,13 @@ def entry(number: int, receipt: Receipt) -> Entry:
     said = {"state": receipt.state.value, "sha256": receipt.sha256, "contract_version": receipt.contract_version}
     return Entry(
         Kind.DELIVERY,
-        f"{receipt.source}/{number}",
+        _subject(receipt.source, number),
         {**said, **counts, "ingested_at": receipt.ingested_at.isoformat(), "receipt": receipt_fingerprint(receipt)},
     )
+
+
+def _subject(source: str, number: int) -> str:
+    return f"{source}/{number}"
 
 
 def receipt_fingerprint(receipt: Receipt) -> str:
