@@ -1,6 +1,7 @@
 """`creditloom ...`: thin commands over the same code that Dagster runs. Slow imports are made inside the commands."""
 
 import json
+import sqlite3
 import sys
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -60,6 +61,8 @@ def night(
     from dagster_project.alone import NightRunningError
     from dagster_project.ingestion.border import ClockError
     from dagster_project.night import run_night
+    from dagster_project.publishing.snapshot import SnapshotCorruptionError
+    from dagster_project.space import DiskFullError
 
     if on and known_as_of:
         _stop("--on replays a day and --known-as-of rebuilds one: give one of them", 2, as_json=as_json)
@@ -77,7 +80,7 @@ def night(
         else:
             with _err.status("Running the night ..."):
                 result = run_night(pipeline, force=force)
-    except NightRunningError as error:
+    except (NightRunningError, DiskFullError, SnapshotCorruptionError) as error:
         _stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         _stop(str(error), 2, as_json=as_json)
@@ -110,6 +113,8 @@ def backfill(
     from dagster_project import backfill as days
     from dagster_project.alone import NightRunningError
     from dagster_project.ingestion.border import ClockError
+    from dagster_project.publishing.snapshot import SnapshotCorruptionError
+    from dagster_project.space import DiskFullError
 
     if since and until and since > until:
         _stop(f"--from {since:%Y-%m-%d} is after --to {until:%Y-%m-%d}", 2, as_json=as_json)
@@ -118,7 +123,7 @@ def backfill(
     try:
         with _progress(shown=not as_json) as progress:
             result = run(pipeline, since and since.date(), until and until.date(), progress)
-    except (NightRunningError, days.BackfillError) as error:
+    except (NightRunningError, DiskFullError, SnapshotCorruptionError, days.BackfillError) as error:
         _stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         _stop(str(error), 2, as_json=as_json)
@@ -253,10 +258,14 @@ def status(as_json: AsJson = False) -> None:
     """
     from dataclasses import asdict
 
+    from dagster_project.publishing.snapshot import SnapshotCorruptionError
     from dagster_project.reporting.summary import standing
     from dagster_project.status import status as look
 
-    found = look(_pipeline())
+    try:
+        found = look(_pipeline())
+    except SnapshotCorruptionError as error:
+        _stop(str(error), 1, as_json=as_json)
     if as_json:
         sys.stdout.write(json.dumps(asdict(found), default=lambda moment: moment.isoformat()) + "\n")
     else:
@@ -369,6 +378,39 @@ def _person_command(*, as_json: bool = False) -> "Iterator[None]":
         _stop(str(error), 2, as_json=as_json)
     except (ErasureError, KeyDestroyedError, LakeCorruptionError, NightRunningError) as error:
         _stop(str(error), 1, as_json=as_json)
+
+
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Look whether everything is what was written down: receipts and files, audit chain, snapshots, champions.
+
+    Exit codes: 0 all is, 1 something is not, and is named.
+
+    Example: creditloom verify --json
+    """
+    from dataclasses import asdict
+
+    from dagster_project.alone import NightRunningError, alone_in
+    from dagster_project.verify import verify as look
+
+    pipeline = _pipeline()
+    try:
+        with alone_in(pipeline.settings.home), _progress(shown=not as_json) as progress:
+            found = look(pipeline, progress)
+    except NightRunningError as error:
+        _stop(str(error), 1, as_json=as_json)
+    code = 1 if found.faults else 0
+    if as_json:
+        sys.stdout.write(json.dumps({"exit": code, **asdict(found)}) + "\n")
+        raise typer.Exit(code)
+    for fault in found.faults:
+        _err.print(f"[bold red]{fault.part}:[/] {fault.what}\n  {fault.advice}", highlight=False)
+    for note in found.notes:
+        _out.print(note, highlight=False)
+    counts = ", ".join(f"{count:,} {name}" for name, count in found.checked.items())
+    words = f"[bold red]{len(found.faults)} faults[/]" if found.faults else "[bold green]All is as it was written[/]"
+    _out.print(f"{words}: {counts}", highlight=False)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -498,6 +540,8 @@ def _pipeline(**night: Any) -> "Pipeline":
         _stop(f"CREDITLOOM_{str(first['loc'][0]).upper()}: {first['msg']}", 2)
     except (PolicyError, ContractError, MasterKeyError) as error:
         _stop(str(error), 2)
+    except sqlite3.DatabaseError as error:
+        _stop(f"{pipeline.settings.lake / 'receipts.sqlite'} cannot be read ({error}): restore it from a backup", 1)
     return pipeline
 
 

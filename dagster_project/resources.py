@@ -12,11 +12,14 @@ from dagster_project.ingestion.border import Border, check_clock
 from dagster_project.ingestion.canonical import PERSONS
 from dagster_project.ingestion.key_store import KeyStore
 from dagster_project.ingestion.keys import load_keys
+from dagster_project.ingestion.landing import waiting
 from dagster_project.ingestion.receipts import TAKEN_IN, Receipt
 from dagster_project.ingestion.source import Source, load_sources, own_contracts
 from dagster_project.policy import Policy, PolicyError, load_policy
 from dagster_project.publishing.fingerprint import code_fingerprint
+from dagster_project.publishing.snapshot import current_snapshot
 from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.space import check_space
 from expectations import features, raw, scores, training_set
 from expectations.suite import Check, Suite
 from ml.promote import Decision, PromotionLedger
@@ -82,6 +85,22 @@ class Pipeline:
         if self.on:
             check_clock(self.on, self.now(), self.border)
 
+    def check_space(self) -> None:
+        """Refuse to begin a run that would fill the disk half-way.
+
+        Raises:
+            DiskFullError: see `space.check_space`.
+        """
+        taken_in = [source for name, source in self.sources.items() if self.takes_in(name)]
+        files = [path for source in taken_in for path in waiting(source, self.border, self.on)]
+        snapshot = current_snapshot(self.settings.published)
+        check_space(
+            self.settings.home,
+            sum(path.stat().st_size for path in files),
+            self.settings.warehouse_file,
+            snapshot.folder if snapshot else None,
+        )
+
     def receipts(self, source: str | None = None) -> list[Receipt]:
         """The receipts that this night may see, of one source or of all."""
         seen = self.border.book.all(source)
@@ -100,8 +119,8 @@ class Pipeline:
         """
         s = self.settings
         keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
-        store = KeyStore(s.key_store_file, keys)
-        border = Border(s.landing, s.lake, store.lake_keys(), self.policy.ingestion.max_bad_row_share, store)
+        store, share = KeyStore(s.key_store_file, keys), self.policy.ingestion.max_bad_row_share
+        border = Border(s.landing, s.lake, store.lake_keys(), share, store, s.audit_head_file)
         border.check_key()
         return border
 

@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     duckdb_memory: str = Field(
         default="2GB", pattern=r"^\d+(\.\d+)?(MB|GB)$", description="what DuckDB may take before it uses the disk"
     )
+    audit_head: Path | None = Field(default=None, description="where the audit chain's head is kept")
     timezone: str = Field(default="UTC", description="time zone of the nightly schedule")
 
     @field_validator("home", mode="before")
@@ -51,6 +52,14 @@ class Settings(BaseSettings):
         if home and path.is_relative_to(home):
             raise ValueError(f"{path} lies in the data folder, whose backups must hold no key; choose a place outside")
         return path
+
+    @field_validator("audit_head")
+    @classmethod
+    def _absolute_file(cls, value: Path | None) -> Path | None:
+        found = value.expanduser().resolve() if value else None
+        if found and found.is_dir():
+            raise ValueError(f"{found} is a folder; name a file")
+        return found
 
     @field_validator("timezone")
     @classmethod
@@ -78,6 +87,11 @@ class Settings(BaseSettings):
     def lake(self) -> Path:
         """Append-only Parquet, receipts, quarantine, vault, originals."""
         return self.home / "lake"
+
+    @property
+    def audit_head_file(self) -> Path:
+        """The head of the audit chain: outside of the lake, and best outside of the home."""
+        return self.audit_head or self.home / "audit.head"
 
     @property
     def warehouse(self) -> Path:

@@ -1,8 +1,8 @@
 """Taking in what waits: files are read side by side, and committed in order.
 
 The order is the promise: the Parquet files, the vault and the encrypted originals first, then the keys, the receipts
-last, and only then do the files leave the landing folder. A crash at any point leaves either nothing that counts, or
-receipts whose files leave the landing folder on the next start.
+last, then their rows in the audit chain, and only then do the files leave the landing folder. A crash at any point
+leaves either nothing that counts, or receipts whose audit rows are written, and files taken away, on the next start.
 
 Files are read on the assumption that their rows are new, which the keys of the lake confirm before anything is
 committed. Where one may be known, the files are read again one after the other, each beside what came before it.
@@ -27,6 +27,7 @@ from dagster_project.ingestion.originals import flush_originals, keep_original, 
 from dagster_project.ingestion.reading import DeliveryRefusedError
 from dagster_project.ingestion.receipts import TAKEN_IN, Receipt
 from dagster_project.ingestion.source import Source
+from dagster_project.ingestion.trail import commit, settle
 from dagster_project.ingestion.unpacking import unpack
 
 P = ParamSpec("P")
@@ -83,6 +84,7 @@ def prepare(source: Source, border: Border) -> None:
     sweep(border.lake)
     border.book.key_mark(border.keys.mark)
     border.check_key()
+    settle(border)
     _settle(source, border)
     sweep_originals(border, source.name)
 
@@ -166,7 +168,7 @@ class _Intake:
             self.known.add([(t.receipt, t.keys) for t in taken])
         receipts = [t.receipt for t in taken]
         flush_originals(self.border, self.source.name, [r.sha256 for r in receipts])
-        numbers = self.border.book.commit(receipts)
+        numbers = commit(receipts, self.border)
         _archive([(path, sha256) for path, sha256, _ in self._reading], numbers, self.source.name, self.border)
         self.committed += receipts
         self._reading.clear()

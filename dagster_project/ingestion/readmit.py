@@ -22,6 +22,7 @@ from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedErr
 from dagster_project.ingestion.receipts import LakeFile, Receipt, State
 from dagster_project.ingestion.sifting import Sifted, sift
 from dagster_project.ingestion.source import Source
+from dagster_project.ingestion.trail import commit
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def readmit(source: Source, border: Border, now: datetime, delivery: str | None 
             continue
         if taken:
             border.key_store.flush()
-            border.book.commit([taken.receipt])
+            commit([taken.receipt], border)
             known.add([(taken.receipt, taken.keys)])
             done.append(taken.receipt)
     known.save()

@@ -205,6 +205,12 @@ class ReceiptBook:
         """Every receipt, oldest first; of one source if given."""
         return [receipt for _, receipt in (self.numbered("source = ?", (source,)) if source else self.numbered())]
 
+    def numbers(self) -> list[tuple[str, int]]:
+        """Source and number of every receipt, oldest first."""
+        with self._open() as db:
+            found = db.execute("select source, receipt_no from receipts order by receipt_no")
+            return [(str(source), int(number)) for source, number in found]
+
     def numbered(self, where: str = "true", values: Sequence[str | int] = ()) -> list[tuple[int, Receipt]]:
         """Receipts with their numbers, oldest first; `where` is a condition on the table's columns."""
         query = f"select receipt_no, {', '.join(_COLUMNS)} from receipts where {where} order by receipt_no"  # noqa: S608

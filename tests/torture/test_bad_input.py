@@ -49,7 +49,8 @@ GOOD = {  # a good line of each kind of file; {n} is its own number
 def border_in(home: Path) -> Border:
     (home / "landing/simulated").mkdir(parents=True)
     keys = load_keys(None, None, production=False)
-    return Border(home / "landing", home / "lake", keys, 0.01, KeyStore(home / "elsewhere/keys.sqlite", keys))
+    store = KeyStore(home / "elsewhere/keys.sqlite", keys)
+    return Border(home / "landing", home / "lake", keys, 0.01, store, home / "audit.head")
 
 
 def content(kind: str, first: int, count: int = ROWS) -> bytes:

@@ -323,7 +323,8 @@ def test_identity_holds_for_any_file(rows, good, quote, cards, tmp_path_factory)
     card_file, line = cards
     home = tmp_path_factory.mktemp("any")
     keys = load_keys(None, None, production=False)
-    border = Border(home / "landing", home / "lake", keys, 0.05, KeyStore(home / "elsewhere/keys.sqlite", keys))
+    store = KeyStore(home / "elsewhere/keys.sqlite", keys)
+    border = Border(home / "landing", home / "lake", keys, 0.05, store, home / "audit.head")
     folder = border.landing / "taiwan_cards"
     folder.mkdir(parents=True)
     content = card_file(*(line(n) for n in range(1, good + 1)), *(",".join(r) + quote for r in rows))

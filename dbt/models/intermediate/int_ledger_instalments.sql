@@ -1,11 +1,8 @@
 -- Instalments of known loans of ledger sources in every version of their schedule, and the month from which a feature
 -- may use each. `month_on` is the month in which the version begins to hold. What is not principal is served first;
 -- where neither part is told all of it is principal.
-{{ config(materialized='view') }}
-
 select
-    i.source,
-    i.loan_id,
+    l.loan_no,
     i.valid_from,
     i.instalment_no,
     i.due_on,
@@ -15,7 +12,6 @@ select
     ) as principal,
     i.principal is not null or i.interest is not null as is_told,
     last_day(greatest(i.valid_from, l.opened_on)) as month_on,
-    {{ visible_month('greatest(i.valid_from, l.opened_on)', 'greatest(i.known_at, l.known_at)', 'i.source') }} as visible_month
+    {{ visible_month('greatest(i.valid_from, l.opened_on)', 'greatest(i.known_at, l.known_at)', 'l.source') }} as visible_month
 from {{ ref('stg_schedules') }} as i
-inner join {{ ref('stg_loans') }} as l on i.source = l.source and i.loan_id = l.loan_id
-where {{ by_source('arrears_basis', 'i.source', quote=true) }} = 'ledger' and l.opened_on is not null
+inner join {{ ref('int_ledger_loans') }} as l on i.source = l.source and i.loan_id = l.loan_id

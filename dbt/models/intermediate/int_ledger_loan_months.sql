@@ -1,229 +1,281 @@
 -- Loan months of sources that deliver a schedule and payments. Days past due are first in, first out: at a day they
 -- count from the earliest instalment whose cumulative due is more than what was paid by then.
 --
--- One merge instead of a join in time. What was paid by a day rises in steps; per plan, instalments stand at their
--- cumulative due and steps at what was paid by then. In falling order, steps first on ties, the instalments that stand
--- before a step are those that it leaves unpaid. While a step lasts arrears only grow, so of each month its last day is
--- the worst.
-with plans as (
-    select * from {{ ref('int_ledger_plans') }} where is_in_force
+-- One merge instead of a join in time. What was paid by a day rises in steps; per state of knowledge, instalments stand
+-- at their cumulative due and steps at what was paid by then. In falling order, steps first on ties, the instalments
+-- that stand before a step are those that it leaves unpaid. While a step lasts arrears only grow, so of each month its
+-- last day is the worst.
+with states as (
+    select * from {{ ref('int_ledger_states') }}
+),
+
+versions as (
+    select * from {{ ref('int_ledger_versions') }}
 ),
 
 -- What is known only in a later state of the loan's knowledge supersedes a month of an earlier one.
 revised as (
     select
-        plan_no,
+        state_no,
         month_on,
-        lead(greatest(known_month, month_on)) over (
-            partition by source, loan_id, month_on order by known_month
-        ) as superseded_month
+        lead(greatest(known_month, month_on)) over (partition by loan_no, month_on order by known_month) as superseded_month
     from (
-        select plan_no, source, loan_id, known_month, {{ each_month_end('first_month', 'last_month') }} as month_on
-        from plans
+        select state_no, loan_no, known_month, {{ each_month_end('first_month', 'last_month') }} as month_on
+        from states
         where is_revised
     ) as told
 ),
 
+-- `is_void`: the next version does away with it.
 scheduled as (
     select
-        p.plan_no,
-        p.last_month,
+        v.state_no,
+        v.version_no,
         i.due_on,
         i.instalment_no,
         i.amount,
-        i.principal
-    from {{ ref('int_ledger_plans') }} as p
-    inner join {{ ref('int_ledger_instalments') }} as i
-        on p.source = i.source and p.loan_id = i.loan_id and p.valid_from = i.valid_from
-    where i.visible_month <= greatest(p.known_month, i.month_on)
-        and i.due_on >= p.valid_from
-        and (p.due_before is null or i.due_on < p.due_before)
+        i.principal,
+        coalesce(i.due_on >= v.next_from, false) as is_void
+    from {{ ref('int_ledger_instalments') }} as i
+    inner join versions as v on i.loan_no = v.loan_no and i.valid_from = v.valid_from
+    where i.visible_month <= greatest(v.known_month, i.month_on)
+        and i.due_on >= i.valid_from
         and i.amount <> 0
 ),
 
-instalments as (
+holding as (
     select
-        plan_no,
+        state_no,
         due_on,
         principal,
         cast(sum(amount) over until_now as decimal(18, 2)) as due_so_far,
         cast(sum(principal) over until_now as decimal(18, 2)) as principal_so_far
     from scheduled
+    where not is_void
     window until_now as (
-        partition by plan_no order by due_on, instalment_no rows between unbounded preceding and current row
+        partition by state_no order by due_on, instalment_no rows between unbounded preceding and current row
     )
 ),
 
--- Every paying day, and the first day of a plan's months.
-paying_days as (
+-- Every paying day, and the days with which a version comes into force.
+days as (
     select
-        plan_no,
+        state_no,
         day,
-        max(first_month) as first_month,
-        max(last_month) as last_month,
         cast(sum(amount) as decimal(18, 2)) as paid,
-        max(is_payment) as is_payment
+        max(is_payment) as is_payment,
+        max(version_no) as version_no
     from (
-        select p.plan_no, y.paid_on as day, p.first_month, p.last_month, y.amount, 1 as is_payment
-        from plans as p
-        inner join {{ ref('int_ledger_payments') }} as y on p.source = y.source and p.loan_id = y.loan_id
-        where y.visible_month <= greatest(p.known_month, y.month_on) and y.month_on <= p.last_month
+        select s.state_no, p.paid_on as day, p.amount, 1 as is_payment, cast(null as integer) as version_no
+        from states as s
+        inner join {{ ref('int_ledger_payments') }} as p on s.loan_no = p.loan_no
+        where p.visible_month <= greatest(s.known_month, p.month_on) and p.month_on <= s.last_month
         union all
-        select plan_no, {{ add_days(month_end_before('first_month'), '1') }}, first_month, last_month, 0, 0 from plans
-    ) as days
-    group by plan_no, day
+        select state_no, {{ add_days(month_end_before('in_force_month'), '1') }}, 0, 0, version_no
+        from versions
+        where is_ever_in_force
+    ) as found
+    group by state_no, day
 ),
 
 steps as (
     select
-        *,
-        cast(
-            sum(paid) over (
-                partition by plan_no order by day rows between unbounded preceding and current row
-            ) as decimal(18, 2)
-        ) as paid_so_far,
-        {{ add_days('lead(day) over (partition by plan_no order by day)', '-1') }} as until_day
-    from paying_days
-),
-
-levels as (
-    select
-        plan_no,
-        cast(0 as tinyint) as is_instalment,
-        paid_so_far as level,
+        state_no,
         day,
-        coalesce(until_day, last_month) as until_day,
-        first_month,
         paid,
         is_payment,
-        cast(null as date) as due_on,
-        cast(null as decimal(18, 2)) as principal_begins,
-        cast(null as decimal(18, 2)) as principal_before,
-        cast(null as decimal(18, 2)) as principal_until
-    from steps
-    where until_day is null or until_day > {{ month_end_before('first_month') }}
-    union all
-    select
-        plan_no,
-        1,
-        due_so_far,
-        null,
-        null,
-        null,
-        null,
-        null,
-        due_on,
-        cast(due_so_far - principal as decimal(18, 2)),
-        cast(principal_so_far - principal as decimal(18, 2)),
-        principal_so_far
-    from instalments
+        max(version_no) over until_now as version_no,
+        cast(sum(paid) over until_now as decimal(18, 2)) as paid_so_far,
+        {{ add_days('lead(day) over (partition by state_no order by day)', '-1') }} as until_day
+    from days
+    window until_now as (partition by state_no order by day rows between unbounded preceding and current row)
 ),
 
--- Of the instalments before a step the last is the oldest unpaid one, and the first is the last of the plan.
+-- In falling order of the level the last instalment before a step is the oldest that it leaves unpaid: each of its
+-- columns is the smallest so far.
 merged as (
     select
-        plan_no,
-        is_instalment,
-        level,
-        greatest(day, {{ add_days(month_end_before('first_month'), '1') }}) as from_day,
-        until_day,
-        day,
-        paid,
-        is_payment,
-        {{ ignoring_nulls('last_value', 'due_on') }} over unpaid as oldest_unpaid,
-        {{ ignoring_nulls('last_value', 'principal_begins') }} over unpaid as principal_begins,
-        {{ ignoring_nulls('last_value', 'principal_before') }} over unpaid as principal_before,
-        {{ ignoring_nulls('first_value', 'principal_until') }} over unpaid as principal_in_all
-    from levels
+        *,
+        min(due_on) over unpaid as oldest_unpaid,
+        min(principal_begins) over unpaid as unpaid_begins,
+        min(principal_before) over unpaid as unpaid_before
+    from (
+        select
+            p.state_no,
+            cast(0 as tinyint) as is_instalment,
+            p.paid_so_far as level,
+            greatest(p.day, {{ add_days(month_end_before('s.first_month'), '1') }}) as from_day,
+            least(coalesce(p.until_day, s.last_month), s.last_month) as until_day,
+            p.day,
+            p.paid,
+            p.is_payment,
+            p.version_no,
+            cast(null as date) as due_on,
+            cast(null as decimal(18, 2)) as principal_begins,
+            cast(null as decimal(18, 2)) as principal_before
+        from steps as p
+        inner join states as s on p.state_no = s.state_no
+        union all
+        select
+            state_no,
+            1,
+            due_so_far,
+            null,
+            null,
+            null,
+            null,
+            null,
+            null,
+            due_on,
+            cast(due_so_far - principal as decimal(18, 2)),
+            cast(principal_so_far - principal as decimal(18, 2))
+        from holding
+    ) as levels
     window unpaid as (
-        partition by plan_no order by level desc, is_instalment rows between unbounded preceding and current row
+        partition by state_no order by level desc, is_instalment rows between unbounded preceding and current row
     )
 ),
 
 stretches as (
-    select
-        plan_no,
-        level,
-        day,
-        until_day,
-        paid,
-        is_payment,
-        oldest_unpaid,
-        principal_in_all,
-        cast(principal_before + greatest(level - principal_begins, 0) as decimal(18, 2)) as principal_repaid,
-        {{ each_month_end('from_day', 'until_day') }} as month_on
+    select *, {{ each_month_end('from_day', 'until_day') }} as month_on
     from merged
-    where is_instalment = 0
+    where is_instalment = 0 and from_day <= until_day
 ),
 
 -- A step's share of each month that it lasts in, and what is due in the month.
 shares as (
     select
-        plan_no,
+        state_no,
         month_on,
         cast(0 as decimal(18, 2)) as due,
         case when day > {{ month_end_before('month_on') }} then paid else 0 end as paid,
         case when day > {{ month_end_before('month_on') }} then is_payment else 0 end as is_payment,
-        cast(
-            case
-                when oldest_unpaid < least(until_day, month_on)
-                    then {{ days_between('oldest_unpaid', 'least(until_day, month_on)') }}
-                else 0
-            end as integer
-        ) as dpd,
+        case
+            when oldest_unpaid < least(until_day, month_on)
+                then {{ days_between('oldest_unpaid', 'least(until_day, month_on)') }}
+            else 0
+        end as dpd,
         until_day >= month_on as is_end,
-        case when until_day >= month_on then level end as paid_so_far,
-        case when until_day >= month_on then principal_in_all end as principal_in_all,
-        case when until_day >= month_on then principal_repaid end as principal_repaid
+        version_no,
+        level,
+        oldest_unpaid,
+        cast(unpaid_before + greatest(level - unpaid_begins, 0) as decimal(18, 2)) as principal_repaid
     from stretches
     union all
-    select plan_no, last_day(due_on), amount, 0, 0, 0, false, null, null, null
+    select state_no, last_day(due_on), amount, 0, 0, 0, false, null, null, null, null
     from scheduled
-    where due_on <= last_month
+    where not is_void
 ),
 
--- Where nothing is unpaid, what is repaid is null. Months before the plan's own have no end.
+-- What falls due in months that a state does not tell has no end.
 by_month as (
     select
-        plan_no,
+        state_no,
         month_on,
         sum(due) as due,
         sum(paid) as paid,
         max(is_payment) as is_payment,
         max(dpd) as dpd_max,
         max(case when is_end then dpd end) as dpd_end,
-        max(paid_so_far) as paid_so_far,
-        max(principal_in_all) as principal_in_all,
-        max(principal_repaid) as principal_repaid
+        max(case when is_end then version_no end) as version_no,
+        max(case when is_end then level end) as paid_so_far,
+        max(case when is_end then oldest_unpaid end) as oldest_unpaid,
+        max(case when is_end then principal_repaid end) as principal_repaid
     from shares
-    group by plan_no, month_on
-    having max(paid_so_far) is not null
+    group by state_no, month_on
+    having max(case when is_end then version_no end) is not null
+),
+
+-- Of a version: the principal of all that holds until its end, and of what the next one does away with.
+principals as (
+    select
+        state_no,
+        version_no,
+        sum(held_principal) over until_now + void_principal as principal_in_all,
+        sum(held) over until_now as held_so_far,
+        sum(held_principal) over until_now as held_principal_so_far
+    from (
+        select
+            v.state_no,
+            v.version_no,
+            coalesce(sum(case when not s.is_void then s.amount end), 0) as held,
+            coalesce(sum(case when not s.is_void then s.principal end), 0) as held_principal,
+            coalesce(sum(case when s.is_void then s.principal end), 0) as void_principal
+        from versions as v
+        left join scheduled as s on v.state_no = s.state_no and v.version_no = s.version_no
+        group by v.state_no, v.version_no
+    ) as of_version
+    window until_now as (
+        partition by state_no order by version_no rows between unbounded preceding and current row
+    )
+),
+
+void as (
+    select
+        s.state_no,
+        s.version_no,
+        s.principal,
+        p.held_so_far + sum(s.amount) over until_now as due_so_far,
+        p.held_principal_so_far + sum(s.principal) over until_now as principal_so_far
+    from scheduled as s
+    inner join principals as p on s.state_no = p.state_no and s.version_no = p.version_no
+    where s.is_void
+    window until_now as (
+        partition by s.state_no, s.version_no order by s.due_on, s.instalment_no
+        rows between unbounded preceding and current row
+    )
+),
+
+-- Where all that holds until its end is paid, a version that is done away with may have more to pay.
+void_unpaid as (
+    select
+        m.state_no,
+        m.month_on,
+        cast(min(u.principal_so_far - u.principal + greatest(m.paid_so_far - u.due_so_far + u.principal, 0)) as decimal(18, 2))
+            as principal_repaid
+    from by_month as m
+    inner join principals as p on m.state_no = p.state_no and m.version_no = p.version_no
+    inner join void as u on p.state_no = u.state_no and p.version_no = u.version_no
+    where m.paid_so_far >= p.held_so_far and u.due_so_far > m.paid_so_far
+    group by m.state_no, m.month_on
 ),
 
 told as (
     select
-        m.*,
-        p.source,
-        p.loan_id,
-        p.original_amount,
-        p.limit_amount,
-        p.is_told,
-        p.known_month,
-        p.in_force_month,
-        m.dpd_end >= {{ by_source('default_dpd_min', 'p.source') }} as is_overdue,
-        cast(coalesce({{ by_source('default_arrears_min', 'p.source') }}, 0) as decimal(18, 2)) as arrears_min,
-        p.valid_from is not null and m.principal_repaid is null as is_closed
+        m.state_no,
+        m.month_on,
+        m.due,
+        m.paid,
+        m.is_payment,
+        m.dpd_max,
+        m.dpd_end,
+        m.paid_so_far,
+        s.source,
+        s.loan_id,
+        s.known_month,
+        s.original_amount,
+        s.limit_amount,
+        v.valid_from is not null as is_scheduled,
+        v.all_told,
+        v.in_force_month,
+        p.principal_in_all,
+        case when m.paid_so_far < p.held_so_far then m.principal_repaid else u.principal_repaid end as principal_repaid,
+        m.dpd_end >= {{ by_source('default_dpd_min', 's.source') }} as is_overdue,
+        cast(coalesce({{ by_source('default_arrears_min', 's.source') }}, 0) as decimal(18, 2)) as arrears_min
     from by_month as m
-    inner join plans as p on m.plan_no = p.plan_no
+    inner join states as s on m.state_no = s.state_no
+    inner join versions as v on m.state_no = v.state_no and m.version_no = v.version_no
+    inner join principals as p on m.state_no = p.state_no and m.version_no = p.version_no
+    left join void_unpaid as u on m.state_no = u.state_no and m.month_on = u.month_on
 ),
 
 -- The amount in arrears is asked for only where a default depends on it.
 arrears as (
-    select t.plan_no, t.month_on, sum(s.amount) - max(t.paid_so_far) as amount
+    select t.state_no, t.month_on, sum(s.amount) - max(t.paid_so_far) as amount
     from told as t
-    inner join scheduled as s on t.plan_no = s.plan_no
-    where t.is_overdue and t.arrears_min > 0 and s.due_on <= t.month_on
-    group by t.plan_no, t.month_on
+    inner join scheduled as s on t.state_no = s.state_no
+    where t.is_overdue and t.arrears_min > 0 and not s.is_void and s.due_on <= t.month_on
+    group by t.state_no, t.month_on
 )
 
 select
@@ -238,18 +290,21 @@ select
     cast(t.paid as decimal(18, 2)) as paid,
     cast(
         case
-            when t.is_closed then 0
-            when t.principal_repaid is null then coalesce(t.original_amount, 0)
-            when t.is_told then greatest(coalesce(t.original_amount, t.principal_in_all) - t.principal_repaid, 0)
+            when not t.is_scheduled then coalesce(t.original_amount, 0)
+            when t.principal_repaid is null then 0
+            when t.all_told then greatest(coalesce(t.original_amount, t.principal_in_all) - t.principal_repaid, 0)
             else t.principal_in_all - t.principal_repaid
         end as decimal(18, 2)
     ) as balance,
     t.limit_amount,
     t.is_overdue and (t.arrears_min = 0 or a.amount >= t.arrears_min) as is_default,
     false as is_written_off,
-    t.is_closed
+    t.is_scheduled and t.principal_repaid is null as is_closed
 from told as t
-left join revised as r on t.plan_no = r.plan_no and t.month_on = r.month_on
-left join arrears as a on t.plan_no = a.plan_no and t.month_on = a.month_on
+left join revised as r on t.state_no = r.state_no and t.month_on = r.month_on
+left join arrears as a on t.state_no = a.state_no and t.month_on = a.month_on
 -- A closed loan has no more rows, unless something happens to it.
-where not t.is_closed or t.is_payment = 1 or t.month_on = t.in_force_month
+where not t.is_scheduled
+    or t.principal_repaid is not null
+    or t.is_payment = 1
+    or t.month_on = t.in_force_month

@@ -1,7 +1,7 @@
--- Every observation of a loan that is not plain (int_plain_loans) beside the months it may know: at month-end t, rows of t and the eleven months before whose
--- `known_at` is no later than t plus the source's feature lag, each as it was known by then. `age` 0 is the observed
--- month itself. A row that became known late is absent here, so no feature can see it, not even through the month
--- after it.
+-- Every observation of a loan that is not plain (int_plain_loans) beside the months that it may know: at month-end t,
+-- rows of t and the eleven months before whose `known_at` is no later than t plus the source's feature lag, each as it
+-- was known by then. `age` 0 is the observed month itself. A row that became known late is absent here, so no feature
+-- can see it, not even through the month after it.
 {{ config(materialized='view') }}
 
 with months as (
@@ -66,16 +66,15 @@ select
     loan_id,
     month_on,
     age,
-    dpd_max,
+    is_default,
     dpd_end,
-    paid,
-    owed,
     balance,
     limit_amount,
+    dpd_max,
     status_code,
-    is_default,
+    cast(paid as double) as paid,
+    cast(owed as double) as owed,
     rolled_up,
-    {{ util() }} as util,
-    {{ pay_ratio() }} as pay_ratio
+    {{ util() }} as util
 from measured
 where age < 12
