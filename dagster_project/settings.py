@@ -109,6 +109,11 @@ class Settings(BaseSettings):
         return self.warehouse / "selection"
 
     @property
+    def news(self) -> Path:
+        """Links to those of them that the build before did not have."""
+        return self.warehouse / "news"
+
+    @property
     def build(self) -> Path:
         """Frames between the warehouse and the snapshot: training sets, scores, check results."""
         return self.warehouse / "build"
