@@ -11,6 +11,7 @@ import pytest
 from tests_support import pipeline_in
 
 from dagster_project.alone import NightRunningError, alone_in
+from dagster_project.ingestion.originals import open_original
 from dagster_project.ingestion.receipts import ReceiptBook
 from dagster_project.night import Exit, run_night
 from dagster_project.publishing.snapshot import current_snapshot
