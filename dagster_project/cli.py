@@ -320,19 +320,15 @@ def hold(
 
 
 @app.command()
-def reveal(
-    borrower: Borrower,
-    reason: Annotated[str, typer.Option(help="Why the vault is read; without personal data.")],
-    source: OneSource = None,
-) -> None:
+def reveal(borrower: Borrower, source: OneSource = None) -> None:
     """Show what the vault holds of a borrower, as it was delivered: for a letter, or an answer to a request.
 
-    Example: creditloom reveal 0f3a... --reason "adverse action letter"
+    Example: creditloom reveal 10000421 --source simulated
     """
     from dagster_project import privacy
 
     with _person_command():
-        for kept in privacy.reveal_person(_pipeline(), borrower, source, reason):
+        for kept in privacy.reveal_person(_pipeline(), borrower, source):
             for row in kept.rows:
                 _out.print(f"delivery {kept.delivery_id}, {kept.layout}", highlight=False)
                 for column, value in row.items():

@@ -27,8 +27,7 @@ def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasu
     with alone_in(pipeline.settings.home):
         known, person = _known(pipeline, borrower, source)
         years = pipeline.policy.personal_data.retention_years
-        done = erase(pipeline.border, known, person, _sinks(pipeline), _now(), years)
-    return done
+        return erase(pipeline.border, known, person, _sinks(pipeline), _now(), years)
 
 
 def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: date, reason: str) -> str:
@@ -45,7 +44,7 @@ def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: da
     return person.pseudonyms[0]
 
 
-def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason: str) -> list[Kept]:
+def reveal_person(pipeline: Pipeline, borrower: str, source: str | None) -> list[Kept]:
     """What the vault holds of a borrower.
 
     Raises:
@@ -56,8 +55,7 @@ def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason:
     with alone_in(pipeline.settings.home):
         known, person = _known(pipeline, borrower, source)
         keys = pipeline.border.key_store.known_persons(known.name, person.pseudonyms)
-        found = [kept for pseudonym in keys for kept in read_person(pipeline.border, known.name, pseudonym)]
-    return found
+        return [kept for pseudonym in keys for kept in read_person(pipeline.border, known.name, pseudonym)]
 
 
 def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:

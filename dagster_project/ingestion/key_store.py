@@ -54,6 +54,10 @@ class KeyDestroyedError(RuntimeError):
     """The key of this delivery or person was destroyed: what it sealed is gone."""
 
 
+class KeyMissingError(KeyDestroyedError):
+    """There never was a key of this delivery here: the key store is another one, or was lost."""
+
+
 @dataclass(frozen=True)
 class DeliveryKey:
     """The key of one delivery's original and quarantined rows. `key_id` stands in the original's file name."""
@@ -140,21 +144,26 @@ class KeyStore:
             query = "select pseudonym from persons where source = ? and erased_at is not null"
             return frozenset(p for (p,) in db.execute(query, (source,)))
 
-    def delivery_key(self, source: str, sha256: str) -> DeliveryKey:
-        """The key of a delivery, made if it has none.
+    def delivery_key(self, source: str, sha256: str, *, make: bool = False) -> DeliveryKey:
+        """The key of a delivery.
+
+        `make`: give it one if it has none.
 
         Raises:
+            KeyMissingError: it has none.
             KeyDestroyedError: an erasure destroyed it, and with it the original.
         """
         query = "select key_id, wrapped from deliveries where source = ? and sha256 = ?"
         context = f"{source}:{sha256}"
         with self._open() as db:
             found = db.execute(query, (source, sha256)).fetchone()
-            if found is None:
+            if found is None and make:
                 _, wrapped = self._new_keys([(context, context)])[context]
                 row = (source, sha256, os.urandom(4).hex(), wrapped)
                 db.execute("insert or ignore into deliveries values (?, ?, ?, ?)", row)
                 found = db.execute(query, (source, sha256)).fetchone()
+        if found is None:
+            raise KeyMissingError(f"{source}: {self.path} has no key of delivery {sha256[:16]}")
         if found[1] is None:
             raise KeyDestroyedError(f"{source}: the key of delivery {sha256[:16]} was destroyed by an erasure")
         return DeliveryKey(found[0], self._unwrap(found[1], context))
@@ -247,7 +256,7 @@ class KeyStore:
         return count
 
     def flush(self) -> None:
-        """Make what was written survive a power cut. Commits do not: a flush for each file took longer than to read it."""
+        """Make what was written survive a power cut. A commit alone does not: that would cost a flush a file."""
         for path in (self.path.with_name(f"{self.path.name}-wal"), self.path):
             with contextlib.suppress(FileNotFoundError):
                 flush(path)

@@ -45,7 +45,7 @@ def keep_original(content: bytes, source: Source, border: Border, receipt: Recei
     The same content is written once. What was written is not flushed yet: `flush_originals` is for many.
     """
     try:
-        key = border.key_store.delivery_key(source.name, receipt.sha256)
+        key = border.key_store.delivery_key(source.name, receipt.sha256, make=True)
     except KeyDestroyedError:
         return  # an erasure destroyed it; the same file again changes nothing about that
     path = original_path(border.lake, source.name, receipt.sha256, key.key_id)
@@ -90,8 +90,10 @@ def open_original(border: Border, source: str, sha256: str) -> bytes:
     """The content of a delivery, as it came; an erasure may have taken records of a person out of it.
 
     Raises:
+        KeyMissingError: the key store is not this lake's.
         KeyDestroyedError: an erasure destroyed it.
-        LakeCorruptionError: the file is missing or damaged, or older than an erasure that wrote it anew.
+        OriginalMissingError: the file is not there, or is older than an erasure that wrote it anew.
+        LakeCorruptionError: it is damaged.
     """
     key = border.key_store.delivery_key(source, sha256)
     return read_sealed(original_path(border.lake, source, sha256, key.key_id), key.key, f"{source}:{sha256}")
@@ -135,7 +137,7 @@ def seal_rows(
     erased = border.key_store.erased(source.name)
     hidden = mentions(texts, source, border.keys, Sought(erased)) if erased else [False] * len(texts)
     try:
-        key = border.key_store.delivery_key(source.name, sha256).key
+        key = border.key_store.delivery_key(source.name, sha256, make=True).key
     except KeyDestroyedError:
         return [None] * len(texts)
     return [

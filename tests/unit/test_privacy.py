@@ -45,7 +45,7 @@ def test_erase_says_what_it_did(lender, monkeypatch):
     assert re.search(r"left\s+nothing", said)
     assert re.search(r"originals\s+1 written anew, 1 records without what identified", said)
     assert "Quandt" not in said
-    code, said = run(monkeypatch, "reveal", "C100001", "--reason", "a letter")
+    code, said = run(monkeypatch, "reveal", "C100001")
     assert (code, "was erased" in said, "Quandt" in said) == (1, True, False), said
     code, said = run(monkeypatch, "erase", "C100001", "--json")
     again = json.loads(said)
@@ -55,7 +55,7 @@ def test_erase_says_what_it_did(lender, monkeypatch):
 
 def test_reveal_shows_what_was_delivered(lender, monkeypatch):
     name = lender.border.keys.pseudonyms(pl.Series(["C100002"]), "lender.borrower_id")["pseudonym"].item()
-    code, said = run(monkeypatch, "reveal", name, "--reason", "a letter")
+    code, said = run(monkeypatch, "reveal", name)
     assert code == 0
     assert "name: Ilse Quandt-00002" in said
     assert "Quandt-00001" not in said
@@ -66,7 +66,7 @@ def test_a_hold_wins_over_the_command(lender, monkeypatch):
     code, said = run(monkeypatch, "erase", "C100001")
     assert code == 3
     assert "held until 2999-01-01: case 17" in said
-    assert run(monkeypatch, "reveal", "C100001", "--reason", "still there")[0] == 0
+    assert run(monkeypatch, "reveal", "C100001")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_nothing_is_erased_while_a_night_runs_or_files_wait(lender, monkeypatch)
     (lender.border.landing / "lender/people-2.csv").write_bytes(csv_of("people", person(4)))
     code, said = run(monkeypatch, "erase", "C100001")
     assert (code, "run `creditloom night` first" in said) == (1, True)
-    assert run(monkeypatch, "reveal", "C100001", "--reason", "still there")[0] == 0
+    assert run(monkeypatch, "reveal", "C100001")[0] == 0
 
 
 def test_keys_are_rotated_and_the_old_one_is_refused(lender, monkeypatch, tmp_path):
@@ -99,7 +99,7 @@ def test_keys_are_rotated_and_the_old_one_is_refused(lender, monkeypatch, tmp_pa
     code, said = run(monkeypatch, "status")
     assert (code, "another master key" in said) == (2, True)
     monkeypatch.setenv("CREDITLOOM_MASTER_KEY_FILE", str(tmp_path / "new.key"))
-    assert "Quandt-00001" in run(monkeypatch, "reveal", "C100001", "--reason", "check")[1]
+    assert "Quandt-00001" in run(monkeypatch, "reveal", "C100001")[1]
 
 
 def test_production_refuses_a_lake_whose_root_is_public(tmp_path, monkeypatch):

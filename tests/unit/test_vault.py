@@ -13,7 +13,7 @@ from person_support import CONTRACT, agreement, csv_of, deliver, lender_in, pers
 from dagster_project.ingestion import deliver as intake
 from dagster_project.ingestion import originals
 from dagster_project.ingestion.contracts import ContractError
-from dagster_project.ingestion.key_store import KeyDestroyedError, KeyStore
+from dagster_project.ingestion.key_store import KeyDestroyedError, KeyMissingError, KeyStore
 from dagster_project.ingestion.keys import MasterKeyError, load_keys, unseal
 from dagster_project.ingestion.lake import LakeCorruptionError
 from dagster_project.ingestion.originals import open_original, read_sealed, write_sealed
@@ -178,7 +178,7 @@ def test_a_data_folder_without_its_key_store_shows_nobody(lender):
     border = lender_in(lender.settings.home).border
     with pytest.raises(KeyDestroyedError):
         read_person(border, "lender", pseudonym(lender, "C100000"))
-    with pytest.raises(LakeCorruptionError):
+    with pytest.raises(KeyMissingError):
         open_original(border, "lender", receipt.sha256)
 
 
