@@ -217,7 +217,7 @@ def test_refusal_by_manifest_stands(border):
 def test_original_that_is_gone_is_told(border):
     drop(border, "payments-2024-01-01.csv", payment(1, method="card"))
     ingest(SIMULATED, border, NOW)
-    for path in (border.lake / "originals").rglob("*.csv"):
+    for path in (border.lake / "originals").rglob("*.sealed"):
         path.unlink()
     assert readmit(MENDED, border, LATER).gone == ("payments-2024-01-01.csv",)
 
