@@ -1,0 +1,73 @@
+-- Where the loans of a month-end stand one month later. A loan that is closed or written off and of which no more is
+-- told stays so; one that vanishes otherwise is out of the rates, and counted beside them.
+with months as (
+    select
+        m.source,
+        l.product,
+        l.currency,
+        m.loan_id,
+        m.month_on,
+        {{ month_index('m.month_on') }} as month_no,
+        m.state,
+        greatest(m.balance, 0) as balance
+    from {{ ref('fct_loan_months') }} as m
+    inner join {{ ref('dim_loans') }} as l on m.source = l.source and m.loan_id = l.loan_id
+),
+
+reported as (
+    select source, max(month_no) as last_month_no from months group by source
+),
+
+followed as (
+    select
+        *,
+        lead(state) over next_month as told_state,
+        lead(month_no) over next_month = month_no + 1 as is_told
+    from months
+    window next_month as (partition by source, loan_id order by month_no)
+),
+
+moves as (
+    select
+        f.source,
+        f.product,
+        f.currency,
+        f.month_on,
+        f.state as from_state,
+        case
+            when coalesce(f.is_told, false) then f.told_state
+            when f.state in ('closed', 'written_off') then f.state
+        end as to_state,
+        count(*) as loans,
+        sum(f.balance) as balance
+    from followed as f
+    inner join reported as r on f.source = r.source
+    where f.month_no < r.last_month_no
+    group by 1, 2, 3, 4, 5, 6
+),
+
+summed as (
+    select
+        *,
+        coalesce(sum(case when to_state is not null then loans end) over of_state, 0) as from_loans,
+        coalesce(sum(case when to_state is not null then balance end) over of_state, 0) as from_balance,
+        coalesce(sum(case when to_state is null then loans end) over of_state, 0) as lost_loans
+    from moves
+    window of_state as (partition by source, product, currency, month_on, from_state)
+)
+
+select
+    source,
+    product,
+    currency,
+    month_on,
+    from_state,
+    coalesce(to_state, 'lost') as to_state,
+    cast(loans as integer) as loans,
+    cast(balance as decimal(18, 2)) as balance,
+    cast(from_loans as integer) as from_loans,
+    cast(from_balance as decimal(18, 2)) as from_balance,
+    cast(lost_loans as integer) as lost_loans,
+    {{ stored("case when to_state is not null then " ~ ratio('loans', 'from_loans') ~ " end") }} as rate,
+    {{ stored("case when to_state is not null then " ~ ratio('balance', 'from_balance') ~ " end") }} as balance_rate
+from summed
