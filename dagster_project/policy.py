@@ -72,8 +72,8 @@ class SourcePolicy(_Frozen):
     `write_off_min` is written off; a run of months without payments that begins between `deferral_from` and
     `deferral_to` is a suspected deferral. Where outcomes are seen in later months, `label_horizon_months` is how far
     they are followed, and observations begin with a loan's month `observe_from_month`; a model learns from
-    `snapshots_a_year` of them for each borrower. `tier1_capital`: the lender's, in the source's currency, that the limit
-    on a partner is measured by.
+    `snapshots_a_year` of them for each borrower. `tier1_capital`: the lender's, in the source's currency, that
+    the limit on a partner is measured by.
     """
 
     arrears_basis: Literal["status", "imputed", "ledger"]
@@ -142,7 +142,7 @@ def load_policy(path: Path) -> Policy:
 
 # What the portfolio's marts are made with; the rest of its policy stands on scores and is no matter of dbt.
 _PORTFOLIO_IN_SQL = (
-    *("matrix_months", "dpd_bad", "forborne_months", "risk_classes", "provision_rates"),
+    *("matrix_months", "dpd_bad", "forborne_months", "probation_months", "risk_classes", "provision_rates"),
     *("exposure", "loss", "limits"),
 )
 

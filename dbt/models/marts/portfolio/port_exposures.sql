@@ -11,6 +11,25 @@ restructured as (
     group by source, loan_id
 ),
 
+newest as (
+    select m.*, {{ month_index('m.month_on') }} as month_no
+    from {{ ref('fct_loan_months') }} as m
+    inner join reported as r on m.source = r.source
+    where {{ months_between('m.month_on', 'r.last_month') }} <= 1
+        and m.state not in ('closed', 'written_off')
+        and (m.balance > 0 or m.limit_amount is not null)
+),
+
+-- Who was in default a short while ago is in probation.
+in_probation as (
+    select distinct n.source, n.loan_id, n.month_on
+    from newest as n
+    inner join {{ ref('fct_loan_months') }} as d on n.source = d.source and n.loan_id = d.loan_id
+    where d.is_default
+        and d.month_on < n.month_on
+        and n.month_no - {{ month_index('d.month_on') }} <= {{ portfolio_policy().probation_months }}
+),
+
 months as (
     select
         m.source,
@@ -28,17 +47,15 @@ months as (
         m.is_default,
         greatest(m.balance, 0) as balance,
         m.limit_amount,
+        p.loan_id is not null as is_probation,
         x.restructured_on is not null
         and x.restructured_on <= m.month_on
         and {{ months_between('x.restructured_on', 'm.month_on') }} < {{ portfolio_policy().forborne_months }} as is_forborne
-    from {{ ref('fct_loan_months') }} as m
-    inner join reported as r on m.source = r.source
+    from newest as m
     inner join {{ ref('dim_loans') }} as l on m.source = l.source and m.loan_id = l.loan_id
     inner join {{ ref('stg_loans') }} as t on m.source = t.source and m.loan_id = t.loan_id
     left join restructured as x on m.source = x.source and m.loan_id = x.loan_id
-    where {{ months_between('m.month_on', 'r.last_month') }} <= 1
-        and m.state not in ('closed', 'written_off')
-        and (m.balance > 0 or m.limit_amount is not null)
+    left join in_probation as p on m.source = p.source and m.loan_id = p.loan_id and m.month_on = p.month_on
 )
 
 select
@@ -63,6 +80,7 @@ select
     state,
     {{ risk_class('dpd_end', "state = 'written_off'") }} as risk_class,
     is_default,
+    is_probation,
     is_forborne,
     cast(balance as decimal(18, 2)) as balance,
     limit_amount,
