@@ -15,27 +15,17 @@ from dagster_project.ingestion.lake import write_parquet
 from dagster_project.modelling import load_champion
 from dagster_project.portfolio.coverage import coverage
 from dagster_project.portfolio.grades import by_grade, concentration, moves
-from dagster_project.portfolio.impairment import (
-    STEPS,
-    Loans,
-    credit_loss,
-    lifetime_pd,
-    movement,
-    stages,
-    weighted_loss,
-)
 from dagster_project.portfolio.loss import Loss, loss_given_default
+from dagster_project.portfolio.losses import expected_losses_of, movement_of, staged
 from dagster_project.portfolio.migration import generator, transition_matrix
-from dagster_project.portfolio.policy import ImpairmentPolicy
 from dagster_project.portfolio.pools import static_pools
-from dagster_project.portfolio.tables import MONEY, TABLES, empty
+from dagster_project.portfolio.tables import TABLES, empty
 from dagster_project.readiness import why_unscored
 from dagster_project.resources import MARTS, Pipeline
 from ml.model import CreditModel
 from ml.scale import DEFAULT_GRADE, grade
 
 STATES = ("current", "1-30", "31-60", "61-90", "90+", "written_off", "closed")
-COMPONENTS = ("opening", "new", "derecognised", *STEPS, "closing")
 
 
 @dataclass(frozen=True)
@@ -85,19 +75,14 @@ _NOT_YEARLY = "the model's PD does not look twelve months ahead, and no later mo
 
 
 def _losses_given_default(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str) -> pl.DataFrame:
-    """Loss given default as of the two newest month-ends, by currency: as_of_on is null where there is no workout."""
+    """Loss given default of each currency as of the two newest month-ends."""
     curve = _read(db, "port_recoveries", source)
+    query = f"select distinct currency, month_on from {MARTS}.port_exposures where source = ?"  # noqa: S608
     found = [
-        (source, currency, as_of_on, *_values(loss_given_default(rows, pipeline.policy.portfolio.loss)))
-        for (currency, as_of_on), rows in curve.group_by("currency", "as_of_on")
+        (source, currency, month_on, *_values(loss_given_default(known, pipeline.policy.portfolio.loss)))
+        for currency, month_on in db.execute(query, [source]).fetchall()
+        for known in [curve.filter((pl.col("currency") == currency) & (pl.col("as_of_on") == month_on))]
     ]
-    if not found:
-        nothing = loss_given_default(curve, pipeline.policy.portfolio.loss)
-        dates = db.execute(
-            f"select distinct currency, month_on from {MARTS}.port_exposures where source = ?",  # noqa: S608
-            [source],
-        ).fetchall()
-        found = [(source, currency, month_on, *_values(nothing)) for currency, month_on in dates]
     return pl.DataFrame(found, schema=empty("port_losses_given_default").schema, orient="row")
 
 
@@ -220,84 +205,11 @@ def _on_scores(pipeline: Pipeline, book: _Book, losses: pl.DataFrame) -> dict[st
     }
     if book.is_yearly:
         before, now = (
-            _staged(frame, losses, policy.ifrs9, policy.loss.discount_rate) for frame in (book.before, book.now)
+            staged(frame, losses, policy.ifrs9, policy.loss.discount_rate) for frame in (book.before, book.now)
         )
-        found["port_expected_losses"] = _expected_losses(before, now, policy.ifrs9).with_columns(source)
-        found["port_loss_movement"] = _movement(before, now, policy.ifrs9).with_columns(source)
+        found["port_expected_losses"] = expected_losses_of(before, now, policy.ifrs9).with_columns(source)
+        found["port_loss_movement"] = movement_of(before, now, policy.ifrs9).with_columns(source)
     return found
-
-
-def _staged(loans: pl.DataFrame, losses: pl.DataFrame, policy: ImpairmentPolicy, unknown_rate: float) -> pl.DataFrame:
-    """With loss given default, a rate and a remaining life for each, lifetime PDs, stage and trigger."""
-    known = losses.select("currency", pl.col("as_of_on").alias("month_on"), "loss_given_default")
-    filled = loans.join(known, on=["currency", "month_on"], how="left").sort("loan_id")
-    filled = filled.with_columns(
-        pl.col("annual_rate").fill_null(unknown_rate), pl.col("remaining_months").fill_null(policy.horizon_months)
-    )
-    months = filled["remaining_months"].to_numpy().astype(np.int64)
-    pds = {
-        name: pl.Series(name, lifetime_pd(filled[of].to_numpy(), months))
-        for name, of in (("pd_lifetime", "pd"), ("pd_lifetime_first", "pd_first"))
-    }
-    return stages(filled.with_columns(*pds.values()), policy)
-
-
-def _loans(frame: pl.DataFrame) -> Loans:
-    return Loans(
-        pd=frame["pd"].to_numpy(),
-        loss=frame["loss_given_default"].to_numpy(),
-        exposure=frame["exposure_at_default"].cast(pl.Float64).to_numpy(),
-        annual_rate=frame["annual_rate"].to_numpy(),
-        remaining_months=frame["remaining_months"].to_numpy().astype(np.int64),
-        is_revolving=frame["is_revolving"].to_numpy(),
-        stage=frame["stage"].to_numpy().astype(np.int64),
-    )
-
-
-def _expected_losses(before: pl.DataFrame, now: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    loans = _loans(now)
-    stressed = np.rint(100 * credit_loss(loans, policy, policy.stress_factor)).astype(np.int64)
-    rounded = ("pd", "pd_first", "pd_lifetime", "pd_lifetime_first")
-    return (
-        now.join(before.select("loan_id", stage_before="stage"), on="loan_id", how="left")
-        .sort("loan_id")
-        .with_columns(
-            _money(pl.Series("expected_loss", weighted_loss(loans, policy))),
-            _money(pl.Series("stressed_loss", stressed)),
-            *(pl.col(name).round(9) for name in rounded),
-        )
-        .rename({"month_on": "as_of_on"})
-    )
-
-
-def _movement(before: pl.DataFrame, now: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """Components by currency, in cents and loans; opening and those between add up to the closing."""
-    rows = [f.with_columns(pl.Series("cents", weighted_loss(_loans(f), policy))) for f in (before, now)]
-    gone, new = rows[0].join(rows[1], on="loan_id", how="anti"), rows[1].join(rows[0], on="loan_id", how="anti")
-    stay = [a.join(b, on="loan_id", how="semi").sort("loan_id") for a, b in (rows, rows[::-1])]
-    steps = movement(_loans(stay[0]), _loans(stay[1]), policy)
-    moved = [stay[1].select("currency", pl.Series("cents", cents)) for cents in steps.values()]
-    parts = [rows[0], new, gone.with_columns(-pl.col("cents")), *moved, rows[1]]
-    currencies = pl.concat([f.select("currency") for f in rows]).unique()
-    return pl.concat(
-        currencies.join(
-            part.filter(pl.col("cents") != 0).group_by("currency").agg(pl.col("cents").sum(), loans=pl.len()),
-            on="currency",
-            how="left",
-        ).with_columns(
-            pl.lit(position, pl.Int32()).alias("position"),
-            pl.lit(name).alias("component"),
-            _money(pl.col("cents").fill_null(0)),
-            pl.col("loans").fill_null(0).cast(pl.Int32),
-        )
-        for position, (name, part) in enumerate(zip(COMPONENTS, parts, strict=True))
-    )
-
-
-def _money(cents: pl.Expr | pl.Series) -> pl.Expr:
-    expression = pl.lit(cents) if isinstance(cents, pl.Series) else cents
-    name = cents.name if isinstance(cents, pl.Series) else "amount"
-    return (expression.cast(pl.Decimal(38, 2)) / 100).cast(MONEY).alias(name)
 
 
 def _coverage(

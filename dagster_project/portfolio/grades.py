@@ -17,7 +17,7 @@ def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bo
         price: costs and returns.
         priced: whether a PD is of one year, so that it has a capital and a price.
     """
-    paid = pl.when(pl.col("annual_rate").is_not_null()).then(pl.col("balance").cast(pl.Float64))
+    owed = pl.when(pl.col("annual_rate").is_not_null()).then(pl.col("balance").cast(pl.Float64))
     rows = (
         loans.group_by("grade")
         .agg(
@@ -25,7 +25,10 @@ def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bo
             pl.col("balance").sum(),
             # on a stated order: a mean of floats depends on it
             pl.col("pd").sort().mean().round(9).alias("mean_pd"),
-            ((pl.col("annual_rate") * paid).sort().sum() / paid.sort().sum()).round(9).alias("agreed_rate"),
+            ((pl.col("annual_rate") * owed).sort().sum() / owed.sort().sum())
+            .fill_nan(None)
+            .round(9)
+            .alias("agreed_rate"),
         )
         .sort("grade")
         .with_columns(share=(pl.col("loans") / pl.col("loans").sum()).round(9))
