@@ -43,10 +43,10 @@ def lifetime_pd(pd: Floats, months: NDArray[np.int64]) -> Floats:
 
 
 def stages(loans: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """Columns `stage` (1, 2, 3) and `trigger`.
+    """Columns `stage` (1, 2, 3) and `trigger`. Days past due that are imputed are a guess, and are no trigger.
 
     Args:
-        loans: is_default, is_probation, dpd_end, is_forborne, pd_lifetime, pd_lifetime_first: the PD over the remaining
+        loans: is_default, is_probation, dpd_end, arrears_basis, is_forborne, pd_lifetime, pd_lifetime_first: the PD over the remaining
             life as of now, and as it was at the first score.
         policy: what is significant.
     """
@@ -55,7 +55,7 @@ def stages(loans: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
     holds = {
         "default": pl.col("is_default"),
         "probation": pl.col("is_probation"),
-        "days_past_due": pl.col("dpd_end") > policy.dpd,
+        "days_past_due": (pl.col("dpd_end") > policy.dpd) & (pl.col("arrears_basis") != "imputed"),
         "forborne": pl.col("is_forborne"),
         "pd_ratio": ratio >= policy.pd_ratio_alone,
         "pd_increase": (ratio >= policy.pd_ratio) & (risen >= policy.pd_increase),

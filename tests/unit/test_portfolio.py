@@ -182,18 +182,19 @@ def exposures(random: np.random.Generator, ids: list[int]) -> pl.DataFrame:
             "pd": pd,
             "pd_first": random.uniform(0.0005, 0.6, count),
             "pd_basis": "score",
-            "exposure_at_default": pl.Series(np.rint(random.uniform(0, 1e6, count)).astype(np.int64) / 100).cast(
-                pl.Decimal(18, 2)
-            ),
+            "arrears_basis": "ledger",
+            "exposure_at_default": pl.Series(random.integers(0, 10**8, count), dtype=pl.Int64).cast(pl.Decimal(18, 2)),
             "annual_rate": pl.Series(random.choice([0.05, 0.2], count)).cast(pl.Float64),
             "remaining_months": pl.Series(random.integers(1, 40, count)).cast(pl.Int32),
             "is_revolving": random.random(count) < 0.5,
         },
         schema_overrides={
             "month_on": pl.Date(),
-            "product": pl.String(),
-            "currency": pl.String(),
-            "pd_basis": pl.String(),
+            **dict.fromkeys(("loan_id", "product", "currency", "pd_basis", "arrears_basis"), pl.String()),
+            **dict.fromkeys(("is_default", "is_probation", "is_forborne", "is_revolving"), pl.Boolean()),
+            **dict.fromkeys(("pd", "pd_first"), pl.Float64()),
+            "dpd_end": pl.Int32(),
+            "exposure_at_default": pl.Decimal(18, 2),
         },
     )
 
@@ -246,6 +247,7 @@ def test_stages_have_their_trigger_and_default_is_not_left_for_stage_1(seed):
         ({}, 1, "none"),
         ({"dpd_end": 30}, 1, "none"),
         ({"dpd_end": 31}, 2, "days_past_due"),
+        ({"dpd_end": 80, "arrears_basis": "imputed"}, 1, "none"),
         ({"is_forborne": True}, 2, "forborne"),
         ({"is_probation": True, "dpd_end": 80}, 2, "probation"),
         ({"is_default": True, "is_probation": True}, 3, "default"),
@@ -257,6 +259,7 @@ def test_stages_have_their_trigger_and_default_is_not_left_for_stage_1(seed):
 )
 def test_stage_and_its_trigger(change, stage, trigger):
     loan = {"is_default": False, "is_probation": False, "dpd_end": 0, "is_forborne": False}
+    loan |= {"arrears_basis": "ledger"}
     loan |= {"pd_lifetime": 0.01, "pd_lifetime_first": 0.01} | change
     assert stages(pl.DataFrame([loan]), POLICY.ifrs9).select("stage", "trigger").row(0) == (stage, trigger)
 
