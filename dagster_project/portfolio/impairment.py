@@ -46,8 +46,8 @@ def stages(loans: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
     """Columns `stage` (1, 2, 3) and `trigger`. Days past due that are imputed are a guess, and are no trigger.
 
     Args:
-        loans: is_default, is_probation, dpd_end, arrears_basis, is_forborne, pd_lifetime, pd_lifetime_first: the PD over the remaining
-            life as of now, and as it was at the first score.
+        loans: is_default, is_probation, dpd_end, arrears_basis, is_forborne; pd_lifetime and pd_lifetime_first: the PD
+            over the remaining life as of now, and as it was at the first score.
         policy: what is significant.
     """
     ratio = pl.col("pd_lifetime") / pl.col("pd_lifetime_first")

@@ -30,12 +30,12 @@ def loss_given_default(curve: pl.DataFrame, policy: LossPolicy) -> Loss:
     share of it that ended, `sum over k > a of r_k * product over a < j < k of (1 - e_j)`.
 
     Args:
-        curve: age, open_loans, open_exposure, ended_exposure, recovered; amounts discounted to the default.
+        curve: months_since_default, open_loans, open_exposure, ended_exposure, recovered; amounts discounted to the default.
         policy: what stands where there are too few workouts, or none has been followed long enough.
     """
-    rows = curve.sort("age")
+    rows = curve.sort("months_since_default")
     workouts = int(rows["open_loans"][0]) if rows.height else 0
-    followed = int(rows["age"].to_numpy().max()) if rows.height else 0
+    followed = int(rows["months_since_default"].to_numpy().max()) if rows.height else 0
     if workouts < policy.min_workouts:
         why = f"{workouts} workouts, {policy.min_workouts} are needed"
     elif followed < policy.min_months:
@@ -49,7 +49,7 @@ def loss_given_default(curve: pl.DataFrame, policy: LossPolicy) -> Loss:
 
 def _carried_on(rows: pl.DataFrame) -> tuple[float, float]:
     """(loss, share that is extrapolated) of the whole exposure."""
-    ages = rows["age"].to_numpy()
+    ages = rows["months_since_default"].to_numpy()
     size = int(ages.max()) + 1
     ended, recovered = np.zeros(size), np.zeros(size)
     # at an age without a row nothing came in and nothing ended: those open are those of the next age that has one

@@ -135,7 +135,8 @@ def test_vintages_are_the_truths_defaults(built):
     both = found.join(expected, on=["cohort_on", "month_on"], how="full", coalesce=True)
     assert both.height == found.height == expected.height == (MONTHS - 1) * MONTHS // 2
     assert both.filter((pl.col("loans") != pl.col("n")) | (pl.col("default_loans") != pl.col("defaults"))).is_empty()
-    assert (both["default_loans"] == both["ever_90_loans"]).all() and both["defaults"].max() > 5
+    # some are 90 days past due within a month and pay before its end
+    assert (both["ever_90_loans"] >= both["default_loans"]).all() and both["defaults"].max() > 5
 
 
 def test_client_money_is_accounted_for_to_the_cent(built):

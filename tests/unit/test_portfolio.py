@@ -91,7 +91,7 @@ def test_expected_loss():
 
 
 def curve(*rows: tuple[int, int, float, float, float]) -> pl.DataFrame:
-    names = ("age", "open_loans", "open_exposure", "ended_exposure", "recovered")
+    names = ("months_since_default", "open_loans", "open_exposure", "ended_exposure", "recovered")
     return pl.DataFrame(rows, schema=names, orient="row")
 
 

@@ -25,23 +25,23 @@ workouts as (
         max(exposure) as exposure,
         max(case when is_end then 1 else 0 end) = 1 as has_ended,
         case
-            when max(case when is_end then 1 else 0 end) = 1 then max(age)
+            when max(case when is_end then 1 else 0 end) = 1 then max(months_since_default)
             else least({{ months_between('defaulted_on', 'as_of_on') }}, {{ portfolio_policy().loss.workout_months }})
-        end as age
+        end as months_since_default
     from known
     group by as_of_on, source, currency, loan_id, defaulted_on
 ),
 
 flows as (
-    select as_of_on, source, currency, age, sum(recovered_discounted) as recovered
+    select as_of_on, source, currency, months_since_default, sum(recovered_discounted) as recovered
     from known
-    group by as_of_on, source, currency, age
+    group by as_of_on, source, currency, months_since_default
 ),
 
 ages as (
-    select as_of_on, source, currency, age from flows
+    select as_of_on, source, currency, months_since_default from flows
     union
-    select as_of_on, source, currency, age from workouts
+    select as_of_on, source, currency, months_since_default from workouts
 ),
 
 at_risk as (
@@ -49,25 +49,33 @@ at_risk as (
         a.as_of_on,
         a.source,
         a.currency,
-        a.age,
+        a.months_since_default,
         sum(w.exposure) as open_exposure,
-        sum(case when w.age = a.age and w.has_ended then w.exposure else 0 end) as ended_exposure,
+        sum(
+            case when w.months_since_default = a.months_since_default and w.has_ended then w.exposure else 0 end
+        ) as ended_exposure,
         count(*) as open_loans
     from ages as a
     inner join workouts as w
-        on a.as_of_on = w.as_of_on and a.source = w.source and a.currency = w.currency and w.age >= a.age
-    group by a.as_of_on, a.source, a.currency, a.age
+        on a.as_of_on = w.as_of_on
+        and a.source = w.source
+        and a.currency = w.currency
+        and w.months_since_default >= a.months_since_default
+    group by a.as_of_on, a.source, a.currency, a.months_since_default
 )
 
 select
     r.source,
     r.currency,
     r.as_of_on,
-    cast(r.age as integer) as age,
+    cast(r.months_since_default as integer) as months_since_default,
     cast(r.open_loans as integer) as open_loans,
     cast(r.open_exposure as decimal(18, 2)) as open_exposure,
     cast(r.ended_exposure as decimal(18, 2)) as ended_exposure,
     cast(coalesce(f.recovered, 0) as decimal(18, 6)) as recovered
 from at_risk as r
 left join flows as f
-    on r.as_of_on = f.as_of_on and r.source = f.source and r.currency = f.currency and r.age = f.age
+    on r.as_of_on = f.as_of_on
+    and r.source = f.source
+    and r.currency = f.currency
+    and r.months_since_default = f.months_since_default

@@ -59,7 +59,7 @@ select
     l.currency,
     d.defaulted_on,
     d.month_on,
-    cast(d.month_no - d.start_no as integer) as age,
+    cast(d.month_no - d.start_no as integer) as months_since_default,
     cast(d.exposure as decimal(18, 2)) as exposure,
     d.is_end,
     d.state = 'closed' as is_closed,

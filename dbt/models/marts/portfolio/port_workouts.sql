@@ -1,5 +1,5 @@
--- Every default of a loan as it stands: what was owed when it began, what came in since. `age` is how many months it was
--- followed: to its end, or to the last month that is known of.
+-- Every default of a loan as it stands: what was owed when it began, what came in since. It was followed for so many
+-- months: to its end, or to the last month that is known of.
 with reported as (
     select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
 ),
@@ -14,7 +14,7 @@ summed as (
         max(exposure) as exposure,
         sum(recovered) as recovered,
         sum(recovered_discounted) as recovered_discounted,
-        max(age) as last_age,
+        max(months_since_default) as last_age,
         max(case when is_end then 1 else 0 end) = 1 as has_ended,
         max(case when is_closed then 1 else 0 end) = 1 as is_closed
     from {{ ref('port_workout_months') }}
@@ -43,7 +43,7 @@ select
             when has_ended or is_closed then last_age
             else least(months_since, {{ portfolio_policy().loss.workout_months }})
         end as integer
-    ) as age,
+    ) as months_since_default,
     case
         when is_closed then 'repaid'
         when has_ended then 'cured'
