@@ -1,9 +1,9 @@
 -- What is known of a borrower with live loans, in five dimensions: credit history, ability to perform, behaviour,
 -- identity, connections. What a source does not deliver is null.
-{%- set is_recent = months_between('m.month_on', 'r.last_month') ~ ' < 12' %}
-
 with reported as (
-    select source, max(month_on) as last_month from {{ ref('port_exposures') }} group by source
+    select source, max(month_on) as last_month, {{ year_before('max(month_on)') }} as year_before
+    from {{ ref('port_exposures') }}
+    group by source
 ),
 
 exposures as (
@@ -23,22 +23,38 @@ exposures as (
     group by e.source, e.borrower_id
 ),
 
+by_loan as (
+    select
+        m.source,
+        m.loan_id,
+        min(m.month_on) as first_month,
+        max(m.dpd_max) as dpd_ever,
+        max(case when m.dpd_max >= 30 then m.month_on end) as last_late_on,
+        count(case when m.is_default then 1 end) as months_in_default,
+        sum(case when m.month_on > r.year_before then m.paid end) as paid,
+        sum(case when m.month_on > r.year_before then m.due end) as due,
+        count(case when m.month_on > r.year_before and m.dpd_max >= 1 then 1 end) as late_months,
+        count(case when m.month_on > r.year_before then 1 end) as loan_months
+    from {{ ref('fct_loan_months') }} as m
+    inner join reported as r on m.source = r.source
+    group by m.source, m.loan_id
+),
+
 histories as (
     select
         l.source,
         l.borrower_id,
         min(l.opened_on) as first_opened_on,
-        min(m.month_on) as first_month,
-        max(m.dpd_max) as dpd_ever,
-        max(case when m.dpd_max >= 30 then m.month_on end) as last_late_on,
-        count(case when m.is_default then 1 end) as months_in_default,
-        sum(case when {{ is_recent }} then m.paid end) as paid,
-        sum(case when {{ is_recent }} then m.due end) as due,
-        count(case when {{ is_recent }} and m.dpd_max >= 1 then 1 end) as late_months,
-        count(case when {{ is_recent }} then 1 end) as loan_months
-    from {{ ref('fct_loan_months') }} as m
+        min(m.first_month) as first_month,
+        max(m.dpd_ever) as dpd_ever,
+        max(m.last_late_on) as last_late_on,
+        sum(m.months_in_default) as months_in_default,
+        sum(m.paid) as paid,
+        sum(m.due) as due,
+        sum(m.late_months) as late_months,
+        sum(m.loan_months) as loan_months
+    from by_loan as m
     inner join {{ ref('dim_loans') }} as l on m.source = l.source and m.loan_id = l.loan_id
-    inner join reported as r on m.source = r.source
     group by l.source, l.borrower_id
 ),
 

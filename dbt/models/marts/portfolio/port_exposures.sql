@@ -1,7 +1,9 @@
 -- What is owed, and could be, at the newest month-end of a source and at the one before: the loans that expected loss is
 -- computed on. What is closed or written off is none.
 with reported as (
-    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+    select source, {{ month_end_before('max(month_on)') }} as month_before
+    from {{ ref('fct_loan_months') }}
+    group by source
 ),
 
 restructured as (
@@ -15,7 +17,7 @@ newest as (
     select m.*, {{ month_index('m.month_on') }} as month_no
     from {{ ref('fct_loan_months') }} as m
     inner join reported as r on m.source = r.source
-    where {{ months_between('m.month_on', 'r.last_month') }} <= 1
+    where m.month_on >= r.month_before
         and m.state not in ('closed', 'written_off')
         and (m.balance > 0 or m.limit_amount is not null)
 ),

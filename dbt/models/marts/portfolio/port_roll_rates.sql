@@ -1,48 +1,28 @@
 -- Where the loans of a month-end stand one month later. A loan that is closed or written off and of which no more is
 -- told stays so; one that vanishes otherwise is out of the rates, and counted beside them.
-with months as (
+with reported as (
+    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+),
+
+-- The month after is joined: in a window over all months of a loan the sorting costs twice as much.
+moves as (
     select
         m.source,
         l.product,
         l.currency,
-        m.loan_id,
         m.month_on,
-        {{ month_index('m.month_on') }} as month_no,
-        m.state,
-        greatest(m.balance, 0) as balance
-    from {{ ref('fct_loan_months') }} as m
-    inner join {{ ref('dim_loans') }} as l on m.source = l.source and m.loan_id = l.loan_id
-),
-
-reported as (
-    select source, max(month_no) as last_month_no from months group by source
-),
-
-followed as (
-    select
-        *,
-        lead(state) over next_month as told_state,
-        lead(month_no) over next_month = month_no + 1 as is_told
-    from months
-    window next_month as (partition by source, loan_id order by month_no)
-),
-
-moves as (
-    select
-        f.source,
-        f.product,
-        f.currency,
-        f.month_on,
-        f.state as from_state,
-        case
-            when coalesce(f.is_told, false) then f.told_state
-            when f.state in ('closed', 'written_off') then f.state
-        end as to_state,
+        m.state as from_state,
+        coalesce(n.state, case when m.state in ('closed', 'written_off') then m.state end) as to_state,
         count(*) as loans,
-        sum(f.balance) as balance
-    from followed as f
-    inner join reported as r on f.source = r.source
-    where f.month_no < r.last_month_no
+        sum(greatest(m.balance, 0)) as balance
+    from {{ ref('fct_loan_months') }} as m
+    inner join reported as r on m.source = r.source
+    inner join {{ ref('dim_loans') }} as l on m.source = l.source and m.loan_id = l.loan_id
+    left join {{ ref('fct_loan_months') }} as n
+        on m.source = n.source
+        and m.loan_id = n.loan_id
+        and n.month_on = {{ month_end_after('m.month_on') }}
+    where m.month_on < r.last_month
     group by 1, 2, 3, 4, 5, 6
 ),
 
