@@ -30,7 +30,7 @@ def loss_given_default(curve: pl.DataFrame, policy: LossPolicy) -> Loss:
     share of it that ended, `sum over k > a of r_k * product over a < j < k of (1 - e_j)`.
 
     Args:
-        curve: months_since_default, open_loans, open_exposure, ended_exposure, recovered; amounts discounted to the default.
+        curve: months_since_default, open_loans, open_exposure, ended_exposure, recovered, discounted to the default.
         policy: what stands where there are too few workouts, or none has been followed long enough.
     """
     rows = curve.sort("months_since_default")
