@@ -112,7 +112,7 @@ def test_what_the_cards_are_too_short_for_is_said_and_is_not_zero(snapshot, metr
     assert not [k for k in metrics if re.match(r"portfolio\.taiwan_cards\.(stage|movement|static)", k)]
     grades = pl.read_parquet(snapshot.folder / "port_grades.parquet")
     assert grades["price"].null_count() == grades.height > 5
-    assert metrics["portfolio.taiwan_cards.grades.status"] == "green"
+    assert metrics["portfolio.taiwan_cards.grades.status"] == "amber"  # .21
 
 
 def test_card_moves_equal_an_independent_computation(snapshot):
@@ -121,7 +121,7 @@ def test_card_moves_equal_an_independent_computation(snapshot):
     expected = followed.group_by("month_on", from_state="state", to_state="to_state").len()
     moves = pl.read_parquet(snapshot.folder / "port_roll_rates.parquet")
     both = moves.join(expected, on=["month_on", "from_state", "to_state"], how="full")
-    assert both.height == moves.height == expected.height > 80
+    assert both.height == moves.height == expected.height > 70
     assert (both["loans"] == both["len"]).all()
     assert moves["loans"].sum() == 5 * 30_000
 
