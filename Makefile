@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test truth bench chromium up screenshots lint lock sources clean
+.PHONY: help run test truth torture bench chromium up screenshots lint lock sources clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,10 @@ test: $(SETUP) chromium ## the tests
 	@pytest
 
 truth: $(SETUP) ## minutes: whether the model finds the truth of a long simulated book again
-	@pytest -n 0 -m long
+	@pytest -n 0 -m long tests/integration/test_truth.py
+
+torture: $(SETUP) ## the long torture suite: kills, floods and full disks by the hundred (SEED=7 for another)
+	@pytest -n 0 -m long tests/torture
 
 # Sizes of the benchmarks' books, in loans.
 LOANS ?= 10000 100000 1000000

@@ -36,6 +36,14 @@ def alone_in(home: Path, what: str = "night") -> Iterator[None]:
         yield
 
 
+@contextmanager
+def in_turn(home: Path, what: str) -> Iterator[None]:
+    """Wait for whoever does the same in this home, then do it."""
+    with (home / f"{what}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 def is_held(home: Path, *what: str) -> bool:
     """Whether a night, or any of `what`, holds its lock of this home at this moment."""
     try:

@@ -1,6 +1,7 @@
 """`creditloom ...`: thin commands over the same code that Dagster runs. Slow imports are made inside the commands."""
 
 import json
+import sqlite3
 import sys
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -60,6 +61,8 @@ def night(
     from dagster_project.alone import NightRunningError
     from dagster_project.ingestion.border import ClockError
     from dagster_project.night import run_night
+    from dagster_project.publishing.snapshot import SnapshotCorruptionError
+    from dagster_project.space import DiskFullError
 
     if on and known_as_of:
         _stop("--on replays a day and --known-as-of rebuilds one: give one of them", 2, as_json=as_json)
@@ -77,7 +80,7 @@ def night(
         else:
             with _err.status("Running the night ..."):
                 result = run_night(pipeline, force=force)
-    except NightRunningError as error:
+    except (NightRunningError, DiskFullError, SnapshotCorruptionError) as error:
         _stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         _stop(str(error), 2, as_json=as_json)
@@ -110,6 +113,8 @@ def backfill(
     from dagster_project import backfill as days
     from dagster_project.alone import NightRunningError
     from dagster_project.ingestion.border import ClockError
+    from dagster_project.publishing.snapshot import SnapshotCorruptionError
+    from dagster_project.space import DiskFullError
 
     if since and until and since > until:
         _stop(f"--from {since:%Y-%m-%d} is after --to {until:%Y-%m-%d}", 2, as_json=as_json)
@@ -118,7 +123,7 @@ def backfill(
     try:
         with _progress(shown=not as_json) as progress:
             result = run(pipeline, since and since.date(), until and until.date(), progress)
-    except (NightRunningError, days.BackfillError) as error:
+    except (NightRunningError, DiskFullError, SnapshotCorruptionError, days.BackfillError) as error:
         _stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         _stop(str(error), 2, as_json=as_json)
@@ -165,6 +170,86 @@ def land(
     )
 
 
+Source = Annotated[str | None, typer.Option(help="Only this source.")]
+Delivery = Annotated[str | None, typer.Option(help="Only the delivery with this id, or whose id begins so.")]
+
+
+@app.command()
+def quarantine(
+    source: Source = None,
+    delivery: Delivery = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what was taken back in.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what is held back: file, line, rule and message; the delivered text stays sealed.
+
+    Example: creditloom quarantine --source simulated
+    """
+    import polars as pl
+
+    from dagster_project.ingestion.quarantine import OPEN, held
+    from dagster_project.reporting.summary import held_rows
+
+    pipeline = _pipeline()
+    _known_source(pipeline, source, as_json=as_json)
+    rows = held(pipeline.border, source).drop("minor")
+    if delivery:
+        rows = rows.filter(pl.col("delivery_id").str.starts_with(delivery))
+    if not everything:
+        rows = rows.filter(pl.col("state") == OPEN)
+    if as_json:
+        sys.stdout.write(json.dumps({"held": rows.to_dicts()}, default=lambda moment: moment.isoformat()) + "\n")
+    else:
+        _out.print(held_rows(rows))
+
+
+@app.command()
+def readmit(source: Source = None, delivery: Delivery = None, as_json: AsJson = False) -> None:
+    """Take back in what is held and good by now, after a contract was changed; the next night builds on it.
+
+    Held rows are read again from their originals under the contract as it is now. Those that are still bad stay held.
+
+    Exit codes: 0 done (also where nothing is good yet), 1 failed, 2 usage.
+
+    Example: creditloom readmit --source simulated
+    """
+    from dagster_project.alone import NightRunningError, alone_in
+    from dagster_project.ingestion.readmit import readmit as take_back
+    from dagster_project.instance import prepare_home
+
+    pipeline = _pipeline()
+    _known_source(pipeline, source, as_json=as_json)
+    prepare_home(pipeline.settings)
+    try:
+        with alone_in(pipeline.settings.home):
+            done = {
+                name: take_back(pipeline.sources[name], pipeline.border, pipeline.now(), delivery)
+                for name in ([source] if source else pipeline.sources)
+            }
+    except NightRunningError as error:
+        _stop(str(error), 1, as_json=as_json)
+    receipts = [r for found in done.values() for r in found.receipts]
+    gone = [f"{name}/{file}" for name, found in done.items() for file in found.gone]
+    if as_json:
+        told = [
+            {"source": r.source, "file": r.file_name, "delivery": r.delivery_id}
+            | {"accepted": r.accepted_rows, "duplicate": r.duplicate_rows, "left": -r.quarantined_rows}
+            for r in receipts
+        ]
+        sys.stdout.write(json.dumps({"exit": 0, "readmitted": told, "originals_gone": gone}) + "\n")
+        return
+    for file in gone:
+        _err.print(f"[bold yellow]Original gone:[/] {file} cannot be read again", highlight=False)
+    for r in receipts:
+        _out.print(
+            f"{r.source}/{r.file_name}: {r.accepted_rows:,} lines accepted, {r.duplicate_rows:,} duplicate,"
+            f" {-r.quarantined_rows:,} left the quarantine",
+            highlight=False,
+        )
+    words = "run `creditloom night` to build on them" if receipts else "nothing that is held is good yet"
+    _out.print(f"{sum(r.accepted_rows for r in receipts):,} lines taken back in; {words}", highlight=False)
+
+
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """How things stand: what is published, the last night, deliveries, quarantine and champions.
@@ -173,14 +258,51 @@ def status(as_json: AsJson = False) -> None:
     """
     from dataclasses import asdict
 
+    from dagster_project.publishing.snapshot import SnapshotCorruptionError
     from dagster_project.reporting.summary import standing
     from dagster_project.status import status as look
 
-    found = look(_pipeline())
+    try:
+        found = look(_pipeline())
+    except SnapshotCorruptionError as error:
+        _stop(str(error), 1, as_json=as_json)
     if as_json:
         sys.stdout.write(json.dumps(asdict(found), default=lambda moment: moment.isoformat()) + "\n")
     else:
         _out.print(standing(asdict(found)))
+
+
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Look whether everything is what was written down: receipts and files, audit chain, snapshots, champions.
+
+    Exit codes: 0 all is, 1 something is not, and is named.
+
+    Example: creditloom verify --json
+    """
+    from dataclasses import asdict
+
+    from dagster_project.alone import NightRunningError, alone_in
+    from dagster_project.verify import verify as look
+
+    pipeline = _pipeline()
+    try:
+        with alone_in(pipeline.settings.home), _progress(shown=not as_json) as progress:
+            found = look(pipeline, progress)
+    except NightRunningError as error:
+        _stop(str(error), 1, as_json=as_json)
+    code = 1 if found.faults else 0
+    if as_json:
+        sys.stdout.write(json.dumps({"exit": code, **asdict(found)}) + "\n")
+        raise typer.Exit(code)
+    for fault in found.faults:
+        _err.print(f"[bold red]{fault.part}:[/] {fault.what}\n  {fault.advice}", highlight=False)
+    for note in found.notes:
+        _out.print(note, highlight=False)
+    counts = ", ".join(f"{count:,} {name}" for name, count in found.checked.items())
+    words = f"[bold red]{len(found.faults)} faults[/]" if found.faults else "[bold green]All is as it was written[/]"
+    _out.print(f"{words}: {counts}", highlight=False)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -240,6 +362,7 @@ def simulate(
             deferral_month,
             asked,
             dirt,
+            redeliver=dirt,
         )
         with _progress(shown=not as_json) as progress:
             made = make(plan, out, progress)
@@ -309,7 +432,14 @@ def _pipeline(**night: Any) -> "Pipeline":
         _stop(f"CREDITLOOM_{str(first['loc'][0]).upper()}: {first['msg']}", 2)
     except (PolicyError, ContractError, MasterKeyError) as error:
         _stop(str(error), 2)
+    except sqlite3.DatabaseError as error:
+        _stop(f"{pipeline.settings.lake / 'receipts.sqlite'} cannot be read ({error}): restore it from a backup", 1)
     return pipeline
+
+
+def _known_source(pipeline: "Pipeline", source: str | None, *, as_json: bool) -> None:
+    if source is not None and source not in pipeline.sources:
+        _stop(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}", 2, as_json=as_json)
 
 
 def _stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:

@@ -6,6 +6,7 @@ from dagster_project.assets.landing import build_landing_asset
 from dagster_project.assets.model import build_model_assets
 from dagster_project.assets.portfolio import build_portfolio_assets
 from dagster_project.assets.published import build_snapshot_asset
+from dagster_project.assets.quarantine import build_quarantine_asset
 from dagster_project.assets.raw import build_raw_assets
 from dagster_project.assets.scores import build_scores_asset
 from dagster_project.assets.warehouse import build_dbt_resource, build_warehouse_assets
@@ -30,6 +31,7 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
         assets=[
             *(build_landing_asset(source, owners.data) for source in pipeline.sources.values()),
             *(build_raw_assets(source, owners.data) for source in pipeline.sources.values()),
+            build_quarantine_asset(pipeline, owners.data),
             build_warehouse_assets(pipeline, manifest),
             *(asset for name in pipeline.sources for asset in build_model_assets(name, owners.models)),
             build_scores_asset(pipeline),

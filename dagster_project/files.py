@@ -24,8 +24,8 @@ def flush(path: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a small file under its final name in one rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Write a small file under its final name in one rename; of several processes that do, the last one's stands."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text)
     flush(temporary)
     temporary.replace(path)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dagster_project.alone import in_turn
+from dagster_project.files import replace_text
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ def prepare_home(settings: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     settings.mlflow.mkdir(exist_ok=True)
     settings.dagster_home.mkdir(exist_ok=True)
-    (settings.dagster_home / "dagster.yaml").write_text(_SETTINGS.read_text())
+    replace_text(settings.dagster_home / "dagster.yaml", _SETTINGS.read_text())
     os.environ.update(settings.tool_environment)
 
 
@@ -27,4 +29,6 @@ def open_instance(settings: Settings) -> "DagsterInstance":
     from dagster import DagsterInstance
 
     prepare_home(settings)
-    return DagsterInstance.from_config(str(settings.dagster_home))
+    # The first to come creates Dagster's databases; two at once would both try, and one of them fail.
+    with in_turn(settings.home, "instance"):
+        return DagsterInstance.from_config(str(settings.dagster_home))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from dagster_project import trail
 from dagster_project.dbt_project import project_fingerprint
 from dagster_project.files import file_sha256
 from dagster_project.publishing.fingerprint import git_revision, values_fingerprint
@@ -91,7 +92,7 @@ def decide(
     if not champions_own:  # then there is nothing new to see: no run, no version, and the champion's page stays
         # Before the ledger: a crash between the two repeats this step, and leaves no champion without alias and card.
         _show(pipeline, candidate, training, decision, training_sha256)
-    pipeline.ledger.append(decision)
+    trail.decided(pipeline, pipeline.ledger.append(decision), decision)
     if failures and not standing:
         raise NoChampionError(
             f"{source} has no champion, and its first candidate ({registered.name} version {registered.version}) "

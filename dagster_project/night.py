@@ -15,6 +15,7 @@ from dagster_project.instance import open_instance, prepare_home
 from dagster_project.publication import nothing_new
 from dagster_project.publishing.snapshot import Snapshot, current_snapshot, open_snapshot
 from dagster_project.resources import SNAPSHOT_ASSET, Pipeline
+from dagster_project.space import DiskFullError, ran_out
 
 if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation, DagsterEvent
@@ -61,6 +62,8 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
     Raises:
         NightRunningError: another night is running in this home.
         ClockError: the day to replay is behind what was taken in, or in the future.
+        DiskFullError: there is too little room to begin, or it ran out.
+        SnapshotCorruptionError: nobody can tell what is published.
     """
     started = time.time()
     prepare_home(pipeline.settings)
@@ -69,6 +72,7 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
         unchanged = None if force else nothing_new(pipeline)
     if unchanged:
         return NightResult(Exit.PUBLISHED, unchanged, False, None, time.time() - started, {})
+    pipeline.check_space()
     return _run(pipeline, started)
 
 
@@ -85,12 +89,18 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
     loaded = time.time()
     with _tools_print_to(pipeline.settings.home / "logs" / "night.log"), open_instance(pipeline.settings) as instance:
         job = definitions.resolve_job_def(NIGHTLY)
-        result = job.execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            tags=STARTED_BY,
-            run_config={"loggers": SILENT_CONSOLE, "resources": night_config(pipeline)},
-        )
+        try:
+            result = job.execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                tags=STARTED_BY,
+                run_config={"loggers": SILENT_CONSOLE, "resources": night_config(pipeline)},
+            )
+        except Exception as error:  # Dagster's own databases lie on the same disk
+            full = ran_out(pipeline.settings.home, [str(error)])
+            if full:
+                raise DiskFullError(full) from error
+            raise
         stages = {"load": round(loaded - started, 1)} | {
             stats.step_key: round((stats.end_time or 0) - (stats.start_time or 0), 1)
             for stats in sorted(instance.get_run_step_stats(result.run_id), key=lambda s: s.start_time or 0)
@@ -102,6 +112,8 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
             if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR
         ]
         errors = failure_reasons(result.all_events)
+        full = None if result.success else ran_out(pipeline.settings.home, errors)
+        errors = [full, *errors] if full else errors
         made = [
             m.metadata["snapshot_id"].value
             for event in result.get_asset_materialization_events()

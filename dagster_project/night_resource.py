@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_project import trail
 from dagster_project.alone import HOLDS_HOME, alone_in, bury_dead_runs
 from dagster_project.resources import Pipeline
 
@@ -56,6 +57,8 @@ def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
                     dg.get_dagster_logger().warning(f"run {run_id} was dead; ended it and freed what it held")
                 context.instance.add_run_tags(own, {HOLDS_HOME: "true", **_tags(tonight)})
             tonight.check_clock()
+            tonight.check_space()
+            trail.begin(tonight, context.run.run_id if context.run else "")
             yield tonight
 
     return _night

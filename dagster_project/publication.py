@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from dagster_project import trail
 from dagster_project.dbt_project import declared_tests, published_models, test_verdicts
 from dagster_project.files import replace_text
 from dagster_project.ingestion.landing import waiting
@@ -22,7 +23,9 @@ from dagster_project.publishing.snapshot import (
     current_inputs,
     current_snapshot,
     publish,
+    snapshot_faults,
     table_of,
+    verified,
 )
 from dagster_project.readiness import why_not_evaluated, why_unscored
 from dagster_project.reporting.metrics import (
@@ -123,6 +126,7 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
 
     Raises:
         UnauditedError: see `audited`; or a source that was published has lost all its months.
+        SnapshotCorruptionError: the current snapshot was damaged, and what tonight has is not the same.
     """
     settings = pipeline.settings
     suites, dbt_tests = audited(pipeline, run_id)
@@ -153,9 +157,9 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
             metrics |= model_metrics(name, champion.model_version, champion.sha256, champion.evidence)
     # A rebuilt night shows what was published then; it does not take the place of what is published now.
     current = not pipeline.known_as_of
-    if current:
-        _refuse_lost_sources(pipeline)
-    published = publish(settings.published, tables, metrics, night_inputs(pipeline), make_current=current)
+    inputs, admit = night_inputs(pipeline), partial(_refuse_lost_sources, pipeline)
+    published = publish(settings.published, tables, metrics, inputs, make_current=current, admit=admit)
+    trail.published(pipeline, *published, inputs, run_id)
     if current:
         replace_text(_mark(pipeline), published[0].sha256)
     return published
@@ -166,7 +170,9 @@ def _refuse_lost_sources(pipeline: Pipeline) -> None:
     snapshot = current_snapshot(pipeline.settings.published)
     if snapshot is None:
         return
-    had = set(pl.scan_parquet(snapshot.folder / f"{_MONTHS}.parquet").select("source").unique().collect()["source"])
+    had = set(
+        pl.scan_parquet(verified(snapshot).folder / f"{_MONTHS}.parquet").select("source").unique().collect()["source"]
+    )
     with pipeline.read_warehouse() as db:
         has = {row[0] for row in db.execute(f"select distinct source from {MARTS}.{_MONTHS}").fetchall()}  # noqa: S608
     lost = sorted((had & set(pipeline.active_sources())) - has)
@@ -185,7 +191,9 @@ def nothing_new(pipeline: Pipeline) -> Snapshot | None:
         return None
     if current_inputs(pipeline.settings.published) != night_inputs(pipeline):
         return None
-    return current_snapshot(pipeline.settings.published)
+    snapshot = current_snapshot(pipeline.settings.published)
+    # A damaged snapshot is not what tonight has: the night is run, and makes it whole.
+    return snapshot if snapshot and not snapshot_faults(snapshot.folder) else None
 
 
 def night_inputs(pipeline: Pipeline) -> dict[str, str]:

@@ -11,10 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import polars as pl
-
 from dagster_project.files import replace_text
-from dagster_project.ingestion.key_index import KeyIndex, key_hashes
+from dagster_project.ingestion.key_index import HASHING, KeyIndex, key_hashes
 from dagster_project.publishing.fingerprint import values_fingerprint
 from dagster_project.resources import Guard, Pipeline
 from expectations.suite import CheckResult, Suite, SuiteResult
@@ -97,7 +95,7 @@ def _both(one: int | None, other: int | None) -> int | None:
 def _fingerprint(suite: Suite) -> str:
     """Of the suite, and of the library whose hashes the index holds."""
     checks = [asdict(check) for check in suite.checks]
-    return values_fingerprint({"checks": checks, "polars": pl.__version__})[:16]
+    return values_fingerprint({"checks": checks, "hashing": HASHING})[:16]
 
 
 def _recall(memory: Path) -> _Passed:

@@ -11,11 +11,14 @@ import duckdb
 from dagster_project.ingestion.border import Border, check_clock
 from dagster_project.ingestion.canonical import PERSONS
 from dagster_project.ingestion.keys import load_keys
-from dagster_project.ingestion.receipts import Receipt, State
+from dagster_project.ingestion.landing import waiting
+from dagster_project.ingestion.receipts import TAKEN_IN, Receipt
 from dagster_project.ingestion.source import Source, load_sources, own_contracts
 from dagster_project.policy import Policy, PolicyError, load_policy
 from dagster_project.publishing.fingerprint import code_fingerprint
+from dagster_project.publishing.snapshot import current_snapshot
 from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.space import check_space
 from expectations import features, portfolio, raw, scores, training_set
 from expectations.suite import Check, Suite
 from ml.promote import Decision, PromotionLedger
@@ -82,6 +85,22 @@ class Pipeline:
         if self.on:
             check_clock(self.on, self.now(), self.border)
 
+    def check_space(self) -> None:
+        """Refuse to begin a run that would fill the disk half-way.
+
+        Raises:
+            DiskFullError: see `space.check_space`.
+        """
+        taken_in = [source for name, source in self.sources.items() if self.takes_in(name)]
+        files = [path for source in taken_in for path in waiting(source, self.border, self.on)]
+        snapshot = current_snapshot(self.settings.published)
+        check_space(
+            self.settings.home,
+            sum(path.stat().st_size for path in files),
+            self.settings.warehouse_file,
+            snapshot.folder if snapshot else None,
+        )
+
     def receipts(self, source: str | None = None) -> list[Receipt]:
         """The receipts that this night may see, of one source or of all."""
         seen = self.border.book.all(source)
@@ -100,7 +119,7 @@ class Pipeline:
         """
         s = self.settings
         keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
-        border = Border(s.landing, s.lake, keys, self.policy.ingestion.max_bad_row_share)
+        border = Border(s.landing, s.lake, keys, self.policy.ingestion.max_bad_row_share, s.audit_head_file)
         border.check_key()
         return border
 
@@ -147,7 +166,13 @@ class Pipeline:
         scale, data = self.policy.scale, self.policy.training_data
         found = [
             Guard(
-                raw.suite(name, table.name, table.columns, table.key, delivered_again=table.name in PERSONS),
+                raw.suite(
+                    name,
+                    table.name,
+                    table.columns,
+                    table.key,
+                    delivered_again=table.name in PERSONS or table.corrections,
+                ),
                 raw_asset(name, table.name),
                 self.settings.selection / name / table.name / "*.parquet",
                 name,
@@ -168,7 +193,7 @@ class Pipeline:
 
     def has_delivered(self, source: str) -> bool:
         """Whether a delivery of this source was ever accepted; until then the source takes no part in a night."""
-        return any(r.state in (State.ACCEPTED, State.PARTIAL) for r in self.receipts(source))
+        return any(r.state in TAKEN_IN for r in self.receipts(source))
 
     def active_sources(self) -> list[str]:
         """The sources that have delivered, in the order of the policy."""
@@ -179,6 +204,7 @@ class Pipeline:
         return replace(guard, suite=replace(guard.suite, checks=(*guard.suite.checks, *extra)))
 
 
+QUARANTINE_ASSET = ("quarantine", "held_rows")
 SCORES_ASSET = ("scores", "scores")
 SNAPSHOT_ASSET = ("published", "snapshot")
 

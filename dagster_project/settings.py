@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     duckdb_memory: str = Field(
         default="2GB", pattern=r"^\d+(\.\d+)?(MB|GB)$", description="what DuckDB may take before it uses the disk"
     )
+    audit_head: Path | None = Field(default=None, description="where the audit chain's head is kept")
     timezone: str = Field(default="UTC", description="time zone of the nightly schedule")
 
     @field_validator("home", mode="before")
@@ -40,6 +41,14 @@ class Settings(BaseSettings):
         if set(str(home)) & set("'\"{}"):
             raise ValueError(f"{home} has a quote or a brace in it, which SQL and templates would misread")
         return home
+
+    @field_validator("audit_head")
+    @classmethod
+    def _absolute_file(cls, value: Path | None) -> Path | None:
+        found = value.expanduser().resolve() if value else None
+        if found and found.is_dir():
+            raise ValueError(f"{found} is a folder; name a file")
+        return found
 
     @field_validator("timezone")
     @classmethod
@@ -64,6 +73,11 @@ class Settings(BaseSettings):
         return self.home / "lake"
 
     @property
+    def audit_head_file(self) -> Path:
+        """The head of the audit chain: outside of the lake, and best outside of the home."""
+        return self.audit_head or self.home / "audit.head"
+
+    @property
     def warehouse(self) -> Path:
         """The DuckDB file and what a night builds in private."""
         return self.home / "warehouse"
@@ -77,6 +91,11 @@ class Settings(BaseSettings):
     def selection(self) -> Path:
         """Links to the lake files that this night reads."""
         return self.warehouse / "selection"
+
+    @property
+    def news(self) -> Path:
+        """Links to those of them that the build before did not have."""
+        return self.warehouse / "news"
 
     @property
     def build(self) -> Path:

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+import polars as pl
+
 from dagster_project.explain import FAILED_IN, STOPPED_BY
-from dagster_project.ingestion.landing import strays, waiting
-from dagster_project.ingestion.receipts import State
+from dagster_project.ingestion import quarantine
+from dagster_project.ingestion.landing import strays, unfinished, waiting
+from dagster_project.ingestion.quarantine import OPEN
 from dagster_project.instance import open_instance
 from dagster_project.jobs import NIGHTLY
 from dagster_project.night_resource import KNOWN_AS_OF
@@ -30,10 +33,15 @@ class LastNight:
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """One source. Rows are lines over all deliveries; `model`: `champion`, or why it is not scored."""
+    """One source. Rows are lines over all deliveries; `model`: `champion`, or why it is not scored.
+
+    `unfinished_files`: still being written, or without the manifest that they need. `quarantined_files`: with lines
+    that are held still.
+    """
 
     name: str
     waiting_files: int
+    unfinished_files: int
     deliveries: int
     newest_file: str | None
     newest_at: datetime | None
@@ -106,16 +114,18 @@ def _last_night(pipeline: Pipeline) -> LastNight | None:
 def _source(pipeline: Pipeline, name: str, metrics: dict[str, float | int | str]) -> SourceStatus:
     receipts = pipeline.receipts(name)
     newest = receipts[-1] if receipts else None
+    held = quarantine.held(pipeline.border, name)
     champion = pipeline.champion(name)
     return SourceStatus(
         name=name,
         waiting_files=len(waiting(pipeline.sources[name], pipeline.border)),
-        deliveries=len(receipts),
+        unfinished_files=len(unfinished(pipeline.sources[name], pipeline.border)),
+        deliveries=sum(r.readmits is None for r in receipts),
         newest_file=newest.file_name if newest else None,
         newest_at=newest.ingested_at.replace(tzinfo=UTC) if newest else None,
         accepted_rows=sum(r.accepted_rows for r in receipts),
         quarantined_rows=sum(r.quarantined_rows for r in receipts),
-        quarantined_files=sum(r.state in (State.QUARANTINED, State.PARTIAL) for r in receipts),
+        quarantined_files=held.filter(pl.col("state") == OPEN)["delivery_id"].n_unique(),
         model=str(metrics.get(f"model.{name}.state", "champion" if champion else "none yet")),
         model_version=champion.model_version if champion else None,
         auc=float(champion.evidence["auc"]) if champion else None,

@@ -63,7 +63,9 @@ def _read(warehouse: Path) -> tuple[Schema, dict[tuple[str, str], int]]:
 
 
 def _lake_tables(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
-    """Names of the lake tables that a model reads."""
+    """Names of the lake tables that a model of the staging layer hands on."""
+    if node["schema"] != "staging":
+        return []
     return [manifest["sources"][p]["name"] for p in node["depends_on"]["nodes"] if p in manifest["sources"]]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtProject
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 
 from dagster_project.resources import mart_asset, raw_asset
 
@@ -13,7 +13,8 @@ class CreditloomTranslator(DagsterDbtTranslator):
     """A canonical table of the lake is what every source's ingestion writes; a model stands in its layer's group."""
 
     def __init__(self, sources: Mapping[str, frozenset[str]], owner: str) -> None:
-        super().__init__()
+        # What is new of a table is the same asset as the table.
+        super().__init__(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
         self._sources = sources
         self._owner = owner
 

@@ -49,7 +49,8 @@ def suite(
 ) -> Suite:
     """The suite of one canonical table, from its contract.
 
-    `delivered_again`: a key is unique within a delivery only, as that of a person who comes back.
+    `delivered_again`: a key is unique within a delivery only, as that of a person who comes back, or of a row that is
+    corrected.
     """
     whole_key = ("source", "delivery_id", *key) if delivered_again else ("source", *key)
     checks: list[Check] = [some_rows("warning"), unique(*whole_key), _KNOWN_EARLY]

@@ -61,15 +61,7 @@ def load_model(folder: Path, expected_sha256: str) -> CreditModel:
     Raises:
         ModelIntegrityError: a file is missing or differs from what was promoted.
     """
-    missing = [name for name in (BOOSTER_FILE, SCORING_FILE) if not (folder / name).is_file()]
-    if missing:
-        raise ModelIntegrityError(f"champion's files are missing: {', '.join(missing)} in {folder}")
-    found = model_sha256(folder)
-    if found != expected_sha256:
-        raise ModelIntegrityError(
-            f"the champion's files in {folder} hash to {found[:12]}, the ledger promoted {expected_sha256[:12]}: "
-            "they were changed after promotion. Restore them from a backup or retrain; nothing was scored."
-        )
+    check_files(folder, expected_sha256)
     import xgboost as xgb
 
     scoring = json.loads((folder / SCORING_FILE).read_text())
@@ -81,3 +73,20 @@ def load_model(folder: Path, expected_sha256: str) -> CreditModel:
         mean_contribution=scoring["mean_contribution"],
         reference=scoring["reference"],
     )
+
+
+def check_files(folder: Path, expected_sha256: str) -> None:
+    """See that a model's files hash to `expected_sha256`, without reading what they say.
+
+    Raises:
+        ModelIntegrityError: a file is missing or differs from what was promoted.
+    """
+    missing = [name for name in (BOOSTER_FILE, SCORING_FILE) if not (folder / name).is_file()]
+    if missing:
+        raise ModelIntegrityError(f"champion's files are missing: {', '.join(missing)} in {folder}")
+    found = model_sha256(folder)
+    if found != expected_sha256:
+        raise ModelIntegrityError(
+            f"the champion's files in {folder} hash to {found[:12]}, the ledger promoted {expected_sha256[:12]}: "
+            "they were changed after promotion. Restore them from a backup or retrain; nothing was scored."
+        )

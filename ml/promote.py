@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from ml.validate import Performance
 
@@ -104,17 +105,24 @@ class PromotionLedger:
         finally:
             connection.close()
 
-    def append(self, decision: Decision) -> None:
-        """Write one decision."""
+    def append(self, decision: Decision) -> int:
+        """Write one decision; returns its number."""
         row = asdict(decision) | {
             "decided_at": decision.decided_at.isoformat(),
             "evidence": json.dumps(decision.evidence, sort_keys=True),
         }
         with self._open() as db:
-            db.execute(
+            done = db.execute(
                 f"insert into promotions ({', '.join(row)}) values ({', '.join(':' + c for c in row)})",  # noqa: S608
                 row,
             )
+            return int(done.lastrowid or 0)
+
+    def numbered(self) -> list[tuple[int, Decision]]:
+        """Every decision with its number, oldest first."""
+        query = f"select {', '.join(_COLUMNS)}, decision_no from promotions order by decision_no"  # noqa: S608
+        with self._open() as db:
+            return [(int(row[-1]), _decision(row[:-1])) for row in db.execute(query)]
 
     def champion(self, source: str, as_of: datetime | None = None) -> Decision | None:
         """The newest promoted model of a source, now or as of an instant; None before the first."""
@@ -124,8 +132,10 @@ class PromotionLedger:
             query, values = query + " and decided_at <= ?", [source, as_of.isoformat()]
         with self._open() as db:
             found = db.execute(query + " order by decision_no desc limit 1", values).fetchone()
-        if found is None:
-            return None
-        row = dict(zip(_COLUMNS, found, strict=True))
-        decided_at, evidence = datetime.fromisoformat(row["decided_at"]), json.loads(row["evidence"])
-        return Decision(**row | {"decided_at": decided_at, "evidence": evidence})
+        return None if found is None else _decision(found)
+
+
+def _decision(values: tuple[Any, ...]) -> Decision:
+    row: dict[str, Any] = dict(zip(_COLUMNS, values, strict=True))
+    decided_at, evidence = datetime.fromisoformat(row["decided_at"]), json.loads(row["evidence"])
+    return Decision(**row | {"decided_at": decided_at, "evidence": evidence})

@@ -9,6 +9,7 @@ from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
 from dagster_project.dbt_project import arguments, dbt_executable, failed_tests
 from dagster_project.explain import stopped_by_tests
+from dagster_project.increment import begin_build, end_build
 from dagster_project.night_resource import NIGHT
 from dagster_project.publication import record_dbt_tests, warehouse_is_rebuilt
 from dagster_project.resources import Pipeline, mart_asset, raw_asset
@@ -35,7 +36,8 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
         required_resource_keys={"dbt", NIGHT},
     )
     def _warehouse(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        command = arguments(settings, pipeline.policy, _BUILD)
+        is_full = begin_build(pipeline)
+        command = arguments(settings, pipeline.policy, [*_BUILD, *(["--full-refresh"] if is_full else [])])
         dbt: DbtCliResource = context.resources.dbt
         # Held until dbt has let go of the warehouse, so that each table is shown with its rows and columns.
         events: list[Any] = []
@@ -48,6 +50,7 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
             if failed:
                 raise stopped_by_tests(context.instance, context.run.run_id, failed) from None
             raise
+        end_build(pipeline)
         facts = table_facts(settings)
         record_dbt_tests(pipeline, context.run.run_id)
         for event in events:

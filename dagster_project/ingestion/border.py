@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from dagster_project.audit import AuditLog
 from dagster_project.ingestion.keys import Keys, MasterKeyError
 from dagster_project.ingestion.receipts import ReceiptBook
 
@@ -16,11 +17,17 @@ class Border:
     lake: Path
     keys: Keys
     max_bad_row_share: float
+    audit_head: Path
 
     @property
     def book(self) -> ReceiptBook:
         """The receipts of this lake."""
         return ReceiptBook(self.lake / "receipts.sqlite")
+
+    @property
+    def audit(self) -> AuditLog:
+        """The audit chain of this lake; its head lies elsewhere."""
+        return AuditLog(self.lake / "audit.sqlite", self.audit_head, self.keys.derive("audit"))
 
     def check_key(self) -> None:
         """Refuse a key that is not the one that this lake's pseudonyms are made with.

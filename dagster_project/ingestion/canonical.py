@@ -12,6 +12,9 @@ RATE = pl.Decimal(9, 6)
 
 _TEXT, _DAY, _COUNT = pl.String(), pl.Date(), pl.Int32()
 
+# What ingestion itself notes; no contract makes it.
+SUPERSEDED = "superseded"
+
 DESCRIPTIONS: dict[str, str] = {
     "borrowers": "One row a borrower, by pseudonym.",
     "borrower_attributes": "Attributes for fairness monitoring only; never features.",
@@ -24,6 +27,7 @@ DESCRIPTIONS: dict[str, str] = {
     "client_money": "One row a booking on the account that holds the money of others.",
     "disputes": "One row a case: a dispute of a booking, a complaint, a collection.",
     "outcomes": "What became of a loan after an observation, where the source says so itself.",
+    SUPERSEDED: "One row a row of another table that has a newer version; its lineage is that of the newer version.",
 }
 
 CANONICAL: dict[str, dict[str, tuple[pl.DataType, str]]] = {
@@ -110,6 +114,11 @@ CANONICAL: dict[str, dict[str, tuple[pl.DataType, str]]] = {
         "observed_on": (_DAY, "Month-end of the observation."),
         "horizon_months": (_COUNT, "Length of the window after the observation."),
         "defaulted": (_COUNT, "1 if a default started in the window."),
+    },
+    SUPERSEDED: {
+        "table_name": (_TEXT, "The table that the older version stands in."),
+        "old_delivery_id": (_TEXT, "The delivery of the older version."),
+        "old_line_no": (pl.Int64(), "The line of the older version."),
     },
 }
 

@@ -21,6 +21,7 @@ from dagster_project.ingestion.canonical import CANONICAL, MONEY, NEEDED, RATE
 Classification = Literal["identifier", "personal", "sensitive", "financial", "none"]
 
 _DECIMALS = {"decimal(18,2)": MONEY, "decimal(9,6)": RATE}
+DONE = ".done"  # the ending of a manifest's name
 # ODCS names date formats as Java does.
 _DATE_FORMATS = {"yyyy-MM-dd": "%Y-%m-%d", "MM-dd-yyyy": "%m-%d-%Y"}
 _TYPES: dict[str, pl.DataType] = {
@@ -71,9 +72,10 @@ class Table:
 
     Of a layout: `file_pattern` says which file names it is for, `delivered_once` that there is only one such file, and
     `month_in_name` or `day_in_name` how its name gives the month or day that it reports (as strptime reads the name
-    without its ending).
-    Of a canonical table without adapter: `made_from` is its layout, `event_on` the date column there, and `known_on` a
-    date column that tells when a row was known, where that is not `event_on`.
+    without its ending); `manifest`, that a file is whole once its manifest is there.
+    Of a canonical table without adapter: `made_from` is its layout, `event_on` the date column there, `known_on` a date
+    column that tells when a row was known, where that is not `event_on`, and `corrections`, that a row which comes
+    again with other content is a new version.
     """
 
     name: str
@@ -87,6 +89,8 @@ class Table:
     made_from: str | None = None
     event_on: str | None = None
     known_on: str | None = None
+    manifest: bool = False
+    corrections: bool = False
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
@@ -125,8 +129,11 @@ class Contract:
         return next(t for t in self.tables if t.name == name)
 
     def layout_of(self, file_name: str) -> Table | None:
-        """The layout of a delivered file by its name, if it has one."""
-        return next((layout for layout in self.layouts if fnmatchcase(file_name, layout.file_pattern)), None)
+        """The layout of a delivered file by its name, if it has one; a manifest has none."""
+        name = unpacked_name(file_name)
+        if name.endswith(DONE):
+            return None
+        return next((layout for layout in self.layouts if fnmatchcase(name, layout.file_pattern)), None)
 
     def arrives_on(self, file_name: str) -> dt.date | None:
         """The day on which a file arrives, where its name tells the month or day that it reports; else None."""
@@ -135,7 +142,7 @@ class Contract:
         if layout is None or written is None:
             return None
         try:
-            reported = dt.datetime.strptime(file_name.rpartition(".")[0], written).date()
+            reported = dt.datetime.strptime(unpacked_name(file_name).rpartition(".")[0], written).date()
         except ValueError:
             return None  # a name like 2017-13 tells no month; what the file holds decides about it
         if layout.day_in_name is None:  # the month's end
@@ -217,6 +224,8 @@ def _table(path: Path, item: SchemaObject) -> Table:
         ),
         event_on=own.get("eventOn"),
         known_on=own.get("knownOn"),
+        manifest=bool(own.get("manifest", False)),
+        corrections=bool(own.get("corrections", False)),
     )
 
 
@@ -228,8 +237,8 @@ def _only(names: Iterable[str]) -> str | None:
 
 def _check_canonical(path: Path, table: Table) -> None:
     """A table object may only choose from a canonical table's columns, with their types."""
-    if table.name not in CANONICAL:
-        raise ContractError(f"{path}: {table.name} is no canonical table; there are {', '.join(CANONICAL)}")
+    if table.name not in NEEDED:
+        raise ContractError(f"{path}: {table.name} is no canonical table; there are {', '.join(NEEDED)}")
     canonical = CANONICAL[table.name]
     missing = sorted(set(NEEDED[table.name]) - set(table.schema))
     if missing:
@@ -274,6 +283,11 @@ def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
         origin=_only(origin.split(".", 1)[-1] for origin in prop.transformSourceObjects or []),
         constant=prop.transformLogic.strip("'") if prop.transformLogic else None,
     )
+
+
+def unpacked_name(file_name: str) -> str:
+    """The name of a delivery without the ending that says how it is packed."""
+    return file_name.removesuffix(".gz").removesuffix(".zip")
 
 
 def known_at(event_on: dt.date, contract: Contract) -> dt.date:

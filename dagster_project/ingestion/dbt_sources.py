@@ -6,9 +6,11 @@ from typing import Any
 import polars as pl
 import yaml
 
-from dagster_project.ingestion.canonical import CANONICAL, DESCRIPTIONS, LINEAGE, MONEY, RATE
+from dagster_project.ingestion.canonical import CANONICAL, DESCRIPTIONS, LINEAGE, MONEY, RATE, SUPERSEDED
 
-SOURCE = "lake"
+SOURCE, NEWS = "lake", "lake_news"
+# The tables that loan months are made of: dbt asks what is new of them.
+NEWS_TABLES = ("loans", "schedules", "payments", "statements", SUPERSEDED)
 SOURCES_FILE = Path("_lake__sources.yml")
 _NOTE = "# Made from the canonical tables by `make sources`; change those, not this file.\n"
 _SQL_TYPES: dict[pl.DataType, str] = {
@@ -24,17 +26,27 @@ _SQL_TYPES: dict[pl.DataType, str] = {
 
 def sources_yaml() -> str:
     """The text of the source file: every canonical table, its columns, and where its selected files lie."""
-    where = "{{ env_var('CREDITLOOM_HOME') }}/warehouse/selection/*/{name}/*.parquet"
-    source = {
+    lake = {
         "name": SOURCE,
         "description": "What the receipts name: the accepted rows of every source in the canonical shape.",
-        "config": {"meta": {"external_location": f"read_parquet('{where}')"}},
+        "config": _files_in("selection"),
         "tables": [
             {"name": table, "description": DESCRIPTIONS[table], "columns": _columns(columns)}
             for table, columns in CANONICAL.items()
         ],
     }
-    return _NOTE + yaml.safe_dump({"version": 2, "sources": [source]}, sort_keys=False, width=120)
+    news = {
+        "name": NEWS,
+        "description": "Of the rows in the lake those that the build before did not have.",
+        "config": _files_in("news"),
+        "tables": [{"name": table, "description": DESCRIPTIONS[table]} for table in NEWS_TABLES],
+    }
+    return _NOTE + yaml.safe_dump({"version": 2, "sources": [lake, news]}, sort_keys=False, width=120)
+
+
+def _files_in(folder: str) -> dict[str, Any]:
+    where = f"{{{{ env_var('CREDITLOOM_HOME') }}}}/warehouse/{folder}/*/{{name}}/*.parquet"
+    return {"meta": {"external_location": f"read_parquet('{where}')"}}
 
 
 def _columns(columns: dict[str, tuple[pl.DataType, str]]) -> list[dict[str, Any]]:

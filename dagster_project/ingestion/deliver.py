@@ -1,8 +1,11 @@
 """Taking in what waits: files are read side by side, and committed in order.
 
-The order is the promise: the Parquet files first, the receipts last, and only then do the originals leave the landing
-folder. A crash at any point leaves either nothing that counts, or receipts whose originals are archived on the next
-start.
+The order is the promise: the Parquet files first, the receipts last, then their rows in the audit chain, and only then
+do the originals leave the landing folder. A crash at any point leaves either nothing that counts, or receipts whose
+audit rows are written, and originals archived, on the next start.
+
+Files are read on the assumption that their rows are new, which the keys of the lake confirm before anything is
+committed. Where one may be known, the files are read again one after the other, each beside what came before it.
 """
 
 import hashlib
@@ -14,14 +17,20 @@ from pathlib import Path
 
 from dagster_project.ingestion.border import Border, forward
 from dagster_project.ingestion.contracts import Table
-from dagster_project.ingestion.delivery import duplicate, hold_back, take_in
-from dagster_project.ingestion.lake import sweep
+from dagster_project.ingestion.delivery import Delivered, Taken, duplicate, hold_back, refuse, take_in
+from dagster_project.ingestion.known import Known
+from dagster_project.ingestion.lake import LakeCorruptionError, sweep
 from dagster_project.ingestion.landing import landing_day, waiting
-from dagster_project.ingestion.receipts import Receipt, State
+from dagster_project.ingestion.manifest import keep_manifest, kept_manifest, manifest_of, read_manifest
+from dagster_project.ingestion.reading import DeliveryRefusedError
+from dagster_project.ingestion.receipts import TAKEN_IN, Receipt
 from dagster_project.ingestion.source import Source
+from dagster_project.ingestion.trail import commit, settle
+from dagster_project.ingestion.unpacking import unpack
 
-# Receipts that share a transaction: to flush them one by one took as long as to read a day's file.
-_BATCH = 32
+# Receipts that share a transaction: to flush them one by one took as long as to read a day's file. The keys of so many
+# rows are held in memory.
+_BATCH, _BATCH_ROWS = 32, 4_000_000
 # Polars works outside of Python's lock; more readers hold more files in memory, and a machine may have two cores.
 _READERS = 2
 
@@ -50,18 +59,49 @@ def ingest(
 
 def ingest_files(files: list[Path], source: Source, border: Border, now: datetime) -> list[Receipt]:
     """Take in these files; returns the receipts written, in their order. The leftover of a crash gets none."""
-    sweep(border.lake)
-    border.book.key_mark(border.keys.mark)
-    border.check_key()
-    _settle(source, border)
+    prepare(source, border)
     if not files:
         return []
     with ThreadPoolExecutor(_READERS) as readers:
-        intake = _Intake(source, border, forward(now, border), readers)
+        known = Known(source.contract, border.lake, border.book.all(source.name))
+        intake = _Intake(source, border, forward(now, border), readers, known)
         for path in files:
             intake.add(path)
         intake.commit()
+        known.save()
     return intake.committed
+
+
+def prepare(source: Source, border: Border) -> None:
+    """What is done before anything is written: clear away what a crash left, and look at the key.
+
+    Raises:
+        MasterKeyError: this lake was begun with another key.
+    """
+    sweep(border.lake)
+    border.book.key_mark(border.keys.mark)
+    border.check_key()
+    settle(border)
+    _settle(source, border)
+
+
+def read_original(receipt: Receipt, border: Border) -> Delivered:
+    """The file of a receipt as it was delivered, from where originals are kept.
+
+    Raises:
+        FileNotFoundError: it is no longer there.
+        LakeCorruptionError: its content is not what was delivered.
+    """
+    folder = border.lake / "originals" / receipt.source
+    file, _ = _open(folder / f"{receipt.sha256}{Path(receipt.file_name).suffix}")
+    if file.sha256 != receipt.sha256:
+        raise LakeCorruptionError(f"the original of {receipt.file_name} is not what was delivered: restore it")
+    manifest = read_manifest(kept_manifest(border.lake, receipt.source, receipt.sha256))
+    return file._replace(name=receipt.file_name, manifest=manifest)
+
+
+class DeliveryChangedError(RuntimeError):
+    """A file was written to while it was read: it had not arrived yet."""
 
 
 @dataclass
@@ -72,49 +112,86 @@ class _Intake:
     border: Border
     now: datetime
     readers: Executor
+    known: Known
     committed: list[Receipt] = field(default_factory=list)
-    _reading: list[tuple[Path, str, Future[Receipt]]] = field(default_factory=list)
+    _reading: list[tuple[Path, str, Future[Taken]]] = field(default_factory=list)
+    _layout: Table | None = None
 
     def add(self, path: Path) -> None:
         """Hash a file; have it read, or say that it was taken in before."""
-        content = path.read_bytes()
-        sha256 = hashlib.sha256(content).hexdigest()
+        file, refused = _open(path)
         layout = self.source.contract.layout_of(path.name)
         once = layout is not None and layout.delivered_once
-        if once or any(sha256 == other for _, other, _ in self._reading):
-            self.commit()  # what becomes of this one depends on what became of those before it
-        leftover = self.border.book.unarchived(self.source.name, sha256, path.name)
+        # What becomes of this one may depend on what became of those before it: payments are looked at beside loans.
+        if once or layout != self._layout or any(file.sha256 == other for _, other, _ in self._reading):
+            self.commit()
+        self._layout = layout
+        leftover = self.border.book.unarchived(self.source.name, file.sha256, path.name)
         if leftover is not None:
-            _archive([(path, sha256)], [leftover], self.source.name, self.border)
+            _archive([(path, file.sha256)], [leftover], self.source.name, self.border)
             return
-        earlier = self.border.book.find(self.source.name, sha256, self.source.contract.version)
-        file = (path.name, content, sha256, self.source)
+        earlier = self.border.book.find(self.source.name, file.sha256, self.source.contract.version)
         if earlier:
             task = self.readers.submit(duplicate, earlier, path.name, self.now)
-        elif once and layout and self._has_accepted(layout):
-            task = self.readers.submit(hold_back, *file, self.now)
+        elif refused:
+            task = self.readers.submit(refuse, file, self.source, self.now, refused)
+        elif once and layout and has_accepted(layout, self.source, self.border):
+            task = self.readers.submit(hold_back, file, self.source, self.now)
         else:
-            task = self.readers.submit(take_in, *file, self.border, self.now)
-        self._reading.append((path, sha256, task))
+            task = self.readers.submit(self._take_in, file, compare=False)
+        self._reading.append((path, file.sha256, task))
         if len(self._reading) > _READERS:
             self._reading[-_READERS - 1][2].result()  # so that few files are in memory at once
-        if len(self._reading) >= _BATCH:
+        done = sum(task.result().receipt.landed_rows for _, _, task in self._reading[:-_READERS])
+        if len(self._reading) >= _BATCH or done > _BATCH_ROWS:
             self.commit()
 
     def commit(self) -> None:
         """Write the receipts of all files that were handed out, in order and in one transaction; then archive."""
         if not self._reading:
             return
-        receipts = [task.result() for _, _, task in self._reading]
-        numbers = self.border.book.commit(receipts)
+        taken = [task.result() for _, _, task in self._reading]
+        if self.known.may_know(t.keys for t in taken):
+            taken = [self._one_by_one(path, t) for (path, _, _), t in zip(self._reading, taken, strict=True)]
+        else:
+            self.known.add([(t.receipt, t.keys) for t in taken])
+        receipts = [t.receipt for t in taken]
+        numbers = commit(receipts, self.border)
         _archive([(path, sha256) for path, sha256, _ in self._reading], numbers, self.source.name, self.border)
         self.committed += receipts
         self._reading.clear()
 
-    def _has_accepted(self, layout: Table) -> bool:
-        """Whether a file of this layout was accepted, in whole or in part."""
-        accepted = (r for r in self.border.book.all(self.source.name) if r.state in (State.ACCEPTED, State.PARTIAL))
-        return any(self.source.contract.layout_of(r.file_name) == layout for r in accepted)
+    def _take_in(self, file: Delivered, *, compare: bool) -> Taken:
+        return take_in(file, self.source, self.border, self.known, self.now, compare=compare)
+
+    def _one_by_one(self, path: Path, taken: Taken) -> Taken:
+        """Read a file again beside what is known, if it may have a row that is."""
+        if self.known.may_know([taken.keys]):
+            file, _ = _open(path)
+            if file.sha256 != taken.receipt.sha256:
+                raise DeliveryChangedError(
+                    f"{path} was written to while it was read. Write a file under a name that begins with a dot and "
+                    "rename it, or have the contract ask for manifests"
+                )
+            taken = self._take_in(file, compare=True)
+        self.known.add([(taken.receipt, taken.keys)])
+        return taken
+
+
+def has_accepted(layout: Table, source: Source, border: Border) -> bool:
+    """Whether a file of this layout was accepted, in whole or in part."""
+    accepted = (r for r in border.book.all(source.name) if r.state in TAKEN_IN)
+    return any(source.contract.layout_of(r.file_name) == layout for r in accepted)
+
+
+def _open(path: Path) -> tuple[Delivered, DeliveryRefusedError | None]:
+    """A file's unpacked content, by which it is known; that of one that is refused, as it is."""
+    content, refused = path.read_bytes(), None
+    try:
+        content = unpack(path.name, content)
+    except DeliveryRefusedError as error:
+        refused = error
+    return Delivered(path.name, content, hashlib.sha256(content).hexdigest(), read_manifest(manifest_of(path))), refused
 
 
 def _archive(files: list[tuple[Path, str]], numbers: list[int], source: str, border: Border) -> None:
@@ -122,14 +199,18 @@ def _archive(files: list[tuple[Path, str]], numbers: list[int], source: str, bor
     folder = border.lake / "originals" / source
     folder.mkdir(parents=True, exist_ok=True)
     for path, sha256 in files:
+        keep_manifest(path, border.lake, source, sha256)
         path.chmod(0o600)
         path.replace(folder / f"{sha256}{path.suffix}")
+        manifest_of(path).unlink(missing_ok=True)  # last: without the manifest that it needs a file waits for ever
     border.book.mark_archived(numbers)
 
 
 def _settle(source: Source, border: Border) -> None:
     """Say of originals that a crash had moved, and not marked, that they are archived."""
     landing = border.landing / source.name
-    moved = [n for n, name in border.book.all_unarchived(source.name) if not (landing / name).exists()]
+    moved = [(n, name) for n, name in border.book.all_unarchived(source.name) if not (landing / name).exists()]
+    for _, name in moved:
+        manifest_of(landing / name).unlink(missing_ok=True)
     if moved:
-        border.book.mark_archived(moved)
+        border.book.mark_archived([n for n, _ in moved])

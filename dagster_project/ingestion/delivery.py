@@ -1,82 +1,101 @@
-"""One delivery: read, split, adapt, pseudonymise, write; its receipt says what every line and cent became.
+"""One delivery: read, sift, write; its receipt says what every line and cent became.
 
 Nothing here counts before the receipt is committed, and that is `deliver`'s.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
 from dagster_project.ingestion.border import Border
-from dagster_project.ingestion.canonical import raw_schema
-from dagster_project.ingestion.contracts import ContractError, Table
-from dagster_project.ingestion.keys import Keys
+from dagster_project.ingestion.canonical import SUPERSEDED
+from dagster_project.ingestion.contracts import Table
+from dagster_project.ingestion.known import KeysOf, Known, keys_of
 from dagster_project.ingestion.lake import write_parquet
+from dagster_project.ingestion.manifest import Manifest
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, State
-from dagster_project.ingestion.rules import Checked, check_rows, money, within_bounds
+from dagster_project.ingestion.rules import money, within_bounds
+from dagster_project.ingestion.sifting import Sifted, lines_of, places, sift
 from dagster_project.ingestion.source import Source
 
 MINOR_PER_UNIT = 100
+QUARANTINE = "quarantine"
 _TOTAL = pl.Decimal(38, 2)
 _COUNTS = tuple(
     f"{what}_{unit}" for what in ("landed", "accepted", "quarantined", "duplicate") for unit in ("rows", "minor")
 )
 
 
-def take_in(file_name: str, content: bytes, sha256: str, source: Source, border: Border, now: datetime) -> Receipt:
-    """Read a delivery and write what is good of it, and what is not, into the lake; returns the receipt to commit.
+class Delivered(NamedTuple):
+    """A file as it was delivered: its name, its unpacked content, that content's sha256, and what its manifest says."""
+
+    name: str
+    content: bytes
+    sha256: str
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was taken in: the receipt to commit, and the keys of the written rows."""
+
+    receipt: Receipt
+    keys: KeysOf
+
+
+def take_in(
+    file: Delivered, source: Source, border: Border, known: Known, now: datetime, *, compare: bool, part: str = ""
+) -> Taken:
+    """Read a delivery and write what is good of it, and what is not, into the lake.
 
     The same content at the same time (`now`) always writes the same bytes under the same names.
+
+    Args:
+        file: the delivery.
+        source: its contract and adapter.
+        border: lake and keys.
+        known: what the lake has of this source.
+        now: the clock.
+        compare: whether to look for its rows among those that are known, see `sift`.
+        part: set apart from what was written of this delivery before.
 
     Raises:
         ContractError: the adapter makes other tables than the contract says.
     """
-    blank = _blank(file_name, sha256, source, now)
+    blank = blank_receipt(file, source, now)
     try:
-        layout, records = _read(file_name, content, source)
+        layout, records = read(file, source)
+        amounts = control_amounts(records, layout)
+        file.manifest.check(file.sha256, records.landed, amounts["amount"].sum())
+        sifted = sift(records, layout, source, border, known, blank, compare=compare)
     except DeliveryRefusedError as refused:
-        return _held_back(blank, refused.lines, 0, f"{refused.rule}: {refused.message}")
-    amounts = _control_amounts(records, layout)
-    checked = _limit_bad_share(check_rows(records.text, layout), records, border.max_bad_row_share)
-    bad = _all_bad(checked, records)
-    files = []
-    if checked.good.height:
-        files = _write_tables(layout.name, checked.good, source, border, blank)
-    if bad.height:
-        files.append(_write_quarantine(bad, records, border, blank))
-    return replace(
-        blank,
-        state=State.ACCEPTED if not bad.height else State.PARTIAL if checked.good.height else State.QUARANTINED,
-        landed_rows=records.landed,
-        accepted_rows=_lines(records, _written_lines(border.lake, files)),
-        quarantined_rows=_lines(records, bad),
-        duplicate_rows=_lines(records, checked.duplicates),
-        landed_minor=_minor(amounts),
-        accepted_minor=_written_minor(border.lake, files, source.contract.control_table),
-        quarantined_minor=_minor_of(amounts, bad),
-        duplicate_minor=_minor_of(amounts, checked.duplicates),
-        reason=f"{bad.height} rows broke {bad['rule'].n_unique()} rule(s)" if bad.height else None,
-        files=tuple(files),
-    )
+        return Taken(_refused(blank, refused), {})
+    return write(blank, sifted, records, amounts, source, border, part)
 
 
-def hold_back(file_name: str, content: bytes, sha256: str, source: Source, now: datetime) -> Receipt:
+def hold_back(file: Delivered, source: Source, now: datetime) -> Taken:
     """A second file of what is delivered once: read and counted, and not taken in."""
-    blank = _blank(file_name, sha256, source, now)
+    blank = blank_receipt(file, source, now)
     try:
-        layout, records = _read(file_name, content, source)
+        layout, records = read(file, source)
     except DeliveryRefusedError as refused:
-        return _held_back(blank, refused.lines, 0, f"{refused.rule}: {refused.message}")
+        return Taken(_refused(blank, refused), {})
     reason = f"unexpected_delivery: {layout.name} comes once; another file of it, with other content, was accepted"
-    return _held_back(blank, records.landed, _minor(_control_amounts(records, layout)), reason)
+    return Taken(_held_back(blank, records.landed, _minor(control_amounts(records, layout)), reason), {})
 
 
-def duplicate(original: Receipt, file_name: str, now: datetime) -> Receipt:
+def refuse(file: Delivered, source: Source, now: datetime, refused: DeliveryRefusedError) -> Taken:
+    """A file that was refused before it was read."""
+    return Taken(_refused(blank_receipt(file, source, now), refused), {})
+
+
+def duplicate(original: Receipt, file_name: str, now: datetime) -> Taken:
     """The same content again, whatever its name: counted, with no effect."""
-    return replace(
+    receipt = replace(
         original,
         file_name=file_name,
         state=State.DUPLICATE,
@@ -90,14 +109,92 @@ def duplicate(original: Receipt, file_name: str, now: datetime) -> Receipt:
         reason=f"same content as {original.file_name}, which was {original.state}",
         files=(),
     )
+    return Taken(receipt, {})
 
 
-def _blank(file_name: str, sha256: str, source: Source, now: datetime) -> Receipt:
+def read(file: Delivered, source: Source) -> tuple[Table, Records]:
+    """The layout of a file and its records.
+
+    Raises:
+        DeliveryRefusedError: there is no layout for it, or see `read_records`.
+    """
+    layout = source.contract.layout_of(file.name)
+    if layout is None:
+        patterns = ", ".join(known.file_pattern for known in source.contract.layouts)
+        lines = max(file.content.count(b"\n") - 1, 0)
+        raise DeliveryRefusedError("unknown_file", f"no layout is for this name; there are {patterns}", lines)
+    return layout, read_records(file.content, layout)
+
+
+def control_amounts(records: Records, layout: Table) -> pl.DataFrame:
+    """The control amount of each record, from the text and not from the typed rows: line_no and amount.
+
+    A part that is no amount, or outside the column's own bounds, counts as 0 wherever its record ends.
+    """
+    columns = [c for c in layout.columns if c.name in layout.control]
+    parts = [pl.lit(0, dtype=_TOTAL)]  # a layout need not have an amount
+    parts += [pl.when(within_bounds(c)).then(money(c.name)).fill_null(0).cast(_TOTAL) for c in columns]
+    return records.text.select(LINE_NO, pl.sum_horizontal(parts).alias("amount"))
+
+
+def write(
+    blank: Receipt,
+    sifted: Sifted,
+    records: Records,
+    amounts: pl.DataFrame,
+    source: Source,
+    border: Border,
+    part: str = "",
+) -> Taken:
+    """Write the rows of a delivery and those that are held back; the receipt counts both."""
+    folder, name = Path("raw") / source.name, f"{blank.delivery_id}{part}.parquet"
+    tables = sifted.tables | ({SUPERSEDED: sifted.superseded} if sifted.superseded.height else {})
+    files = [_write(table, folder / table / name, rows, border.lake) for table, rows in tables.items()]
+    if sifted.bad.height:
+        files.append(_write_quarantine(sifted.bad, records, amounts, border, blank, part))
+    accepted = _written_lines(border.lake, files)
+    bad = sifted.bad
+    receipt = replace(
+        blank,
+        state=_state(accepted=accepted.height, bad=bad.height, duplicates=sifted.duplicates.height),
+        landed_rows=records.landed,
+        accepted_rows=lines_of(records, accepted),
+        quarantined_rows=lines_of(records, bad),
+        duplicate_rows=lines_of(records, sifted.duplicates),
+        landed_minor=_minor(amounts),
+        accepted_minor=_written_minor(border.lake, files, source.contract.control_table),
+        quarantined_minor=minor_of(amounts, bad),
+        duplicate_minor=minor_of(amounts, sifted.duplicates),
+        reason=_reason(bad, accepted),
+        files=tuple(files),
+    )
+    return Taken(receipt, keys_of(sifted.tables, source.contract))
+
+
+def minor_of(amounts: pl.DataFrame, rows: pl.DataFrame) -> int:
+    """The control amount of these rows in minor units."""
+    return _minor(amounts.join(rows, on=LINE_NO, how="semi")) if rows.height else 0
+
+
+def _state(*, accepted: int, bad: int, duplicates: int) -> State:
+    if not bad:
+        return State.ACCEPTED if accepted else State.DUPLICATE
+    return State.PARTIAL if accepted or duplicates else State.QUARANTINED
+
+
+def _reason(bad: pl.DataFrame, accepted: pl.DataFrame) -> str | None:
+    if bad.height:
+        return f"{bad.height} rows broke {bad['rule'].n_unique()} rule(s)"
+    return None if accepted.height else "every row of it was delivered before"
+
+
+def blank_receipt(file: Delivered, source: Source, now: datetime) -> Receipt:
+    """A receipt that counts nothing yet."""
     return Receipt(
         source=source.name,
-        delivery_id=sha256[:16],
-        sha256=sha256,
-        file_name=file_name,
+        delivery_id=file.sha256[:16],
+        sha256=file.sha256,
+        file_name=file.name,
         state=State.QUARANTINED,
         contract_version=source.contract.version,
         ingested_at=now.replace(tzinfo=None),
@@ -105,6 +202,10 @@ def _blank(file_name: str, sha256: str, source: Source, now: datetime) -> Receip
         reason=None,
         files=(),
     )
+
+
+def _refused(blank: Receipt, refused: DeliveryRefusedError) -> Receipt:
+    return _held_back(blank, refused.lines, 0, f"{refused.rule}: {refused.message}")
 
 
 def _held_back(blank: Receipt, lines: int, minor: int, reason: str) -> Receipt:
@@ -119,116 +220,42 @@ def _held_back(blank: Receipt, lines: int, minor: int, reason: str) -> Receipt:
     )
 
 
-def _read(file_name: str, content: bytes, source: Source) -> tuple[Table, Records]:
-    layout = source.contract.layout_of(file_name)
-    if layout is None:
-        patterns = ", ".join(known.file_pattern for known in source.contract.layouts)
-        lines = max(content.count(b"\n") - 1, 0)
-        raise DeliveryRefusedError("unknown_file", f"no layout is for this name; there are {patterns}", lines)
-    return layout, read_records(content, layout)
+def _write(table: str, path: Path, rows: pl.DataFrame, lake: Path) -> LakeFile:
+    return LakeFile(table, str(path), write_parquet(rows, lake / path), rows.height)
 
 
-def _limit_bad_share(checked: Checked, records: Records, limit: float) -> Checked:
-    """Above the limit the whole delivery is bad: a file that is wrong in many rows is not trusted in the others."""
-    wrong = _lines(records, checked.bad) + int(records.ragged[LINES].sum())
-    if wrong <= limit * records.landed:
-        return checked
-    message = f"{wrong} of {records.landed} lines break rules, more than {limit:.1%}: the whole file is held back"
-    rest = checked.good.select(LINE_NO, pl.lit("too_many_bad_rows").alias("rule"), pl.lit(message).alias("message"))
-    return Checked(checked.good.clear(), pl.concat([checked.bad, rest]).sort(LINE_NO), checked.duplicates)
+def _write_quarantine(
+    bad: pl.DataFrame, records: Records, amounts: pl.DataFrame, border: Border, receipt: Receipt, part: str
+) -> LakeFile:
+    """Bad rows with rule and message in the clear and the record, as it was delivered, sealed.
 
-
-def _all_bad(checked: Checked, records: Records) -> pl.DataFrame:
-    if records.ragged.is_empty():
-        return checked.bad
-    ragged = records.ragged.select(
-        LINE_NO, pl.lit("ragged").alias("rule"), pl.lit("the row has another number of fields").alias("message")
-    )
-    return pl.concat([checked.bad, ragged]).sort(LINE_NO)
-
-
-def _write_tables(layout: str, good: pl.DataFrame, source: Source, border: Border, receipt: Receipt) -> list[LakeFile]:
-    made = source.adapt(layout, good, source.contract)
-    lineage = {
-        "source": pl.lit(source.name),
-        "delivery_id": pl.lit(receipt.delivery_id),
-        "ingested_at": pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
-    }
-    files = []
-    for name, rows in made.items():
-        table = source.contract.table(name)
-        frame = _pseudonymise(rows, table, border.keys, source.name).with_columns(**lineage)
-        schema = raw_schema(name)
-        absent = {c: pl.lit(None, dtype=t) for c, t in schema.items() if c not in frame.columns}
-        absent = {c: null for c, null in absent.items() if c not in table.schema}
-        try:
-            frame = frame.with_columns(**absent).select(list(schema)).match_to_schema(schema)
-        except (pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError) as error:
-            raise ContractError(f"{source.name}.{table.name}: not what the contract says: {error}") from None
-        path = Path("raw") / source.name / table.name / f"{receipt.delivery_id}.parquet"
-        files.append(LakeFile(table.name, str(path), write_parquet(frame, border.lake / path), frame.height))
-    return files
-
-
-def _pseudonymise(frame: pl.DataFrame, table: Table, keys: Keys, source: str) -> pl.DataFrame:
-    for column in table.columns:
-        if column.classification == "identifier":
-            known = keys.pseudonyms(frame[column.name], f"{source}.{column.name}")
-            frame = frame.with_columns(pl.col(column.name).replace_strict(known["value"], known["pseudonym"]))
-    return frame
-
-
-def _write_quarantine(bad: pl.DataFrame, records: Records, border: Border, receipt: Receipt) -> LakeFile:
-    """Bad rows with rule and message in the clear and the record, as it was delivered, sealed."""
-    kept = bad.join(_places(records), on=LINE_NO, how="left")
+    `minor` is what of the control amount was counted for the row: 0 where it could not be read.
+    """
+    kept = bad.join(places(records), on=LINE_NO, how="left").join(amounts, on=LINE_NO, how="left")
     sealed = [
         border.keys.seal(records.raw_record(line, lines), f"{receipt.delivery_id}:{line}")
         for line, lines in kept.select(LINE_NO, LINES).iter_rows()
     ]
-    frame = kept.with_columns(
+    frame = kept.drop("amount").with_columns(
+        (kept["amount"].fill_null(0) * MINOR_PER_UNIT).cast(pl.Int64).alias("minor"),
         source=pl.lit(receipt.source),
         delivery_id=pl.lit(receipt.delivery_id),
         sealed_row=pl.Series(sealed, dtype=pl.Binary),
         first_seen_at=pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
     )
     # A delivery that is read again under a newer contract leaves what the older one held back as it was.
-    path = Path("quarantine") / receipt.source / f"{receipt.delivery_id}-{receipt.contract_version}.parquet"
-    return LakeFile("quarantine", str(path), write_parquet(frame, border.lake / path), frame.height)
-
-
-def _places(records: Records) -> pl.DataFrame:
-    return pl.concat([records.text.select(LINE_NO, LINES), records.ragged])
-
-
-def _lines(records: Records, rows: pl.DataFrame) -> int:
-    """How many raw lines these records stand on."""
-    if rows.is_empty():
-        return 0
-    return int(_places(records).join(rows, on=LINE_NO, how="semi")[LINES].sum())
-
-
-def _control_amounts(records: Records, layout: Table) -> pl.DataFrame:
-    """The control amount of each record, from the text and not from the typed rows.
-
-    A part that is no amount, or outside the column's own bounds, counts as 0 wherever its record ends.
-    """
-    columns = [c for c in layout.columns if c.name in layout.control]
-    parts = [pl.lit(0, dtype=_TOTAL)]  # a layout need not have an amount
-    parts += [pl.when(within_bounds(c)).then(money(c.name)).fill_null(0).cast(_TOTAL) for c in columns]
-    return records.text.select(LINE_NO, pl.sum_horizontal(parts).alias("amount"))
+    name = f"{receipt.delivery_id}-{receipt.contract_version}{part}.parquet"
+    return _write(QUARANTINE, Path(QUARANTINE) / receipt.source / name, frame, border.lake)
 
 
 def _minor(amounts: pl.DataFrame) -> int:
     return int(amounts["amount"].sum() * MINOR_PER_UNIT)
 
 
-def _minor_of(amounts: pl.DataFrame, rows: pl.DataFrame) -> int:
-    return _minor(amounts.join(rows, on=LINE_NO, how="semi")) if rows.height else 0
-
-
 def _written_lines(lake: Path, files: list[LakeFile]) -> pl.DataFrame:
     """Distinct delivered lines that stand in the written raw files: read back, not remembered."""
-    written = [pl.scan_parquet(lake / f.path).select(LINE_NO) for f in files if f.table != "quarantine"]
+    raw = (f for f in files if f.table not in (QUARANTINE, SUPERSEDED))
+    written = [pl.scan_parquet(lake / f.path).select(LINE_NO) for f in raw]
     return pl.concat(written).unique().collect() if written else pl.DataFrame(schema={LINE_NO: pl.Int64})
 
 

@@ -7,7 +7,7 @@ an absent table is an empty Parquet file with the contract's schema.
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -43,8 +43,17 @@ def sweep(folder: Path) -> int:
     return len(litter)
 
 
-def select(lake: Path, selection: Path, source: str, receipts: Iterable[Receipt]) -> dict[str, int]:
+def select(
+    lake: Path, selection: Path, source: str, receipts: Iterable[Receipt], tables: Collection[str] = tuple(CANONICAL)
+) -> dict[str, int]:
     """Lay out the files that `receipts` name under `selection/<source>/<table>/`; returns rows per table.
+
+    Args:
+        lake: the folder that the receipts' paths are in.
+        selection: the folder to lay out in; what stood there of this source is replaced.
+        source: name of the source.
+        receipts: its deliveries.
+        tables: the canonical tables to lay out.
 
     Raises:
         LakeCorruptionError: a file is missing or its bytes changed.
@@ -52,15 +61,15 @@ def select(lake: Path, selection: Path, source: str, receipts: Iterable[Receipt]
     target = selection / source
     building = target.with_name(target.name + _TMP)
     shutil.rmtree(building, ignore_errors=True)
-    rows = dict.fromkeys(CANONICAL, 0)
-    for table in CANONICAL:
+    rows = dict.fromkeys(tables, 0)
+    for table in tables:
         folder = building / table
         folder.mkdir(parents=True)
         pl.DataFrame(schema=raw_schema(table)).write_parquet(folder / "_empty.parquet")
     for receipt in receipts:
         for item in receipt.files:
             if item.table in rows:
-                _link(verified(lake, item), building / item.table / f"{receipt.delivery_id}.parquet")
+                _link(verified(lake, item), building / item.table / Path(item.path).name)
                 rows[item.table] += item.rows
     shutil.rmtree(target, ignore_errors=True)
     building.replace(target)

@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 
 from dagster_project.ingestion.border import Border
-from dagster_project.ingestion.contracts import PackagedFile
+from dagster_project.ingestion.contracts import DONE, PackagedFile
+from dagster_project.ingestion.manifest import manifest_of
 from dagster_project.ingestion.source import Source
 
 
@@ -43,9 +44,11 @@ def land_folder(source: Source, border: Border, folder: Path) -> list[str]:
     target.mkdir(parents=True, exist_ok=True)
     found = sorted(p for p in folder.rglob("*") if p.is_file() and source.contract.layout_of(p.name))
     for path in found:
-        arriving = target / f".{path.name}.arriving"
-        shutil.copyfile(path, arriving)
-        arriving.replace(target / path.name)
+        for file in (path, manifest_of(path)):
+            if file.exists():
+                arriving = target / f".{file.name}.arriving"
+                shutil.copyfile(file, arriving)
+                arriving.replace(target / file.name)
     return [path.name for path in found]
 
 
@@ -62,22 +65,39 @@ def _shipped(source: str, packaged: PackagedFile) -> bytes:
 
 
 def waiting(source: Source, border: Border, on: date | None = None) -> list[Path]:
-    """Files in the source's landing folder, by name; hidden ones (still arriving) are left alone.
+    """Files in the source's landing folder that may be taken in, by name; see `unfinished` for the others.
 
     `on`: the day of a replay; files whose names say that they arrive later are not there yet.
     """
-    folder = border.landing / source.name
-    files = sorted(p for p in folder.glob("*") if p.is_file() and not p.name.startswith(".")) if folder.exists() else []
+    files = [p for p in _deliveries(source, border) if not _is_unfinished(source, p)]
     if on is None:
         return files
     return [p for p in files if (source.contract.arrives_on(p.name) or on) <= on]
 
 
+def unfinished(source: Source, border: Border) -> list[Path]:
+    """Files that are WAITING: still being written under a hidden name, or without the manifest that they need."""
+    return [p for p in _deliveries(source, border) if _is_unfinished(source, p)]
+
+
+def _deliveries(source: Source, border: Border) -> list[Path]:
+    """Everything in the landing folder that is or becomes a delivery; a link might lead anywhere, and is none."""
+    folder = border.landing / source.name
+    found = sorted(folder.glob("*")) if folder.exists() else []
+    return [p for p in found if p.is_file() and not p.is_symlink() and not p.name.endswith(DONE)]
+
+
+def _is_unfinished(source: Source, path: Path) -> bool:
+    layout = source.contract.layout_of(path.name)
+    return path.name.startswith(".") or (layout is not None and layout.manifest and not manifest_of(path).exists())
+
+
 def strays(border: Border, sources: Iterable[str]) -> list[str]:
-    """Files in the landing folder that no source will ever take in, by their path below it."""
+    """Files and links in the landing folder that no source will ever take in, by their path below it."""
     known = set(sources)
-    files = [p.relative_to(border.landing) for p in border.landing.rglob("*") if p.is_file()]
-    return sorted(str(p) for p in files if len(p.parts) != 2 or p.parts[0] not in known)
+    files = [p for p in border.landing.rglob("*") if p.is_file() or p.is_symlink()]
+    places = ((p.relative_to(border.landing), p.is_symlink()) for p in files)
+    return sorted(str(p) for p, is_link in places if len(p.parts) != 2 or p.parts[0] not in known or is_link)
 
 
 def landing_day(source: Source, path: Path) -> date:

@@ -31,6 +31,8 @@ def check_mapping(where: str, contract: Contract) -> None:
         schema = layouts[table.made_from].schema
         if table.event_on not in schema or schema[table.event_on] != pl.Date:
             raise ContractError(f"{at}: eventOn must name a date column of {table.made_from}")
+        if table.corrections and table.name in PERSONS:
+            raise ContractError(f"{at}: a person who is delivered again is the one that was first known, no correction")
         if table.known_on is not None and schema.get(table.known_on) != pl.Date:
             raise ContractError(f"{at}: knownOn must name a date column of {table.made_from}")
         for column in table.columns:
@@ -38,6 +40,17 @@ def check_mapping(where: str, contract: Contract) -> None:
                 raise ContractError(f"{at}.{column.name}: name its origin (transformSourceObjects) or a constant")
             if column.origin is not None and column.origin not in schema:
                 raise ContractError(f"{at}.{column.name}: {table.made_from} has no column {column.origin!r}")
+
+
+def refuse_corrections(where: str, contract: Contract) -> None:
+    """Refuse corrections in a source with an adapter: a line may make many rows there, and a version is one row's.
+
+    Raises:
+        ContractError: a table declares them.
+    """
+    for table in contract.tables:
+        if table.corrections:
+            raise ContractError(f"{where}: {table.name}: corrections are for sources without an adapter")
 
 
 def _table(table: Table, delivered: pl.DataFrame, contract: Contract) -> pl.DataFrame:

@@ -6,7 +6,7 @@ with a rule and a message that hold no value of it; a record with the wrong numb
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -33,13 +33,14 @@ class Records:
     `text`: line_no, lines (how many raw lines the record spans) and every column as text, an empty field being null.
     `ragged`: line_no and lines of records with another number of fields. `landed`: raw lines after the header, counted
     in the bytes and not from the records. `raw_lines`: gives the file's lines, the header's too; asked for only where a
-    row is bad.
+    row is bad. `is_cut_off`: the file does not end with a line's end.
     """
 
     text: pl.DataFrame
     ragged: pl.DataFrame
     landed: int
     raw_lines: Callable[[], list[str]]
+    is_cut_off: bool = False
 
     @cached_property
     def _raw(self) -> list[str]:
@@ -83,9 +84,8 @@ def _read_by_record(content: bytes, layout: Table) -> Records:
         raise DeliveryRefusedError("header_only", "the file holds a header and no record", 0)
     if any(record.fields == header.fields for record in body):
         raise DeliveryRefusedError("header_repeated", "the header stands in the file twice", lines)
-    if not content.endswith(b"\n") and len(body[-1].fields) != len(header.fields):
-        raise DeliveryRefusedError("truncated", "the file ends in the middle of a record: send it again, whole", lines)
-    return _as_frames(body, list(layout.schema), raw, total - header.lines)
+    frames = _as_frames(body, list(layout.schema), raw, total - header.lines)
+    return replace(frames, is_cut_off=not content.endswith(b"\n"))
 
 
 def _read_plain(content: bytes, layout: Table) -> Records | None:

@@ -1,14 +1,16 @@
 """Receipts: one row per delivery, written last. The receipt is the commit; a file without one does not exist.
 
 Each receipt states what the delivery's lines and cents became, and the transaction refuses it unless
-landed = accepted + quarantined + duplicate, for both.
+landed = accepted + quarantined + duplicate, for both. What is taken back in from quarantine has a receipt of its own
+(READMITTED), which states changes: no line landed, some were accepted, and as many fewer are quarantined. So the sums
+over all receipts are how things stand.
 """
 
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +22,7 @@ create table if not exists receipts (
   delivery_id      text not null,
   sha256           text not null,
   file_name        text not null,
-  state            text not null check (state in ('ACCEPTED', 'PARTIAL', 'QUARANTINED', 'DUPLICATE')),
+  state            text not null check (state in ('ACCEPTED', 'PARTIAL', 'QUARANTINED', 'DUPLICATE', 'READMITTED')),
   contract_version text not null,
   ingested_at      text not null,
   landed_rows      integer not null,
@@ -33,24 +35,36 @@ create table if not exists receipts (
   duplicate_minor  integer not null,
   reason           text,
   files            text not null,
+  readmits         integer references receipts (receipt_no),
   archived         integer not null default 0,
+  check ((state = 'READMITTED') = (readmits is not null)),
   check (landed_rows = accepted_rows + quarantined_rows + duplicate_rows),
   check (landed_minor = accepted_minor + quarantined_minor + duplicate_minor)
 );
 create table if not exists key_mark (mark text not null);
 create index if not exists receipts_landed on receipts (source) where archived = 0;
 create unique index if not exists receipts_once
-  on receipts (source, sha256, contract_version) where state <> 'DUPLICATE';
+  on receipts (source, sha256, contract_version) where state not in ('DUPLICATE', 'READMITTED');
+create index if not exists receipts_readmitted on receipts (readmits) where readmits is not null;
 """
 
 
 class State(StrEnum):
-    """What became of a delivery."""
+    """What became of a delivery.
 
+    WAITING has no receipt: the file is still being written. READMITTED is no state of a file: see above.
+    """
+
+    WAITING = "WAITING"
     ACCEPTED = "ACCEPTED"
     PARTIAL = "PARTIAL"
     QUARANTINED = "QUARANTINED"
     DUPLICATE = "DUPLICATE"
+    READMITTED = "READMITTED"
+
+
+# Receipts that name accepted rows.
+TAKEN_IN = (State.ACCEPTED, State.PARTIAL, State.READMITTED)
 
 
 class IdentityError(RuntimeError):
@@ -69,7 +83,10 @@ class LakeFile:
 
 @dataclass(frozen=True)
 class Receipt:
-    """One delivery's outcome. Amounts are the contract's control amount in minor units."""
+    """One delivery's outcome. Amounts are the contract's control amount in minor units.
+
+    `readmits`: the number of the receipt whose quarantined rows this one takes back in; its counts are then changes.
+    """
 
     source: str
     delivery_id: str
@@ -88,6 +105,7 @@ class Receipt:
     duplicate_minor: int
     reason: str | None
     files: tuple[LakeFile, ...]
+    readmits: int | None = None
 
 
 _COLUMNS = tuple(Receipt.__dataclass_fields__)
@@ -117,18 +135,22 @@ class ReceiptBook:
         Raises:
             IdentityError: the rows or cents of one do not add up, or its content already has a receipt.
         """
-        insert = f"insert into receipts ({', '.join(_COLUMNS)}) values ({', '.join(':' + c for c in _COLUMNS)})"  # noqa: S608
+        columns = (*_COLUMNS, "archived")
+        insert = f"insert into receipts ({', '.join(columns)}) values ({', '.join(':' + c for c in columns)})"  # noqa: S608
         numbers = []
         with self._open() as db:
             for receipt in receipts:
                 row = asdict(receipt) | {
                     "ingested_at": receipt.ingested_at.isoformat(),
                     "files": json.dumps([asdict(f) for f in receipt.files]),
+                    "archived": receipt.readmits is not None,  # it has no original in the landing folder
                 }
                 try:
                     numbers.append(int(db.execute(insert, row).lastrowid or 0))
                 except sqlite3.IntegrityError as error:
                     raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: {error}") from error
+                if receipt.readmits is not None:
+                    _refuse_more_than_held(db, receipt)
         return numbers
 
     def key_mark(self, mark: str) -> str:
@@ -156,26 +178,52 @@ class ReceiptBook:
             return [(int(number), str(name)) for number, name in db.execute(query, (source,))]
 
     def find(self, source: str, sha256: str, contract_version: str) -> Receipt | None:
-        """The receipt of this content, unless it was quarantined whole under another version of the contract."""
+        """The receipt of this content, unless it is quarantined whole under another version of the contract.
+
+        What landed is as it is known now: a file that was readmitted may have been counted otherwise when it came.
+        """
         where = (
-            "source = ? and sha256 = ? and state <> 'DUPLICATE' and (state <> 'QUARANTINED' or contract_version = ?)"
+            "source = ? and sha256 = ? and state not in ('DUPLICATE', 'READMITTED') and (state <> 'QUARANTINED'"
+            " or contract_version = ? or receipt_no in (select readmits from receipts where source = ? and sha256 = ?))"
         )
-        found = self._select(where, (source, sha256, contract_version))
-        return found[0] if found else None
+        found = self.numbered(where, (source, sha256, contract_version, source, sha256))
+        if not found:
+            return None
+        number, receipt = found[0]
+        since = [later for _, later in self.numbered("readmits = ?", (number,))]
+        return replace(
+            receipt,
+            landed_rows=receipt.landed_rows + sum(r.landed_rows for r in since),
+            landed_minor=receipt.landed_minor + sum(r.landed_minor for r in since),
+        )
 
     def has_accepted(self, source: str) -> bool:
         """Whether any delivery of a source was accepted, in whole or in part."""
-        return bool(self._select("source = ? and state in ('ACCEPTED', 'PARTIAL')", (source,)))
+        return any(receipt.state in TAKEN_IN for receipt in self.all(source))
 
     def all(self, source: str | None = None) -> list[Receipt]:
         """Every receipt, oldest first; of one source if given."""
-        where, values = ("source = ?", (source,)) if source else ("true", ())
-        return self._select(where, values)
+        return [receipt for _, receipt in (self.numbered("source = ?", (source,)) if source else self.numbered())]
 
-    def _select(self, where: str, values: tuple[str, ...]) -> list[Receipt]:
-        query = f"select {', '.join(_COLUMNS)} from receipts where {where} order by receipt_no"  # noqa: S608
+    def numbers(self) -> list[tuple[str, int]]:
+        """Source and number of every receipt, oldest first."""
         with self._open() as db:
-            return [_receipt(row) for row in db.execute(query, values)]
+            found = db.execute("select source, receipt_no from receipts order by receipt_no")
+            return [(str(source), int(number)) for source, number in found]
+
+    def numbered(self, where: str = "true", values: Sequence[str | int] = ()) -> list[tuple[int, Receipt]]:
+        """Receipts with their numbers, oldest first; `where` is a condition on the table's columns."""
+        query = f"select receipt_no, {', '.join(_COLUMNS)} from receipts where {where} order by receipt_no"  # noqa: S608
+        with self._open() as db:
+            return [(int(number), _receipt(tuple(row))) for number, *row in db.execute(query, values)]
+
+
+def _refuse_more_than_held(db: sqlite3.Connection, receipt: Receipt) -> None:
+    """A row leaves the quarantine once: two readmissions of one row do not both commit."""
+    query = "select sum(quarantined_rows) from receipts where receipt_no = ? or readmits = ?"
+    left = db.execute(query, (receipt.readmits, receipt.readmits)).fetchone()[0]
+    if left < 0:
+        raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: more rows readmitted than were held")
 
 
 def _receipt(row: tuple[object, ...]) -> Receipt:

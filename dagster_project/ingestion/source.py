@@ -43,7 +43,9 @@ def load_sources(own: Path | None = None) -> dict[str, Source]:
         if (folder / CONTRACT_FILE).is_file():
             if (folder / "adapter.py").is_file():
                 adapter = importlib.import_module(f"{sources.__name__}.{folder.name}.adapter")
-                found[folder.name] = Source(load_contract(folder / CONTRACT_FILE), adapter.adapt)
+                contract = load_contract(folder / CONTRACT_FILE)
+                mapped.refuse_corrections(str(folder / CONTRACT_FILE), contract)
+                found[folder.name] = Source(contract, adapter.adapt)
             else:
                 found[folder.name] = _mapped(folder / CONTRACT_FILE)
     for path in own_contracts(own) if own else []:

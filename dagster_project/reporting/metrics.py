@@ -21,7 +21,9 @@ def ingest_metrics(receipts: Sequence[Receipt]) -> dict[str, Value]:
 
 def _counts(prefix: str, receipts: Iterable[Receipt]) -> dict[str, Value]:
     chosen = list(receipts)
-    counts: dict[str, Value] = {f"{prefix}deliveries": len(chosen)}
+    delivered, readmitted = [r for r in chosen if r.readmits is None], [r for r in chosen if r.readmits is not None]
+    counts: dict[str, Value] = {f"{prefix}deliveries": len(delivered)}
+    counts[f"{prefix}readmitted_rows"] = sum(r.accepted_rows for r in readmitted)
     for unit in ("rows", "minor"):
         for outcome in _OUTCOMES:
             counts[f"{prefix}{outcome}_{unit}"] = sum(getattr(r, f"{outcome}_{unit}") for r in chosen)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from rich import box
 from rich.console import Group
 from rich.markup import escape
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 Value = float | int | str
+_SHOWN = 50
 _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
@@ -54,11 +56,25 @@ def standing(status: Mapping[str, Any]) -> Group:
     return Group(_facts("Creditloom", facts), *(_source(source) for source in status["sources"]))
 
 
+def held_rows(rows: pl.DataFrame) -> Group:
+    """Held lines as `ingestion.quarantine.held` gives them; of many the newest."""
+    table = _table(f"Held back: {rows['lines'].sum():,} lines", "file", "line", "delivery", "rule", "since", "state")
+    for row in rows.tail(_SHOWN).iter_rows(named=True):
+        line = str(row["line_no"]) if row["line_no"] else f"all {row['lines']:,}"
+        since = f"{row['first_seen_at']:%Y-%m-%d}"
+        place = escape(f"{row['source']}/{row['file_name']}")
+        table.add_row(place, line, row["delivery_id"], escape(row["rule"]), since, row["state"])
+    messages = sorted({(row["rule"], row["message"]) for row in rows.tail(_SHOWN).iter_rows(named=True)})
+    more = [f"the newest {_SHOWN} are shown; --json gives all"] if rows.height > _SHOWN else []
+    return Group(table, *(Text(f"{rule}: {message}") for rule, message in messages), *more)
+
+
 def _source(source: Mapping[str, Any]) -> Table:
     newest = f", the newest {source['newest_file']} at {_moment(source['newest_at'])}" if source["newest_file"] else ""
     champion = f"version {source['model_version']}, AUC {source['auc']:.4f}" if source["model_version"] else "none"
     facts = {
-        "deliveries": f"{source['deliveries']:,}{newest}; {source['waiting_files']:,} files wait",
+        "deliveries": f"{source['deliveries']:,}{newest}; {source['waiting_files']:,} files wait"
+        + (f", {source['unfinished_files']:,} are still being written" if source["unfinished_files"] else ""),
         "lines": f"{source['accepted_rows']:,} accepted; {source['quarantined_rows']:,} held back"
         + (f", of {source['quarantined_files']:,} files" if source["quarantined_files"] else ""),
         "champion": f"{champion}; {source['scored']:,} accounts scored",

@@ -8,8 +8,7 @@ a fault: its class, the file, the line (of a row; the header is line 1), the num
 where it is about one, and the rule that ingestion should name, or what else should become of it.
 
 Some faults can be found only by what came before in other files: a payment that comes again in another delivery, with
-the same or other content, and one from before its loan's opening. Ingestion does not look there yet, so these are
-planted only where `redeliver` asks for them.
+the same or other content, and one from before its loan's opening. These are planted where `redeliver` asks for them.
 """
 
 import datetime as dt

@@ -29,8 +29,18 @@ def test_assets_read_as_the_way_of_a_payment(defs):
     groups = {}
     for key in graph.get_all_asset_keys():
         groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
-    layers = ("staging", "intermediate", "marts")
-    assert set(groups) == {"landing", "raw", *layers, "model", "scores", "portfolio", "published"}
+    assert set(groups) == {
+        "landing",
+        "raw",
+        "quarantine",
+        "staging",
+        "intermediate",
+        "marts",
+        "model",
+        "scores",
+        "portfolio",
+        "published",
+    }
     tables = {
         "taiwan_cards": ("borrowers", "borrower_attributes", "loans", "statements", "payments", "outcomes"),
         "ally_auto": ("borrowers", "loans", "statements", "payments"),

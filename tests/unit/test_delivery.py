@@ -321,7 +321,7 @@ def test_identity_holds_for_any_file(rows, good, quote, cards, tmp_path_factory)
     """Whatever the cells hold, every raw line ends in exactly one place, and so do the cents."""
     card_file, line = cards
     home = tmp_path_factory.mktemp("any")
-    border = Border(home / "landing", home / "lake", load_keys(None, None, production=False), 0.05)
+    border = Border(home / "landing", home / "lake", load_keys(None, None, production=False), 0.05, home / "audit.head")
     folder = border.landing / "taiwan_cards"
     folder.mkdir(parents=True)
     content = card_file(*(line(n) for n in range(1, good + 1)), *(",".join(r) + quote for r in rows))

@@ -3,9 +3,18 @@
 import json
 
 import polars as pl
+import pytest
 
 from dagster_project.publishing.fingerprint import code_fingerprint, git_revision
-from dagster_project.publishing.snapshot import current_inputs, current_snapshot, publish, table_of
+from dagster_project.publishing.snapshot import (
+    SnapshotCorruptionError,
+    current_inputs,
+    current_snapshot,
+    publish,
+    snapshot_faults,
+    table_of,
+    verified,
+)
 
 FRAME = pl.DataFrame({"k": [2, 1, 3], "v": ["b", "a", "c"]})
 
@@ -68,3 +77,38 @@ def test_fingerprint_sees_code_and_policy(tmp_path):
 
 def test_no_checkout_has_no_revision(tmp_path):
     assert git_revision(tmp_path) == "none"
+
+
+def test_damaged_snapshot_is_made_whole_when_it_is_published_again(tmp_path):
+    first, _ = publish(tmp_path, table(), {"a.b": 1, "run.s": 1}, {})
+    whole = {p.name: p.read_bytes() for p in first.folder.iterdir() if p.suffix == ".parquet"}
+    (first.folder / "t.parquet").write_bytes(b"not what was published")
+    (first.folder / "stranger.parquet").write_bytes(b"from elsewhere")
+    (first.folder / "metrics.json").unlink()
+    assert [f.split()[0] for f in snapshot_faults(first.folder)] == ["metrics.json", "stranger.parquet", "t.parquet"]
+    with pytest.raises(SnapshotCorruptionError, match=r"t\.parquet was changed"):
+        verified(first)
+    again, changed = publish(tmp_path, table(), {"a.b": 1, "run.s": 2}, {})
+    assert (again, changed) == (first, False)
+    assert snapshot_faults(first.folder) == []
+    assert {p.name: p.read_bytes() for p in first.folder.iterdir() if p.suffix == ".parquet"} == whole
+
+
+def test_other_content_may_be_refused_before_it_is_shown(tmp_path):
+    def refuse():
+        raise RuntimeError("no")
+
+    first, _ = publish(tmp_path, table(), {"a.b": 1}, {}, admit=lambda: None)
+    publish(tmp_path, table(), {"a.b": 1}, {}, admit=refuse)
+    with pytest.raises(RuntimeError, match="no"):
+        publish(tmp_path, table(), {"a.b": 2}, {}, admit=refuse)
+    assert current_snapshot(tmp_path).sha256 == first.sha256
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"files": {}}', "[]"])
+def test_snapshot_without_a_manifest_that_can_be_read_says_what_to_do(tmp_path, text):
+    snapshot, _ = publish(tmp_path, table(), {"a.b": 1}, {})
+    (snapshot.folder / "manifest.json").write_text(text)
+    with pytest.raises(SnapshotCorruptionError, match="restore it from a backup"):
+        current_snapshot(tmp_path)
+    assert snapshot_faults(snapshot.folder) == ["manifest.json is missing or unreadable"]

@@ -5,6 +5,13 @@
 -- at their cumulative due and steps at what was paid by then. In falling order, steps first on ties, the instalments
 -- that stand before a step are those that it leaves unpaid. While a step lasts arrears only grow, so of each month its
 -- last day is the worst.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='fail',
+    pre_hook="{{ forget('int_ledger_work') }}",
+) }}
+
 with states as (
     select * from {{ ref('int_ledger_states') }}
 ),
@@ -115,6 +122,7 @@ merged as (
             cast(null as decimal(18, 2)) as principal_before
         from steps as p
         inner join states as s on p.state_no = s.state_no
+        where coalesce(p.until_day, s.last_month) > {{ month_end_before('s.first_month') }}
         union all
         select
             state_no,
@@ -142,74 +150,122 @@ stretches as (
     where is_instalment = 0 and from_day <= until_day
 ),
 
--- A step's share of each month that it lasts in, and what is due in the month.
+-- In each month that a step lasts in: how far behind it leaves the loan at its last day there.
 shares as (
     select
         state_no,
         month_on,
-        cast(0 as decimal(18, 2)) as due,
-        case when day > {{ month_end_before('month_on') }} then paid else 0 end as paid,
-        case when day > {{ month_end_before('month_on') }} then is_payment else 0 end as is_payment,
+        version_no,
+        level,
+        oldest_unpaid,
+        cast(unpaid_before + greatest(level - unpaid_begins, 0) as decimal(18, 2)) as principal_repaid,
+        day > {{ month_end_before('month_on') }} as begins_here,
+        until_day >= month_on as is_end,
+        paid,
+        is_payment,
         case
             when oldest_unpaid < least(until_day, month_on)
                 then {{ days_between('oldest_unpaid', 'least(until_day, month_on)') }}
             else 0
-        end as dpd,
-        until_day >= month_on as is_end,
-        version_no,
-        level,
-        oldest_unpaid,
-        cast(unpaid_before + greatest(level - unpaid_begins, 0) as decimal(18, 2)) as principal_repaid
+        end as dpd
     from stretches
-    union all
-    select state_no, last_day(due_on), amount, 0, 0, 0, false, null, null, null, null
-    from scheduled
-    where not is_void
 ),
 
--- What falls due in months that a state does not tell has no end.
-by_month as (
+-- The steps that end within a month, what begins in it and what is due in it.
+within as (
     select
         state_no,
         month_on,
         sum(due) as due,
         sum(paid) as paid,
         max(is_payment) as is_payment,
-        max(dpd) as dpd_max,
-        max(case when is_end then dpd end) as dpd_end,
-        max(case when is_end then version_no end) as version_no,
-        max(case when is_end then level end) as paid_so_far,
-        max(case when is_end then oldest_unpaid end) as oldest_unpaid,
-        max(case when is_end then principal_repaid end) as principal_repaid
-    from shares
+        max(dpd) as dpd
+    from (
+        select
+            state_no,
+            month_on,
+            cast(0 as decimal(18, 2)) as due,
+            case when begins_here then paid else 0 end as paid,
+            case when begins_here then is_payment else 0 end as is_payment,
+            case when is_end then 0 else dpd end as dpd
+        from shares
+        where begins_here or not is_end
+        union all
+        select state_no, last_day(due_on), amount, 0, 0, 0
+        from scheduled
+        where not is_void
+    ) as found
     group by state_no, month_on
-    having max(case when is_end then version_no end) is not null
 ),
 
--- Of a version: the principal of all that holds until its end, and of what the next one does away with.
-principals as (
+-- The step that lasts until a month's end tells the month.
+by_month as (
     select
-        state_no,
-        version_no,
-        sum(held_principal) over until_now + void_principal as principal_in_all,
+        e.state_no,
+        e.month_on,
+        e.version_no,
+        e.level as paid_so_far,
+        e.oldest_unpaid,
+        e.principal_repaid,
+        e.dpd as dpd_end,
+        greatest(e.dpd, coalesce(w.dpd, 0)) as dpd_max,
+        coalesce(w.due, 0) as due,
+        coalesce(w.paid, 0) as paid,
+        coalesce(w.is_payment, 0) as is_payment
+    from shares as e
+    left join within as w on e.state_no = w.state_no and e.month_on = w.month_on
+    where e.is_end
+),
+
+-- Each version with what holds until its end, and what the next one does away with.
+plans as (
+    select
+        *,
         sum(held) over until_now as held_so_far,
-        sum(held_principal) over until_now as held_principal_so_far
+        sum(held_principal) over until_now as held_principal_so_far,
+        sum(held_principal) over until_now + void_principal as principal_in_all
     from (
         select
             v.state_no,
             v.version_no,
+            v.in_force_month,
+            v.all_told,
+            v.valid_from is not null as is_scheduled,
             coalesce(sum(case when not s.is_void then s.amount end), 0) as held,
             coalesce(sum(case when not s.is_void then s.principal end), 0) as held_principal,
-            coalesce(sum(case when s.is_void then s.principal end), 0) as void_principal
+            coalesce(sum(case when s.is_void then s.principal end), 0) as void_principal,
+            coalesce(max(case when s.is_void then 1 end), 0) = 1 as has_void
         from versions as v
         left join scheduled as s on v.state_no = s.state_no and v.version_no = s.version_no
-        group by v.state_no, v.version_no
+        group by v.state_no, v.version_no, v.in_force_month, v.all_told, v.valid_from
     ) as of_version
     window until_now as (
         partition by state_no order by version_no rows between unbounded preceding and current row
     )
 ),
 
+told as (
+    select
+        m.*,
+        p.in_force_month,
+        p.all_told,
+        p.is_scheduled,
+        p.principal_in_all,
+        p.held_so_far,
+        p.has_void,
+        s.source,
+        s.loan_id,
+        s.known_month,
+        s.original_amount,
+        s.limit_amount,
+        m.dpd_end >= {{ by_source('default_dpd_min', 's.source') }} as is_overdue,
+        cast(coalesce({{ by_source('default_arrears_min', 's.source') }}, 0) as decimal(18, 2)) as arrears_min
+    from by_month as m
+    inner join states as s on m.state_no = s.state_no
+    inner join plans as p on m.state_no = p.state_no and m.version_no = p.version_no
+),
+
+-- Where all that holds until its end is paid, a version that is done away with may have more to pay.
 void as (
     select
         s.state_no,
@@ -218,7 +274,7 @@ void as (
         p.held_so_far + sum(s.amount) over until_now as due_so_far,
         p.held_principal_so_far + sum(s.principal) over until_now as principal_so_far
     from scheduled as s
-    inner join principals as p on s.state_no = p.state_no and s.version_no = p.version_no
+    inner join plans as p on s.state_no = p.state_no and s.version_no = p.version_no
     where s.is_void
     window until_now as (
         partition by s.state_no, s.version_no order by s.due_on, s.instalment_no
@@ -226,47 +282,28 @@ void as (
     )
 ),
 
--- Where all that holds until its end is paid, a version that is done away with may have more to pay.
 void_unpaid as (
     select
-        m.state_no,
-        m.month_on,
-        cast(min(u.principal_so_far - u.principal + greatest(m.paid_so_far - u.due_so_far + u.principal, 0)) as decimal(18, 2))
-            as principal_repaid
-    from by_month as m
-    inner join principals as p on m.state_no = p.state_no and m.version_no = p.version_no
-    inner join void as u on p.state_no = u.state_no and p.version_no = u.version_no
-    where m.paid_so_far >= p.held_so_far and u.due_so_far > m.paid_so_far
-    group by m.state_no, m.month_on
+        t.state_no,
+        t.month_on,
+        min(u.principal_so_far - u.principal + greatest(t.paid_so_far - u.due_so_far + u.principal, 0)) as principal_repaid
+    from told as t
+    inner join void as u on t.state_no = u.state_no and t.version_no = u.version_no
+    where t.has_void and t.paid_so_far >= t.held_so_far and u.due_so_far > t.paid_so_far
+    group by t.state_no, t.month_on
 ),
 
-told as (
+-- Null where nothing of the schedule in force is unpaid.
+repaid as (
     select
-        m.state_no,
-        m.month_on,
-        m.due,
-        m.paid,
-        m.is_payment,
-        m.dpd_max,
-        m.dpd_end,
-        m.paid_so_far,
-        s.source,
-        s.loan_id,
-        s.known_month,
-        s.original_amount,
-        s.limit_amount,
-        v.valid_from is not null as is_scheduled,
-        v.all_told,
-        v.in_force_month,
-        p.principal_in_all,
-        case when m.paid_so_far < p.held_so_far then m.principal_repaid else u.principal_repaid end as principal_repaid,
-        m.dpd_end >= {{ by_source('default_dpd_min', 's.source') }} as is_overdue,
-        cast(coalesce({{ by_source('default_arrears_min', 's.source') }}, 0) as decimal(18, 2)) as arrears_min
-    from by_month as m
-    inner join states as s on m.state_no = s.state_no
-    inner join versions as v on m.state_no = v.state_no and m.version_no = v.version_no
-    inner join principals as p on m.state_no = p.state_no and m.version_no = p.version_no
-    left join void_unpaid as u on m.state_no = u.state_no and m.month_on = u.month_on
+        t.*,
+        case
+            when not t.is_scheduled then 0
+            when t.paid_so_far < t.held_so_far then t.principal_repaid
+            else u.principal_repaid
+        end as repaid
+    from told as t
+    left join void_unpaid as u on t.state_no = u.state_no and t.month_on = u.month_on
 ),
 
 -- The amount in arrears is asked for only where a default depends on it.
@@ -291,20 +328,17 @@ select
     cast(
         case
             when not t.is_scheduled then coalesce(t.original_amount, 0)
-            when t.principal_repaid is null then 0
-            when t.all_told then greatest(coalesce(t.original_amount, t.principal_in_all) - t.principal_repaid, 0)
-            else t.principal_in_all - t.principal_repaid
+            when t.repaid is null then 0
+            when t.all_told then greatest(coalesce(t.original_amount, t.principal_in_all) - t.repaid, 0)
+            else t.principal_in_all - t.repaid
         end as decimal(18, 2)
     ) as balance,
     t.limit_amount,
     t.is_overdue and (t.arrears_min = 0 or a.amount >= t.arrears_min) as is_default,
     false as is_written_off,
-    t.is_scheduled and t.principal_repaid is null as is_closed
-from told as t
+    t.repaid is null as is_closed
+from repaid as t
 left join revised as r on t.state_no = r.state_no and t.month_on = r.month_on
 left join arrears as a on t.state_no = a.state_no and t.month_on = a.month_on
 -- A closed loan has no more rows, unless something happens to it.
-where not t.is_scheduled
-    or t.principal_repaid is not null
-    or t.is_payment = 1
-    or t.month_on = t.in_force_month
+where t.repaid is not null or t.is_payment = 1 or t.month_on = t.in_force_month

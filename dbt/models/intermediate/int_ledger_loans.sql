@@ -1,14 +1,15 @@
--- Loans of ledger sources, each with a number: windows and joins over a whole number are several times faster than over
--- names. The number holds within one build and means nothing.
+-- The loans of ledger sources that are computed in this build, each with a number: windows and joins over a whole number
+-- are several times cheaper than over names. The number holds within one build and means nothing.
 select
-    cast(row_number() over (order by source, loan_id) as integer) as loan_no,
-    source,
-    loan_id,
-    opened_on,
-    original_amount,
-    limit_amount,
-    known_at,
-    last_day(opened_on) as opening_month,
-    {{ visible_month('opened_on', 'known_at') }} as visible_month
-from {{ ref('stg_loans') }}
-where {{ by_source('arrears_basis', quote=true) }} = 'ledger' and opened_on is not null
+    cast(row_number() over (order by l.source, l.loan_id) as integer) as loan_no,
+    l.source,
+    l.loan_id,
+    l.opened_on,
+    l.original_amount,
+    l.limit_amount,
+    l.known_at,
+    last_day(l.opened_on) as opening_month,
+    {{ visible_month('l.opened_on', 'l.known_at', 'l.source') }} as visible_month,
+    w.from_month
+from {{ ref('stg_loans') }} as l
+inner join {{ ref('int_ledger_work') }} as w on l.source = w.source and l.loan_id = w.loan_id

@@ -8,19 +8,6 @@ with loans as (
     select * from {{ ref('int_ledger_loans') }}
 ),
 
--- The last month that a source has reported: something is known of the day on which it is observed.
-reported as (
-    select source, {{ last_month_end(add_days('max(known_at)', "-(" ~ by_source('feature_lag_days') ~ ")")) }} as reported_month
-    from (
-        select source, max(known_at) as known_at from {{ ref('stg_loans') }} group by source
-        union all
-        select source, max(known_at) as known_at from {{ ref('stg_schedules') }} group by source
-        union all
-        select source, max(known_at) as known_at from {{ ref('stg_payments') }} group by source
-    ) as known
-    group by source
-),
-
 paid as (
     select
         loan_no,
@@ -55,7 +42,7 @@ spans as (
             else r.reported_month
         end as last_month
     from loans as l
-    inner join reported as r on l.source = r.source
+    inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
     left join paid as p on l.loan_no = p.loan_no
     left join scheduled as s on l.loan_no = s.loan_no
     where l.opening_month <= r.reported_month
@@ -97,7 +84,7 @@ bounded as (
         l.original_amount,
         l.limit_amount,
         l.opening_month,
-        greatest(s.first_month, l.opening_month) as first_month,
+        greatest(s.first_month, l.opening_month, l.from_month) as first_month,
         least(l.last_month, coalesce({{ month_end_before('s.next_known_month') }}, l.last_month)) as last_month
     from states as s
     inner join spans as l on s.loan_no = l.loan_no

@@ -5,8 +5,9 @@
 {{ config(materialized='view') }}
 
 with months as (
-    select m.*
+    select m.*, w.from_month
     from {{ ref('int_loan_months') }} as m
+    inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
     left join {{ ref('int_plain_loans') }} as p on m.source = p.source and m.loan_id = p.loan_id
     where p.loan_id is null
 ),
@@ -16,7 +17,7 @@ dated as (
 ),
 
 observations as (
-    select source, loan_id, month_on, visible_on from dated where known_at <= visible_on
+    select source, loan_id, month_on, visible_on from dated where known_at <= visible_on and month_on >= from_month
 ),
 
 visible as (

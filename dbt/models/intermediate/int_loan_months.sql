@@ -1,6 +1,8 @@
 -- One row a loan and month of every source, in one shape, whatever its arrears are known from. Where something becomes
 -- known late, a month has several rows: each holds from its `known_at` until its `superseded_at`, and the one that is
 -- not superseded says what is now known.
+{{ config(materialized='view') }}
+
 {%- set shared -%}
     source, loan_id, month_on, known_at, due, paid, balance, is_default, is_written_off, is_closed
 {%- endset %}

@@ -5,9 +5,13 @@
 with months as (
     select
         m.*,
-        {{ month_index('m.month_on') }} as month_no
+        {{ month_index('m.month_on') }} as month_no,
+        m.month_on >= w.from_month as is_made
     from {{ ref('int_loan_months') }} as m
     inner join {{ ref('int_plain_loans') }} as p on m.source = p.source and m.loan_id = p.loan_id
+    inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
+    -- the twelve months of the first observation that is made, and one more, so that its oldest has a month before it
+    where {{ months_between('m.month_on', 'w.from_month') }} <= 12
 ),
 
 with_previous as (
@@ -26,6 +30,7 @@ measured as (
         loan_id,
         month_no,
         month_on,
+        is_made,
         is_default,
         dpd_end,
         balance,
@@ -37,24 +42,29 @@ measured as (
         {{ rolled_up() }} as rolled_up,
         {{ util() }} as util
     from with_previous
+),
+
+side_by_side as (
+    select
+        source,
+        loan_id,
+        month_on,
+        is_made,
+        coalesce(is_default, false) as in_default,
+        dpd_end,
+        balance,
+        limit_amount,
+        {%- for months in [3, 6, 12] %}
+        cast(least(row_number() over before_it, {{ months }}) as integer) as known_of_{{ months }},
+        {%- endfor %}
+        {%- for measure, months in side_by_side().items() %}
+        {{ measure }} as {{ measure }}_0,
+        {%- for age in range(1, months) %}
+        lag({{ measure }}, {{ age }}) over before_it as {{ measure }}_{{ age }}{{ "," if not (loop.last and measure == side_by_side().keys() | list | last) }}
+        {%- endfor %}
+        {%- endfor %}
+    from measured
+    window before_it as (partition by source, loan_id order by month_no)
 )
 
-select
-    source,
-    loan_id,
-    month_on,
-    coalesce(is_default, false) as in_default,
-    dpd_end,
-    balance,
-    limit_amount,
-    {%- for months in [3, 6, 12] %}
-    cast(least(row_number() over before_it, {{ months }}) as integer) as known_of_{{ months }},
-    {%- endfor %}
-    {%- for measure, months in side_by_side().items() %}
-    {{ measure }} as {{ measure }}_0,
-    {%- for age in range(1, months) %}
-    lag({{ measure }}, {{ age }}) over before_it as {{ measure }}_{{ age }}{{ "," if not (loop.last and measure == side_by_side().keys() | list | last) }}
-    {%- endfor %}
-    {%- endfor %}
-from measured
-window before_it as (partition by source, loan_id order by month_no)
+select * from side_by_side where is_made

@@ -1,6 +1,6 @@
 with source as (
-    select * from {{ source('lake', 'client_money') }}
-    where ingested_at <= {{ known_as_of() }}
+    select raw.* from {{ source('lake', 'client_money') }} as raw
+    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('client_money') }}
 )
 
 select

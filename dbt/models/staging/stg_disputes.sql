@@ -1,6 +1,6 @@
 with source as (
-    select * from {{ source('lake', 'disputes') }}
-    where ingested_at <= {{ known_as_of() }}
+    select raw.* from {{ source('lake', 'disputes') }} as raw
+    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('disputes') }}
 )
 
 select

@@ -1,6 +1,6 @@
 with source as (
-    select * from {{ source('lake', 'funding_shares') }}
-    where ingested_at <= {{ known_as_of() }}
+    select raw.* from {{ source('lake', 'funding_shares') }} as raw
+    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('funding_shares') }}
 )
 
 select

@@ -1,6 +1,6 @@
 with source as (
-    select * from {{ source('lake', 'loans') }}
-    where ingested_at <= {{ known_as_of() }}
+    select raw.* from {{ source('lake', 'loans') }} as raw
+    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('loans') }}
 )
 
 select

@@ -1,6 +1,6 @@
 with source as (
-    select * from {{ source('lake', 'outcomes') }}
-    where ingested_at <= {{ known_as_of() }}
+    select raw.* from {{ source('lake', 'outcomes') }} as raw
+    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('outcomes') }}
 )
 
 select

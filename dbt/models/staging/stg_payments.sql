@@ -1,6 +1,6 @@
 with source as (
-    select * from {{ source('lake', 'payments') }}
-    where ingested_at <= {{ known_as_of() }}
+    select raw.* from {{ source('lake', 'payments') }} as raw
+    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('payments') }}
 )
 
 select

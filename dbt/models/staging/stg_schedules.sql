@@ -1,6 +1,6 @@
 with source as (
-    select * from {{ source('lake', 'schedules') }}
-    where ingested_at <= {{ known_as_of() }}
+    select raw.* from {{ source('lake', 'schedules') }} as raw
+    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('schedules') }}
 )
 
 select

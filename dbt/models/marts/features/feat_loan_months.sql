@@ -1,9 +1,45 @@
 -- One row a loan and month-end: keys, flags, then exactly the features of ml/features.py in its order. A window that
 -- is longer than the known history is null, never 0.
-with observations as (
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='fail',
+    pre_hook="{{ forget('int_observation_work') }}",
+) }}
+
+with history as (
+    select * from {{ ref('int_loan_month_history') }}
+),
+
+revised_observations as (
+    select
+        source,
+        loan_id,
+        month_on,
+        true as is_made,
+        coalesce(max(case when age = 0 and is_default then 1 end), 0) = 1 as in_default,
+        max(case when age = 0 then dpd_end end) as dpd_end,
+        max(case when age = 0 then balance end) as balance,
+        max(case when age = 0 then limit_amount end) as limit_amount,
+        {%- for months in [3, 6, 12] %}
+        cast(count(case when age < {{ months }} then 1 end) as integer) as known_of_{{ months }},
+        {%- endfor %}
+        {%- for measure, months in side_by_side().items() %}
+        {%- for age in range(months) %}
+        max(case when age = {{ age }} then {{ measure }} end) as {{ measure }}_{{ age }}{{ "," if not (loop.last and measure == side_by_side().keys() | list | last) }}
+        {%- endfor %}
+        {%- endfor %}
+    from history
+    group by source, loan_id, month_on
+    -- an observation whose own month is not known yet is none
+    having max(case when age = 0 then 1 end) = 1
+),
+
+-- Each observation with its months side by side: every window is an expression over them.
+observations as (
     select * from {{ ref('int_plain_observations') }}
     union all
-    select * from {{ ref('int_revised_observations') }}
+    select * from revised_observations
 ),
 
 summed as (

@@ -29,7 +29,7 @@ def built(request, first_night, tmp_path):
 def test_short_way_gives_what_the_long_one_gives(built):
     short, plain = _features(built)
     assert plain > 0.9 * short["loan_id"].n_unique(), "most loans are plain here, so that the comparison says something"
-    _build(built, "run", "--select", "int_plain_loans+", plain_windows=False)
+    _build(built, "run", "--select", "int_plain_loans+", short_way=False)
     long, plain = _features(built)
     assert plain == 0
     assert long.height == short.height > 1_000

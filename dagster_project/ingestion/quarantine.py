@@ -1,0 +1,104 @@
+"""What is held back: one row a held line or refused file, the rule that it breaks, and whether it is held still.
+
+Nothing is changed where it was written: what was taken back in is noted beside it, in files that READMITTED receipts
+name. The delivered text stays sealed where it is.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import polars as pl
+
+from dagster_project.ingestion.border import Border
+from dagster_project.ingestion.delivery import QUARANTINE
+from dagster_project.ingestion.lake import verified
+from dagster_project.ingestion.reading import LINE_NO, LINES
+from dagster_project.ingestion.receipts import LakeFile, Receipt, State
+
+READMITTED = "readmitted"  # the lake's table of notes
+OPEN, TAKEN_BACK, KNOWN_BY_THEN = "open", "readmitted", "duplicate"
+WHOLE_FILE = 0  # the line number of a file that was refused before its records were read
+HELD: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "file_name": pl.String(),
+    "delivery_id": pl.String(),
+    "receipt_no": pl.Int64(),
+    LINE_NO: pl.Int64(),
+    LINES: pl.Int64(),
+    "rule": pl.String(),
+    "message": pl.String(),
+    "first_seen_at": pl.Datetime("us"),
+    "contract_version": pl.String(),
+    "state": pl.String(),
+    "against_delivery_id": pl.String(),
+    "against_line_no": pl.Int64(),
+    "minor": pl.Int64(),
+}
+NOTES: dict[str, pl.DataType] = {"receipt_no": pl.Int64(), LINE_NO: pl.Int64(), "outcome": pl.String()}
+
+
+def held(border: Border, source: str | None = None, until: datetime | None = None) -> pl.DataFrame:
+    """All that was ever held back, of one source or of all, in the order in which it came (`HELD`).
+
+    `receipt_no` is the receipt that counted it as quarantined; `minor` is what of the control amount it counted.
+    `until`: as it stood at this instant.
+
+    Raises:
+        LakeCorruptionError: a file of the quarantine is not what its receipt says.
+    """
+    found = border.book.numbered("source = ?", (source,)) if source else border.book.numbered()
+    receipts = [(n, r) for n, r in found if until is None or r.ingested_at <= until]
+    rows = [_rows(number, receipt, border) for number, receipt in receipts]
+    notes = [pl.read_parquet(verified(border.lake, f)) for _, r in receipts for f in _files(r, READMITTED)]
+    outcomes = pl.concat([pl.DataFrame(schema=NOTES), *notes])
+    return (
+        pl.concat([pl.DataFrame(schema=HELD).drop("state"), *rows])
+        .join(outcomes, on=["receipt_no", LINE_NO], how="left")
+        .with_columns(pl.col("outcome").fill_null(OPEN).alias("state"))
+        .select(list(HELD))
+        .sort("receipt_no", LINE_NO)
+    )
+
+
+def counts(rows: pl.DataFrame) -> pl.DataFrame:
+    """How many of the held lines are open, and how many were taken back: source, rule, files, open, readmitted."""
+    return (
+        rows.group_by("source", "rule")
+        .agg(
+            pl.col("delivery_id").n_unique().alias("files"),
+            pl.col(LINES).filter(pl.col("state") == OPEN).sum().alias("open"),
+            pl.col(LINES).filter(pl.col("state") != OPEN).sum().alias("readmitted"),
+        )
+        .sort("source", "rule")
+    )
+
+
+def _files(receipt: Receipt, table: str) -> Iterable[LakeFile]:
+    return (f for f in receipt.files if f.table == table)
+
+
+def _rows(number: int, receipt: Receipt, border: Border) -> pl.DataFrame:
+    """What one receipt counted as quarantined."""
+    columns = [c for c in HELD if c != "state"]
+    files = list(_files(receipt, QUARANTINE))
+    own = {"file_name": pl.lit(receipt.file_name), "receipt_no": pl.lit(number, dtype=pl.Int64())}
+    own |= {"contract_version": pl.lit(receipt.contract_version)}
+    parts = [
+        pl.read_parquet(verified(border.lake, f), columns=[c for c in columns if c not in own]).with_columns(**own)
+        for f in files
+    ]
+    if receipt.state is State.QUARANTINED and not files:
+        rule, _, message = str(receipt.reason).partition(": ")
+        whole = {
+            "source": receipt.source,
+            "delivery_id": receipt.delivery_id,
+            LINE_NO: WHOLE_FILE,
+            LINES: receipt.quarantined_rows,
+            "rule": rule,
+            "message": message,
+            "first_seen_at": receipt.ingested_at,
+            "minor": receipt.quarantined_minor,
+        }
+        schema = {c: HELD[c] for c in columns if c not in own}
+        parts.append(pl.DataFrame([whole], schema=schema).with_columns(**own))
+    return pl.concat([pl.DataFrame(schema={c: HELD[c] for c in columns}), *(p.select(columns) for p in parts)])

@@ -1,0 +1,173 @@
+"""From the records of a file to what becomes of each line: canonical rows, a rule that it breaks, or a duplicate.
+
+First the row rules, which look at a row alone; then what a row says of others: of loans that are known, and of rows
+that are here already.
+"""
+
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from dagster_project.ingestion.border import Border
+from dagster_project.ingestion.canonical import SUPERSEDED, raw_schema
+from dagster_project.ingestion.contracts import ContractError, Table
+from dagster_project.ingestion.keys import Keys
+from dagster_project.ingestion.known import Known
+from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records
+from dagster_project.ingestion.receipts import Receipt
+from dagster_project.ingestion.rules import Checked, check_rows
+from dagster_project.ingestion.source import Source
+
+BAD = {
+    LINE_NO: pl.Int64(),
+    "rule": pl.String(),
+    "message": pl.String(),
+    "against_delivery_id": pl.String(),
+    "against_line_no": pl.Int64(),
+}
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """What became of a file's lines.
+
+    `good`: line_no and typed columns of those that are accepted. `tables`: the same in the canonical shape. `bad`:
+    line_no, rule, message, and for a conflict the accepted line that it is against. `duplicates`: line_no.
+    `superseded`: rows of that canonical table.
+    """
+
+    good: pl.DataFrame
+    tables: dict[str, pl.DataFrame]
+    bad: pl.DataFrame
+    duplicates: pl.DataFrame
+    superseded: pl.DataFrame
+
+
+def sift(
+    records: Records, layout: Table, source: Source, border: Border, known: Known, receipt: Receipt, *, compare: bool
+) -> Sifted:
+    """Say of every record what becomes of it.
+
+    `compare`: look for the rows among those that are known; without, the caller knows that their keys are new.
+
+    Raises:
+        DeliveryRefusedError: the file ends in the middle of a record.
+        ContractError: the adapter makes other tables than the contract says.
+    """
+    checked = check_rows(records.text, layout)
+    _refuse_cut_off(records, checked)
+    checked = _limit_bad_share(checked, records, border.max_bad_row_share)
+    good, bad = checked.good, _all_bad(checked, records)
+    duplicates, superseded = checked.duplicates, pl.DataFrame(schema=raw_schema(SUPERSEDED))
+    tables = _canonical(layout, good, source, border.keys, receipt)
+    wrong = _wrong_beside_loans(tables, source, known)
+    if wrong.height:
+        bad, good = _sorted(bad, wrong), good.join(wrong, on=LINE_NO, how="anti")
+        tables = _canonical(layout, good, source, border.keys, receipt)
+    if compare and good.height:
+        met = known.meet(tables)
+        superseded = met.superseded
+        if met.duplicates.height or met.conflicts.height:
+            conflicts = met.conflicts.with_columns(pl.lit("conflict").alias("rule"))
+            bad, duplicates = _sorted(bad, conflicts), pl.concat([duplicates, met.duplicates]).sort(LINE_NO)
+            good = good.join(pl.concat([bad, duplicates], how="diagonal"), on=LINE_NO, how="anti")
+            tables = _canonical(layout, good, source, border.keys, receipt)
+    return Sifted(good, tables, bad, duplicates, superseded)
+
+
+def lines_of(records: Records, rows: pl.DataFrame) -> int:
+    """How many raw lines these records stand on."""
+    if rows.is_empty():
+        return 0
+    return int(places(records).join(rows, on=LINE_NO, how="semi")[LINES].sum())
+
+
+def places(records: Records) -> pl.DataFrame:
+    """Every record's line_no and lines."""
+    return pl.concat([records.text.select(LINE_NO, LINES), records.ragged])
+
+
+def _refuse_cut_off(records: Records, checked: Checked) -> None:
+    """A file may lack the last line's end; if its last record is bad as well, it was cut off there."""
+    last = places(records)[LINE_NO].max()
+    if records.is_cut_off and ((checked.bad[LINE_NO] == last).any() or (records.ragged[LINE_NO] == last).any()):
+        message = "the file ends in the middle of a record: send it again, whole"
+        raise DeliveryRefusedError("truncated", message, records.landed)
+
+
+def _limit_bad_share(checked: Checked, records: Records, limit: float) -> Checked:
+    """Above the limit the whole delivery is bad: a file that is wrong in many rows is not trusted in the others.
+
+    Counted are rows that are wrong in themselves: what is wrong only beside other deliveries says nothing about how
+    this file was read.
+    """
+    wrong = lines_of(records, checked.bad) + int(records.ragged[LINES].sum())
+    if wrong <= limit * records.landed:
+        return checked
+    message = f"{wrong} of {records.landed} lines break rules, more than {limit:.1%}: the whole file is held back"
+    rest = checked.good.select(LINE_NO, pl.lit("too_many_bad_rows").alias("rule"), pl.lit(message).alias("message"))
+    return replace(checked, good=checked.good.clear(), bad=pl.concat([checked.bad, rest]).sort(LINE_NO))
+
+
+def _all_bad(checked: Checked, records: Records) -> pl.DataFrame:
+    ragged = records.ragged.select(
+        LINE_NO, pl.lit("ragged").alias("rule"), pl.lit("the row has another number of fields").alias("message")
+    )
+    return _sorted(pl.DataFrame(schema=BAD), checked.bad, ragged)
+
+
+def _sorted(*bad: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat(bad, how="diagonal").sort(LINE_NO).select(list(BAD))
+
+
+def _canonical(
+    layout: Table, good: pl.DataFrame, source: Source, keys: Keys, receipt: Receipt
+) -> dict[str, pl.DataFrame]:
+    """The canonical tables of good rows, identifiers being pseudonyms, with their lineage."""
+    if good.is_empty():
+        return {}
+    lineage = {
+        "source": pl.lit(source.name),
+        "delivery_id": pl.lit(receipt.delivery_id),
+        "ingested_at": pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
+    }
+    tables = {}
+    for name, rows in source.adapt(layout.name, good, source.contract).items():
+        table = source.contract.table(name)
+        frame = _pseudonymise(rows, table, keys, source.name).with_columns(**lineage)
+        schema = raw_schema(name)
+        absent = {c: pl.lit(None, dtype=t) for c, t in schema.items() if c not in frame.columns}
+        absent = {c: null for c, null in absent.items() if c not in table.schema}
+        try:
+            tables[name] = frame.with_columns(**absent).select(list(schema)).match_to_schema(schema)
+        except (pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError) as error:
+            raise ContractError(f"{source.name}.{table.name}: not what the contract says: {error}") from None
+    return tables
+
+
+def _pseudonymise(frame: pl.DataFrame, table: Table, keys: Keys, source: str) -> pl.DataFrame:
+    for column in table.columns:
+        if column.classification == "identifier":
+            known = keys.pseudonyms(frame[column.name], f"{source}.{column.name}")
+            frame = frame.with_columns(pl.col(column.name).replace_strict(known["value"], known["pseudonym"]))
+    return frame
+
+
+def _wrong_beside_loans(tables: dict[str, pl.DataFrame], source: Source, known: Known) -> pl.DataFrame:
+    """Rows in another currency than the source's, and payments from before their loan's opening."""
+    currency = source.contract.currency
+    found = [
+        (rows.filter(pl.col("currency") != currency), "other_currency", f"{name}.currency is not {currency}")
+        for name, rows in tables.items()
+        if "currency" in rows.columns
+    ]
+    if "payments" in tables:
+        early = known.before_opening(tables["payments"])
+        found.append((early, "before_opening", "the payment is of a day before its loan was opened"))
+    wrong = [
+        rows.select(LINE_NO, pl.lit(rule).alias("rule"), pl.lit(message).alias("message"))
+        for rows, rule, message in found
+        if rows.height
+    ]
+    nothing = pl.DataFrame(schema={c: BAD[c] for c in (LINE_NO, "rule", "message")})
+    return pl.concat([nothing, *wrong]).unique(LINE_NO, keep="first", maintain_order=True)

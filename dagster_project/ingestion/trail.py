@@ -1,0 +1,64 @@
+"""The audit rows of deliveries: one a receipt, written after it; and those that a crash left out.
+
+A row holds the fingerprint of its whole receipt, so that a receipt that is changed later is found out.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from dagster_project.audit import Entry, Kind
+from dagster_project.ingestion.border import Border
+from dagster_project.ingestion.receipts import Receipt
+
+
+def commit(receipts: Sequence[Receipt], border: Border) -> list[int]:
+    """Commit receipts and write their audit rows; returns the receipts' numbers.
+
+    Raises:
+        IdentityError: see `ReceiptBook.commit`; nothing was committed.
+        AuditError: the audit chain is broken; the receipts stand, and their rows are missing.
+    """
+    numbers = border.book.commit(receipts)
+    border.audit.append([entry(number, receipt) for number, receipt in zip(numbers, receipts, strict=True)])
+    return numbers
+
+
+def settle(border: Border) -> int:
+    """Write the audit rows of receipts that have none: a crash came between the two. Returns how many.
+
+    Raises:
+        AuditError: the audit chain is broken.
+    """
+    told = border.audit.subjects(Kind.DELIVERY)
+    missing = {number for source, number in border.book.numbers() if _subject(source, number) not in told}
+    if missing:
+        entries = [entry(number, receipt) for number, receipt in border.book.numbered() if number in missing]
+        border.audit.append(entries, late=True)
+    return len(missing)
+
+
+def entry(number: int, receipt: Receipt) -> Entry:
+    """The audit row of a receipt."""
+    counts = {
+        f"{outcome}_{unit}": getattr(receipt, f"{outcome}_{unit}")
+        for outcome in ("landed", "accepted", "quarantined", "duplicate")
+        for unit in ("rows", "minor")
+    }
+    said = {"state": receipt.state.value, "sha256": receipt.sha256, "contract_version": receipt.contract_version}
+    return Entry(
+        Kind.DELIVERY,
+        _subject(receipt.source, number),
+        {**said, **counts, "ingested_at": receipt.ingested_at.isoformat(), "receipt": receipt_fingerprint(receipt)},
+    )
+
+
+def _subject(source: str, number: int) -> str:
+    return f"{source}/{number}"
+
+
+def receipt_fingerprint(receipt: Receipt) -> str:
+    """sha256 of all that a receipt says; a column that is empty counts as absent, so that one may be added."""
+    said = {name: value for name, value in asdict(receipt).items() if value is not None}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()

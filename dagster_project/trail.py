@@ -1,0 +1,75 @@
+"""The audit rows of a run: what was published, which model was decided on, that a night was replayed or rebuilt.
+
+Each is written after what it tells of; what a crash kept from being written down is found at the start of the next
+run, and marked late. No Dagster. Deliveries have a module of their own, `ingestion.trail`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from dagster_project.audit import Entry, Fact, Kind
+from dagster_project.ingestion import trail as deliveries
+from dagster_project.publishing.snapshot import Snapshot, current_snapshot
+from dagster_project.resources import Pipeline
+from ml.promote import Decision
+
+
+def begin(pipeline: Pipeline, run_id: str) -> None:
+    """At the start of a run: settle, and say if it is a replay.
+
+    Raises:
+        AuditError: the audit chain is broken; the run is not to go on.
+    """
+    settle(pipeline)
+    if pipeline.on:
+        pipeline.border.audit.append([Entry(Kind.REPLAY, pipeline.on.isoformat(), {"run_id": run_id})])
+
+
+def settle(pipeline: Pipeline) -> None:
+    """Write the rows that a crash left out: of deliveries, decisions and the current snapshot."""
+    audit = pipeline.border.audit
+    deliveries.settle(pipeline.border)
+    if pipeline.settings.ledger_file.exists():
+        told = audit.subjects(Kind.PROMOTION)
+        missing = [_decision(number, decision) for number, decision in pipeline.ledger.numbered()]
+        audit.append([e for e in missing if e.subject not in told], late=True)
+    snapshot, newest = current_snapshot(pipeline.settings.published), audit.newest(Kind.PUBLISH)
+    if snapshot and (newest is None or newest.told()["snapshot_sha256"] != snapshot.sha256):
+        facts = {"snapshot_sha256": snapshot.sha256}
+        audit.append([Entry(Kind.PUBLISH, snapshot.snapshot_id, facts)], late=True)
+
+
+def decided(pipeline: Pipeline, number: int, decision: Decision) -> None:
+    """After a decision was written to the promotion ledger."""
+    pipeline.border.audit.append([_decision(number, decision)])
+
+
+def published(pipeline: Pipeline, snapshot: Snapshot, changed: bool, inputs: Mapping[str, str], run_id: str) -> None:
+    """After a night was published, with the same content or other, or rebuilt."""
+    kind = Kind.REBUILD if pipeline.known_as_of else Kind.PUBLISH
+    known = {"known_as_of": pipeline.known_as_of.isoformat()} if pipeline.known_as_of else {}
+    facts: dict[str, Fact] = {
+        "snapshot_sha256": snapshot.sha256,
+        "changed": changed,
+        "run_id": run_id,
+        **known,
+        **inputs,
+    }
+    pipeline.border.audit.append([Entry(kind, snapshot.snapshot_id, facts)])
+
+
+def _decision(number: int, decision: Decision) -> Entry:
+    facts = {
+        "decision": decision.decision,
+        "model": f"{decision.model_name} version {decision.model_version}",
+        "sha256": decision.sha256,
+        "ledger": decision_fingerprint(decision),
+    }
+    return Entry(Kind.PROMOTION, f"{decision.source}/{number}", facts)
+
+
+def decision_fingerprint(decision: Decision) -> str:
+    """sha256 of all that a row of the promotion ledger says."""
+    return hashlib.sha256(json.dumps(asdict(decision), sort_keys=True, default=str).encode()).hexdigest()

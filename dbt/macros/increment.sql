@@ -1,0 +1,30 @@
+{# A build works on what is new since the build before (`lake_news`: the files that it did not have); what is old stays.
+   Who starts dbt says with `--full-refresh` when the build before does not count, and lays out the news. #}
+
+{# The relation that a model was built as before; none where all is to be built. #}
+{% macro built_before(model) -%}
+    {%- if execute and not flags.FULL_REFRESH -%}
+        {%- set node = graph.nodes["model." ~ project_name ~ "." ~ model] -%}
+        {{ return(adapter.get_relation(node.database, node.schema, node.alias)) }}
+    {%- endif -%}
+    {{ return(none) }}
+{%- endmacro %}
+
+{# Earlier than every month: all of a loan. #}
+{% macro ever() -%}
+    cast('1900-01-31' as date)
+{%- endmacro %}
+
+{# Before a model adds what it computes anew, what it has of it is removed. #}
+{% macro forget(work) -%}
+    {#- Asked for here, and not only where it is used: dbt learns from it what must be built first. -#}
+    {%- set loans = ref(work) -%}
+    {%- if is_incremental() -%}
+        delete from {{ this }}
+        where exists (
+            select 1
+            from {{ loans }} as w
+            where w.source = {{ this }}.source and w.loan_id = {{ this }}.loan_id and {{ this }}.month_on >= w.from_month
+        )
+    {%- endif -%}
+{%- endmacro %}

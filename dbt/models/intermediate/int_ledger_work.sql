@@ -1,0 +1,64 @@
+-- The loans of ledger sources whose months are computed in this build, and from which month on; the others stay as they
+-- are. A first build, and a full one, compute all. Afterwards: a loan of which something new is told is computed anew,
+-- all of it, if what is new falls into a reported month; and where a source has reported another month, that month is
+-- computed for each of its loans, with the one before, which was the newest until now.
+{%- set before = built_before('int_ledger_loan_months') %}
+
+with loans as (
+    select
+        source,
+        loan_id,
+        last_day(opened_on) as opening_month
+    from {{ ref('stg_loans') }}
+    where {{ by_source('arrears_basis', quote=true) }} = 'ledger' and opened_on is not null
+),
+
+{% if before is none %}
+touched as (
+    select source, loan_id, {{ ever() }} as from_month from loans
+)
+{% else %}
+built as (
+    select source, max(month_on) as built_month from {{ before }} group by source
+),
+
+news as (
+    select source, loan_id, last_day(opened_on) as month_on from {{ source('lake_news', 'loans') }}
+    union all
+    select source, loan_id, last_day(paid_on) as month_on from {{ source('lake_news', 'payments') }}
+    union all
+    select source, loan_id, last_day(valid_from) as month_on from {{ source('lake_news', 'schedules') }}
+),
+
+touched as (
+    select n.source, n.loan_id, {{ ever() }} as from_month
+    from news as n
+    inner join {{ ref('int_ledger_reported') }} as r on n.source = r.source
+    where n.month_on <= r.reported_month
+    union all
+    -- a row that has a newer version is gone, from wherever it was
+    {%- for table in ['loans', 'payments', 'schedules'] %}
+    select old.source, old.loan_id, {{ ever() }} as from_month
+    from {{ source('lake', table) }} as old
+    inner join {{ source('lake_news', 'superseded') }} as newer
+        on old.source = newer.source and old.delivery_id = newer.old_delivery_id and old.line_no = newer.old_line_no
+    where newer.table_name = '{{ table }}'
+    union all
+    {%- endfor %}
+    select l.source, l.loan_id, coalesce(b.built_month, {{ ever() }}) as from_month
+    from loans as l
+    inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
+    left join built as b on l.source = b.source
+    where b.built_month is null or r.reported_month > b.built_month
+)
+{% endif %}
+
+select
+    l.source,
+    l.loan_id,
+    min(t.from_month) as from_month
+from loans as l
+inner join touched as t on l.source = t.source and l.loan_id = t.loan_id
+inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
+where l.opening_month <= r.reported_month
+group by l.source, l.loan_id

@@ -1,0 +1,121 @@
+"""R7: a byte that flips in a landed, lake, mart or model file is caught before use, and `verify` names the file."""
+
+import random
+from pathlib import Path
+
+import pytest
+from tests_support import copy_home, pipeline_in
+from torture_support import SEED
+
+from dagster_project.ingestion.lake import LakeCorruptionError, select
+from dagster_project.modelling import load_champion
+from dagster_project.publication import nothing_new
+from dagster_project.publishing.snapshot import SnapshotCorruptionError, current_snapshot, verified
+from dagster_project.verify import verify
+from ml.model import ModelIntegrityError
+
+FLIPS = 50
+
+
+@pytest.fixture(scope="module")
+def damaged(first_night, tmp_path_factory):
+    """A copy of a whole night's home; each test puts back what it damages."""
+    return pipeline_in(copy_home(first_night, tmp_path_factory.mktemp("corruption") / "home"))
+
+
+def lake_files(pipeline):
+    return sorted((pipeline.settings.lake / "raw").rglob("*.parquet"))
+
+
+def read_lake(pipeline):
+    select(pipeline.settings.lake, pipeline.settings.home / "read", "taiwan_cards", pipeline.receipts("taiwan_cards"))
+
+
+def mart_files(pipeline):
+    return sorted(p for p in (pipeline.settings.published / "current").resolve().iterdir())
+
+
+def read_mart(pipeline):
+    verified(current_snapshot(pipeline.settings.published))
+
+
+def model_files(pipeline):
+    return sorted(pipeline.model_folder(pipeline.ledger.champion("taiwan_cards").sha256).iterdir())
+
+
+def read_model(pipeline):
+    load_champion(pipeline, "taiwan_cards")
+
+
+@pytest.mark.parametrize(
+    ("files", "read", "error"),
+    [
+        (lake_files, read_lake, LakeCorruptionError),
+        (mart_files, read_mart, SnapshotCorruptionError),
+        (model_files, read_model, ModelIntegrityError),
+    ],
+    ids=["lake", "mart", "model"],
+)
+def test_flipped_byte_is_caught_before_use(damaged, files, read, error):
+    draw, caught = random.Random(f"{SEED}:{files.__name__}"), 0
+    there = files(damaged)
+    read(damaged)
+    for _ in range(FLIPS):
+        path = draw.choice(there)
+        with flipped(path, draw) as where, pytest.raises(error):
+            read(damaged)
+            raise AssertionError(f"seed {SEED}: byte {where} of {path} was not noticed")
+        caught += 1
+    assert caught == FLIPS
+    read(damaged)
+
+
+class flipped:
+    """A file with one bit of one byte turned over, then put back."""
+
+    def __init__(self, path: Path, draw: random.Random) -> None:
+        self.path, self.content = path, path.read_bytes()
+        self.where, self.bit = draw.randrange(len(self.content)), 1 << draw.randrange(8)
+
+    def __enter__(self) -> int:
+        changed = bytearray(self.content)
+        changed[self.where] ^= self.bit
+        self.path.write_bytes(bytes(changed))
+        return self.where
+
+    def __exit__(self, *_: object) -> None:
+        self.path.write_bytes(self.content)
+
+
+def test_flipped_byte_of_an_original_is_found(damaged):
+    draw = random.Random(f"{SEED}:originals")
+    (path,) = (damaged.settings.lake / "originals/taiwan_cards").iterdir()
+    assert verify(damaged).faults == []
+    for _ in range(FLIPS):
+        with flipped(path, draw):
+            (fault,) = verify(damaged).faults
+        assert "its original" in fault.what
+        assert "was changed" in fault.what
+
+
+@pytest.mark.parametrize(
+    ("files", "part"), [(lake_files, "receipts"), (mart_files, "snapshots"), (model_files, "champions")]
+)
+def test_verify_names_the_file(damaged, files, part):
+    draw = random.Random(f"{SEED}:named")
+    for path in files(damaged):
+        with flipped(path, draw):
+            faults = verify(damaged).faults
+        assert {f.part for f in faults} == {part}, path
+        named = path.parent.name[:12] if part == "champions" else path.name
+        assert any(named in f.what for f in faults), faults
+        assert all(f.advice for f in faults)
+
+
+def test_damaged_snapshot_is_not_what_tonight_has(damaged):
+    """Else the night would say that nothing is new, and leave the damage to its readers."""
+    draw = random.Random(f"{SEED}:tonight")
+    assert nothing_new(damaged)
+    tables = [p for p in mart_files(damaged) if p.suffix == ".parquet"]
+    with flipped(draw.choice(tables), draw):
+        assert not nothing_new(damaged)

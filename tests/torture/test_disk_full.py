@@ -1,0 +1,110 @@
+"""R8: a disk that is full at any stage gives a clear error, leaves the old state served, and work goes on with room.
+
+A small file system of its own is needed; where none may be mounted, this is skipped in so many words.
+"""
+
+import random
+
+import dagster as dg
+import pytest
+from lender_support import lender, pipeline_of
+from torture_support import (
+    SEED,
+    Filler,
+    Reference,
+    Victims,
+    assert_lake_is,
+    book_of_loans,
+    drop,
+    empty_home,
+    lake_of,
+    month_file,
+    mounted,
+)
+
+from dagster_project.night import run_night
+from dagster_project.night_resource import build_night_resource
+from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults
+from dagster_project.space import DiskFullError, check_space
+from dagster_project.verify import verify
+
+SAYS_FULL = ("No space left on device", "disk is full", "disk I/O error")
+
+
+@pytest.fixture
+def small_disk(tmp_path, request):
+    """A file system of `request.param` megabytes."""
+    with mounted(tmp_path / "disk", request.param) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def victims():
+    with Victims() as started:
+        yield started
+
+
+@pytest.mark.parametrize("small_disk", [8], indirect=True)
+def test_taking_in_goes_on_once_there_is_room(victims, small_disk, tmp_path):
+    draw, home, expected = random.Random(f"{SEED}:full"), empty_home(small_disk / "home"), Reference()
+    filler, pipeline, failed = Filler(small_disk), pipeline_of(home), set()
+    for delivery in (book_of_loans(), month_file(0, draw)):
+        drop(home, delivery)
+        expected.add(delivery.becomes)
+    assert victims.run("take_in", home)["error"] is None
+    for month in range(1, 13):
+        delivery = month_file(month, draw)
+        drop(home, delivery)
+        filler.leave(draw.randrange(0, 1 << 16))
+        told = victims.run("take_in", home)
+        if told["error"]:
+            assert any(words in told["error"] for words in SAYS_FULL), (SEED, told)
+            failed.add(told["error"])
+        before = lake_of(pipeline, tmp_path / "selection")
+        assert not before.statements - expected.statements - delivery.becomes.statements
+        filler.remove()
+        assert victims.run("take_in", home)["error"] is None
+        expected.add(delivery.becomes)
+        assert_lake_is(pipeline, tmp_path / "selection", expected, (SEED, month))
+    assert failed, "the disk was full at least once"
+    assert verify(pipeline).faults == []
+
+
+@pytest.mark.parametrize("small_disk", [4], indirect=True)
+def test_publishing_leaves_the_old_until_there_is_room(victims, small_disk):
+    draw, home, filler, failed = random.Random(f"{SEED}:publish"), small_disk / "home", Filler(small_disk), 0
+    assert victims.run("publish_one", home, number=0)["error"] is None
+    for number in range(1, 16):
+        filler.leave(draw.randrange(0, 40_000))
+        told = victims.run("publish_one", home, number=number)
+        shown = current_snapshot(home / "published")
+        assert snapshot_faults(shown.folder) == [], SEED
+        if told["error"]:
+            failed += 1
+            assert any(words in told["error"] for words in SAYS_FULL), (SEED, told)
+            assert shown.metrics()["a.number"] in (number - 1, number)
+        filler.remove()
+        assert victims.run("publish_one", home, number=number)["error"] is None
+        assert current_snapshot(home / "published").metrics()["a.number"] == number
+    assert failed > 2
+
+
+@pytest.mark.parametrize("small_disk", [40], indirect=True)
+def test_night_without_room_is_refused_however_it_is_started(small_disk):
+    pipeline = lender(small_disk / "home")
+    with pytest.raises(DiskFullError, match="Nothing was begun"):
+        run_night(pipeline)
+    night = build_night_resource(pipeline).resource_fn
+    with pytest.raises(DiskFullError):
+        next(night(dg.build_init_resource_context(config={"intake": True})))
+    assert len(list((small_disk / "home/landing/young_lender").iterdir())) == 11
+
+
+@pytest.mark.parametrize("small_disk", [70], indirect=True)
+def test_room_is_reckoned_with_what_a_night_writes_anew(small_disk):
+    """64 MB for whatever a run writes, twice what waits, and the warehouse and the snapshot once more."""
+    warehouse = small_disk / "w"
+    check_space(small_disk, 1 << 20, warehouse, None)
+    warehouse.write_bytes(b"0" * (5 << 20))
+    with pytest.raises(DiskFullError, match="make room, then start it again"):
+        check_space(small_disk, 1 << 20, warehouse, None)

@@ -1,0 +1,104 @@
+"""R1: kill -9 at any line of taking in and of publishing loses no row and no cent, and readers see old or new.
+
+`SEED=7 pytest ...` replays a seed; each failure names it. The long suite (`make torture`) kills ten times as often.
+"""
+
+import random
+
+import pytest
+from lender_support import pipeline_of
+from torture_support import (
+    SEED,
+    Reference,
+    Victims,
+    assert_lake_is,
+    book_of_loans,
+    copy_of,
+    drop,
+    empty_home,
+    lake_of,
+    month_file,
+)
+
+from dagster_project.audit import Kind
+from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults
+from dagster_project.verify import verify
+
+KILLS = [pytest.param(20, id="20"), pytest.param(200, id="200", marks=pytest.mark.long)]
+
+
+@pytest.fixture(scope="module")
+def victims():
+    with Victims() as started:
+        yield started
+
+
+def lines_of(victims, what, home, **more):
+    """How many lines of the watched modules one undisturbed run executes."""
+    told = victims.run(what, home, count=True, **more)
+    assert told["error"] is None, told
+    return told["lines"]
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_taking_in_loses_nothing_whenever_it_is_killed(victims, tmp_path, kills):
+    draw = random.Random(f"{SEED}:ingest")
+    measured = empty_home(tmp_path / "measured")
+    for delivery in (book_of_loans(), month_file(0, draw)):
+        drop(measured, delivery)
+    lines = lines_of(victims, "take_in", measured)
+
+    home, expected, month, newest = empty_home(tmp_path / "home"), Reference(), 1, month_file(0, draw)
+    pipeline, killed, hit = pipeline_of(home), 0, []
+    for delivery in (book_of_loans(), newest):
+        drop(home, delivery)
+        expected.add(delivery.becomes)
+    while killed < kills:
+        for _ in range(draw.randrange(3)):
+            if draw.random() < 0.25:
+                delivery = copy_of(newest, f"2024-{draw.choice('abc')}{month}-again.csv")
+                month += 1
+            else:
+                delivery = newest = month_file(month % 24, draw)
+                newest.name = newest.name.replace(".csv", f"-{month}.csv")
+                month += 1
+            drop(home, delivery)
+            expected.add(delivery.becomes)
+        at = draw.randrange(1, lines)
+        hit.append(at)
+        told = victims.run("take_in", home, kill_at=at)
+        assert told["killed"] or told["error"] is None, (SEED, hit, told)
+        killed += told["killed"]
+        found = lake_of(pipeline, tmp_path / "selection")  # nothing that counts is half there
+        assert not found.statements - expected.statements, (SEED, hit)
+        for unit in (found.rows, found.cents):
+            assert unit["landed"] == unit["accepted"] + unit["quarantined"] + unit["duplicate"], (SEED, hit)
+    assert victims.run("take_in", home)["error"] is None, (SEED, hit)
+    assert_lake_is(pipeline, tmp_path / "selection", expected, (SEED, hit))
+    assert list((home / "landing/young_lender").glob("[!.]*")) == []
+    assert verify(pipeline).faults == [], (SEED, hit)
+    told_of = [row.subject for row in pipeline.border.audit.rows(Kind.DELIVERY)]
+    assert len(told_of) == len(set(told_of)) == len(pipeline.border.book.all()), (SEED, hit)
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_readers_see_the_old_or_the_new_whenever_publishing_is_killed(victims, tmp_path, kills):
+    draw = random.Random(f"{SEED}:publish")
+    lines = lines_of(victims, "publish_one", tmp_path / "measured", number=0)
+    home, killed, hit, before = tmp_path / "home", 0, [], None
+    while killed < kills:
+        number, at = draw.randrange(5), draw.randrange(1, lines)  # what was published once may come again
+        hit.append((number, at))
+        told = victims.run("publish_one", home, number=number, kill_at=at)
+        assert told["killed"] or told["error"] is None, (SEED, hit, told)
+        killed += told["killed"]
+        snapshot = current_snapshot(home / "published")
+        shown = snapshot.metrics()["a.number"] if snapshot else None
+        assert shown in (before, number), (SEED, hit)
+        assert snapshot is None or snapshot_faults(snapshot.folder) == [], (SEED, hit)
+        if draw.random() < 0.5:
+            told = victims.run("publish_one", home, number=number)
+            assert told["error"] is None, (SEED, hit)
+            shown = current_snapshot(home / "published").metrics()["a.number"]
+            assert shown == number, (SEED, hit)
+        before = shown
