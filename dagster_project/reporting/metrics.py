@@ -51,6 +51,46 @@ def score_metrics(scores: pl.DataFrame) -> dict[str, Value]:
     return metrics
 
 
+def portfolio_metrics(tables: Mapping[str, pl.DataFrame], limits: pl.DataFrame) -> dict[str, Value]:
+    """By source: what is available or why not, stages and expected loss, its movement, loss given default, limits.
+
+    Args:
+        tables: the portfolio tables that stand on scores, by name.
+        limits: source, limit_name and status of the limits that stand on none.
+    """
+    metrics: dict[str, Value] = {}
+    for source, subject, status, reason in tables["port_coverage"].iter_rows():
+        metrics[f"portfolio.{source}.coverage.{subject}"] = status if reason is None else f"{status}: {reason}"
+    losses = tables["port_expected_losses"]
+    for (source, stage), rows in losses.sort("source", "stage").group_by("source", "stage", maintain_order=True):
+        prefix = f"portfolio.{source}.stage_{stage}."
+        metrics[f"{prefix}loans"] = rows.height
+        for name in ("exposure_at_default", "expected_loss", "stressed_loss"):
+            metrics[f"{prefix}{name}_minor"] = _minor(rows[name])
+    for source, _, _, component, amount, _ in tables["port_loss_movement"].iter_rows():
+        name = f"portfolio.{source}.movement.{component}_minor"
+        metrics[name] = int(metrics.get(name, 0)) + int(amount * 100)
+    given = tables["port_losses_given_default"].sort("source", "currency", "as_of_on")
+    for source, _, _, value, _, _, workouts, _ in given.iter_rows():
+        metrics[f"portfolio.{source}.loss_given_default"] = value
+        metrics[f"portfolio.{source}.workouts"] = workouts
+    for row in tables["port_grade_concentration"].iter_rows(named=True):
+        prefix = f"portfolio.{row['source']}.grades."
+        for name in ("hhi", "status", "bandwidth_up", "bandwidth_down"):
+            metrics[f"{prefix}{name}"] = row[name]
+    pools = tables["port_static_pools"]
+    newest = pools.filter(pl.col("month_on") == pl.col("month_on").max().over("source"))
+    for (source, status), rows in newest.sort("source", "status").group_by("source", "status", maintain_order=True):
+        metrics[f"portfolio.{source}.static_pools.{status}"] = rows.height
+    for (source, status), rows in limits.sort("source", "status").group_by("source", "status", maintain_order=True):
+        metrics[f"portfolio.{source}.limits.{status}"] = rows.height
+    return metrics
+
+
+def _minor(amounts: pl.Series) -> int:
+    return int((amounts.sum() or 0) * 100)
+
+
 def check_metrics(suites: Sequence[SuiteResult], dbt_tests: int) -> dict[str, Value]:
     """Checks declared, evaluated, failed and warned about: the suites', and dbt's tests, all of which passed."""
     results = [check for suite in suites for check in suite.checks]

@@ -19,8 +19,9 @@ _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
 def summary(metrics: Mapping[str, Value], sources: list[str], stages: Mapping[str, float]) -> Group:
-    """What was ingested, modelled, scored and checked, and where the seconds went."""
-    return Group(_ingested(metrics, sources), *(_champion(metrics, name) for name in sources), _night(metrics, stages))
+    """What was ingested, modelled, scored, what is expected to be lost, what was checked, where the seconds went."""
+    of_sources = (table for name in sources for table in (_champion(metrics, name), _portfolio(metrics, name)))
+    return Group(_ingested(metrics, sources), *of_sources, _night(metrics, stages))
 
 
 def where_to_look(home: Path, snapshot: Path) -> Text:
@@ -155,6 +156,22 @@ def _champion(metrics: Mapping[str, Value], source: str) -> Table:
         f"{scores['no_reason']:,} without a proven reason",
     }
     return _facts(f"Champion of {source}: version {model['version']}", facts)
+
+
+def _portfolio(metrics: Mapping[str, Value], source: str) -> Table:
+    """Loans and expected loss by stage; what cannot be said, and why, in the place of a figure."""
+    own = {name.split(".", 2)[2]: v for name, v in metrics.items() if name.startswith(f"portfolio.{source}.")}
+    facts = {
+        f"stage {stage}": f"{own[f'stage_{stage}.loans']:,} loans; "
+        f"{_amount(own[f'stage_{stage}.expected_loss_minor'])} of "
+        f"{_amount(own[f'stage_{stage}.exposure_at_default_minor'])} is expected to be lost"
+        for stage in (1, 2, 3)
+        if f"stage_{stage}.loans" in own
+    }
+    for name, said in own.items():
+        if name.startswith("coverage.") and said != "available":
+            facts[name.removeprefix("coverage.").replace("_", " ")] = str(said)
+    return _facts(f"Portfolio of {source}", facts)
 
 
 def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:

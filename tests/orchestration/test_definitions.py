@@ -38,6 +38,7 @@ def test_assets_read_as_the_way_of_a_payment(defs):
         "marts",
         "model",
         "scores",
+        "portfolio",
         "published",
     }
     tables = {
