@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dagster_project.early_warning.rules import EarlyWarningPolicy
 from ml.promote import BootstrapGate
 from ml.reasons import ReasonPolicy
 from ml.scale import Scale, ScoreAnchor
@@ -108,6 +109,7 @@ class Policy(_Frozen):
     scale: Scale
     reasons: ReasonPolicy
     bootstrap_gate: BootstrapGate
+    early_warning: EarlyWarningPolicy
     sources: dict[str, SourcePolicy]
 
     @model_validator(mode="after")
