@@ -22,7 +22,14 @@ from dagster_project.simulator.truth import HORIZON
 
 MODEL = "monitor_early_warning_figures"
 # What the ledger says of a loan so many months behind; tests/integration/test_simulated.py shows that it does.
-_STATES = {0: ("current", 0), 1: ("1-30", 15), 2: ("31-60", 45), 3: ("61-90", 75), DEFAULT: ("90+", 100), CLOSED: ("closed", 0)}
+_STATES = {
+    0: ("current", 0),
+    1: ("1-30", 15),
+    2: ("31-60", 45),
+    3: ("61-90", 75),
+    DEFAULT: ("90+", 100),
+    CLOSED: ("closed", 0),
+}
 
 
 def compiled_model(pipeline: Pipeline) -> str:
@@ -88,8 +95,12 @@ def _live(plan: Plan, folder: Path):
             {
                 "loan_id": pl.Series(loans.number[seen]).cast(pl.String),
                 "month_on": pl.Series(end).cast(pl.Date),
-                "state": pl.Series(state).replace_strict({k: s for k, (s, _) in _STATES.items()}, return_dtype=pl.String),
-                "dpd_end": pl.Series(state).replace_strict({k: d for k, (_, d) in _STATES.items()}, return_dtype=pl.Int32),
+                "state": pl.Series(state).replace_strict(
+                    {k: s for k, (s, _) in _STATES.items()}, return_dtype=pl.String
+                ),
+                "dpd_end": pl.Series(state).replace_strict(
+                    {k: d for k, (_, d) in _STATES.items()}, return_dtype=pl.Int32
+                ),
                 "balance": np.where(state == CLOSED, 0, balance[seen]),
                 "limit_amount": np.where(loans.is_card[seen], loans.amount[seen] / 100, np.nan),
                 "is_default": state == DEFAULT,

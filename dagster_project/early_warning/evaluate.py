@@ -13,7 +13,15 @@ from typing import Any
 
 import polars as pl
 
-from dagster_project.early_warning.rules import MEASURES, EarlyWarningPolicy, IndicatorPolicy, State
+from dagster_project.early_warning.rules import (
+    MEASURES,
+    EarlyWarningPolicy,
+    IndicatorPolicy,
+    Rule,
+    Significance,
+    State,
+    Test,
+)
 from dagster_project.early_warning.significance import above_expected, higher_mean, holm, more_often
 from dagster_project.early_warning.states import OPEN, Standing, step
 
@@ -80,10 +88,11 @@ class Judged:
 
 @dataclass
 class _Run:
-    """A series on its way through the months."""
+    """A series on its way through the months; `begins` is its first one."""
 
     policy: IndicatorPolicy
     figures: Mapping[dt.date, Figure]
+    begins: dt.date
     standing: Standing = field(default_factory=Standing)
 
 
@@ -107,13 +116,15 @@ def evaluate(figures: pl.DataFrame, policy: EarlyWarningPolicy) -> pl.DataFrame:
 
 def _source(own: pl.DataFrame, policy: EarlyWarningPolicy) -> list[dict[str, Any]]:
     months = own["month_on"].unique().sort().to_list()
-    runs: dict[Series, _Run] = {(name, *BOOK): _Run(policy.indicators[name], {}) for name in policy.indicators}
+    every = policy.indicators.items()
+    runs: dict[Series, _Run] = {(name, *BOOK): _Run(indicator, {}, months[0]) for name, indicator in every}
     for key, group in groupby(own.iter_rows(named=True), lambda r: (r["indicator"], r["segment_kind"], r["segment"])):
-        runs[key] = _Run(policy.indicators[key[0]], {f.month_on: f for f in map(_figure, group) if f.accounts})
-    begins = {key: min(run.figures, default=months[0]) for key, run in runs.items()}
+        by_month = {f.month_on: f for f in map(_figure, group) if f.accounts}
+        if by_month:
+            runs[key] = _Run(policy.indicators[key[0]], by_month, min(by_month))
     rows = []
     for month in months:
-        present = {key: run for key, run in sorted(runs.items()) if begins[key] <= month}
+        present = {key: run for key, run in sorted(runs.items()) if run.begins <= month}
         judged = {key: _judge(key[0], run, month, policy) for key, run in present.items()}
         tested = [key for key, found in judged.items() if isinstance(found, Judged)]
         adjusted = dict(zip(tested, holm([judged[key].p_value for key in tested]), strict=True))  # type: ignore[union-attr]
@@ -132,19 +143,22 @@ def _judge(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy
     if MEASURES[indicator].test == "expected":
         pd = (now.expected or 0.0) / now.accounts
         return Judged(pd, _multiple(now.value, pd), above_expected(round(now.total), now.accounts, pd))
-    base = _base(run, month, policy)
-    needed = run.policy.base_months
+    base, needed = _base(run, month, policy), run.policy.base_months
     if len(base) < needed:
         return f"{len(base)} earlier months to compare with; {needed} are needed"
+    return _against(base, now, MEASURES[indicator].test, run.policy.rule)
+
+
+def _against(base: Sequence[Figure], now: Figure, test: Test, rule: Rule) -> Judged:
     accounts, total, squares = (sum(getattr(f, n) for f in base) for n in ("accounts", "total", "squares"))
-    if MEASURES[indicator].test == "share":
+    if test == "share":
         p_value = more_often(round(now.total), now.accounts, round(total), accounts)
     else:
         p_value = higher_mean((now.accounts, now.total, now.squares), (accounts, total, squares))
     pooled = total / accounts
-    if run.policy.rule == "multiple":
+    if rule == "multiple":
         return Judged(pooled, _multiple(now.value, pooled), p_value)
-    if run.policy.rule == "points":
+    if rule == "points":
         return Judged(pooled, now.value - pooled, p_value)
     mean, deviation = _spread([f.value for f in base])
     return Judged(mean, _multiple(now.value - mean, deviation), p_value)
@@ -159,7 +173,10 @@ def _base(run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> list[Figure]
     usable = [
         f
         for f in run.figures.values()
-        if f.month_on < before and f.accounts >= policy.min_accounts and _months(f.month_on, month) <= oldest
+        if f.month_on < before
+        and f.accounts >= policy.min_accounts
+        and _months(f.month_on, month) <= oldest
+        and _months(run.begins, f.month_on) >= run.policy.young_months
     ]
     return sorted(usable, key=lambda f: f.month_on)[-run.policy.base_months :]
 
@@ -168,7 +185,7 @@ def _row(
     key: Series, run: _Run, month: dt.date, judged: Judged | str, adjusted: float | None, policy: EarlyWarningPolicy
 ) -> dict[str, Any]:
     now, signal = run.figures.get(month), State.NOT_ENOUGH_HISTORY
-    if isinstance(judged, Judged):
+    if isinstance(judged, Judged) and adjusted is not None:
         signal = _signal(judged.move, adjusted, run.policy, policy.significance)
     run.standing = step(run.standing, signal, month, policy.calm_months)
     state = run.standing.state
@@ -192,17 +209,15 @@ def _row(
     }
 
 
-def _signal(move: float, adjusted: float | None, thresholds: IndicatorPolicy, significance: float) -> State:
-    if adjusted is None or adjusted >= significance or move < thresholds.amber:
-        return State.GREEN
-    return State.RED if move >= thresholds.red else State.AMBER
+def _signal(move: float, adjusted: float, thresholds: IndicatorPolicy, significance: Significance) -> State:
+    if move >= thresholds.red and adjusted < significance.red:
+        return State.RED
+    return State.AMBER if move >= thresholds.amber and adjusted < significance.amber else State.GREEN
 
 
 def _figure(row: Mapping[str, Any]) -> Figure:
     by_amount = round(float(row["amount"]) / float(row["amount_of"]), 9) if row["amount_of"] else None
-    return Figure(
-        row["month_on"], row["accounts"], row["total"], row["squares"] or 0.0, row["expected"], by_amount
-    )
+    return Figure(row["month_on"], row["accounts"], row["total"], row["squares"] or 0.0, row["expected"], by_amount)
 
 
 def _multiple(value: float, of: float) -> float:

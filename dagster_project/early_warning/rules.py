@@ -1,9 +1,8 @@
 """Which indicators there are and what each measures, and the thresholds that the policy sets for them."""
 
-import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -42,10 +41,14 @@ MEASURES: dict[str, Measure] = {
         "roll rate 0 to 1-30", "accounts 1 to 30 days past due, of those current a month before", "share"
     ),
     "first_payment_default": Measure(
-        "first-payment default", "loans more than 30 days past due two month-ends after their opening's month", "share"
+        "first-payment default",
+        "loans more than 30 days past due at the second month-end after the one of their opening",
+        "share",
     ),
     "mob3_30_plus": Measure(
-        "30+ at three months on book", "loans more than 30 days past due three month-ends after their opening's", "share"
+        "30+ at three months on book",
+        "loans more than 30 days past due at the third month-end after the one of their opening",
+        "share",
     ),
     "utilisation": Measure("utilisation", "mean of balance over limit, of open accounts not in default", "mean"),
     "new_business_pd": Measure(
@@ -75,16 +78,31 @@ class SeverityByState(_Frozen):
     red: Severity = "ERROR"
 
 
+class Significance(_Frozen):
+    """The levels that a move must reach to be amber, and to be red."""
+
+    amber: float = Field(gt=0, lt=0.5)
+    red: float = Field(gt=0, lt=0.5)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.red > self.amber:
+            raise ValueError(f"red ({self.red}) must not be above amber ({self.amber})")
+        return self
+
+
 class IndicatorPolicy(_Frozen):
     """The thresholds of one indicator, and whom it concerns.
 
     `rule`: how a month's value is compared with the `base_months` before it: `multiple` of their pooled value,
     `points` above it (as a fraction), or standard `deviations` of the months' values above their mean. From `amber` and
-    from `red` on the threshold is crossed, if the move is significant too.
+    from `red` on the threshold is crossed, if the move is significant too. The first `young_months` of a segment are no
+    base: what is late of a young book rises because its loans grow older.
     """
 
     rule: Rule
     base_months: int = Field(ge=0, le=60)
+    young_months: int = Field(default=0, ge=0)
     amber: float = Field(gt=0)
     red: float = Field(gt=0)
     owner: str = Field(pattern=r"^(team:[\w-]+|[^@\s]+@[^@\s]+)$")
@@ -103,15 +121,15 @@ class IndicatorPolicy(_Frozen):
 class EarlyWarningPolicy(_Frozen):
     """When a segment's indicator is amber or red.
 
-    `significance`: the level that a move must reach after Holm's correction over all indicators and segments of a
-    source's month. `false_alarm_rate`: the share of months in which a book where nothing changes may have a warning
-    opened; a test measures it. `min_accounts`: a month with fewer accounts is not judged, and no base. `calm_months`:
-    months below a threshold after which a warning goes down by one state. `hold_base_months`: how long an open warning
-    is compared with the months before it opened; after that what it has become is its base. `channels`: who is told of
-    changes; `webhook` takes part once its address is set. `retry_after`: seconds that a channel may take.
+    `significance`: what a move must reach after Holm's correction over all indicators and segments of a source's month.
+    `false_alarm_rate`: the share of months in which a book where nothing changes may open a warning; a test measures
+    it. `min_accounts`: a month with fewer accounts is not judged, and no base. `calm_months`: months below a threshold
+    after which a warning goes down by one state. `hold_base_months`: how long an open warning is compared with the
+    months before it opened; after that what it has become is its base. `channels`: who is told of changes; `webhook`
+    takes part once its address is set.
     """
 
-    significance: float = Field(gt=0, lt=0.5)
+    significance: Significance
     false_alarm_rate: float = Field(gt=0, lt=1)
     min_accounts: int = Field(ge=1)
     calm_months: int = Field(ge=1)
@@ -132,6 +150,3 @@ class EarlyWarningPolicy(_Frozen):
             if not is_expected and indicator.base_months < 1:
                 raise ValueError(f"indicators: {name}: base_months must be 1 or more")
         return self
-
-
-Month = Annotated[dt.date, "a month-end"]
