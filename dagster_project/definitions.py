@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from dagster_project.assets.early_warnings import build_early_warning_assets
 from dagster_project.assets.landing import build_landing_asset
 from dagster_project.assets.model import build_model_assets
 from dagster_project.assets.published import build_snapshot_asset
@@ -32,6 +33,7 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
             build_warehouse_assets(pipeline, manifest),
             *(asset for name in pipeline.sources for asset in build_model_assets(name, owners.models)),
             build_scores_asset(pipeline),
+            *build_early_warning_assets(pipeline),
             build_snapshot_asset(pipeline.policy, sorted(published_models(manifest))),
         ],
         asset_checks=[build_checks(guard) for guard in pipeline.guards],

@@ -12,8 +12,10 @@ from typing import Any
 import polars as pl
 
 from dagster_project.dbt_project import declared_tests, published_models, test_verdicts
+from dagster_project.early_warning.evaluate import KEYS
 from dagster_project.files import replace_text
 from dagster_project.ingestion.landing import waiting
+from dagster_project.notices import EARLY_WARNINGS
 from dagster_project.publishing.fingerprint import values_fingerprint
 from dagster_project.publishing.snapshot import (
     PublishedTable,
@@ -24,7 +26,14 @@ from dagster_project.publishing.snapshot import (
     table_of,
 )
 from dagster_project.readiness import why_not_evaluated, why_unscored
-from dagster_project.reporting.metrics import Value, check_metrics, ingest_metrics, model_metrics, score_metrics
+from dagster_project.reporting.metrics import (
+    Value,
+    check_metrics,
+    ingest_metrics,
+    model_metrics,
+    score_metrics,
+    warning_metrics,
+)
 from dagster_project.resources import MARTS, Guard, Pipeline
 from expectations.suite import CheckResult, SuiteResult
 from ml.reasons import FAMILIES
@@ -119,11 +128,18 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
     settings = pipeline.settings
     suites, dbt_tests = audited(pipeline, run_id)
     scores = pl.read_parquet(pipeline.scores_file)
-    tables = [*_marts(pipeline), table_of("scores", scores, ("source", "loan_id")), _reason_codes()]
+    warnings = pl.read_parquet(pipeline.early_warnings_file)
+    tables = [
+        *_marts(pipeline),
+        table_of("scores", scores, ("source", "loan_id")),
+        table_of(EARLY_WARNINGS, warnings, KEYS),
+        _reason_codes(),
+    ]
     metrics: dict[str, Value] = {
         **ingest_metrics(pipeline.receipts()),
         **score_metrics(scores),
         **check_metrics(suites, dbt_tests),
+        **warning_metrics(warnings),
         "checks.skipped": sum(len(g.suite.checks) for g in pipeline.guards if why_not_evaluated(pipeline, g)),
         "policy.version": pipeline.policy.version,
         "policy.jurisdiction": pipeline.policy.jurisdiction,

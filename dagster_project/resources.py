@@ -132,6 +132,11 @@ class Pipeline:
         """Where tonight's scores lie until they are published."""
         return self.settings.build / "scores.parquet"
 
+    @property
+    def early_warnings_file(self) -> Path:
+        """Where tonight's history of early warnings lies until it is published."""
+        return self.settings.build / "early_warnings.parquet"
+
     def model_folder(self, sha256: str) -> Path:
         """Where the files of a model lie, by its hash: written once, never changed."""
         return self.settings.mlflow / "models" / sha256
@@ -174,7 +179,9 @@ class Pipeline:
 
 
 SCORES_ASSET = ("scores", "scores")
+EARLY_WARNINGS_ASSET = ("early_warning", "early_warnings")
 SNAPSHOT_ASSET = ("published", "snapshot")
+NOTICES_ASSET = ("early_warning", "notices")
 
 
 def landing_asset(source: str) -> tuple[str, ...]:

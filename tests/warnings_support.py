@@ -42,7 +42,7 @@ def compiled_model(pipeline: Pipeline) -> str:
 
 def figures_of(plan: Plan, sql: str, folder: Path) -> pl.DataFrame:
     """The figures of a plan's book, without its files: the simulator's chain month by month."""
-    loans, months = _live(plan, folder)
+    loans = _live(plan, folder)
     funding = draw_funding(plan.seed, loans)
     name = lambda place, names: pl.Series(names).gather(place)
     calendar = Calendar(plan.first, plan.months)
@@ -109,4 +109,4 @@ def _live(plan: Plan, folder: Path):
             pl.col("limit_amount").fill_nan(None).cast(pl.Decimal(18, 2)), pl.col("balance").cast(pl.Decimal(18, 2))
         )
         rows.write_parquet(folder / f"{month:03}.parquet")
-    return loans, None
+    return loans

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 Value = float | int | str
+_SHOWN = 5
 _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
@@ -117,6 +118,21 @@ def _champion(metrics: Mapping[str, Value], source: str) -> Table:
     return _facts(f"Champion of {source}: version {model['version']}", facts)
 
 
+def _warnings(metrics: Mapping[str, Value]) -> str:
+    """Early warnings: how many are open, and a line for each of the first ones of a source."""
+    red, amber = metrics.get("warnings.red", 0), metrics.get("warnings.amber", 0)
+    lines = [f"{red} red, {amber} amber"]
+    for name, said in metrics.items():
+        if not name.startswith("warnings.") or not name.endswith(".open") or not said:
+            continue
+        source, opened = name.split(".")[1], str(said).split("; ")
+        month = metrics[f"warnings.{source}.month"]
+        lines += [f"{source} {month}: {escape(words)}" for words in opened[:_SHOWN]]
+        if len(opened) > _SHOWN:
+            lines.append(f"{source} {month}: and {len(opened) - _SHOWN} more; see early_warnings.parquet")
+    return "\n".join(lines)
+
+
 def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
     """Checks are summed: there is one step for each table."""
     seconds: dict[str, float] = {}
@@ -126,6 +142,7 @@ def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
     facts = {
         "checks": f"{metrics['checks.evaluated']} evaluated of {metrics['checks.declared']} declared; "
         f"{metrics['checks.failed']} failed, {metrics['checks.warned']} warnings",
+        "warnings": _warnings(metrics),
         "memory": f"{metrics['run.peak_mb']} MB, the largest process",
         "seconds": "\n".join(f"{value:>6.1f}  {name}" for name, value in seconds.items()),
     }

@@ -49,8 +49,8 @@ SOURCE = "simulated"
 class Plan:
     """What is asked for. `opened_within`: loans are opened in the first so many months; None is all of them.
 
-    `shock_month`: see `macro`; `steady`: the economy stands still; `drift_month`: from when the segment of `drift` rises; `deferral_month`: see `deferral`;
-    `planted`: switches of `planted`; `dirt` and `redeliver`: see `dirt`.
+    `shock_month`: see `macro`; `steady`: the economy stands still; `drift_month`: from when the segment of `drift`
+    rises; `deferral_month`: see `deferral`; `planted`: switches of `planted`; `dirt` and `redeliver`: see `dirt`.
     """
 
     loans: int
