@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test truth bench chromium up screenshots lint lock sources clean
+.PHONY: help run test truth warnings bench chromium up screenshots lint lock sources clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,10 @@ test: $(SETUP) chromium ## the tests
 	@pytest
 
 truth: $(SETUP) ## minutes: whether the model finds the truth of a long simulated book again
-	@pytest -n 0 -m long
+	@pytest -n 0 -m long tests/integration/test_truth.py
+
+warnings: $(SETUP) ## minutes: early warnings on twenty books with a planted segment, and on twenty clean ones
+	@pytest -n 0 -m long tests/integration/test_early_warning_books.py
 
 # Sizes of the benchmarks' books, in loans.
 LOANS ?= 10000 100000 1000000

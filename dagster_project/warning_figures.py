@@ -75,7 +75,10 @@ def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, mo
         return _judged([])
     asked = f"select max(horizon_months) from {MARTS}.label_loan_months where source = ?"  # noqa: S608
     (horizon,) = db.execute(asked, [source]).fetchall()[0]
-    ended = pl.col("month_on").dt.offset_by(f"{horizon}mo").dt.month_end()
+    asked = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
+    (newest,) = db.execute(asked, [source]).fetchall()[0]
+    # A source that tells outcomes itself may tell them before its statements go so far.
+    ended = pl.min_horizontal(pl.col("month_on").dt.offset_by(f"{horizon}mo").dt.month_end(), pl.lit(newest))
     value, expected = pl.col(TARGET).cast(pl.Float64), _pd(model, usable)
     return _judged([usable.select("loan_id", month_on=ended, value=value, expected=expected)])
 

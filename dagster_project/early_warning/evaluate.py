@@ -107,11 +107,22 @@ def evaluate(figures: pl.DataFrame, policy: EarlyWarningPolicy) -> pl.DataFrame:
         Rows of HISTORY: for each series every month of its source from the series' first one on; the whole book has a
         series for every indicator, so that what cannot be had is told and not left out.
     """
-    wanted = figures.filter(pl.col("indicator").is_in(list(policy.indicators))).sort(KEYS)
+    wanted = _without_the_book_again(figures.filter(pl.col("indicator").is_in(list(policy.indicators)))).sort(KEYS)
     rows: list[dict[str, Any]] = []
     for (source,), own in wanted.group_by("source", maintain_order=True):
         rows += [{"source": source, **row} for row in _source(own, policy)]
     return pl.DataFrame(rows, schema=HISTORY).sort(KEYS)
+
+
+def _without_the_book_again(figures: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the only segment of a kind that is the whole book: it would be judged, and told, twice."""
+    kind = ["source", "segment_kind"]
+    kinds = figures.group_by(kind).agg(pl.col("segment").n_unique().alias("segments"), pl.col("accounts").sum())
+    books = kinds.filter(pl.col("segment_kind") == BOOK[0]).select("source", pl.col("accounts").alias("of_book"))
+    is_book = (
+        (pl.col("segments") == 1) & (pl.col("accounts") == pl.col("of_book")) & (pl.col("segment_kind") != BOOK[0])
+    )
+    return figures.join(kinds.join(books, on="source").filter(is_book), on=kind, how="anti")
 
 
 def _source(own: pl.DataFrame, policy: EarlyWarningPolicy) -> list[dict[str, Any]]:

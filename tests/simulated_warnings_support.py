@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from dagster_project.dbt_project import run_dbt
+from dagster_project.early_warning.evaluate import FIGURES
 from dagster_project.resources import Pipeline
 from dagster_project.simulator.behaviour import CLOSED, DEFAULT
 from dagster_project.simulator.borrowers import make_borrowers
@@ -67,7 +68,8 @@ def figures_of(plan: Plan, sql: str, folder: Path) -> pl.DataFrame:
             read = f"read_parquet('{rows}')" if isinstance(rows, str) else "rows"
             db.execute(f"create schema if not exists creditloom.{schema}")
             db.execute(f"create table creditloom.{schema}.{table} as select 'simulated' as source, * from {read}")
-        return db.sql(sql).pl()
+        found = db.sql(sql).pl().with_columns(expected=pl.lit(None))
+    return found.select(pl.col(column).cast(dtype) for column, dtype in FIGURES.items())
 
 
 def _live(plan: Plan, folder: Path):
