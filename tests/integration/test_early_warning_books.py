@@ -1,4 +1,4 @@
-"""Books whose truth is known: a segment that goes bad is seen in time, and a book in which nothing changes is left alone.
+"""Books whose truth is known: a segment that goes bad is seen in time, and one in which nothing changes is left alone.
 
 Books of 20,000 loans over 48 months in an economy that stands still. The planted segment, the car loans, has about
 3,300 accounts when it rises. One book of each kind here; `make warnings` has all twenty.
