@@ -29,7 +29,17 @@ def test_assets_read_as_the_way_of_a_payment(defs):
     groups = {}
     for key in graph.get_all_asset_keys():
         groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
-    assert set(groups) == {"landing", "raw", "staging", "intermediate", "marts", "model", "scores", "published"}
+    assert set(groups) == {
+        "landing",
+        "raw",
+        "staging",
+        "intermediate",
+        "marts",
+        "model",
+        "scores",
+        "early_warning",
+        "published",
+    }
     tables = {
         "taiwan_cards": ("borrowers", "borrower_attributes", "loans", "statements", "payments", "outcomes"),
         "ally_auto": ("borrowers", "loans", "statements", "payments"),

@@ -10,7 +10,13 @@ from dagster_project.cli import app
 from dagster_project.settings import PROJECT_ROOT
 
 README = (PROJECT_ROOT / "README.md").read_text()
-DOCS = ("docs/your-own-files.md", "docs/metrics.md", "docs/simulated-book.md", "docs/performance.md")
+DOCS = (
+    "docs/early-warnings.md",
+    "docs/your-own-files.md",
+    "docs/metrics.md",
+    "docs/simulated-book.md",
+    "docs/performance.md",
+)
 PLOTS = "docs/simulated_book_plots.py"
 PAGES = [PROJECT_ROOT / name for name in ("README.md", "CONTRIBUTING.md", *DOCS)]
 CHART = "docs/images/performance.png"  # made by `make bench`
