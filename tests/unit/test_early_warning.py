@@ -133,6 +133,17 @@ def test_a_large_move_that_may_be_noise_stays_green():
     assert row["move"] == 2 and row["p_adjusted"] > 0.01 and row["state"] == "green"
 
 
+def test_of_many_segments_one_that_stands_out_by_chance_stays_green():
+    """p of one segment is below .001: amber where it is alone, and above .01 among forty."""
+    one = series([200] * 20 + [252], segment=("product", "p0"))
+    alone = evaluate(one, POLICY).filter(segment="p0").row(-1, named=True)
+    assert alone["p_value"] < 0.001 and alone["state"] == "amber"
+    others = [series([200] * 21, segment=("product", f"p{n}")) for n in range(1, 40)]
+    row = evaluate(pl.concat([one, *others]), POLICY).filter(segment="p0").row(-1, named=True)
+    assert row["p_value"] == alone["p_value"] and row["p_adjusted"] == pytest.approx(40 * row["p_value"], rel=1e-5)
+    assert row["p_adjusted"] > 0.01 and row["state"] == "green"
+
+
 def test_too_little_is_said_so_and_never_zero():
     short = evaluate(series([100] * 10), POLICY)
     assert set(states(short, segment="loan")) == {"not_enough_history"}
