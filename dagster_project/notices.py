@@ -21,11 +21,11 @@ def outbox(pipeline: Pipeline) -> Outbox:
 
 
 def channels(pipeline: Pipeline) -> list[Channel]:
-    """The channels in use: those of the policy that have what they need."""
+    """The channels in use: those of the policy that have what they need. What is replayed is told to the log alone."""
     settings, policy = pipeline.settings, pipeline.policy.early_warning
     address = settings.warnings_webhook
     made: dict[str, Channel] = {"log": LogChannel(settings.warnings_log)}
-    if address:
+    if address and not pipeline.on:
         made["webhook"] = WebhookChannel(address.get_secret_value(), policy.webhook_timeout_seconds)
     return [made[name] for name in policy.channels if name in made]
 

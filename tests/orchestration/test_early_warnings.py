@@ -2,19 +2,20 @@
 
 import json
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
 import dagster as dg
 import duckdb
 import polars as pl
 import pytest
 from early_warning_support import POLICY, series
+from pydantic import SecretStr
 from tests_support import pipeline_in
 
 from dagster_project.assets.early_warnings import build_early_warning_assets
 from dagster_project.early_warning.evaluate import KEYS
 from dagster_project.night_resource import NIGHT, build_night_resource
-from dagster_project.notices import EARLY_WARNINGS, outbox, send_what_waits
+from dagster_project.notices import EARLY_WARNINGS, channels, outbox, send_what_waits
 from dagster_project.publishing.snapshot import publish, table_of
 from dagster_project.reporting.metrics import warning_metrics
 from dagster_project.reporting.summary import _warnings
@@ -94,6 +95,16 @@ def test_what_is_published_is_told_once(book):
     row = history.filter(segment="loan").row(-1, named=True)
     assert (body["value"], body["base"], body["p_adjusted"]) == (row["value"], row["base"], row["p_adjusted"])
     assert outbox(pipeline).waiting() == [] and send_what_waits(pipeline).taken == {"log": 0}
+
+
+def test_a_replay_posts_nothing(book):
+    pipeline, _ = book
+    with_hook = replace(
+        pipeline, settings=pipeline.settings.model_copy(update={"warnings_webhook": SecretStr("http://x/")})
+    )
+    assert [channel.name for channel in channels(with_hook)] == ["log", "webhook"]
+    assert [channel.name for channel in channels(replace(with_hook, on=date(2026, 1, 1)))] == ["log"]
+    assert [channel.name for channel in channels(pipeline)] == ["log"]
 
 
 def test_metrics_and_summary_say_where_it_stands(book):
