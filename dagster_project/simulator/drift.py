@@ -67,7 +67,7 @@ class _Segment:
         return (low + high) / 2
 
     def sample(self) -> "_Segment":
-        """Every so-manieth of the loans."""
+        """Some of the loans, evenly chosen."""
         every = slice(None, None, max(len(self.opened) // _SAMPLE, 1))
         part = self.opened[every], self.term[every], self.hazard[every]
         return _Segment(*part, self.stress, self.chance[every])
@@ -82,7 +82,7 @@ def drift_path(loans: Loans, stress: Floats, rises_from: int | None) -> Floats:
     none_late = np.zeros((int(mine.sum()), 6))
     none_late[:, 0] = 1
     segment = _Segment(loans.opened_month[mine], loans.term[mine], loans.hazard[mine], stress, none_late)
-    held = min(max(rises_from - _HELD_FOR, _YOUNG), rises_from - _HELD_AT_LEAST) + 1
+    held = max(min(max(rises_from - _HELD_FOR, _YOUNG), rises_from - _HELD_AT_LEAST), 0) + 1
     risen = rises_from + RISES_FOR
     for month in range(min(risen + 2, len(stress))):
         if month == held:
