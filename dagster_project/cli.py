@@ -422,6 +422,7 @@ def simulate(
         int | None, typer.Option(min=1, help="Open all loans in the first so many months; default: in all of them.")
     ] = None,
     shock_month: Annotated[int | None, typer.Option(min=0, help="Month of a macro shock, counted from 0.")] = None,
+    steady: Annotated[bool, typer.Option(help="Let the economy stand still: no month is worse than another.")] = False,
     drift_month: Annotated[
         int | None, typer.Option(min=0, help="After this month 30+ of the car loans rises from 1.76 to 3.01 % in four.")
     ] = None,
@@ -462,6 +463,7 @@ def simulate(
             first.date(),
             opened_within,
             shock_month,
+            steady,
             drift_month,
             deferral_month,
             asked,
