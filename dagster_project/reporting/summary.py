@@ -13,8 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from dagster_project.reporting.restatement import Amount, Figure, Restatement
+
 Value = float | int | str
-_ROWS, _WARNINGS = 50, 5  # shown at most
+_ROWS, _WARNINGS, _CHANGES = 50, 5, 20  # shown at most
 _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
@@ -91,6 +93,64 @@ def held_rows(rows: pl.DataFrame) -> Group:
     messages = sorted({(row["rule"], row["message"]) for row in rows.tail(_ROWS).iter_rows(named=True)})
     more = [f"the newest {_ROWS} are shown; --json gives all"] if rows.height > _ROWS else []
     return Group(table, *(Text(f"{rule}: {message}") for rule, message in messages), *more)
+
+
+def restated(found: Restatement) -> Group:
+    """A month before and now, and the rows behind the difference, those of one loan and delivery together."""
+    first = found.reported
+    known = f"taken in by {first.taken_in_by:%Y-%m-%d %H:%M} UTC, when the month was first reported"
+    if not first.as_newest:
+        known = f"known on {first.observed_on}, of what was {known}, with later ones"
+    title = f"{found.source}, {found.month_on:%Y-%m}"
+    if found.loans.is_empty():
+        return Group(
+            _facts(title, {"as reported": f"what was {known}", "since then": "nothing that moved it"}), _moved(found)
+        )
+    facts = {
+        "as reported": f"what was {known}",
+        "moved since": f"{found.loans.height:,} loans, by {found.rows.height:,} rows",
+    }
+    if found.unexplained:
+        facts["unexplained"] = f"[bold red]{len(found.unexplained):,} loans[/], the first: {found.unexplained[0]}"
+    return Group(_facts(title, facts), _moved(found), _behind(found.rows))
+
+
+def _moved(found: Restatement) -> Table:
+    """Figures of which there is anything, moved or not."""
+    table = _table("Figures", "", "as reported", "as known now", "difference", "loans")
+    for figure in found.figures:
+        if figure.reported or figure.restated:
+            cells = (_figure(figure, value) for value in (figure.reported, figure.restated, figure.difference))
+            table.add_row(figure.name, *cells, f"{figure.loans:,}" if figure.loans else "")
+    return table
+
+
+def _figure(figure: Figure, value: Amount | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2%}" if "share" in figure.name else f"{value:,}"
+
+
+def _behind(rows: pl.DataFrame) -> Table:
+    """What became known since; where one delivery says much of a loan, the first of it and how much."""
+    together = rows.group_by("loan_id", "table", "file", "known_at", "ingested_at", maintain_order=True).agg(
+        pl.col("line").min(), pl.len().alias("count"), pl.col("event_on").min(), pl.col("changed").first()
+    )
+    left = max(together.height - _CHANGES, 0)
+    table = _table(f"Rows behind it{f'; {left:,} more are told by --json' if left else ''}", "loan", "row", "says")
+    for column in table.columns:
+        column.justify, column.no_wrap = "left", False
+    for row in together.head(_CHANGES).iter_rows(named=True):
+        told = f"{row['event_on']}, known {row['known_at']}, taken in {row['ingested_at']:%Y-%m-%d}"
+        said = [_change(change) for change in row["changed"] if change["after"] != str(row["event_on"])]
+        said += [f"and {row['count'] - 1:,} rows more"] if row["count"] > 1 else []
+        table.add_row(row["loan_id"], f"{row['file']}, line {row['line']}\n{told}", "\n".join(said))
+    return table
+
+
+def _change(change: Mapping[str, str | None]) -> str:
+    before = f"{change['before']} -> " if change["before"] is not None else ""
+    return f"{change['column']} {before}{change['after']}"
 
 
 def _source(source: Mapping[str, Any]) -> Table:
