@@ -69,5 +69,5 @@ lock: $(SETUP) ## resolve the lock files anew
 	    $$( [ $$name = requirements-data ] && echo --no-deps ) $$name.in -o $$name.lock; \
 	done
 
-clean: ## remove the environment and the local data folder
-	rm -rf $(VENV) .creditloom
+clean: ## remove the environment, the local data folder and its keys
+	rm -rf $(VENV) .creditloom .creditloom-keys

@@ -272,6 +272,143 @@ def status(as_json: AsJson = False) -> None:
         _out.print(standing(asdict(found)))
 
 
+Borrower = Annotated[str, typer.Argument(help="The source's own number of the borrower, or the pseudonym.")]
+OneSource = Annotated[
+    str | None, typer.Option("--source", help="Whose borrower; needed where several know the number.")
+]
+
+
+@app.command()
+def erase(borrower: Borrower, source: OneSource = None, as_json: AsJson = False) -> None:
+    """Erase what identifies a borrower: the data key is destroyed, and a scan shows that nothing can be recovered.
+
+    Figures do not change: rows stay, under their pseudonym. Exit codes: 0 erased and proven, 1 not erased or not
+    proven, 2 usage, 3 a hold or the retention of the policy won and nothing was done.
+
+    Example: creditloom erase 10000421 --source simulated
+    """
+    from dataclasses import asdict
+
+    from dagster_project import privacy
+    from dagster_project.reporting.summary import erasure
+
+    with _person_command(as_json=as_json):
+        done = privacy.erase_person(_pipeline(), borrower, source)
+        if as_json:
+            sys.stdout.write(json.dumps(asdict(done), default=lambda day: day.isoformat()) + "\n")
+        else:
+            _out.print(erasure(asdict(done)), highlight=False)
+        raise typer.Exit(3 if done.held else 1 if not done.proof or done.proof.left else 0)
+
+
+@app.command()
+def hold(
+    borrower: Borrower,
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day on which it holds no more.")],
+    reason: Annotated[str, typer.Option(help="Why; without personal data.")],
+    source: OneSource = None,
+) -> None:
+    """Keep a borrower's data until a day, whoever asks for erasure; it takes the place of an earlier hold.
+
+    Example: creditloom hold 10000421 --until 2031-01-01 --reason "investigation 17"
+    """
+    from dagster_project import privacy
+
+    with _person_command():
+        name = privacy.hold_person(_pipeline(), borrower, source, until.date(), reason)
+        _out.print(f"{name} is held until {until:%Y-%m-%d}", highlight=False)
+
+
+@app.command()
+def reveal(borrower: Borrower, source: OneSource = None) -> None:
+    """Show what the vault holds of a borrower, as it was delivered: for a letter, or an answer to a request.
+
+    Example: creditloom reveal 10000421 --source simulated
+    """
+    from dagster_project import privacy
+
+    with _person_command():
+        for kept in privacy.reveal_person(_pipeline(), borrower, source):
+            for row in kept.rows:
+                _out.print(f"delivery {kept.delivery_id}, {kept.layout}", highlight=False)
+                for column, value in row.items():
+                    _out.print(f"  {column}: {value or ''}", highlight=False, markup=False)
+
+
+@app.command("rotate-keys")
+def rotate_keys(
+    new_key_file: Annotated[
+        Path, typer.Argument(help="File with the new master key: 64 hex digits.", exists=True, dir_okay=False)
+    ],
+) -> None:
+    """Wrap all data keys with another master key; pseudonyms stay as they are.
+
+    Afterwards set CREDITLOOM_MASTER_KEY_FILE to the new file. Cut off at any point, the old key is still the one.
+
+    Example: creditloom rotate-keys /etc/creditloom/master-2027.key
+    """
+    from dagster_project import privacy
+
+    with _person_command():
+        count = privacy.rotate_keys(_pipeline(), new_key_file)
+        _out.print(
+            f"{count:,} data keys are wrapped with the new master key. Set CREDITLOOM_MASTER_KEY_FILE={new_key_file} "
+            "now; the old key opens nothing of this home any more",
+            highlight=False,
+        )
+
+
+@contextmanager
+def _person_command(*, as_json: bool = False) -> "Iterator[None]":
+    """What may go wrong in the commands about persons and keys, in words."""
+    from dagster_project.alone import NightRunningError
+    from dagster_project.ingestion.erasure import ErasureError
+    from dagster_project.ingestion.key_store import KeyDestroyedError
+    from dagster_project.ingestion.keys import MasterKeyError
+    from dagster_project.ingestion.lake import LakeCorruptionError
+    from dagster_project.privacy import UnknownPersonError
+
+    try:
+        yield
+    except (UnknownPersonError, MasterKeyError) as error:
+        _stop(str(error), 2, as_json=as_json)
+    except (ErasureError, KeyDestroyedError, LakeCorruptionError, NightRunningError) as error:
+        _stop(str(error), 1, as_json=as_json)
+
+
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Look whether everything is what was written down: receipts and files, audit chain, snapshots, champions.
+
+    Exit codes: 0 all is, 1 something is not, and is named.
+
+    Example: creditloom verify --json
+    """
+    from dataclasses import asdict
+
+    from dagster_project.alone import NightRunningError, alone_in
+    from dagster_project.verify import verify as look
+
+    pipeline = _pipeline()
+    try:
+        with alone_in(pipeline.settings.home), _progress(shown=not as_json) as progress:
+            found = look(pipeline, progress)
+    except NightRunningError as error:
+        _stop(str(error), 1, as_json=as_json)
+    code = 1 if found.faults else 0
+    if as_json:
+        sys.stdout.write(json.dumps({"exit": code, **asdict(found)}) + "\n")
+        raise typer.Exit(code)
+    for fault in found.faults:
+        _err.print(f"[bold red]{fault.part}:[/] {fault.what}\n  {fault.advice}", highlight=False)
+    for note in found.notes:
+        _out.print(note, highlight=False)
+    counts = ", ".join(f"{count:,} {name}" for name, count in found.checked.items())
+    words = f"[bold red]{len(found.faults)} faults[/]" if found.faults else "[bold green]All is as it was written[/]"
+    _out.print(f"{words}: {counts}", highlight=False)
+    raise typer.Exit(code)
+
+
 @app.command()
 def verify(as_json: AsJson = False) -> None:
     """Look whether everything is what was written down: receipts and files, audit chain, snapshots, champions.

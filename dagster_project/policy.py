@@ -34,6 +34,16 @@ class IngestionPolicy(_Frozen):
     quiet_seconds: int
 
 
+class PersonalDataPolicy(_Frozen):
+    """How long what identifies a person is kept against their wish.
+
+    `retention_years`: for so long after the last event of any of their loans nobody can be erased, as the law against
+    money laundering asks; longer holds are set one by one.
+    """
+
+    retention_years: Annotated[int, Field(ge=0)]
+
+
 Owner = Annotated[str, Field(pattern=r"^(team:[\w-]+|[^@\s]+@[^@\s]+)$")]
 
 
@@ -105,6 +115,7 @@ class Policy(_Frozen):
     owners: OwnersPolicy
     freshness: FreshnessPolicy
     ingestion: IngestionPolicy
+    personal_data: PersonalDataPolicy
     split: SplitPolicy
     training_data: TrainingDataPolicy
     training: TrainingParams

@@ -10,6 +10,7 @@ import duckdb
 
 from dagster_project.ingestion.border import Border, check_clock
 from dagster_project.ingestion.canonical import PERSONS
+from dagster_project.ingestion.key_store import KeyStore
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.landing import waiting
 from dagster_project.ingestion.receipts import TAKEN_IN, Receipt
@@ -119,7 +120,8 @@ class Pipeline:
         """
         s = self.settings
         keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
-        border = Border(s.landing, s.lake, keys, self.policy.ingestion.max_bad_row_share, s.audit_head_file)
+        store, share = KeyStore(s.key_store_file, keys), self.policy.ingestion.max_bad_row_share
+        border = Border(s.landing, s.lake, store.lake_keys(), share, store, s.audit_head_file)
         border.check_key()
         return border
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import available_timezones
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     policy: Path = PROJECT_ROOT / "policy" / "default.yaml"
     master_key: str | None = Field(default=None, repr=False)
     master_key_file: Path | None = None
+    key_store: Path | None = Field(default=None, description="the file of the data keys, outside of the data folder")
     night_cron: str = Field(
         default="0 2 * * *", pattern=r"^[\w*,/-]+( [\w*,/-]+){4}$", description="when the nightly schedule runs"
     )
@@ -42,6 +43,16 @@ class Settings(BaseSettings):
             raise ValueError(f"{home} has a quote or a brace in it, which SQL and templates would misread")
         return home
 
+    @field_validator("key_store", mode="before")
+    @classmethod
+    def _outside(cls, value: str | Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            return None
+        path, home = Path(value).expanduser().resolve(), info.data.get("home")
+        if home and path.is_relative_to(home):
+            raise ValueError(f"{path} lies in the data folder, whose backups must hold no key; choose a place outside")
+        return path
+
     @field_validator("audit_head")
     @classmethod
     def _absolute_file(cls, value: Path | None) -> Path | None:
@@ -58,6 +69,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def key_store_file(self) -> Path:
+        """The data keys: beside the data folder where nothing else is said, and never in it."""
+        return self.key_store or self.home.with_name(f"{self.home.name}-keys") / "keys.sqlite"
+
+    @property
     def landing(self) -> Path:
         """Files as the platform drops them, one folder a source."""
         return self.home / "landing"
@@ -69,7 +85,7 @@ class Settings(BaseSettings):
 
     @property
     def lake(self) -> Path:
-        """Append-only Parquet, receipts, quarantine, originals."""
+        """Append-only Parquet, receipts, quarantine, vault, originals."""
         return self.home / "lake"
 
     @property

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dagster_project.audit import Kind, Row
-from dagster_project.files import file_sha256
+from dagster_project.ingestion.border import Border
+from dagster_project.ingestion.key_store import KeyDestroyedError, KeyMissingError
 from dagster_project.ingestion.lake import LakeCorruptionError, verified
+from dagster_project.ingestion.originals import OriginalMissingError, open_original
 from dagster_project.ingestion.receipts import Receipt, State
 from dagster_project.ingestion.trail import entry, receipt_fingerprint
 from dagster_project.publishing.snapshot import CURRENT, SnapshotCorruptionError, current_snapshot, snapshot_faults
@@ -80,22 +82,25 @@ def _receipts(pipeline: Pipeline, found: Verification, progress: Progress) -> It
             except LakeCorruptionError as error:
                 yield f"{name}: {error}", f"{_RESTORE}; no night reads the lake before"
         if receipt.state is not State.DUPLICATE:
-            yield from _original(border.lake, name, receipt, found)
+            yield from _original(border, name, receipt, found)
 
 
 _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
-def _original(lake: Path, name: str, receipt: Receipt, found: Verification) -> Iterator[_Words]:
-    """The file as it was delivered. A crash may have kept it in the landing folder; the next night moves it."""
-    kept = sorted((lake / "originals" / receipt.source).glob(f"{receipt.sha256}*"))
-    waits = lake.parent / "landing" / receipt.source / receipt.file_name
-    found.checked["originals"] += len(kept)
-    if not kept and not waits.exists():
-        yield f"{name}: its original is missing in {lake / 'originals' / receipt.source}", _RESTORE
-    for path in kept:
-        if file_sha256(path) != receipt.sha256:
-            yield f"{name}: its original {path.name[:12]}... was changed", _RESTORE
+def _original(border: Border, name: str, receipt: Receipt, found: Verification) -> Iterator[_Words]:
+    """The file as it was delivered, decrypted. An erasure may have destroyed it, or written it anew."""
+    try:
+        open_original(border, receipt.source, receipt.sha256)
+        found.checked["originals"] += 1
+    except KeyMissingError:
+        yield f"{name}: the key of its original is missing in {border.key_store.path}", "put the key store back"
+    except KeyDestroyedError:
+        pass  # by an erasure
+    except OriginalMissingError:
+        yield f"{name}: its original is missing in {border.lake / 'originals' / receipt.source}", _RESTORE
+    except LakeCorruptionError:
+        yield f"{name}: its original was changed", _RESTORE
 
 
 def _chain(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Words]:

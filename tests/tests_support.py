@@ -78,6 +78,9 @@ def copy_home(night: Path, home: Path) -> Path:
     MLflow knows its folders by their whole paths: what a test logs must not go to the home that others read.
     """
     shutil.copytree(night, home, symlinks=True)
+    keys = Settings(home=night).key_store_file.parent
+    if keys.exists():
+        shutil.copytree(keys, Settings(home=home).key_store_file.parent)
     places = (
         ("experiments", "artifact_location"),
         ("runs", "artifact_uri"),

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dagster_project.audit import AuditLog
+from dagster_project.ingestion.key_store import KeyStore
 from dagster_project.ingestion.keys import Keys, MasterKeyError
 from dagster_project.ingestion.receipts import ReceiptBook
 
@@ -17,6 +18,7 @@ class Border:
     lake: Path
     keys: Keys
     max_bad_row_share: float
+    key_store: KeyStore
     audit_head: Path
 
     @property
@@ -33,8 +35,14 @@ class Border:
         """Refuse a key that is not the one that this lake's pseudonyms are made with.
 
         Raises:
-            MasterKeyError: another key was used before.
+            MasterKeyError: another key was used before, or the key store of a lake with a key of its own is gone.
         """
+        sealed = any((self.lake / "originals").glob("*/*.sealed"))
+        if sealed and not self.keys.is_development and not self.key_store.path.exists():
+            raise MasterKeyError(
+                f"the key store {self.key_store.path} is missing, and {self.lake} was encrypted with its keys: put it "
+                "back, or say where it is (CREDITLOOM_KEY_STORE). A new one could open nothing of what is there"
+            )
         if (self.lake / "receipts.sqlite").exists() and self.book.key_mark(self.keys.mark) != self.keys.mark:
             raise MasterKeyError(
                 f"the pseudonyms in {self.lake} were made with another key. Give that key, or begin in an empty home: "

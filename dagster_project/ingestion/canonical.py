@@ -140,6 +140,13 @@ NEEDED: dict[str, tuple[str, ...]] = {
 # Tables of persons: whoever comes back with another loan is delivered again, and is one row where it was first known.
 PERSONS = ("borrowers", "borrower_attributes")
 
+# Columns that hold pseudonyms wherever they stand; those of persons first, whose data keys they name.
+PERSON_IDS = ("borrower_id", "payer_id")
+PSEUDONYMS = (*PERSON_IDS, "account_id")
+
+# The one table that may hold sensitive values in the clear: fairness is monitored with them, and nothing else.
+FAIRNESS = "borrower_attributes"
+
 LINEAGE: dict[str, tuple[pl.DataType, str]] = {
     "source": (_TEXT, "Name of the source (its contract)."),
     "delivery_id": (_TEXT, "First 16 hex digits of the sha256 of the delivered content."),

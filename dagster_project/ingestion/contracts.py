@@ -16,7 +16,7 @@ from typing import Any, Literal
 import polars as pl
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
 
-from dagster_project.ingestion.canonical import CANONICAL, MONEY, NEEDED, RATE
+from dagster_project.ingestion.canonical import CANONICAL, FAIRNESS, MONEY, NEEDED, PSEUDONYMS, RATE
 
 Classification = Literal["identifier", "personal", "sensitive", "financial", "none"]
 
@@ -176,6 +176,8 @@ def load_contract(path: Path) -> Contract:
         raise ContractError(f"{path}: an object with physicalType 'file' is needed")
     for table in tables:
         _check_canonical(path, table)
+        _check_origins(path, table, {layout.name: layout for layout in files})
+    _check_agreement(path, tables)
     if [len(t.control) for t in tables if t.control] != [1]:
         raise ContractError(f"{path}: exactly one table must name one controlAmount column")
     for needed in ("currency", "knownAtLagDays"):
@@ -244,13 +246,42 @@ def _check_canonical(path: Path, table: Table) -> None:
     if missing:
         raise ContractError(f"{path}: {table.name} lacks {', '.join(missing)}, which every row of it needs")
     for column in table.columns:
-        if column.name == "borrower_id" and column.classification != "identifier":
-            raise ContractError(
-                f"{path}: {table.name}.borrower_id must have the classification 'identifier': it is "
-                "what makes it a pseudonym"
-            )
+        _check_class(path, table, column)
         if column.name not in canonical or canonical[column.name][0] != column.dtype:
             raise ContractError(f"{path}: {table.name}.{column.name} is no canonical column, or of another type")
+
+
+def _check_class(path: Path, table: Table, column: Column) -> None:
+    """What a canonical column may be: pseudonyms are identifiers, and what is personal stays outside of the border."""
+    where = f"{path}: {table.name}.{column.name}"
+    if column.name in PSEUDONYMS and column.classification != "identifier":
+        raise ContractError(f"{where} must have the classification 'identifier': it is what makes it a pseudonym")
+    if column.classification == "personal":
+        raise ContractError(f"{where} is personal: such values never pass the border; leave the column out")
+    if column.classification == "sensitive" and table.name != FAIRNESS:
+        raise ContractError(f"{where} is sensitive: only {FAIRNESS} may hold such values, to monitor fairness")
+
+
+def _check_origins(path: Path, table: Table, layouts: Mapping[str, Table]) -> None:
+    """A canonical column is of the class of the delivered column that it is made from, or becomes a pseudonym."""
+    layout = layouts.get(table.made_from or "")
+    delivered = {c.name: c.classification for c in layout.columns} if layout else {}
+    for column in table.columns:
+        was, becomes = delivered.get(column.origin or "", "none"), column.classification
+        if was == "personal" or (was in ("identifier", "sensitive") and becomes not in (was, "identifier")):
+            raise ContractError(
+                f"{path}: {table.name}.{column.name} would carry {table.made_from}.{column.origin} past the border, "
+                f"which is {was}: " + ("leave it out" if was == "personal" else "give it that classification too")
+            )
+
+
+def _check_agreement(path: Path, tables: Iterable[Table]) -> None:
+    """A column that is a pseudonym in one table and not in another could not be joined."""
+    classes: dict[str, set[bool]] = {}
+    for column in (c for table in tables for c in table.columns):
+        classes.setdefault(column.name, set()).add(column.classification == "identifier")
+    if mixed := sorted(name for name, found in classes.items() if len(found) > 1):
+        raise ContractError(f"{path}: {', '.join(mixed)} must be of the class identifier in all tables, or in none")
 
 
 def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:

@@ -1,33 +1,36 @@
 """Taking in what waits: files are read side by side, and committed in order.
 
-The order is the promise: the Parquet files first, the receipts last, then their rows in the audit chain, and only then
-do the originals leave the landing folder. A crash at any point leaves either nothing that counts, or receipts whose
-audit rows are written, and originals archived, on the next start.
+The order is the promise: the Parquet files, the vault and the encrypted originals first, then the keys, the receipts
+last, then their rows in the audit chain, and only then do the files leave the landing folder. A crash at any point
+leaves either nothing that counts, or receipts whose audit rows are written, and files taken away, on the next start.
 
 Files are read on the assumption that their rows are new, which the keys of the lake confirm before anything is
 committed. Where one may be known, the files are read again one after the other, each beside what came before it.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from typing import ParamSpec
 
 from dagster_project.ingestion.border import Border, forward
 from dagster_project.ingestion.contracts import Table
 from dagster_project.ingestion.delivery import Delivered, Taken, duplicate, hold_back, refuse, take_in
 from dagster_project.ingestion.known import Known
-from dagster_project.ingestion.lake import LakeCorruptionError, sweep
+from dagster_project.ingestion.lake import sweep
 from dagster_project.ingestion.landing import landing_day, waiting
 from dagster_project.ingestion.manifest import keep_manifest, kept_manifest, manifest_of, read_manifest
+from dagster_project.ingestion.originals import flush_originals, keep_original, open_original, sweep_originals
 from dagster_project.ingestion.reading import DeliveryRefusedError
 from dagster_project.ingestion.receipts import TAKEN_IN, Receipt
 from dagster_project.ingestion.source import Source
 from dagster_project.ingestion.trail import commit, settle
 from dagster_project.ingestion.unpacking import unpack
 
+P = ParamSpec("P")
 # Receipts that share a transaction: to flush them one by one took as long as to read a day's file. The keys of so many
 # rows are held in memory.
 _BATCH, _BATCH_ROWS = 32, 4_000_000
@@ -62,7 +65,7 @@ def ingest_files(files: list[Path], source: Source, border: Border, now: datetim
     prepare(source, border)
     if not files:
         return []
-    with ThreadPoolExecutor(_READERS) as readers:
+    with border.key_store.kept_open(), ThreadPoolExecutor(_READERS) as readers:
         known = Known(source.contract, border.lake, border.book.all(source.name))
         intake = _Intake(source, border, forward(now, border), readers, known)
         for path in files:
@@ -83,21 +86,19 @@ def prepare(source: Source, border: Border) -> None:
     border.check_key()
     settle(border)
     _settle(source, border)
+    sweep_originals(border, source.name)
 
 
 def read_original(receipt: Receipt, border: Border) -> Delivered:
     """The file of a receipt as it was delivered, from where originals are kept.
 
     Raises:
-        FileNotFoundError: it is no longer there.
-        LakeCorruptionError: its content is not what was delivered.
+        OriginalMissingError, KeyDestroyedError: it is no longer there.
+        LakeCorruptionError: it is damaged.
     """
-    folder = border.lake / "originals" / receipt.source
-    file, _ = _open(folder / f"{receipt.sha256}{Path(receipt.file_name).suffix}")
-    if file.sha256 != receipt.sha256:
-        raise LakeCorruptionError(f"the original of {receipt.file_name} is not what was delivered: restore it")
+    content = open_original(border, receipt.source, receipt.sha256)
     manifest = read_manifest(kept_manifest(border.lake, receipt.source, receipt.sha256))
-    return file._replace(name=receipt.file_name, manifest=manifest)
+    return Delivered(receipt.file_name, content, receipt.sha256, manifest)
 
 
 class DeliveryChangedError(RuntimeError):
@@ -128,23 +129,33 @@ class _Intake:
         self._layout = layout
         leftover = self.border.book.unarchived(self.source.name, file.sha256, path.name)
         if leftover is not None:
-            _archive([(path, file.sha256)], [leftover], self.source.name, self.border)
+            _archive([(path, file.sha256)], [leftover], self.source.name, self.border)  # its original is kept already
             return
         earlier = self.border.book.find(self.source.name, file.sha256, self.source.contract.version)
         if earlier:
-            task = self.readers.submit(duplicate, earlier, path.name, self.now)
+            task = self._read(file, duplicate, earlier, path.name, self.now)
         elif refused:
-            task = self.readers.submit(refuse, file, self.source, self.now, refused)
+            task = self._read(file, refuse, file, self.source, self.now, refused)
         elif once and layout and has_accepted(layout, self.source, self.border):
-            task = self.readers.submit(hold_back, file, self.source, self.now)
+            task = self._read(file, hold_back, file, self.source, self.now)
         else:
-            task = self.readers.submit(self._take_in, file, compare=False)
+            task = self._read(file, self._take_in, file, compare=False)
         self._reading.append((path, file.sha256, task))
         if len(self._reading) > _READERS:
             self._reading[-_READERS - 1][2].result()  # so that few files are in memory at once
         done = sum(task.result().receipt.landed_rows for _, _, task in self._reading[:-_READERS])
         if len(self._reading) >= _BATCH or done > _BATCH_ROWS:
             self.commit()
+
+    def _read(self, file: Delivered, read: Callable[P, Taken], *args: P.args, **more: P.kwargs) -> Future[Taken]:
+        """Have a file read, and its original written, encrypted."""
+
+        def both() -> Taken:
+            taken = read(*args, **more)
+            keep_original(file.content, self.source, self.border, taken.receipt)
+            return taken
+
+        return self.readers.submit(both)
 
     def commit(self) -> None:
         """Write the receipts of all files that were handed out, in order and in one transaction; then archive."""
@@ -156,6 +167,7 @@ class _Intake:
         else:
             self.known.add([(t.receipt, t.keys) for t in taken])
         receipts = [t.receipt for t in taken]
+        flush_originals(self.border, self.source.name, [r.sha256 for r in receipts])
         numbers = commit(receipts, self.border)
         _archive([(path, sha256) for path, sha256, _ in self._reading], numbers, self.source.name, self.border)
         self.committed += receipts
@@ -195,13 +207,10 @@ def _open(path: Path) -> tuple[Delivered, DeliveryRefusedError | None]:
 
 
 def _archive(files: list[tuple[Path, str]], numbers: list[int], source: str, border: Border) -> None:
-    """Move originals out of the landing folder, under their hash and for the owner only; then say so."""
-    folder = border.lake / "originals" / source
-    folder.mkdir(parents=True, exist_ok=True)
+    """Take files out of the landing folder, their encrypted originals being kept; then say so."""
     for path, sha256 in files:
         keep_manifest(path, border.lake, source, sha256)
-        path.chmod(0o600)
-        path.replace(folder / f"{sha256}{path.suffix}")
+        path.unlink()
         manifest_of(path).unlink(missing_ok=True)  # last: without the manifest that it needs a file waits for ever
     border.book.mark_archived(numbers)
 

@@ -16,11 +16,13 @@ from dagster_project.ingestion.contracts import Table
 from dagster_project.ingestion.known import KeysOf, Known, keys_of
 from dagster_project.ingestion.lake import write_parquet
 from dagster_project.ingestion.manifest import Manifest
+from dagster_project.ingestion.originals import seal_rows
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, State
 from dagster_project.ingestion.rules import money, within_bounds
 from dagster_project.ingestion.sifting import Sifted, lines_of, places, sift
 from dagster_project.ingestion.source import Source
+from dagster_project.ingestion.vault import VAULT, write_vault
 
 MINOR_PER_UNIT = 100
 QUARANTINE = "quarantine"
@@ -74,7 +76,7 @@ def take_in(
         sifted = sift(records, layout, source, border, known, blank, compare=compare)
     except DeliveryRefusedError as refused:
         return Taken(_refused(blank, refused), {})
-    return write(blank, sifted, records, amounts, source, border, part)
+    return write(blank, sifted, records, amounts, layout, source, border, part)
 
 
 def hold_back(file: Delivered, source: Source, now: datetime) -> Taken:
@@ -142,6 +144,7 @@ def write(
     sifted: Sifted,
     records: Records,
     amounts: pl.DataFrame,
+    layout: Table,
     source: Source,
     border: Border,
     part: str = "",
@@ -150,8 +153,11 @@ def write(
     folder, name = Path("raw") / source.name, f"{blank.delivery_id}{part}.parquet"
     tables = sifted.tables | ({SUPERSEDED: sifted.superseded} if sifted.superseded.height else {})
     files = [_write(table, folder / table / name, rows, border.lake) for table, rows in tables.items()]
+    if sifted.good.height:
+        accepted_text = records.text.join(sifted.good, on=LINE_NO, how="semi")
+        files += write_vault(accepted_text, layout, source, border, blank, part)
     if sifted.bad.height:
-        files.append(_write_quarantine(sifted.bad, records, amounts, border, blank, part))
+        files.append(_write_quarantine(sifted.bad, records, amounts, source, border, blank, part))
     accepted = _written_lines(border.lake, files)
     bad = sifted.bad
     receipt = replace(
@@ -225,17 +231,21 @@ def _write(table: str, path: Path, rows: pl.DataFrame, lake: Path) -> LakeFile:
 
 
 def _write_quarantine(
-    bad: pl.DataFrame, records: Records, amounts: pl.DataFrame, border: Border, receipt: Receipt, part: str
+    bad: pl.DataFrame,
+    records: Records,
+    amounts: pl.DataFrame,
+    source: Source,
+    border: Border,
+    receipt: Receipt,
+    part: str,
 ) -> LakeFile:
-    """Bad rows with rule and message in the clear and the record, as it was delivered, sealed.
+    """Bad rows with rule and message in the clear and the record, as it was delivered, sealed for `open_row`.
 
     `minor` is what of the control amount was counted for the row: 0 where it could not be read.
     """
     kept = bad.join(places(records), on=LINE_NO, how="left").join(amounts, on=LINE_NO, how="left")
-    sealed = [
-        border.keys.seal(records.raw_record(line, lines), f"{receipt.delivery_id}:{line}")
-        for line, lines in kept.select(LINE_NO, LINES).iter_rows()
-    ]
+    texts = [records.raw_record(line, lines) for line, lines in kept.select(LINE_NO, LINES).iter_rows()]
+    sealed = seal_rows(kept[LINE_NO].to_list(), texts, source, border, receipt.sha256)
     frame = kept.drop("amount").with_columns(
         (kept["amount"].fill_null(0) * MINOR_PER_UNIT).cast(pl.Int64).alias("minor"),
         source=pl.lit(receipt.source),
@@ -254,7 +264,7 @@ def _minor(amounts: pl.DataFrame) -> int:
 
 def _written_lines(lake: Path, files: list[LakeFile]) -> pl.DataFrame:
     """Distinct delivered lines that stand in the written raw files: read back, not remembered."""
-    raw = (f for f in files if f.table not in (QUARANTINE, SUPERSEDED))
+    raw = (f for f in files if f.table not in (QUARANTINE, SUPERSEDED, VAULT))
     written = [pl.scan_parquet(lake / f.path).select(LINE_NO) for f in raw]
     return pl.concat(written).unique().collect() if written else pl.DataFrame(schema={LINE_NO: pl.Int64})
 

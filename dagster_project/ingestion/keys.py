@@ -1,13 +1,15 @@
-"""Keys: the master key, pseudonyms of identifiers (HMAC-SHA256), and sealing of raw rows (AES-GCM).
+"""Keys: the master key, what is derived from it, pseudonyms of identifiers (HMAC-SHA256), and sealing (AES-GCM).
 
-Every key is derived from one master key for one purpose. Without a master key the development key is used: it is
-public, so that two development machines agree to the byte, protects nothing, and is refused in production.
+A lake has two secrets. The master key wraps the data keys and may be changed (`creditloom rotate-keys`). The root makes
+the pseudonyms and never changes: it is the master key that the lake was begun with, and is itself wrapped once that one
+has been replaced. Without a master key the development key is used: it is public, so that two development machines
+agree to the byte, protects nothing, and is refused in production.
 """
 
 import hashlib
 import hmac
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 _DEVELOPMENT = hashlib.sha256(b"creditloom: development key, public on purpose").digest()
 _NONCE_BYTES = 12
+KEY_BYTES = 32
 
 
 class MasterKeyError(RuntimeError):
@@ -25,19 +28,34 @@ class MasterKeyError(RuntimeError):
 
 @dataclass(frozen=True)
 class Keys:
-    """Holds the master key; shows nothing of it."""
+    """Holds the master key, and the root where that is another; shows nothing of them."""
 
     _master: bytes = field(repr=False)
     is_development: bool
+    _root: bytes | None = field(default=None, repr=False)
+
+    @property
+    def root(self) -> bytes:
+        """What pseudonyms are made with."""
+        return self._root or self._master
+
+    def rooted(self, root: bytes) -> "Keys":
+        """The same master key over a lake that was begun with another one."""
+        return replace(self, _root=root, is_development=self.is_development or root == _DEVELOPMENT)
 
     def derive(self, purpose: str) -> bytes:
-        """A 32-byte key for one purpose."""
-        return hmac.new(self._master, purpose.encode(), hashlib.sha256).digest()
+        """A 32-byte key for one purpose that lasts as long as the lake."""
+        return hmac.new(self.root, purpose.encode(), hashlib.sha256).digest()
+
+    @property
+    def wrapping(self) -> bytes:
+        """The key that wraps data keys; another one once the master key has been changed."""
+        return hmac.new(self._master, b"wrap", hashlib.sha256).digest()
 
     @property
     def mark(self) -> str:
-        """Tells one key from another, and nothing else of it."""
-        return hmac.new(self._master, b"mark", hashlib.sha256).hexdigest()
+        """Tells one lake's root from another, and nothing else of it."""
+        return self.derive("mark").hex()
 
     def pseudonyms(self, values: pl.Series, domain: str) -> pl.DataFrame:
         """A table (value, pseudonym) of the distinct values; 32 hex digits, different in each domain."""
@@ -46,15 +64,20 @@ class Keys:
         named = [_digest(keyed, str(v))[:16].hex() for v in distinct]
         return pl.DataFrame({"value": distinct, "pseudonym": pl.Series(named, dtype=pl.String)})
 
-    def seal(self, text: str, context: str) -> bytes:
-        """Encrypt `text`; it opens only with the same `context` (delivery and line)."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + AESGCM(self.derive("seal:quarantine")).encrypt(nonce, text.encode(), context.encode())
 
-    def unseal(self, sealed: bytes, context: str) -> str:
-        """Decrypt what `seal` made."""
-        nonce, body = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-        return AESGCM(self.derive("seal:quarantine")).decrypt(nonce, body, context.encode()).decode()
+def seal(key: bytes, content: bytes, context: str) -> bytes:
+    """Encrypt a value; it opens only with the same `context`, which says where it belongs."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, content, context.encode())
+
+
+def unseal(key: bytes, sealed: bytes, context: str) -> bytes:
+    """Decrypt what `seal` made.
+
+    Raises:
+        cryptography.exceptions.InvalidTag: another key, another context, or changed bytes.
+    """
+    return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context.encode())
 
 
 def _digest(keyed: HMAC, text: str) -> bytes:
@@ -90,8 +113,8 @@ def load_keys(master_key: str | None, master_key_file: Path | None, *, productio
         master = bytes.fromhex(text)
     except ValueError:
         raise MasterKeyError("the master key is not hexadecimal") from None
-    if len(master) != 32:
-        raise MasterKeyError(f"the master key has {len(master)} bytes; 32 are needed (64 hex digits)")
+    if len(master) != KEY_BYTES:
+        raise MasterKeyError(f"the master key has {len(master)} bytes; {KEY_BYTES} are needed (64 hex digits)")
     if production and master == _DEVELOPMENT:
         raise MasterKeyError("this is the public development key; production needs a key of its own")
     return Keys(master, is_development=False)

@@ -16,7 +16,7 @@ from dagster_project.files import file_sha256, flush
 from dagster_project.ingestion.canonical import CANONICAL, raw_schema
 from dagster_project.ingestion.receipts import LakeFile, Receipt
 
-_TMP = ".tmp"
+TMP = ".tmp"
 
 
 class LakeCorruptionError(RuntimeError):
@@ -26,7 +26,7 @@ class LakeCorruptionError(RuntimeError):
 def write_parquet(frame: pl.DataFrame, path: Path, metadata: dict[str, str] | None = None) -> str:
     """Write a frame under its final name or not at all; returns the sha256 of the bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + _TMP)
+    temporary = path.with_name(path.name + TMP)
     frame.write_parquet(temporary, compression="zstd", statistics=True, metadata=metadata)
     flush(temporary)
     digest = file_sha256(temporary)
@@ -37,7 +37,7 @@ def write_parquet(frame: pl.DataFrame, path: Path, metadata: dict[str, str] | No
 
 def sweep(folder: Path) -> int:
     """Remove the temporary files that a crash left; returns how many."""
-    litter = list(folder.rglob(f"*{_TMP}")) if folder.exists() else []
+    litter = list(folder.rglob(f"*{TMP}")) if folder.exists() else []
     for path in litter:
         path.unlink()
     return len(litter)
@@ -59,7 +59,7 @@ def select(
         LakeCorruptionError: a file is missing or its bytes changed.
     """
     target = selection / source
-    building = target.with_name(target.name + _TMP)
+    building = target.with_name(target.name + TMP)
     shutil.rmtree(building, ignore_errors=True)
     rows = dict.fromkeys(tables, 0)
     for table in tables:

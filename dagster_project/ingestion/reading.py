@@ -15,7 +15,7 @@ import polars as pl
 from dagster_project.ingestion.contracts import Table
 
 LINE_NO, LINES = "line_no", "lines"
-_PARQUET = b"PAR1"
+PARQUET = b"PAR1"
 
 
 class DeliveryRefusedError(Exception):
@@ -57,7 +57,7 @@ def read_records(content: bytes, layout: Table) -> Records:
     Raises:
         DeliveryRefusedError: empty, cut off, not UTF-8, with NUL bytes, an unclosed quote, or another header.
     """
-    if content.startswith(_PARQUET):
+    if content.startswith(PARQUET):
         return _read_parquet(content, layout)
     return _read_plain(content, layout) or _read_by_record(content, layout)
 
@@ -114,7 +114,7 @@ def _read_plain(content: bytes, layout: Table) -> Records | None:
     numbered = text.select(
         pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE_NO), pl.lit(1, dtype=pl.Int64).alias(LINES), *columns
     )
-    return Records(numbered, _places([]), landed, lambda: content.decode().removesuffix("\n").split("\n"))
+    return Records(numbered, _places([]), landed, lambda: raw_lines(content))
 
 
 def _read_parquet(content: bytes, layout: Table) -> Records:
@@ -133,11 +133,16 @@ def _read_parquet(content: bytes, layout: Table) -> Records:
         pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE_NO), pl.lit(1, dtype=pl.Int64).alias(LINES)
     )
 
-    def raw_lines() -> list[str]:
-        shown = pl.concat_str(pl.col(columns).fill_null(""), separator=",")
-        return [",".join(columns), *text.select(shown).to_series().to_list()]
+    return Records(text.select(LINE_NO, LINES, *columns), _places([]), frame.height, lambda: raw_lines(content))
 
-    return Records(text.select(LINE_NO, LINES, *columns), _places([]), frame.height, raw_lines)
+
+def raw_lines(content: bytes) -> list[str]:
+    """The lines of a readable file, the header's too; a Parquet file's rows as CSV would show them."""
+    if not content.startswith(PARQUET):
+        return content.decode("utf-8-sig").removesuffix("\n").split("\n")
+    frame = pl.read_parquet(content)
+    shown = pl.concat_str(pl.all().cast(pl.String).fill_null(""), separator=",")
+    return [",".join(frame.columns), *frame.select(shown).to_series().to_list()]
 
 
 class _Record(NamedTuple):

@@ -13,8 +13,10 @@ import polars as pl
 from dagster_project.ingestion.border import Border, forward
 from dagster_project.ingestion.deliver import has_accepted, prepare, read_original
 from dagster_project.ingestion.delivery import QUARANTINE, Taken, blank_receipt, control_amounts, minor_of, read, write
+from dagster_project.ingestion.key_store import KeyDestroyedError
 from dagster_project.ingestion.known import Known
 from dagster_project.ingestion.lake import write_parquet
+from dagster_project.ingestion.originals import OriginalMissingError
 from dagster_project.ingestion.quarantine import KNOWN_BY_THEN, NOTES, OPEN, READMITTED, TAKEN_BACK, WHOLE_FILE, held
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, State
@@ -49,10 +51,11 @@ def readmit(source: Source, border: Border, now: datetime, delivery: str | None 
         holding = _Holding(int(str(number)), receipts[int(str(number))], of_receipt, source, border, known, clock)
         try:
             taken = holding.taken_back()
-        except FileNotFoundError:
+        except (OriginalMissingError, KeyDestroyedError):
             gone.append(holding.receipt.file_name)
             continue
         if taken:
+            border.key_store.flush()
             commit([taken.receipt], border)
             known.add([(taken.receipt, taken.keys)])
             done.append(taken.receipt)
@@ -92,11 +95,11 @@ class _Holding:
             return None
         part = f"-{self._root}.{1 + self._before}"
         if whole:
-            taken = write(blank, sifted, records, amounts, self.source, self.border, part)
+            taken = write(blank, sifted, records, amounts, layout, self.source, self.border, part)
             notes, change = self._noted([WHOLE_FILE], sifted), self._change_of_whole(taken.receipt)
         else:
             good = replace(sifted, bad=sifted.bad.clear())
-            taken = write(blank, good, records, amounts, self.source, self.border, part)
+            taken = write(blank, good, records, amounts, layout, self.source, self.border, part)
             left = self.rows.join(sifted.bad, on=LINE_NO, how="anti")
             notes, change = self._noted(left[LINE_NO].to_list(), sifted), self._change(taken.receipt, left, amounts)
         path = Path(QUARANTINE) / self.source.name / f"{self.receipt.delivery_id}{part}.{READMITTED}.parquet"

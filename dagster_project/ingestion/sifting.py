@@ -132,7 +132,8 @@ def _canonical(
         "ingested_at": pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
     }
     tables = {}
-    for name, rows in source.adapt(layout.name, good, source.contract).items():
+    personal = [c.name for c in layout.columns if c.classification == "personal"]  # an adapter never sees them
+    for name, rows in source.adapt(layout.name, good.drop(personal), source.contract).items():
         table = source.contract.table(name)
         frame = _pseudonymise(rows, table, keys, source.name).with_columns(**lineage)
         schema = raw_schema(name)

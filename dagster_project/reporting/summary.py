@@ -56,6 +56,30 @@ def standing(status: Mapping[str, Any]) -> Group:
     return Group(_facts("Creditloom", facts), *(_source(source) for source in status["sources"]))
 
 
+def erasure(done: Mapping[str, Any]) -> Group:
+    """What an erasure did and what was searched afterwards, as its values say it."""
+    facts = {"pseudonyms": ", ".join(done["pseudonyms"])}
+    held, proof = done["held"], done["proof"]
+    if held:
+        facts["nothing was done"] = f"[yellow]held until {held['until']}[/]: {escape(held['reason'])}"
+    if done["erased_before"]:
+        facts["erased before"] = _moment(done["erased_before"])
+    if proof:
+        facts["key"] = "destroyed; a tombstone stands in its place"
+        facts["originals"] = f"{done['rewritten']:,} written anew, {done['records']:,} records without what identified"
+        if done["destroyed"]:
+            facts["destroyed"] = f"{done['destroyed']:,} refused files that could not be written without it"
+        facts["searched"] = (
+            f"{proof['originals']:,} originals, {proof['quarantined_rows']:,} quarantined rows, {proof['files']:,} "
+            f"files; {proof['vault_rows']:,} rows of the vault have no key any more"
+        )
+        if proof["shared"]:
+            facts["shared"] = f"{proof['shared']:,} originals have the same words in other records, which stay"
+        left = "; ".join(escape(place) for place in proof["left"])
+        facts["left"] = f"[red]{left}[/]" if left else "[green]nothing[/]"
+    return Group(_facts(f"Erasure, {done['source']}", facts))
+
+
 def held_rows(rows: pl.DataFrame) -> Group:
     """Held lines as `ingestion.quarantine.held` gives them; of many the newest."""
     table = _table(f"Held back: {rows['lines'].sum():,} lines", "file", "line", "delivery", "rule", "since", "state")

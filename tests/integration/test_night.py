@@ -11,6 +11,7 @@ import pytest
 from tests_support import pipeline_in
 
 from dagster_project.alone import NightRunningError, alone_in
+from dagster_project.ingestion.originals import open_original
 from dagster_project.ingestion.receipts import ReceiptBook
 from dagster_project.night import Exit, run_night
 from dagster_project.publishing.snapshot import current_snapshot
@@ -154,8 +155,9 @@ def test_second_night_has_nothing_to_do(home_after_night):
 
 def test_redelivered_file_is_counted_as_duplicate_and_changes_no_score(home_after_night, snapshot):
     pipeline = pipeline_in(home_after_night)
-    (original,) = (home_after_night / "lake/originals/taiwan_cards").iterdir()
-    (home_after_night / "landing/taiwan_cards/again.csv").write_bytes(original.read_bytes())
+    (first,) = pipeline.border.book.all("taiwan_cards")
+    original = open_original(pipeline.border, "taiwan_cards", first.sha256)
+    (home_after_night / "landing/taiwan_cards/again.csv").write_bytes(original)
     result = run_night(pipeline)
     assert result.exit is Exit.PUBLISHED
     metrics = result.snapshot.metrics()

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from dagster_project.ingestion.border import Border
 from dagster_project.ingestion.deliver import ingest
+from dagster_project.ingestion.key_store import KeyStore
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.landing import strays, unfinished
 from dagster_project.ingestion.receipts import State
@@ -47,7 +48,9 @@ GOOD = {  # a good line of each kind of file; {n} is its own number
 
 def border_in(home: Path) -> Border:
     (home / "landing/simulated").mkdir(parents=True)
-    return Border(home / "landing", home / "lake", load_keys(None, None, production=False), 0.01)
+    keys = load_keys(None, None, production=False)
+    store = KeyStore(home / "elsewhere/keys.sqlite", keys)
+    return Border(home / "landing", home / "lake", keys, 0.01, store, home / "audit.head")
 
 
 def content(kind: str, first: int, count: int = ROWS) -> bytes:

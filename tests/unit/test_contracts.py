@@ -25,9 +25,9 @@ def test_money_is_decimal_and_sensitive_columns_are_classed():
     assert classes == {
         "borrower_id": "identifier",
         "sex": "sensitive",
-        "age": "personal",
+        "age": "sensitive",
         "marriage": "sensitive",
-        "education": "personal",
+        "education": "sensitive",
     }
     assert contract.table("loans").schema["opened_on"] == pl.Date
 

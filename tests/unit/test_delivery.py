@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from dagster_project.ingestion import deliver, reading
 from dagster_project.ingestion.border import Border
 from dagster_project.ingestion.deliver import ingest
+from dagster_project.ingestion.key_store import KeyStore
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.landing import land_packaged
+from dagster_project.ingestion.originals import open_row
 from dagster_project.ingestion.receipts import IdentityError, ReceiptBook, State
 from dagster_project.ingestion.source import load_sources
 
@@ -122,8 +124,7 @@ def test_bad_row_is_quarantined_alone_and_sealed(pipeline, drop, cards, rule, ot
     kept = raw(pipeline, receipt, "quarantine").row(0, named=True)
     assert (kept["line_no"], kept["rule"]) == (201, rule)
     # The value stands only in the sealed row, which opens with its own delivery and line.
-    context = f"{receipt.delivery_id}:201"
-    assert pipeline.border.keys.unseal(kept["sealed_row"], context) == lines[-1]
+    assert open_row(pipeline.border, receipt.source, receipt.sha256, 201, 1, kept["sealed_row"]) == lines[-1]
     assert all(value not in kept["message"] for value in other.values() if len(value) > 1)
 
 
@@ -133,7 +134,7 @@ def test_sealed_row_is_the_delivered_text(pipeline, drop, cards):
     odd = line(200).replace("1000.0", '"1,000.0"')
     receipt = take_in(pipeline, drop, "a.csv", card_file(*(line(n) for n in range(1, 200)), odd))
     kept = raw(pipeline, receipt, "quarantine").row(0, named=True)
-    assert pipeline.border.keys.unseal(kept["sealed_row"], f"{receipt.delivery_id}:201") == odd
+    assert open_row(pipeline.border, receipt.source, receipt.sha256, 201, 1, kept["sealed_row"]) == odd
 
 
 def test_newline_inside_quotes_is_one_row_on_two_lines(pipeline, drop, cards):
@@ -321,7 +322,9 @@ def test_identity_holds_for_any_file(rows, good, quote, cards, tmp_path_factory)
     """Whatever the cells hold, every raw line ends in exactly one place, and so do the cents."""
     card_file, line = cards
     home = tmp_path_factory.mktemp("any")
-    border = Border(home / "landing", home / "lake", load_keys(None, None, production=False), 0.05, home / "audit.head")
+    keys = load_keys(None, None, production=False)
+    store = KeyStore(home / "elsewhere/keys.sqlite", keys)
+    border = Border(home / "landing", home / "lake", keys, 0.05, store, home / "audit.head")
     folder = border.landing / "taiwan_cards"
     folder.mkdir(parents=True)
     content = card_file(*(line(n) for n in range(1, good + 1)), *(",".join(r) + quote for r in rows))

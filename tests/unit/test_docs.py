@@ -16,6 +16,7 @@ DOCS = (
     "docs/metrics.md",
     "docs/simulated-book.md",
     "docs/performance.md",
+    "docs/data-protection.md",
 )
 PLOTS = "docs/simulated_book_plots.py"
 PAGES = [PROJECT_ROOT / name for name in ("README.md", "CONTRIBUTING.md", *DOCS)]

@@ -1,0 +1,110 @@
+"""The commands about persons and keys: exit codes, what they say, and that they keep out of a night's way."""
+
+import io
+import json
+import re
+
+import polars as pl
+import pytest
+from person_support import csv_of, deliver, lender_in, person
+from rich.console import Console
+from typer.testing import CliRunner
+
+from dagster_project import cli
+from dagster_project.alone import alone_in
+from dagster_project.ingestion.keys import load_keys
+
+OLD = [person(n) for n in range(3)]
+
+
+@pytest.fixture
+def lender(tmp_path, monkeypatch):
+    key = tmp_path / "master.key"
+    key.write_text("11" * 32)
+    monkeypatch.setenv("CREDITLOOM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CREDITLOOM_POLICY", str(tmp_path / "home/policy.yaml"))
+    monkeypatch.setenv("CREDITLOOM_MASTER_KEY_FILE", str(key))
+    monkeypatch.setenv("CREDITLOOM_PROFILE", "production")
+    lender = lender_in(tmp_path / "home", master_key_file=key)
+    deliver(lender, {"people-1.csv": csv_of("people", *OLD)})
+    return lender
+
+
+def run(monkeypatch, *command):
+    """Exit code and what was said, on both streams."""
+    said = io.StringIO()
+    for name in ("_out", "_err"):
+        monkeypatch.setattr(cli, name, Console(file=said, width=200))
+    result = CliRunner().invoke(cli.app, command)
+    return result.exit_code, said.getvalue() + result.output
+
+
+def test_erase_says_what_it_did(lender, monkeypatch):
+    code, said = run(monkeypatch, "erase", "C100001")
+    assert code == 0, said
+    assert re.search(r"left\s+nothing", said)
+    assert re.search(r"originals\s+1 written anew, 1 records without what identified", said)
+    assert "Quandt" not in said
+    code, said = run(monkeypatch, "reveal", "C100001")
+    assert (code, "was erased" in said, "Quandt" in said) == (1, True, False), said
+    code, said = run(monkeypatch, "erase", "C100001", "--json")
+    again = json.loads(said)
+    assert (code, again["proof"]["left"], again["rewritten"]) == (0, [], 0)
+    assert again["erased_before"]
+
+
+def test_reveal_shows_what_was_delivered(lender, monkeypatch):
+    name = lender.border.keys.pseudonyms(pl.Series(["C100002"]), "lender.borrower_id")["pseudonym"].item()
+    code, said = run(monkeypatch, "reveal", name)
+    assert code == 0
+    assert "name: Ilse Quandt-00002" in said
+    assert "Quandt-00001" not in said
+
+
+def test_a_hold_wins_over_the_command(lender, monkeypatch):
+    assert run(monkeypatch, "hold", "C100001", "--until", "2999-01-01", "--reason", "case 17")[0] == 0
+    code, said = run(monkeypatch, "erase", "C100001")
+    assert code == 3
+    assert "held until 2999-01-01: case 17" in said
+    assert run(monkeypatch, "reveal", "C100001")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        (("erase", "C999999"), 2, "no delivery of lender told of this borrower"),
+        (("erase", "C100001", "--source", "nowhere"), 2, "there is no source 'nowhere'"),
+        (("rotate-keys", "{home}/policy.yaml"), 2, "not hexadecimal"),
+    ],
+)
+def test_wrong_usage_is_told(lender, monkeypatch, command, code, says):
+    found, said = run(monkeypatch, *(part.format(home=lender.settings.home) for part in command))
+    assert (found, says in said) == (code, True), said
+
+
+def test_nothing_is_erased_while_a_night_runs_or_files_wait(lender, monkeypatch):
+    with alone_in(lender.settings.home):
+        code, said = run(monkeypatch, "erase", "C100001")
+    assert (code, "another night is running" in said) == (1, True)
+    (lender.border.landing / "lender/people-2.csv").write_bytes(csv_of("people", person(4)))
+    code, said = run(monkeypatch, "erase", "C100001")
+    assert (code, "run `creditloom night` first" in said) == (1, True)
+    assert run(monkeypatch, "reveal", "C100001")[0] == 0
+
+
+def test_keys_are_rotated_and_the_old_one_is_refused(lender, monkeypatch, tmp_path):
+    (tmp_path / "new.key").write_text("22" * 32)
+    code, said = run(monkeypatch, "rotate-keys", str(tmp_path / "new.key"))
+    assert (code, "4 data keys" in said) == (0, True), said
+    code, said = run(monkeypatch, "status")
+    assert (code, "another master key" in said) == (2, True)
+    monkeypatch.setenv("CREDITLOOM_MASTER_KEY_FILE", str(tmp_path / "new.key"))
+    assert "Quandt-00001" in run(monkeypatch, "reveal", "C100001")[1]
+
+
+def test_production_refuses_a_lake_whose_root_is_public(tmp_path, monkeypatch):
+    """The development key, given as the root of a lake under another master key, is still public."""
+    public = load_keys(None, None, production=False)
+    ours = load_keys("11" * 32, None, production=True)
+    assert not ours.is_development
+    assert ours.rooted(public.root).is_development

@@ -1,0 +1,334 @@
+"""What identifies a person stays outside of the border, in a vault whose keys are elsewhere."""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from cryptography.exceptions import InvalidTag
+from person_support import CONTRACT, agreement, csv_of, deliver, lender_in, person, raw, transfer
+
+from dagster_project.ingestion import deliver as intake
+from dagster_project.ingestion import originals
+from dagster_project.ingestion.contracts import ContractError
+from dagster_project.ingestion.key_store import KeyDestroyedError, KeyMissingError, KeyStore
+from dagster_project.ingestion.keys import MasterKeyError, load_keys, unseal
+from dagster_project.ingestion.lake import LakeCorruptionError
+from dagster_project.ingestion.originals import open_original, read_sealed, write_sealed
+from dagster_project.ingestion.receipts import State
+from dagster_project.ingestion.scan import find_words
+from dagster_project.ingestion.vault import read_person
+from dagster_project.settings import Settings
+
+PEOPLE = [person(n) for n in range(5)]
+
+
+@pytest.fixture
+def lender(tmp_path):
+    return lender_in(tmp_path / "home")
+
+
+def pseudonym(lender, number, column="borrower_id"):
+    return lender.border.keys.pseudonyms(pl.Series([number]), f"lender.{column}")["pseudonym"].item()
+
+
+def test_the_vault_gives_back_what_was_delivered_and_the_lake_only_pseudonyms(lender):
+    (receipt,) = deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
+    name = pseudonym(lender, "C100003")
+    (kept,) = read_person(lender.border, "lender", name)
+    told = {c: PEOPLE[3][c] for c in ("customer_no", "name", "street", "account_no")}
+    assert (kept.delivery_id, kept.layout, kept.rows) == (receipt.delivery_id, "people", (told,))
+    assert name in raw(lender, "borrowers")["borrower_id"].to_list()
+    words = [value for row in PEOPLE for value in (row["customer_no"], row["name"], row["street"], row["account_no"])]
+    assert find_words([lender.settings.home], words) == []
+
+
+def test_each_person_has_a_key_of_their_own(lender):
+    """A row of the vault opens with its own person's key, and with no other."""
+    deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
+    keys = lender.border.key_store.person_keys("lender", [pseudonym(lender, p["customer_no"]) for p in PEOPLE])
+    (file,) = (lender.border.lake / "vault/lender").glob("*.parquet")
+    opened = 0
+    for name, sealed in pl.read_parquet(file, columns=["pseudonym", "sealed"]).iter_rows():
+        for other, key in keys.items():
+            try:
+                unseal(key, sealed, f"vault:lender:{name}")
+                assert name == other
+                opened += 1
+            except InvalidTag:
+                assert name != other
+    assert opened == len(PEOPLE) == len(keys)
+
+
+def test_a_number_alone_is_kept_once(lender):
+    """An agreement names its customer: it is kept where nothing else told of them, and not again where it did."""
+    deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE[:2])})
+    (receipt,) = deliver(lender, {"agreements-1.csv": csv_of("agreements", agreement(1), agreement(4))})
+    assert [f.rows for f in receipt.files if f.table == "vault"] == [1]
+    (kept,) = read_person(lender.border, "lender", pseudonym(lender, "C100004"))
+    assert kept.rows == ({"customer_no": "C100004"},)
+
+
+def test_a_payer_is_a_person_too(lender):
+    deliver(lender, {"transfers-1.csv": csv_of("transfers", transfer(1, payer_no="P77"), transfer(2))})
+    (kept,) = read_person(lender.border, "lender", pseudonym(lender, "P77", "payer_id"))
+    assert kept.rows == ({"payer_no": "P77"},)
+    assert raw(lender, "payments")["payer_id"].to_list() == [pseudonym(lender, "P77", "payer_id"), None]
+
+
+def test_a_file_that_names_nobody_makes_no_vault(lender):
+    (receipt,) = deliver(lender, {"transfers-1.csv": csv_of("transfers", transfer(1))})
+    assert {f.table for f in receipt.files} == {"payments"}
+
+
+def test_a_crash_before_the_receipt_leaves_keys_that_the_next_start_uses(lender, monkeypatch):
+    files = {"people-1.csv": csv_of("people", *PEOPLE)}
+    with monkeypatch.context() as patch:
+        patch.setattr(type(lender.border.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            deliver(lender, files)
+    assert list((lender.border.lake / "vault/lender").iterdir()), "written, and it does not count"
+    assert read_person(lender.border, "lender", pseudonym(lender, "C100000")) == []
+    (receipt,) = deliver(lender, {})
+    assert receipt.state is State.ACCEPTED
+    assert len(read_person(lender.border, "lender", pseudonym(lender, "C100000"))) == 1
+    assert open_original(lender.border, "lender", receipt.sha256) == files["people-1.csv"]
+
+
+def test_originals_and_keys_are_on_the_disk_before_the_receipt(lender, monkeypatch):
+    """A receipt whose original or key is lost with the power would be a loss that nobody notices."""
+    order = []
+    monkeypatch.setattr(originals, "flush", lambda path: order.append("folder" if path.is_dir() else "original"))
+    monkeypatch.setattr(KeyStore, "flush", lambda *_: order.append("keys"))
+    commit = type(lender.border.book).commit
+    monkeypatch.setattr(type(lender.border.book), "commit", lambda *a: (order.append("receipt"), commit(*a))[1])
+    deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
+    assert order == ["original", "folder", "keys", "receipt"]
+
+
+# Originals.
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
+def test_an_original_opens_to_the_bytes_that_were_sealed(tmp_path, size):
+    content = os.urandom(size)
+    write_sealed(content, tmp_path / "o", b"k" * 32, "lender:1")
+    assert read_sealed(tmp_path / "o", b"k" * 32, "lender:1") == content
+    assert size < 16 or content[:16] not in (tmp_path / "o").read_bytes()
+
+
+def _swap(sealed: bytes) -> bytes:
+    chunk = (1 << 20) + 16
+    return sealed[:11] + sealed[11 + chunk : 11 + 2 * chunk] + sealed[11 : 11 + chunk] + sealed[11 + 2 * chunk :]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda sealed: sealed[: 11 + 2 * ((1 << 20) + 16)],
+        lambda sealed: sealed[:-1],
+        _swap,
+        lambda sealed: sealed[:5] + bytes([sealed[5] ^ 1]) + sealed[6:],
+        lambda sealed: sealed[:-40] + bytes([sealed[-40] ^ 1]) + sealed[-39:],
+        lambda sealed: b"",
+    ],
+    ids=["last chunk cut off", "byte cut off", "chunks swapped", "nonce", "byte flipped", "emptied"],
+)
+def test_a_changed_original_does_not_open(tmp_path, change):
+    path = tmp_path / "o"
+    write_sealed(os.urandom((2 << 20) + 100), path, b"k" * 32, "lender:1")
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(LakeCorruptionError):
+        read_sealed(path, b"k" * 32, "lender:1")
+
+
+def test_an_original_opens_only_for_its_own_delivery(tmp_path):
+    write_sealed(b"content", tmp_path / "o", b"k" * 32, "lender:1")
+    with pytest.raises(LakeCorruptionError):
+        read_sealed(tmp_path / "o", b"k" * 32, "lender:2")
+
+
+def test_refused_duplicate_and_single_files_are_kept_encrypted(lender):
+    content = csv_of("people", *PEOPLE)
+    (good,) = deliver(lender, {"people-1.csv": content})
+    (again,) = deliver(lender, {"people-2.csv": content})
+    (refused,) = deliver(lender, {"people-3.csv": b"name;street\nIlse Quandt-00001;Muehlgasse 1 b\n"})
+    assert [r.state for r in (good, again, refused)] == [State.ACCEPTED, State.DUPLICATE, State.QUARANTINED]
+    assert open_original(lender.border, "lender", refused.sha256).startswith(b"name;street")
+    assert len(list((lender.border.lake / "originals/lender").iterdir())) == 2
+    assert find_words([lender.settings.home], ["Ilse Quandt-00001"]) == []
+
+
+# The key store.
+
+
+def test_no_key_lies_in_the_data_folder(lender):
+    deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
+    assert not lender.settings.key_store_file.is_relative_to(lender.settings.home)
+    assert lender.settings.key_store_file.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ValueError, match="data folder"):
+        Settings(home=lender.settings.home, key_store=lender.settings.home / "lake/keys.sqlite")
+
+
+def test_a_data_folder_without_its_key_store_shows_nobody(lender):
+    (receipt,) = deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
+    shutil.rmtree(lender.settings.key_store_file.parent)
+    border = lender_in(lender.settings.home).border
+    with pytest.raises(KeyDestroyedError):
+        read_person(border, "lender", pseudonym(lender, "C100000"))
+    with pytest.raises(KeyMissingError):
+        open_original(border, "lender", receipt.sha256)
+
+
+def own(lender, digits):
+    """The same home under a master key of its own."""
+    settings = lender.settings.model_copy(update={"master_key": digits * 32})
+    return replace(lender, settings=settings)
+
+
+def test_rotation_keeps_pseudonyms_and_everything_opens_with_the_new_key_only(lender):
+    before = own(lender, "11")
+    (receipt,) = deliver(before, {"people-1.csv": csv_of("people", *PEOPLE)})
+    name = pseudonym(before, "C100001")
+    store, new = before.border.key_store, load_keys("22" * 32, None, production=True)
+    wrapped = _wrapped(store)
+    assert store.rotate(new) == len(PEOPLE) + 1
+    after = own(lender, "22")
+    assert pseudonym(after, "C100001") == name
+    assert read_person(after.border, "lender", name)[0].rows[0]["name"] == PEOPLE[1]["name"]
+    assert open_original(after.border, "lender", receipt.sha256) == csv_of("people", *PEOPLE)
+    with pytest.raises(MasterKeyError, match="another master key"):
+        _ = own(lender, "11").border
+    bytes_left = b"".join(p.read_bytes() for p in store.path.parent.iterdir())
+    assert not any(old in bytes_left for old in wrapped), "what the old key opens is gone from the file"
+    (more,) = deliver(after, {"people-2.csv": csv_of("people", person(1, name="Ilse Neu-00001"))})
+    assert [k.delivery_id for k in read_person(after.border, "lender", name)] == [receipt.delivery_id, more.delivery_id]
+
+
+def test_a_rotation_that_is_cut_off_has_not_happened(lender, monkeypatch):
+    before = own(lender, "11")
+    deliver(before, {"people-1.csv": csv_of("people", *PEOPLE)})
+    calls = []
+
+    def dies(self, key, context):
+        calls.append(context)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return wrap(self, key, context)
+
+    wrap = KeyStore._wrap
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyStore, "_wrap", dies)
+        with pytest.raises(KeyboardInterrupt):
+            before.border.key_store.rotate(load_keys("22" * 32, None, production=True))
+    again = own(lender, "11")
+    assert read_person(again.border, "lender", pseudonym(again, "C100001"))
+    with pytest.raises(MasterKeyError):
+        _ = own(lender, "22").border
+
+
+def test_public_pseudonyms_do_not_become_secret_by_another_master_key(lender):
+    deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
+    with pytest.raises(MasterKeyError, match="empty home"):
+        lender.border.key_store.rotate(load_keys("22" * 32, None, production=True))
+
+
+def _wrapped(store):
+    with store._open() as db:
+        found = db.execute("select wrapped from persons union all select wrapped from deliveries").fetchall()
+    return [row[0] for row in found]
+
+
+# Classes.
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (  # a name in a column that nobody looks at
+            "transformLogic: \"'instalment_loan'\"}",
+            "transformSourceObjects: [agreements.customer_no]}",
+            "product would carry agreements.customer_no past the border, which is identifier",
+        ),
+        (
+            "{name: sex, logicalType: integer, description: Told., classification: sensitive,"
+            " transformSourceObjects: [people.sex]}",
+            "{name: sex, logicalType: integer, description: Told., transformSourceObjects: [people.sex]}",
+            "sex would carry people.sex past the border, which is sensitive",
+        ),
+        (
+            "{name: account_id, logicalType: string, description: Told., classification: identifier,"
+            " transformSourceObjects: [people.account_no]}",
+            "{name: account_id, logicalType: string, description: Told., classification: identifier,"
+            " transformSourceObjects: [people.street]}",
+            "account_id would carry people.street past the border, which is personal",
+        ),
+        (
+            "{name: payer_id, logicalType: string, description: Told., classification: identifier,",
+            "{name: payer_id, logicalType: string, description: Told.,",
+            "payer_id must have the classification 'identifier'",
+        ),
+        (
+            "{name: original_amount, logicalType: number,",
+            "{name: original_amount, logicalType: number, classification: sensitive,",
+            "original_amount is sensitive: only borrower_attributes",
+        ),
+        (
+            "{name: original_amount, logicalType: number,",
+            "{name: original_amount, logicalType: number, classification: personal,",
+            "original_amount is personal: such values never pass",
+        ),
+        (
+            "{name: loan_id, logicalType: string, description: Told., primaryKey: true,"
+            " transformSourceObjects: [agreements.loan_no]}",
+            "{name: loan_id, logicalType: string, description: Told., primaryKey: true, classification: identifier,"
+            " transformSourceObjects: [agreements.loan_no]}",
+            "loan_id must be of the class identifier in all tables, or in none",
+        ),
+    ],
+    ids=["identifier", "sensitive", "personal origin", "pseudonym", "sensitive table", "personal column", "one table"],
+)
+def test_a_contract_that_would_carry_persons_past_the_border_is_refused(tmp_path, old, new, says):
+    assert old in CONTRACT
+    with pytest.raises(ContractError, match=says):
+        lender_in(tmp_path / "home", CONTRACT.replace(old, new))
+
+
+def test_an_adapter_never_sees_what_is_personal(lender):
+    seen = []
+    source = lender.sources["lender"]
+
+    def adapt(layout, rows, contract):
+        seen.extend(rows.columns)
+        return source.adapt(layout, rows, contract)
+
+    folder = lender.border.landing / "lender"
+    folder.mkdir(parents=True)
+    (folder / "people-1.csv").write_bytes(csv_of("people", *PEOPLE))
+    intake.ingest(replace(source, adapt=adapt), lender.border, lender.now())
+    assert "customer_no" in seen
+    assert not {"name", "street"} & set(seen)
+
+
+def test_no_rule_tells_a_value(lender):
+    """Reasons and messages of rows and files that were held back name columns and places, and nothing of the rows."""
+    good = [person(n) for n in range(300)]
+    bad = csv_of("people", *good, person(301, reported_on="31.3.18"), more="Ilse Quandt-00302,C100302\n")
+    shifted = csv_of("people", person(1)).replace(b"customer_no", b"C100303")
+    receipts = deliver(lender, {"people-1.csv": bad, "people-2.csv": shifted})
+    held = [r for r in receipts if r.state is not State.ACCEPTED]
+    assert len(held) == 2
+    frames = [pl.read_parquet(lender.border.lake / f.path) for r in held for f in r.files if f.table == "quarantine"]
+    told = json.dumps([r.reason for r in held]) + "".join(f.drop("sealed_row").write_json() for f in frames)
+    assert "reported_on" in told
+    assert not [w for w in ("Quandt", "C1003", "DE55", "31.3.18") if w in told]
+
+
+def test_a_lost_key_store_is_not_made_anew_in_silence(lender):
+    ours = own(lender, "11")
+    deliver(ours, {"people-1.csv": csv_of("people", *PEOPLE)})
+    shutil.rmtree(ours.settings.key_store_file.parent)
+    with pytest.raises(MasterKeyError, match="is missing"):
+        _ = own(lender, "11").border
