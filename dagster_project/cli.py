@@ -410,39 +410,6 @@ def verify(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def verify(as_json: AsJson = False) -> None:
-    """Look whether everything is what was written down: receipts and files, audit chain, snapshots, champions.
-
-    Exit codes: 0 all is, 1 something is not, and is named.
-
-    Example: creditloom verify --json
-    """
-    from dataclasses import asdict
-
-    from dagster_project.alone import NightRunningError, alone_in
-    from dagster_project.verify import verify as look
-
-    pipeline = _pipeline()
-    try:
-        with alone_in(pipeline.settings.home), _progress(shown=not as_json) as progress:
-            found = look(pipeline, progress)
-    except NightRunningError as error:
-        _stop(str(error), 1, as_json=as_json)
-    code = 1 if found.faults else 0
-    if as_json:
-        sys.stdout.write(json.dumps({"exit": code, **asdict(found)}) + "\n")
-        raise typer.Exit(code)
-    for fault in found.faults:
-        _err.print(f"[bold red]{fault.part}:[/] {fault.what}\n  {fault.advice}", highlight=False)
-    for note in found.notes:
-        _out.print(note, highlight=False)
-    counts = ", ".join(f"{count:,} {name}" for name, count in found.checked.items())
-    words = f"[bold red]{len(found.faults)} faults[/]" if found.faults else "[bold green]All is as it was written[/]"
-    _out.print(f"{words}: {counts}", highlight=False)
-    raise typer.Exit(code)
-
-
-@app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder for landing/ and truth/; a home will do.", file_okay=False)],
     loans: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many loans.")] = 10_000,
@@ -455,6 +422,7 @@ def simulate(
         int | None, typer.Option(min=1, help="Open all loans in the first so many months; default: in all of them.")
     ] = None,
     shock_month: Annotated[int | None, typer.Option(min=0, help="Month of a macro shock, counted from 0.")] = None,
+    steady: Annotated[bool, typer.Option(help="Let the economy stand still: no month is worse than another.")] = False,
     drift_month: Annotated[
         int | None, typer.Option(min=0, help="After this month 30+ of the car loans rises from 1.76 to 3.01 % in four.")
     ] = None,
@@ -495,6 +463,7 @@ def simulate(
             first.date(),
             opened_within,
             shock_month,
+            steady,
             drift_month,
             deferral_month,
             asked,

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from dagster_project.assets.early_warnings import build_early_warning_assets
 from dagster_project.assets.landing import build_landing_asset
 from dagster_project.assets.model import build_model_assets
 from dagster_project.assets.portfolio import build_portfolio_assets
@@ -36,6 +37,7 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
             *(asset for name in pipeline.sources for asset in build_model_assets(name, owners.models)),
             build_scores_asset(pipeline),
             build_portfolio_assets(pipeline.policy),
+            *build_early_warning_assets(pipeline),
             build_snapshot_asset(pipeline.policy, sorted(published_models(manifest))),
         ],
         asset_checks=[build_checks(guard) for guard in pipeline.guards],

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dagster_project.early_warning.rules import EarlyWarningPolicy
 from dagster_project.portfolio.policy import PortfolioPolicy
 from ml.promote import BootstrapGate
 from ml.reasons import ReasonPolicy
@@ -123,6 +124,7 @@ class Policy(_Frozen):
     reasons: ReasonPolicy
     bootstrap_gate: BootstrapGate
     portfolio: PortfolioPolicy
+    early_warning: EarlyWarningPolicy
     sources: dict[str, SourcePolicy]
 
     @model_validator(mode="after")

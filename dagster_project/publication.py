@@ -13,8 +13,10 @@ import polars as pl
 
 from dagster_project import trail
 from dagster_project.dbt_project import declared_tests, published_models, test_verdicts
+from dagster_project.early_warning.evaluate import KEYS
 from dagster_project.files import replace_text
 from dagster_project.ingestion.landing import waiting
+from dagster_project.notices import EARLY_WARNINGS
 from dagster_project.portfolio.tables import TABLES
 from dagster_project.publishing.fingerprint import values_fingerprint
 from dagster_project.publishing.snapshot import (
@@ -35,6 +37,7 @@ from dagster_project.reporting.metrics import (
     model_metrics,
     portfolio_metrics,
     score_metrics,
+    warning_metrics,
 )
 from dagster_project.resources import MARTS, Guard, Pipeline
 from expectations.suite import CheckResult, SuiteResult
@@ -132,10 +135,12 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
     suites, dbt_tests = audited(pipeline, run_id)
     scores = pl.read_parquet(pipeline.scores_file)
     portfolio = {name: pl.read_parquet(pipeline.portfolio_file(name)) for name in TABLES}
+    warnings = pl.read_parquet(pipeline.early_warnings_file)
     tables = [
         *_marts(pipeline),
         *(table_of(name, frame, TABLES[name]) for name, frame in portfolio.items()),
         table_of("scores", scores, ("source", "loan_id")),
+        table_of(EARLY_WARNINGS, warnings, KEYS),
         _reason_codes(),
     ]
     metrics: dict[str, Value] = {
@@ -143,6 +148,7 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
         **score_metrics(scores),
         **portfolio_metrics(portfolio, _limits(pipeline)),
         **check_metrics(suites, dbt_tests),
+        **warning_metrics(warnings),
         "checks.skipped": sum(len(g.suite.checks) for g in pipeline.guards if why_not_evaluated(pipeline, g)),
         "policy.version": pipeline.policy.version,
         "policy.jurisdiction": pipeline.policy.jurisdiction,

@@ -158,6 +158,11 @@ class Pipeline:
         """Where a table of tonight's portfolio lies until it is published."""
         return self.settings.build / "portfolio" / f"{table}.parquet"
 
+    @property
+    def early_warnings_file(self) -> Path:
+        """Where tonight's history of early warnings lies until it is published."""
+        return self.settings.build / "early_warnings.parquet"
+
     def model_folder(self, sha256: str) -> Path:
         """Where the files of a model lie, by its hash: written once, never changed."""
         return self.settings.mlflow / "models" / sha256
@@ -208,7 +213,9 @@ class Pipeline:
 
 QUARANTINE_ASSET = ("quarantine", "held_rows")
 SCORES_ASSET = ("scores", "scores")
+EARLY_WARNINGS_ASSET = ("early_warning", "early_warnings")
 SNAPSHOT_ASSET = ("published", "snapshot")
+NOTICES_ASSET = ("early_warning", "notices")
 
 
 def portfolio_asset(table: str) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
+from dagster_project.early_warning.messages import newest, open_series, place
+from dagster_project.early_warning.rules import State
 from dagster_project.ingestion.receipts import Receipt
 from expectations.suite import SuiteResult
 
@@ -89,6 +91,22 @@ def portfolio_metrics(tables: Mapping[str, pl.DataFrame], limits: pl.DataFrame) 
 
 def _minor(amounts: pl.Series) -> int:
     return int((amounts.sum() or 0) * 100)
+
+
+def warning_metrics(history: pl.DataFrame) -> dict[str, Value]:
+    """Early warnings: of each source the newest month, its series by state, and the open ones in words, red first."""
+    now = newest(history)
+    metrics: dict[str, Value] = {"warnings.amber": 0, "warnings.red": 0}
+    for (source,), group in now.group_by("source", maintain_order=True):
+        own = f"warnings.{source}."
+        counts = {state.value: group.filter(pl.col("state") == state.value).height for state in State}
+        metrics |= {f"{own}month": f"{group['month_on'][0]:%Y-%m}"}
+        metrics |= {f"{own}{state}": count for state, count in counts.items()}
+        opened = [f"{r['state']} {r['indicator']} of {place(r)}" for r in open_series(group)]
+        metrics[f"{own}open"] = "; ".join(opened)
+        metrics["warnings.amber"] += counts[State.AMBER]  # type: ignore[operator]
+        metrics["warnings.red"] += counts[State.RED]  # type: ignore[operator]
+    return metrics
 
 
 def check_metrics(suites: Sequence[SuiteResult], dbt_tests: int) -> dict[str, Value]:

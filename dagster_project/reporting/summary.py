@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 Value = float | int | str
-_SHOWN = 50
+_ROWS, _WARNINGS = 50, 5  # shown at most
 _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
@@ -83,13 +83,13 @@ def erasure(done: Mapping[str, Any]) -> Group:
 def held_rows(rows: pl.DataFrame) -> Group:
     """Held lines as `ingestion.quarantine.held` gives them; of many the newest."""
     table = _table(f"Held back: {rows['lines'].sum():,} lines", "file", "line", "delivery", "rule", "since", "state")
-    for row in rows.tail(_SHOWN).iter_rows(named=True):
+    for row in rows.tail(_ROWS).iter_rows(named=True):
         line = str(row["line_no"]) if row["line_no"] else f"all {row['lines']:,}"
         since = f"{row['first_seen_at']:%Y-%m-%d}"
         place = escape(f"{row['source']}/{row['file_name']}")
         table.add_row(place, line, row["delivery_id"], escape(row["rule"]), since, row["state"])
-    messages = sorted({(row["rule"], row["message"]) for row in rows.tail(_SHOWN).iter_rows(named=True)})
-    more = [f"the newest {_SHOWN} are shown; --json gives all"] if rows.height > _SHOWN else []
+    messages = sorted({(row["rule"], row["message"]) for row in rows.tail(_ROWS).iter_rows(named=True)})
+    more = [f"the newest {_ROWS} are shown; --json gives all"] if rows.height > _ROWS else []
     return Group(table, *(Text(f"{rule}: {message}") for rule, message in messages), *more)
 
 
@@ -174,6 +174,21 @@ def _portfolio(metrics: Mapping[str, Value], source: str) -> Table:
     return _facts(f"Portfolio of {source}", facts)
 
 
+def _warnings(metrics: Mapping[str, Value]) -> str:
+    """Early warnings: how many are open, and a line for each of the first ones of a source."""
+    red, amber = metrics.get("warnings.red", 0), metrics.get("warnings.amber", 0)
+    lines = [f"{red} red, {amber} amber"]
+    for name, said in metrics.items():
+        if not name.startswith("warnings.") or not name.endswith(".open") or not said:
+            continue
+        source, opened = name.split(".")[1], str(said).split("; ")
+        month = metrics[f"warnings.{source}.month"]
+        lines += [f"{source} {month}: {escape(words)}" for words in opened[:_WARNINGS]]
+        if len(opened) > _WARNINGS:
+            lines.append(f"{source} {month}: and {len(opened) - _WARNINGS} more; see early_warnings.parquet")
+    return "\n".join(lines)
+
+
 def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
     """Checks are summed: there is one step for each table."""
     seconds: dict[str, float] = {}
@@ -183,6 +198,7 @@ def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
     facts = {
         "checks": f"{metrics['checks.evaluated']} evaluated of {metrics['checks.declared']} declared; "
         f"{metrics['checks.failed']} failed, {metrics['checks.warned']} warnings",
+        "warnings": _warnings(metrics),
         "memory": f"{metrics['run.peak_mb']} MB, the largest process",
         "seconds": "\n".join(f"{value:>6.1f}  {name}" for name, value in seconds.items()),
     }

@@ -39,6 +39,7 @@ def test_assets_read_as_the_way_of_a_payment(defs):
         "model",
         "scores",
         "portfolio",
+        "early_warning",
         "published",
     }
     tables = {
