@@ -43,7 +43,7 @@ def coverage(
         "expected_loss": (AVAILABLE, None),
         "client_money": (AVAILABLE, None),
     }
-    if not rows["port_vintages"] and is_dated:
+    if not rows["port_vintages"] and (is_dated or not months):
         found["vintages"] = (NONE, "no loan has a whole month yet")
     if not rows["port_roll_rates"]:
         found["roll_rates"] = found["transitions"] = (NONE, f"{months} month-ends are told, two are needed")

@@ -456,6 +456,15 @@ def test_what_cannot_be_said_is_said_with_its_reason():
     assert said["loss_given_default"][0] == "short" and said["expected_loss"][0] == "none"
 
 
+def test_book_without_a_month_lacks_months_and_not_dates():
+    rows = dict.fromkeys(("port_vintages", "port_roll_rates", "port_client_money"), 0)
+    why = {"why_policy_loss": None, "why_no_expected_loss": None}
+    found = coverage("new", rows, is_dated=False, months=0, moves=0, matrix_months=12, forecasts=0, **why)
+    said = {subject: reason for _, subject, _, reason in found.iter_rows()}
+    assert said["vintages"] == said["static_pools"] == "no loan has a whole month yet"
+    assert said["roll_rates"] == said["transitions"] == "0 month-ends are told, two are needed"
+
+
 @pytest.mark.parametrize(
     ("place", "value", "says"),
     [
