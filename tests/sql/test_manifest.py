@@ -60,12 +60,17 @@ def test_every_mart_has_a_unit_test_or_only_renames(manifest, models):
     assert bases | {"int_loan_month_history"} <= tested
 
 
+def lake(manifest) -> list[dict]:
+    """The canonical tables; `lake_news` is a part of their files once more, which one model looks at."""
+    return [s for s in manifest["sources"].values() if s["source_name"] == "lake"]
+
+
 def test_only_staging_reads_sources_and_staging_reads_nothing_else(manifest, models):
     for name, model in models.items():
         parents = model["depends_on"]["nodes"]
         reads_source = any(p.startswith("source.") for p in parents)
         assert reads_source == (layer(model) == "staging"), name
-        if layer(model) == "staging":
+        if layer(model) == "staging" and name != NEWS:
             own = [p for p in parents if not p.endswith(f".{SUPERSEDED}")]
             assert len(own) == 1, f"{name}: a staging model reads one source, and which rows of it have newer versions"
 
@@ -92,11 +97,12 @@ def test_no_hard_coded_relations(models):
 
 
 def test_every_source_table_is_read_once_with_known_as_of(manifest, models):
-    read = [p for m in models.values() for p in m["depends_on"]["nodes"] if p.startswith("source.")]
+    others = [m for name, m in models.items() if name != NEWS]
+    read = [p for m in others for p in m["depends_on"]["nodes"] if p.startswith("source.")]
     read = [p for p in read if not p.endswith(f".{SUPERSEDED}")]
-    assert len(read) == len(set(read)) == len(manifest["sources"]) - 1
+    assert len(read) == len(set(read)) == len(lake(manifest)) - 1
     for name, model in models.items():
-        if layer(model) == "staging":
+        if layer(model) == "staging" and name != NEWS:
             assert "where ingested_at <= {{ known_as_of() }}" in model["raw_code"], name
             table = name.removeprefix("stg_")
             assert (table in PERSONS) != (f"is_newest_version('{table}')" in model["raw_code"]), name
@@ -109,7 +115,7 @@ def test_ingestion_time_enters_no_mart(models):
 
 
 def test_sources_are_the_canonical_tables(manifest):
-    found = {s["name"]: list(s["columns"]) for s in manifest["sources"].values()}
+    found = {s["name"]: list(s["columns"]) for s in lake(manifest)}
     assert found.keys() == CANONICAL.keys()
     assert all(found[name][: len(columns)] == list(columns) for name, columns in CANONICAL.items())
 

@@ -22,29 +22,12 @@ built as (
     select source, max(month_on) as built_month from {{ before }} group by source
 ),
 
-news as (
-    select source, loan_id, last_day(opened_on) as month_on from {{ source('lake_news', 'loans') }}
-    union all
-    select source, loan_id, last_day(paid_on) as month_on from {{ source('lake_news', 'payments') }}
-    union all
-    select source, loan_id, last_day(valid_from) as month_on from {{ source('lake_news', 'schedules') }}
-),
-
 touched as (
     select n.source, n.loan_id, {{ ever() }} as from_month
-    from news as n
+    from {{ ref('stg_news') }} as n
     inner join {{ ref('int_ledger_reported') }} as r on n.source = r.source
-    where n.month_on <= r.reported_month
+    where n.event_on is null or n.event_on <= r.reported_month
     union all
-    -- a row that has a newer version is gone, from wherever it was
-    {%- for table in ['loans', 'payments', 'schedules'] %}
-    select old.source, old.loan_id, {{ ever() }} as from_month
-    from {{ source('lake', table) }} as old
-    inner join {{ source('lake_news', 'superseded') }} as newer
-        on old.source = newer.source and old.delivery_id = newer.old_delivery_id and old.line_no = newer.old_line_no
-    where newer.table_name = '{{ table }}'
-    union all
-    {%- endfor %}
     select l.source, l.loan_id, coalesce(b.built_month, {{ ever() }}) as from_month
     from loans as l
     inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source

@@ -8,9 +8,5 @@ select source, loan_id, {{ ever() }} as from_month
 from {{ ref('stg_loans') }}
 where {{ by_source('arrears_basis', quote=true) }} <> 'ledger'
 {%- if before is not none %}
-    and source in (
-        select source from {{ source('lake_news', 'statements') }}
-        union all
-        select source from {{ source('lake_news', 'loans') }}
-    )
+    and source in (select source from {{ ref('stg_news') }})
 {%- endif %}

@@ -1,0 +1,18 @@
+-- Of which loans the build before did not know something: a loan and the day of what is new, once for each row of that.
+-- A row that has a newer version is gone from wherever it was, which no day tells. `known_as_of` does not matter here: a
+-- night as of an instant builds all, and asks for no news.
+select source, loan_id, opened_on as event_on, 'loans' as table_name from {{ source('lake_news', 'loans') }}
+union all
+select source, loan_id, valid_from, 'schedules' from {{ source('lake_news', 'schedules') }}
+union all
+select source, loan_id, paid_on, 'payments' from {{ source('lake_news', 'payments') }}
+union all
+select source, loan_id, month_on, 'statements' from {{ source('lake_news', 'statements') }}
+{%- for table in ['loans', 'schedules', 'payments', 'statements'] %}
+union all
+select old.source, old.loan_id, cast(null as date), '{{ table }}'
+from {{ source('lake', table) }} as old
+inner join {{ source('lake_news', 'superseded') }} as newer
+    on old.source = newer.source and old.delivery_id = newer.old_delivery_id and old.line_no = newer.old_line_no
+where newer.table_name = '{{ table }}'
+{%- endfor %}
