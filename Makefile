@@ -30,8 +30,8 @@ run: $(SETUP) ## one whole night on the Taiwan card data, then where to look
 test: $(SETUP) chromium ## the tests
 	@pytest
 
-truth: $(SETUP) ## minutes: whether the model finds the truth of a long simulated book again
-	@pytest -n 0 -m long tests/integration/test_truth.py
+truth: $(SETUP) ## minutes: the model finds the truth of a long simulated book again; a dirty year adds up
+	@pytest -n 0 -m long tests/integration/test_truth.py tests/integration/test_simulated.py
 
 torture: $(SETUP) ## the long torture suite: kills, floods and full disks by the hundred (SEED=7 for another)
 	@pytest -n 0 -m long tests/torture

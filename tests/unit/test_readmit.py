@@ -246,3 +246,14 @@ def test_row_cannot_leave_twice(border):
     with pytest.raises(IdentityError, match="more rows readmitted"):
         border.book.commit([receipt])
     assert identity(border)[0] == (301, 301, 0, 0)
+
+
+def test_file_dropped_right_after_a_readmission_is_a_duplicate(border):
+    """And not taken for a leftover of a crash: a readmission leaves nothing in the landing folder."""
+    rows = [*many(1, 300), payment(301, method="card")]
+    drop(border, "payments-2024-01-01.csv", *rows)
+    ingest(SIMULATED, border, NOW)
+    assert len(readmit(MENDED, border, LATER).receipts) == 1
+    drop(border, "payments-2024-01-01.csv", *rows)
+    (again,) = ingest(MENDED, border, LATER)
+    assert (again.state, again.duplicate_rows) == (State.DUPLICATE, 301)
