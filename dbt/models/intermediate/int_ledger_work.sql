@@ -2,6 +2,7 @@
 -- are. A first build, and a full one, compute all. Afterwards: a loan of which something new is told is computed anew,
 -- all of it, if what is new falls into a reported month; and where a source has reported another month, that month is
 -- computed for each of its loans, with the one before, which was the newest until now.
+-- depends_on: {{ ref('stg_news') }}
 {%- set before = built_before('int_ledger_loan_months') %}
 
 with loans as (

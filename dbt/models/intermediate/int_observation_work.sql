@@ -1,5 +1,6 @@
 -- The loans whose observations are made in this build, and from which month on. Of sources that report by statements all
 -- are, where anything of theirs is new: their months are as cheap to compute as to compare.
+-- depends_on: {{ ref('stg_news') }}
 {%- set before = built_before('feat_loan_months') %}
 
 select source, loan_id, from_month from {{ ref('int_ledger_work') }}

@@ -1,6 +1,8 @@
 -- Of which loans the build before did not know something: a loan and the day of what is new, once for each row of that.
 -- A row that has a newer version is gone from wherever it was, which no day tells. `known_as_of` does not matter here: a
--- night as of an instant builds all, and asks for no news.
+-- night as of an instant builds all, and asks for no news. Ephemeral, since a full build finds none laid out.
+{{ config(materialized='ephemeral') }}
+
 select source, loan_id, opened_on as event_on, 'loans' as table_name from {{ source('lake_news', 'loans') }}
 union all
 select source, loan_id, valid_from, 'schedules' from {{ source('lake_news', 'schedules') }}
