@@ -112,7 +112,7 @@ def test_shuffled_and_interrupted_backfill_ends_as_an_ordered_one(tmp_path):
 
 
 def test_night_on_a_full_disk_keeps_what_is_published_and_goes_on(tmp_path):
-    """R8: little room at random, up to three nights; the disk is filled once the preflight let the night begin."""
+    """R8: little room at random, in up to three nights; the disk fills after the preflight has let the night begin."""
     with mounted(tmp_path / "disk", 300) as disk:
         draw, home = random.Random(f"{SEED}:full night"), disk / "home"
         pipeline = lender(home)
