@@ -1,9 +1,15 @@
-"""What the command line does about persons and keys: under the home's lock, and written down. No Dagster."""
+"""What the command line does about persons and keys: under the home's lock, and written down. No Dagster.
 
+Each look into the vault is a row of the audit chain before anything of it is shown, with the user id of who asked.
+"""
+
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from dagster_project import trail
 from dagster_project.alone import alone_in
+from dagster_project.audit import Entry, Fact, Kind
 from dagster_project.ingestion.erasure import Erasure, Person, erase, find_person
 from dagster_project.ingestion.key_store import Hold
 from dagster_project.ingestion.keys import load_keys
@@ -25,9 +31,11 @@ def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasu
         NightRunningError: a night is running in this home.
     """
     with alone_in(pipeline.settings.home):
-        known, person = _known(pipeline, borrower, source)
+        known, person = _known(pipeline, borrower, source, "erase")
         years = pipeline.policy.personal_data.retention_years
-        return erase(pipeline.border, known, person, _sinks(pipeline), _now(), years)
+        done = erase(pipeline.border, known, person, _sinks(pipeline), _now(), years)
+        trail.erased(pipeline, done)
+        return done
 
 
 def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: date, reason: str) -> str:
@@ -38,7 +46,7 @@ def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: da
         NightRunningError: a night is running in this home.
     """
     with alone_in(pipeline.settings.home):
-        known, person = _known(pipeline, borrower, source)
+        known, person = _known(pipeline, borrower, source, "hold")
         for pseudonym in person.pseudonyms:
             pipeline.border.key_store.hold(known.name, pseudonym, Hold(until, reason))
     return person.pseudonyms[0]
@@ -53,7 +61,7 @@ def reveal_person(pipeline: Pipeline, borrower: str, source: str | None) -> list
         NightRunningError: a night is running in this home.
     """
     with alone_in(pipeline.settings.home):
-        known, person = _known(pipeline, borrower, source)
+        known, person = _known(pipeline, borrower, source, "reveal")
         keys = pipeline.border.key_store.known_persons(known.name, person.pseudonyms)
         return [kept for pseudonym in keys for kept in read_person(pipeline.border, known.name, pseudonym)]
 
@@ -70,8 +78,8 @@ def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
         return pipeline.border.key_store.rotate(new)
 
 
-def _known(pipeline: Pipeline, borrower: str, source: str | None) -> tuple[Source, Person]:
-    """The source that knows a borrower, and the person.
+def _known(pipeline: Pipeline, borrower: str, source: str | None, why: str) -> tuple[Source, Person]:
+    """The source that knows a borrower, and the person; that the vault was read for it is written down.
 
     Raises:
         UnknownPersonError: no source does, or several.
@@ -80,6 +88,9 @@ def _known(pipeline: Pipeline, borrower: str, source: str | None) -> tuple[Sourc
         raise UnknownPersonError(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}")
     asked = [pipeline.sources[source]] if source else list(pipeline.sources.values())
     found = [(known, person) for known in asked if (person := find_person(pipeline.border, known, borrower))]
+    subjects = [f"{known.name}/{pseudonym}" for known, person in found for pseudonym in person.pseudonyms]
+    asker: dict[str, Fact] = {"why": why, "user_id": os.getuid()}
+    pipeline.border.audit.append([Entry(Kind.VAULT_READ, subject, asker) for subject in subjects])
     if len(found) == 1:
         return found[0]
     if found:

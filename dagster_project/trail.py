@@ -1,4 +1,4 @@
-"""The audit rows of a run: what was published, which model was decided on, that a night was replayed or rebuilt.
+"""The audit rows of a run: what was published, which model was decided on, who was erased, what was replayed.
 
 Each is written after what it tells of; what a crash kept from being written down is found at the start of the next
 run, and marked late. No Dagster. Deliveries have a module of their own, `ingestion.trail`.
@@ -6,11 +6,12 @@ run, and marked late. No Dagster. Deliveries have a module of their own, `ingest
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from dagster_project.audit import Entry, Fact, Kind
 from dagster_project.ingestion import trail as deliveries
+from dagster_project.ingestion.erasure import Erasure
 from dagster_project.publishing.snapshot import Snapshot, current_snapshot
 from dagster_project.resources import Pipeline
 from ml.promote import Decision
@@ -28,13 +29,16 @@ def begin(pipeline: Pipeline, run_id: str) -> None:
 
 
 def settle(pipeline: Pipeline) -> None:
-    """Write the rows that a crash left out: of deliveries, decisions and the current snapshot."""
+    """Write the rows that a crash left out: of deliveries, decisions, erasures and the current snapshot."""
     audit = pipeline.border.audit
     deliveries.settle(pipeline.border)
     if pipeline.settings.ledger_file.exists():
         told = audit.subjects(Kind.PROMOTION)
         missing = [_decision(number, decision) for number, decision in pipeline.ledger.numbered()]
         audit.append([e for e in missing if e.subject not in told], late=True)
+    gone = {s for name in pipeline.sources for s in _subjects(name, pipeline.border.key_store.erased(name))}
+    told = {row.subject for row in audit.rows(Kind.ERASURE) if not row.told().get("held_until")}
+    audit.append([Entry(Kind.ERASURE, subject, {}) for subject in sorted(gone - told)], late=True)
     snapshot, newest = current_snapshot(pipeline.settings.published), audit.newest(Kind.PUBLISH)
     if snapshot and (newest is None or newest.told()["snapshot_sha256"] != snapshot.sha256):
         facts = {"snapshot_sha256": snapshot.sha256}
@@ -58,6 +62,19 @@ def published(pipeline: Pipeline, snapshot: Snapshot, changed: bool, inputs: Map
         **inputs,
     }
     pipeline.border.audit.append([Entry(kind, snapshot.snapshot_id, facts)])
+
+
+def erased(pipeline: Pipeline, erasure: Erasure) -> None:
+    """After a person was erased, or a hold won over it; the pseudonyms are all that is told of the person."""
+    facts: dict[str, Fact] = {"held_until": erasure.held.until.isoformat() if erasure.held else None}
+    facts |= {"rewritten": erasure.rewritten, "records": erasure.records, "destroyed": erasure.destroyed}
+    facts |= {"left": len(erasure.proof.left) if erasure.proof else None}
+    subjects = _subjects(erasure.source, erasure.pseudonyms)
+    pipeline.border.audit.append([Entry(Kind.ERASURE, subject, facts) for subject in subjects])
+
+
+def _subjects(source: str, pseudonyms: Iterable[str]) -> list[str]:
+    return [f"{source}/{pseudonym}" for pseudonym in pseudonyms]
 
 
 def _decision(number: int, decision: Decision) -> Entry:

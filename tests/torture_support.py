@@ -4,12 +4,15 @@ The reference is made while the files are written, by other means than the code 
 cents, and nothing of Polars, DuckDB or the project.
 """
 
+import gzip
+import io
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,10 +118,23 @@ def empty_home(home: Path) -> Path:
     return home
 
 
+def _packed(delivery: Delivery) -> bytes:
+    """A delivery's bytes, packed if its name says so."""
+    content = delivery.text.encode()
+    if delivery.name.endswith(".gz"):
+        return gzip.compress(content)
+    if not delivery.name.endswith(".zip"):
+        return content
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("inside.csv", content)
+    return packed.getvalue()
+
+
 def drop(home: Path, delivery: Delivery) -> None:
     folder = home / "landing" / SOURCE
     arriving = folder / f".{delivery.name}.arriving"
-    arriving.write_text(delivery.text)
+    arriving.write_bytes(_packed(delivery))
     arriving.rename(folder / delivery.name)
 
 

@@ -78,9 +78,11 @@ def broken_ledger(home):
     (home / "mlflow/promotions.sqlite").write_bytes(b"no database" * 500)
 
 
+_COUNTS = ", ".join(f"{o}_{u}" for o in ("landed", "accepted", "quarantined", "duplicate") for u in ("rows", "minor"))
+_SAID = "source, delivery_id, contract_version, ingested_at"
 INSERTED = (
-    "insert into receipts select 99, source, delivery_id, 'ff', 'mine.csv', 'DUPLICATE', contract_version, ingested_at,"
-    " 0, 0, 0, 0, 0, 0, 0, 0, null, '[]', 1 from receipts"
+    f"insert into receipts (receipt_no, {_SAID}, sha256, file_name, state, files, archived, {_COUNTS})"
+    f" select 99, {_SAID}, 'ff', 'mine.csv', 'DUPLICATE', '[]', 1, 0, 0, 0, 0, 0, 0, 0, 0 from receipts limit 1"
 )
 
 

@@ -35,10 +35,11 @@ def victims():
 
 
 def test_one_file_ten_times_is_one_delivery_and_nine_duplicates(victims, tmp_path):
-    """Under ten names, and taken in by four processes at once; a second drop of all of them changes nothing either."""
+    """Under ten names, two of them packed, by four processes at once; a second drop of all changes nothing either."""
     draw, home, expected = random.Random(f"{SEED}:ten times"), empty_home(tmp_path / "home"), Reference()
     original = month_file(0, draw, "bad")
-    deliveries = [book_of_loans(), original, *(copy_of(original, f"2024-01-{n}.csv") for n in range(9))]
+    names = [f"2024-01-{n}.csv" for n in range(7)] + ["2024-01.csv.zip", "2024-01.csv.gz"]
+    deliveries = [book_of_loans(), original, *(copy_of(original, name) for name in names)]
     for delivery in deliveries:
         drop(home, delivery)
         expected.add(delivery.becomes)

@@ -10,8 +10,9 @@ from person_support import csv_of, deliver, lender_in, person
 from rich.console import Console
 from typer.testing import CliRunner
 
-from dagster_project import cli
+from dagster_project import cli, trail
 from dagster_project.alone import alone_in
+from dagster_project.audit import Kind
 from dagster_project.ingestion.keys import load_keys
 
 OLD = [person(n) for n in range(3)]
@@ -51,6 +52,24 @@ def test_erase_says_what_it_did(lender, monkeypatch):
     again = json.loads(said)
     assert (code, again["proof"]["left"], again["rewritten"]) == (0, [], 0)
     assert again["erased_before"]
+
+
+def test_erasure_and_looks_into_the_vault_are_rows_of_the_audit_chain(lender, monkeypatch):
+    assert run(monkeypatch, "hold", "C100002", "--until", "2999-01-01", "--reason", "case 17")[0] == 0
+    for command in (("reveal", "C100001"), ("erase", "C100001"), ("erase", "C100002")):
+        run(monkeypatch, *command)
+    audit = lender.border.audit
+    reads, erasures = audit.rows(Kind.VAULT_READ), audit.rows(Kind.ERASURE)
+    # Two rows a command: one for each domain in which the borrower has a pseudonym.
+    assert [r.told()["why"] for r in reads] == ["hold"] * 2 + ["reveal"] * 2 + ["erase"] * 4
+    assert [r.told()["held_until"] for r in erasures] == [None, None, "2999-01-01", "2999-01-01"]
+    assert {r.subject for r in reads} == {r.subject for r in erasures}
+    assert not any(words in str(audit.rows()) for words in ("C10000", "Quandt"))
+    audit.path.unlink()
+    lender.settings.audit_head_file.unlink()
+    trail.settle(lender)
+    late = {(r.subject, r.late) for r in audit.rows(Kind.ERASURE)}
+    assert late == {(r.subject, True) for r in erasures[:2]}
 
 
 def test_reveal_shows_what_was_delivered(lender, monkeypatch):
