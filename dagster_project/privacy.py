@@ -1,15 +1,18 @@
 """What the command line does about persons and keys: under the home's lock, and written down. No Dagster."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dagster_project.alone import alone_in
+from dagster_project.audit import Entry, Fact, Kind
 from dagster_project.ingestion.erasure import Erasure, Person, erase, find_person
 from dagster_project.ingestion.key_store import Hold
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.source import Source
 from dagster_project.ingestion.vault import Kept, read_person
 from dagster_project.resources import Pipeline
+from dagster_project.trail import settle
 
 
 class UnknownPersonError(LookupError):
@@ -27,7 +30,10 @@ def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasu
     with alone_in(pipeline.settings.home):
         known, person = _known(pipeline, borrower, source)
         years = pipeline.policy.personal_data.retention_years
-        return erase(pipeline.border, known, person, _sinks(pipeline), _now(), years)
+        settle(pipeline)
+        done = erase(pipeline.border, known, person, _sinks(pipeline), _now(), years)
+        _write_down(pipeline, Kind.ERASURE, known, person, _facts(done))
+    return done
 
 
 def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: date, reason: str) -> str:
@@ -44,7 +50,7 @@ def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: da
     return person.pseudonyms[0]
 
 
-def reveal_person(pipeline: Pipeline, borrower: str, source: str | None) -> list[Kept]:
+def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason: str) -> list[Kept]:
     """What the vault holds of a borrower.
 
     Raises:
@@ -55,6 +61,9 @@ def reveal_person(pipeline: Pipeline, borrower: str, source: str | None) -> list
     with alone_in(pipeline.settings.home):
         known, person = _known(pipeline, borrower, source)
         keys = pipeline.border.key_store.known_persons(known.name, person.pseudonyms)
+        # First the row: what was read and not written down would be the worse of the two.
+        settle(pipeline)
+        _write_down(pipeline, Kind.VAULT_READ, known, person, {"reason": reason})
         return [kept for pseudonym in keys for kept in read_person(pipeline.border, known.name, pseudonym)]
 
 
@@ -68,6 +77,20 @@ def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
     with alone_in(pipeline.settings.home):
         new = load_keys(None, new_key_file, production=pipeline.settings.profile == "production")
         return pipeline.border.key_store.rotate(new)
+
+
+def _write_down(pipeline: Pipeline, kind: Kind, source: Source, person: Person, facts: Mapping[str, Fact]) -> None:
+    """A row of the audit chain for each pseudonym."""
+    pipeline.border.audit.append([Entry(kind, f"{source.name}/{p}", facts) for p in person.pseudonyms])
+
+
+def _facts(done: Erasure) -> dict[str, Fact]:
+    """What an erasure did, in figures."""
+    if done.held:
+        return {"done": False, "held_until": done.held.until.isoformat(), "reason": done.held.reason}
+    left = len(done.proof.left) if done.proof else None
+    counts: dict[str, Fact] = {"rewritten": done.rewritten, "records": done.records, "destroyed": done.destroyed}
+    return {"done": True, **counts, "places_left": left}
 
 
 def _known(pipeline: Pipeline, borrower: str, source: str | None) -> tuple[Source, Person]:

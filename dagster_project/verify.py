@@ -6,7 +6,6 @@ It changes nothing, and names what is wrong, where, and what to do.
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from dagster_project.audit import Kind, Row
 from dagster_project.ingestion.border import Border

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from dagster_project import cli
 from dagster_project.alone import alone_in
+from dagster_project.audit import Kind
 from dagster_project.ingestion.keys import load_keys
 
 OLD = [person(n) for n in range(3)]
@@ -45,7 +46,7 @@ def test_erase_says_what_it_did(lender, monkeypatch):
     assert re.search(r"left\s+nothing", said)
     assert re.search(r"originals\s+1 written anew, 1 records without what identified", said)
     assert "Quandt" not in said
-    code, said = run(monkeypatch, "reveal", "C100001")
+    code, said = run(monkeypatch, "reveal", "C100001", "--reason", "a letter")
     assert (code, "was erased" in said, "Quandt" in said) == (1, True, False), said
     code, said = run(monkeypatch, "erase", "C100001", "--json")
     again = json.loads(said)
@@ -55,10 +56,23 @@ def test_erase_says_what_it_did(lender, monkeypatch):
 
 def test_reveal_shows_what_was_delivered(lender, monkeypatch):
     name = lender.border.keys.pseudonyms(pl.Series(["C100002"]), "lender.borrower_id")["pseudonym"].item()
-    code, said = run(monkeypatch, "reveal", name)
+    code, said = run(monkeypatch, "reveal", name, "--reason", "a letter")
     assert code == 0
     assert "name: Ilse Quandt-00002" in said
     assert "Quandt-00001" not in said
+
+
+def test_readings_and_erasures_are_rows_of_the_audit_chain(lender, monkeypatch):
+    """By pseudonym, with the reason or the figures, and nothing that identifies."""
+    run(monkeypatch, "reveal", "C100001", "--reason", "a letter")
+    run(monkeypatch, "erase", "C100001")
+    name = lender.border.keys.pseudonyms(pl.Series(["C100001"]), "lender.borrower_id")["pseudonym"].item()
+    audit = lender.border.audit
+    assert audit.faults() == []
+    read, erased = audit.newest(Kind.VAULT_READ), audit.newest(Kind.ERASURE)
+    assert f"lender/{name}" in audit.subjects(Kind.VAULT_READ) & audit.subjects(Kind.ERASURE)
+    assert (read.told()["reason"], erased.told()["records"], erased.told()["places_left"]) == ("a letter", 1, 0)
+    assert "C100001" not in audit.path.read_bytes().decode("latin-1")
 
 
 def test_a_hold_wins_over_the_command(lender, monkeypatch):
@@ -66,7 +80,7 @@ def test_a_hold_wins_over_the_command(lender, monkeypatch):
     code, said = run(monkeypatch, "erase", "C100001")
     assert code == 3
     assert "held until 2999-01-01: case 17" in said
-    assert run(monkeypatch, "reveal", "C100001")[0] == 0
+    assert run(monkeypatch, "reveal", "C100001", "--reason", "a letter")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -89,7 +103,7 @@ def test_nothing_is_erased_while_a_night_runs_or_files_wait(lender, monkeypatch)
     (lender.border.landing / "lender/people-2.csv").write_bytes(csv_of("people", person(4)))
     code, said = run(monkeypatch, "erase", "C100001")
     assert (code, "run `creditloom night` first" in said) == (1, True)
-    assert run(monkeypatch, "reveal", "C100001")[0] == 0
+    assert run(monkeypatch, "reveal", "C100001", "--reason", "a letter")[0] == 0
 
 
 def test_keys_are_rotated_and_the_old_one_is_refused(lender, monkeypatch, tmp_path):
@@ -99,7 +113,7 @@ def test_keys_are_rotated_and_the_old_one_is_refused(lender, monkeypatch, tmp_pa
     code, said = run(monkeypatch, "status")
     assert (code, "another master key" in said) == (2, True)
     monkeypatch.setenv("CREDITLOOM_MASTER_KEY_FILE", str(tmp_path / "new.key"))
-    assert "Quandt-00001" in run(monkeypatch, "reveal", "C100001")[1]
+    assert "Quandt-00001" in run(monkeypatch, "reveal", "C100001", "--reason", "a letter")[1]
 
 
 def test_production_refuses_a_lake_whose_root_is_public(tmp_path, monkeypatch):
