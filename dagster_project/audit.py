@@ -187,6 +187,8 @@ class AuditLog:
         progress(total, total)
         found += [f"{_spans(missing)} of the log: gone"] if missing else []
         found += [f"{_spans(wrong)} of the log: not as written, or not in this place"] if wrong else []
+        if head is None and not total and not self.head_file.exists():
+            return found  # a crash on the way to the first row
         if head is None:
             found += [
                 f"the head {self.head_file} is missing or unreadable: whether the log's end was cut off is unknown"

@@ -19,6 +19,7 @@ from lender_support import pipeline_of
 
 import dagster_project
 from dagster_project.alone import NightRunningError, alone_in
+from dagster_project.audit import AuditLog, Entry, Kind
 from dagster_project.ingestion.deliver import ingest
 from dagster_project.ingestion.landing import waiting
 from dagster_project.publishing.snapshot import current_snapshot, publish, snapshot_faults, table_of
@@ -86,9 +87,9 @@ def read_on(home: Path, job: dict) -> dict:
     """Open what is published over and over, as a consumer does; two tables of one snapshot must tell of one night."""
     until, seen, numbers = time.monotonic() + job["seconds"], 0, set()
     while time.monotonic() < until:
-        snapshot = current_snapshot(home / "published")
-        if snapshot is None:
-            continue
+        for _ in range(100):  # more looks than reads: a moment without a pointer is short
+            snapshot = current_snapshot(home / "published")
+            assert snapshot is not None, "something was published before, and now nothing is"
         number = snapshot.metrics()["a.number"]
         for name in ("scores", "months"):
             assert pl.read_parquet(snapshot.folder / f"{name}.parquet").equals(content(number)), name
@@ -98,7 +99,14 @@ def read_on(home: Path, job: dict) -> dict:
     return {"seen": seen, "numbers": sorted(numbers)}
 
 
-JOBS = {f.__name__: f for f in (take_in, take_in_until_nothing_waits, publish_one, publish_several, read_on)}
+def append_one(home: Path, job: dict) -> None:
+    log = AuditLog(home / "lake/audit.sqlite", home / "audit.head", b"k" * 32)
+    log.append([Entry(Kind.PUBLISH, "a snapshot", {"n": 1})])
+
+
+JOBS = {
+    f.__name__: f for f in (append_one, take_in, take_in_until_nothing_waits, publish_one, publish_several, read_on)
+}
 
 
 def count_lines(kill_at: int | None) -> list[int]:

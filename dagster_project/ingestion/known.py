@@ -175,6 +175,7 @@ class Known:
             beside.with_columns(
                 same.alias("same"),
                 again.fill_null(value=False).alias("again"),
+                pl.col("is_newest").fill_null(value=False),  # a sort puts nulls first
                 pl.lit(name).alias("table_name"),
                 pl.lit(", ".join(key)).alias("key"),
                 pl.lit(table.corrections).alias("corrects"),

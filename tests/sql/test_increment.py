@@ -26,7 +26,7 @@ MARTS = ("fct_loan_months", "fct_payments", "feat_loan_months", "label_loan_mont
 @pytest.fixture
 def book(tmp_path) -> Path:
     """A book with late and corrected rows, and nothing taken in of it."""
-    simulate(Plan(150, 14, seed=SEED, dirt=True, deferral_month=6), tmp_path / "book")
+    simulate(Plan(150, 14, seed=SEED, dirt=True, redeliver=True, deferral_month=6), tmp_path / "book")
     return tmp_path / "book/landing" / SOURCE
 
 

@@ -20,7 +20,7 @@ from torture_support import (
     month_file,
 )
 
-from dagster_project.audit import Kind
+from dagster_project.audit import AuditLog, Entry, Kind
 from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults
 from dagster_project.verify import verify
 
@@ -79,6 +79,26 @@ def test_taking_in_loses_nothing_whenever_it_is_killed(victims, tmp_path, kills)
     assert verify(pipeline).faults == [], (SEED, hit)
     told_of = [row.subject for row in pipeline.border.audit.rows(Kind.DELIVERY)]
     assert len(told_of) == len(set(told_of)) == len(pipeline.border.book.all()), (SEED, hit)
+
+
+@pytest.mark.parametrize("step", [pytest.param(3, id="3"), pytest.param(1, id="1", marks=pytest.mark.long)])
+@pytest.mark.parametrize("rows_before", [0, 1])
+def test_audit_log_stands_a_kill_at_any_line(victims, tmp_path, rows_before, step):
+    """Every third line of one append in turn, or each: the log goes on, and takes no crash for tampering."""
+
+    def begun(name):
+        log = AuditLog(tmp_path / name / "lake/audit.sqlite", tmp_path / name / "audit.head", b"k" * 32)
+        log.append([Entry(Kind.PUBLISH, "before", {})] * rows_before)
+        return log
+
+    begun("measured")
+    for at in range(1 + SEED % step, lines_of(victims, "append_one", tmp_path / "measured") + 1, step):
+        log = begun(str(at))
+        assert victims.run("append_one", tmp_path / str(at), kill_at=at)["killed"]
+        assert log.faults() == [], at
+        log.append([Entry(Kind.PUBLISH, "after", {})])
+        assert log.faults() == [], at
+        assert len(log.rows()) in (rows_before + 1, rows_before + 2), at
 
 
 @pytest.mark.parametrize("kills", KILLS)

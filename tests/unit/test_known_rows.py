@@ -252,14 +252,32 @@ def test_file_waits_for_the_manifest_that_its_contract_asks_for(border):
     assert not list((border.landing / "simulated").iterdir())
 
 
+def _killed_at_manifests(path: Path, _unlink=Path.unlink, **more) -> None:
+    if path.suffix == ".done":
+        raise KeyboardInterrupt
+    _unlink(path, **more)
+
+
 def test_crash_between_file_and_manifest_leaves_no_manifest_for_the_next(border, monkeypatch):
     drop(border, "payments-2024-01-01.csv", payment(1))
     manifest = border.landing / "simulated/payments-2024-01-01.csv.done"
     manifest.write_text('{"rows": 1}')
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Path, "unlink", _killed_at_manifests)
         with pytest.raises(KeyboardInterrupt):
             take_in(border)
     assert manifest.exists()
     assert take_in(border) == []
     assert not manifest.exists()
+
+
+def test_going_back_to_an_older_content_is_a_new_version(border):
+    """A row is compared with its newest version, and not with one that it has left behind."""
+    for day, amount in (("2024-01-01", "5.00"), ("2024-01-05", "6.00"), ("2024-01-09", "5.00")):
+        drop(border, f"payments-{day}.csv", payment(1, amount, booked=day))
+        (receipt,) = take_in(border, CORRECTED)
+        assert (receipt.state, receipt.accepted_rows) == (State.ACCEPTED, 1)
+    drop(border, "payments-2024-01-12.csv", payment(1, "6.00", booked="2024-01-12"))
+    (receipt,) = take_in(border, CORRECTED)
+    assert receipt.accepted_rows == 1
+    assert rows(border, "superseded").height == 3
