@@ -8,10 +8,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test truth torture bench chromium up screenshots lint lock sources clean
+.PHONY: help run test truth warnings torture bench bench-ingest chromium up screenshots lint lock sources clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 $(SETUP): requirements-uv.lock requirements.lock requirements-data.lock pyproject.toml
 	@echo "Setting up $(VENV) ..."
@@ -36,11 +36,17 @@ truth: $(SETUP) ## minutes: whether the model finds the truth of a long simulate
 torture: $(SETUP) ## the long torture suite: kills, floods and full disks by the hundred (SEED=7 for another)
 	@pytest -n 0 -m long tests/torture
 
+warnings: $(SETUP) ## minutes: early warnings on twenty books with a planted segment, and on twenty clean ones
+	@pytest -n 0 -m long tests/integration/test_early_warning_books.py
+
 # Sizes of the benchmarks' books, in loans.
 LOANS ?= 10000 100000 1000000
 
 bench: $(SETUP) ## whole nights beside the bare work in them: docs/performance.md (LOANS="10000 100000" for less)
 	@python benchmarks/run.py --loans $(LOANS)
+
+bench-ingest: $(SETUP) ## 1 GB of payments taken in, beside a bare scan of it: docs/performance.md
+	@python benchmarks/ingest.py
 
 chromium: # the browser tests drive Debian's; without it they are skipped
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \

@@ -415,6 +415,46 @@ def verify(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def restate(
+    month: Annotated[datetime, typer.Argument(formats=["%Y-%m"], help="The month, for example 2026-06.")],
+    source: Annotated[str | None, typer.Option(help="This source alone; default: all that reported the month.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A month's figures as they were reported and as they are known now, and the late or corrected rows between.
+
+    Exit codes: 0 told, 1 failed, or a difference that no row explains, 2 usage.
+
+    Example: creditloom restate 2026-06
+    """
+    from dagster_project.alone import NightRunningError
+    from dagster_project.dbt_project import DbtError
+    from dagster_project.ingestion.lake import LakeCorruptionError
+    from dagster_project.reporting.summary import restated
+    from dagster_project.restate import month_end, restate_month
+
+    pipeline = _pipeline()
+    if source and source not in pipeline.sources:
+        _stop(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}", 2, as_json=as_json)
+    names = [source] if source else pipeline.active_sources()
+    try:
+        with _err.status("Reading the lake ...") as status:
+            told = [restate_month(pipeline, name, month_end(month.date()), status.update) for name in names]
+    except (NightRunningError, LakeCorruptionError, DbtError) as error:
+        _stop(str(error), 1, as_json=as_json)
+    found = [one for one in told if one]
+    if not found:
+        _stop(f"{source or 'no source'} has {'not ' if source else ''}reported {month:%Y-%m}", 2, as_json=as_json)
+    code = int(any(one.unexplained for one in found))
+    if as_json:
+        said = {"exit": code, "month": f"{month:%Y-%m}", "sources": [one.as_values() for one in found]}
+        sys.stdout.write(json.dumps(said, default=str) + "\n")
+    else:
+        for one in found:
+            _out.print(restated(one))
+    raise typer.Exit(code)
+
+
+@app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder for landing/ and truth/; a home will do.", file_okay=False)],
     loans: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many loans.")] = 10_000,
@@ -427,6 +467,7 @@ def simulate(
         int | None, typer.Option(min=1, help="Open all loans in the first so many months; default: in all of them.")
     ] = None,
     shock_month: Annotated[int | None, typer.Option(min=0, help="Month of a macro shock, counted from 0.")] = None,
+    steady: Annotated[bool, typer.Option(help="Let the economy stand still: no month is worse than another.")] = False,
     drift_month: Annotated[
         int | None, typer.Option(min=0, help="After this month 30+ of the car loans rises from 1.76 to 3.01 % in four.")
     ] = None,
@@ -467,6 +508,7 @@ def simulate(
             first.date(),
             opened_within,
             shock_month,
+            steady,
             drift_month,
             deferral_month,
             asked,

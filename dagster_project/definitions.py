@@ -2,8 +2,10 @@
 
 import dagster as dg
 
+from dagster_project.assets.early_warnings import build_early_warning_assets
 from dagster_project.assets.landing import build_landing_asset
 from dagster_project.assets.model import build_model_assets
+from dagster_project.assets.portfolio import build_portfolio_assets
 from dagster_project.assets.published import build_snapshot_asset
 from dagster_project.assets.quarantine import build_quarantine_asset
 from dagster_project.assets.raw import build_raw_assets
@@ -34,6 +36,8 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
             build_warehouse_assets(pipeline, manifest),
             *(asset for name in pipeline.sources for asset in build_model_assets(name, owners.models)),
             build_scores_asset(pipeline),
+            build_portfolio_assets(pipeline.policy),
+            *build_early_warning_assets(pipeline),
             build_snapshot_asset(pipeline.policy, sorted(published_models(manifest))),
         ],
         asset_checks=[build_checks(guard) for guard in pipeline.guards],

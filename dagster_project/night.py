@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from dagster_project.alone import alone_in
 from dagster_project.ingestion.receipts import Receipt
 from dagster_project.instance import open_instance, prepare_home
+from dagster_project.notices import send_what_waits
 from dagster_project.publication import nothing_new
 from dagster_project.publishing.snapshot import Snapshot, current_snapshot, open_snapshot
-from dagster_project.resources import SNAPSHOT_ASSET, Pipeline
+from dagster_project.resources import EARLY_WARNINGS_ASSET, SNAPSHOT_ASSET, Pipeline
 from dagster_project.space import DiskFullError, ran_out
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
     pipeline.check_clock()
     with alone_in(pipeline.settings.home):  # the run itself takes the lock again; see the resource `night`
         unchanged = None if force else nothing_new(pipeline)
+        if unchanged:
+            send_what_waits(pipeline)
     if unchanged:
         return NightResult(Exit.PUBLISHED, unchanged, False, None, time.time() - started, {})
     pipeline.check_space()
@@ -109,7 +112,9 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
         failed_checks = [
             f"{e.asset_key.to_user_string()}: {e.check_name}: {_advice(e)}"
             for e in result.get_asset_check_evaluations()
-            if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR
+            if not e.passed
+            and e.severity == dg.AssetCheckSeverity.ERROR
+            and e.asset_key.path != list(EARLY_WARNINGS_ASSET)  # a warning is about the book, and stops nothing
         ]
         errors = failure_reasons(result.all_events)
         full = None if result.success else ran_out(pipeline.settings.home, errors)

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dagster_project.early_warning.rules import EarlyWarningPolicy
+from dagster_project.portfolio.policy import PortfolioPolicy
 from ml.promote import BootstrapGate
 from ml.reasons import ReasonPolicy
 from ml.scale import Scale, ScoreAnchor
@@ -81,7 +83,8 @@ class SourcePolicy(_Frozen):
     `write_off_min` is written off; a run of months without payments that begins between `deferral_from` and
     `deferral_to` is a suspected deferral. Where outcomes are seen in later months, `label_horizon_months` is how far
     they are followed, and observations begin with a loan's month `observe_from_month`; a model learns from
-    `snapshots_a_year` of them for each borrower.
+    `snapshots_a_year` of them for each borrower. `tier1_capital`: the lender's, in the source's currency, that
+    the limit on a partner is measured by.
     """
 
     arrears_basis: Literal["status", "imputed", "ledger"]
@@ -93,6 +96,7 @@ class SourcePolicy(_Frozen):
     default_dpd_min: int | None = Field(default=None, ge=1)
     default_arrears_min: float | None = Field(default=None, ge=0)
     write_off_min: float | None = None
+    tier1_capital: float | None = Field(default=None, gt=0)
     deferral_from: dt.date | None = None
     deferral_to: dt.date | None = None
     score_anchor: ScoreAnchor
@@ -119,6 +123,8 @@ class Policy(_Frozen):
     scale: Scale
     reasons: ReasonPolicy
     bootstrap_gate: BootstrapGate
+    portfolio: PortfolioPolicy
+    early_warning: EarlyWarningPolicy
     sources: dict[str, SourcePolicy]
 
     @model_validator(mode="after")
@@ -147,12 +153,20 @@ def load_policy(path: Path) -> Policy:
         raise PolicyError(f"policy {path}: {where}: {first['msg']}") from None
 
 
+# What the portfolio's marts are made with; the rest of its policy stands on scores and is no matter of dbt.
+_PORTFOLIO_IN_SQL = (
+    *("matrix_months", "dpd_bad", "forborne_months", "probation_months", "risk_classes", "provision_rates"),
+    *("exposure", "loss", "limits"),
+)
+
+
 def dbt_vars(policy: Policy) -> dict[str, Any]:
     """The policy values that dbt's models need. The same policy gives the same text, so dbt parses once."""
     names = (
         *("arrears_basis", "feature_lag_days", "label_horizon_months", "observe_from_month"),
         *("default_dpd_min", "default_arrears_min"),
-        *("default_status_min", "write_off_min", "deferral_from", "deferral_to"),
+        *("default_status_min", "write_off_min", "deferral_from", "deferral_to", "tier1_capital"),
     )
     sources = {name: s.model_dump(mode="json", include=set(names)) for name, s in policy.sources.items()}
-    return {name: {source: values[name] for source, values in sources.items()} for name in names}
+    by_source = {name: {source: values[name] for source, values in sources.items()} for name in names}
+    return by_source | {"portfolio": policy.portfolio.model_dump(mode="json", include=set(_PORTFOLIO_IN_SQL))}

@@ -13,8 +13,11 @@ import polars as pl
 
 from dagster_project import trail
 from dagster_project.dbt_project import declared_tests, published_models, test_verdicts
+from dagster_project.early_warning.evaluate import KEYS
 from dagster_project.files import replace_text
 from dagster_project.ingestion.landing import waiting
+from dagster_project.notices import EARLY_WARNINGS
+from dagster_project.portfolio.tables import TABLES
 from dagster_project.publishing.fingerprint import values_fingerprint
 from dagster_project.publishing.snapshot import (
     PublishedTable,
@@ -27,7 +30,15 @@ from dagster_project.publishing.snapshot import (
     verified,
 )
 from dagster_project.readiness import why_not_evaluated, why_unscored
-from dagster_project.reporting.metrics import Value, check_metrics, ingest_metrics, model_metrics, score_metrics
+from dagster_project.reporting.metrics import (
+    Value,
+    check_metrics,
+    ingest_metrics,
+    model_metrics,
+    portfolio_metrics,
+    score_metrics,
+    warning_metrics,
+)
 from dagster_project.resources import MARTS, Guard, Pipeline
 from expectations.suite import CheckResult, SuiteResult
 from ml.reasons import FAMILIES
@@ -123,11 +134,21 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
     settings = pipeline.settings
     suites, dbt_tests = audited(pipeline, run_id)
     scores = pl.read_parquet(pipeline.scores_file)
-    tables = [*_marts(pipeline), table_of("scores", scores, ("source", "loan_id")), _reason_codes()]
+    portfolio = {name: pl.read_parquet(pipeline.portfolio_file(name)) for name in TABLES}
+    warnings = pl.read_parquet(pipeline.early_warnings_file)
+    tables = [
+        *_marts(pipeline),
+        *(table_of(name, frame, TABLES[name]) for name, frame in portfolio.items()),
+        table_of("scores", scores, ("source", "loan_id")),
+        table_of(EARLY_WARNINGS, warnings, KEYS),
+        _reason_codes(),
+    ]
     metrics: dict[str, Value] = {
         **ingest_metrics(pipeline.receipts()),
         **score_metrics(scores),
+        **portfolio_metrics(portfolio, _limits(pipeline)),
         **check_metrics(suites, dbt_tests),
+        **warning_metrics(warnings),
         "checks.skipped": sum(len(g.suite.checks) for g in pipeline.guards if why_not_evaluated(pipeline, g)),
         "policy.version": pipeline.policy.version,
         "policy.jurisdiction": pipeline.policy.jurisdiction,
@@ -206,6 +227,12 @@ def _write_mart(pipeline: Pipeline, relation: str, keys: Sequence[str], path: Pa
     with pipeline.read_warehouse() as db:
         copied = db.execute(f"copy ({query}) to '{path}' (format parquet, compression zstd)").fetchall()
     return int(copied[0][0])
+
+
+def _limits(pipeline: Pipeline) -> pl.DataFrame:
+    with pipeline.read_warehouse() as db:
+        rows: pl.DataFrame = db.sql(f"select source, limit_name, status from {MARTS}.port_limits").pl()  # noqa: S608
+    return rows
 
 
 def _reason_codes() -> PublishedTable:

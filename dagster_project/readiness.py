@@ -3,12 +3,17 @@
 A young book is no failure: its marts are built and published, and it is left unscored until a model can learn from it.
 """
 
-from dagster_project.resources import MARTS, SCORES_ASSET, Guard, Pipeline, mart_asset, training_set_asset
+from pathlib import Path
+
+import polars as pl
+
+from dagster_project.resources import MARTS, PORTFOLIO, SCORES_ASSET, Guard, Pipeline, mart_asset, training_set_asset
 from ml.training_set import too_short
 
 NOT_DELIVERED = "it has not delivered yet"
 _NO_MONTH = "no loan has a whole month yet"
 _NO_MODEL = "no source has a model yet"
+_NO_ROW = "no source has it yet: see port_coverage"
 
 
 def why_untrained(pipeline: Pipeline, source: str) -> str | None:
@@ -34,7 +39,13 @@ def why_not_evaluated(pipeline: Pipeline, guard: Guard) -> str | None:
         return _NO_MONTH
     if guard.asset == SCORES_ASSET and all(why_unscored(pipeline, name) for name in pipeline.active_sources()):
         return _NO_MODEL
+    if guard.asset[0] == PORTFOLIO and _is_empty(guard.parquet):
+        return _NO_ROW
     return None
+
+
+def _is_empty(table: Path | None) -> bool:
+    return table is None or not pl.scan_parquet(table).select(pl.len()).collect().item()
 
 
 def _has_months(pipeline: Pipeline) -> bool:

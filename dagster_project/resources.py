@@ -20,7 +20,7 @@ from dagster_project.publishing.fingerprint import code_fingerprint
 from dagster_project.publishing.snapshot import current_snapshot
 from dagster_project.settings import PROJECT_ROOT, Settings
 from dagster_project.space import check_space
-from expectations import features, raw, scores, training_set
+from expectations import features, portfolio, raw, scores, training_set
 from expectations.suite import Check, Suite
 from ml.promote import Decision, PromotionLedger
 from ml.reasons import FAMILIES, NO_REASON
@@ -29,6 +29,7 @@ from ml.scale import DEFAULT_GRADE
 
 MARTS = "marts"
 RAW = "raw"
+PORTFOLIO = "portfolio"
 NIGHT_HOUR = time(2)
 
 
@@ -153,6 +154,15 @@ class Pipeline:
         """Where tonight's scores lie until they are published."""
         return self.settings.build / "scores.parquet"
 
+    def portfolio_file(self, table: str) -> Path:
+        """Where a table of tonight's portfolio lies until it is published."""
+        return self.settings.build / "portfolio" / f"{table}.parquet"
+
+    @property
+    def early_warnings_file(self) -> Path:
+        """Where tonight's history of early warnings lies until it is published."""
+        return self.settings.build / "early_warnings.parquet"
+
     def model_folder(self, sha256: str) -> Path:
         """Where the files of a model lie, by its hash: written once, never changed."""
         return self.settings.mlflow / "models" / sha256
@@ -185,6 +195,7 @@ class Pipeline:
         codes = (*(f.code for f in FAMILIES), NO_REASON)
         suite = scores.suite(scale.score_min, scale.score_max, scale.pd_floor, grades, DEFAULT_GRADE, codes)
         found.append(Guard(suite, SCORES_ASSET, self.scores_file))
+        found += [Guard(s, portfolio_asset(s.table), self.portfolio_file(s.table)) for s in portfolio.suites()]
         return tuple(self._with_extra(guard) for guard in found)
 
     def has_delivered(self, source: str) -> bool:
@@ -202,7 +213,14 @@ class Pipeline:
 
 QUARANTINE_ASSET = ("quarantine", "held_rows")
 SCORES_ASSET = ("scores", "scores")
+EARLY_WARNINGS_ASSET = ("early_warning", "early_warnings")
 SNAPSHOT_ASSET = ("published", "snapshot")
+NOTICES_ASSET = ("early_warning", "notices")
+
+
+def portfolio_asset(table: str) -> tuple[str, ...]:
+    """Asset key of a portfolio table that stands on scores."""
+    return (PORTFOLIO, table)
 
 
 def landing_asset(source: str) -> tuple[str, ...]:

@@ -1,8 +1,12 @@
 """Schedules in the time zone of the settings: the night (at 02:00 by default), retraining on Sundays at 04:00."""
 
+from contextlib import suppress
+
 import dagster as dg
 
+from dagster_project.alone import NightRunningError, alone_in
 from dagster_project.jobs import NIGHTLY, RETRAIN
+from dagster_project.notices import send_what_waits
 from dagster_project.publication import nothing_new
 from dagster_project.resources import Pipeline
 
@@ -21,6 +25,8 @@ def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
     def _every_night() -> dg.RunRequest | dg.SkipReason:
         snapshot = nothing_new(pipeline)
         if snapshot:
+            with suppress(NightRunningError), alone_in(pipeline.settings.home):
+                send_what_waits(pipeline)
             return dg.SkipReason(f"nothing new: snapshot {snapshot.snapshot_id} is current")
         return dg.RunRequest()
 

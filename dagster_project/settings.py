@@ -3,9 +3,10 @@
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,9 @@ class Settings(BaseSettings):
         default="2GB", pattern=r"^\d+(\.\d+)?(MB|GB)$", description="what DuckDB may take before it uses the disk"
     )
     audit_head: Path | None = Field(default=None, description="where the audit chain's head is kept")
+    warnings_webhook: SecretStr | None = Field(
+        default=None, description="where early warnings are posted as JSON; unset: nowhere"
+    )
     timezone: str = Field(default="UTC", description="time zone of the nightly schedule")
 
     @field_validator("home", mode="before")
@@ -60,6 +64,17 @@ class Settings(BaseSettings):
         if found and found.is_dir():
             raise ValueError(f"{found} is a folder; name a file")
         return found
+
+    @field_validator("warnings_webhook")
+    @classmethod
+    def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        """An address, without a word of it in the error: it may hold a secret."""
+        if value is None or not value.get_secret_value():
+            return None
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("it is no address that begins with https:// or http://")
+        return value
 
     @field_validator("timezone")
     @classmethod
@@ -122,6 +137,16 @@ class Settings(BaseSettings):
     def published(self) -> Path:
         """Snapshots, and the `current` pointer."""
         return self.home / "published"
+
+    @property
+    def outbox_file(self) -> Path:
+        """What people were told, and what waits to be sent."""
+        return self.home / "outbox" / "outbox.sqlite"
+
+    @property
+    def warnings_log(self) -> Path:
+        """The early warnings that were told, a JSON line each."""
+        return self.home / "logs" / "early_warnings.jsonl"
 
     @property
     def mlflow(self) -> Path:

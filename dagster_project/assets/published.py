@@ -7,9 +7,17 @@ import dagster as dg
 
 from dagster_project.night_resource import NIGHT
 from dagster_project.policy import Policy
+from dagster_project.portfolio.tables import TABLES
 from dagster_project.publication import publish_night
 from dagster_project.reporting.markdown import markdown
-from dagster_project.resources import SCORES_ASSET, SNAPSHOT_ASSET, Pipeline, mart_asset
+from dagster_project.resources import (
+    EARLY_WARNINGS_ASSET,
+    SCORES_ASSET,
+    SNAPSHOT_ASSET,
+    Pipeline,
+    mart_asset,
+    portfolio_asset,
+)
 
 
 def build_snapshot_asset(policy: Policy, marts: list[str]) -> dg.AssetsDefinition:
@@ -17,7 +25,10 @@ def build_snapshot_asset(policy: Policy, marts: list[str]) -> dg.AssetsDefinitio
 
     @dg.asset(
         key=dg.AssetKey(SNAPSHOT_ASSET),
-        deps=[dg.AssetKey(k) for k in (SCORES_ASSET, *map(mart_asset, marts))],
+        deps=[
+            dg.AssetKey(k)
+            for k in (SCORES_ASSET, EARLY_WARNINGS_ASSET, *map(portfolio_asset, TABLES), *map(mart_asset, marts))
+        ],
         group_name="published",
         required_resource_keys={NIGHT},
         kinds={"parquet"},

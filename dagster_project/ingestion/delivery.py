@@ -136,7 +136,8 @@ def control_amounts(records: Records, layout: Table) -> pl.DataFrame:
     columns = [c for c in layout.columns if c.name in layout.control]
     parts = [pl.lit(0, dtype=_TOTAL)]  # a layout need not have an amount
     parts += [pl.when(within_bounds(c)).then(money(c.name)).fill_null(0).cast(_TOTAL) for c in columns]
-    return records.text.select(LINE_NO, pl.sum_horizontal(parts).alias("amount"))
+    # Lazily, so that what the parts have in common is computed once.
+    return records.text.lazy().select(LINE_NO, pl.sum_horizontal(parts).alias("amount")).collect()
 
 
 def write(

@@ -98,7 +98,7 @@ def _read_plain(content: bytes, layout: Table) -> Records | None:
     head = ",".join(columns).encode() + b"\n"
     if not content.startswith(head) or len(content) == len(head) or not content.endswith(b"\n") or len(columns) < 2:
         return None
-    if not content.isascii() or any(sign in content for sign in (b'"', b"\r", b"\x00")) or head in content[1:]:
+    if not content.isascii() or any(sign in content for sign in (b'"', b"\r", b"\x00")) or content.find(head, 1) > 0:
         return None
     landed = content.count(b"\n") - 1
     if content.count(b",") != (landed + 1) * (len(columns) - 1):

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
+from dagster_project.early_warning.messages import newest, open_series, place
+from dagster_project.early_warning.rules import State
 from dagster_project.ingestion.receipts import Receipt
 from expectations.suite import SuiteResult
 
@@ -48,6 +50,62 @@ def score_metrics(scores: pl.DataFrame) -> dict[str, Value]:
         metrics[f"{prefix}mean_score"] = round(float(group["score"].to_numpy().mean()), 6)
         for grade, count in group["grade"].value_counts().sort("grade").iter_rows():
             metrics[f"{prefix}grade.{grade}"] = count
+    return metrics
+
+
+def portfolio_metrics(tables: Mapping[str, pl.DataFrame], limits: pl.DataFrame) -> dict[str, Value]:
+    """By source: what is available or why not, stages and expected loss, its movement, loss given default, limits.
+
+    Args:
+        tables: the portfolio tables that stand on scores, by name.
+        limits: source, limit_name and status of the limits that stand on none.
+    """
+    metrics: dict[str, Value] = {}
+    for source, subject, status, reason in tables["port_coverage"].iter_rows():
+        metrics[f"portfolio.{source}.coverage.{subject}"] = status if reason is None else f"{status}: {reason}"
+    losses = tables["port_expected_losses"]
+    for (source, stage), rows in losses.sort("source", "stage").group_by("source", "stage", maintain_order=True):
+        prefix = f"portfolio.{source}.stage_{stage}."
+        metrics[f"{prefix}loans"] = rows.height
+        for name in ("exposure_at_default", "expected_loss", "stressed_loss"):
+            metrics[f"{prefix}{name}_minor"] = _minor(rows[name])
+    for source, _, _, component, amount, _ in tables["port_loss_movement"].iter_rows():
+        name = f"portfolio.{source}.movement.{component}_minor"
+        metrics[name] = int(metrics.get(name, 0)) + int(amount * 100)
+    given = tables["port_losses_given_default"].sort("source", "currency", "as_of_on")
+    for source, _, _, value, _, _, workouts, _ in given.iter_rows():
+        metrics[f"portfolio.{source}.loss_given_default"] = value
+        metrics[f"portfolio.{source}.workouts"] = workouts
+    for row in tables["port_grade_concentration"].iter_rows(named=True):
+        prefix = f"portfolio.{row['source']}.grades."
+        for name in ("hhi", "status", "bandwidth_up", "bandwidth_down"):
+            metrics[f"{prefix}{name}"] = row[name]
+    pools = tables["port_static_pools"]
+    newest = pools.filter(pl.col("month_on") == pl.col("month_on").max().over("source"))
+    for (source, status), rows in newest.sort("source", "status").group_by("source", "status", maintain_order=True):
+        metrics[f"portfolio.{source}.static_pools.{status}"] = rows.height
+    for (source, status), rows in limits.sort("source", "status").group_by("source", "status", maintain_order=True):
+        metrics[f"portfolio.{source}.limits.{status}"] = rows.height
+    return metrics
+
+
+def _minor(amounts: pl.Series) -> int:
+    return int((amounts.sum() or 0) * 100)
+
+
+def warning_metrics(history: pl.DataFrame) -> dict[str, Value]:
+    """Early warnings: of each source the newest month, its series by state, and the open ones in words, red first."""
+    now = newest(history)
+    metrics: dict[str, Value] = {"warnings.amber": 0, "warnings.red": 0}
+    for (source,), group in now.group_by("source", maintain_order=True):
+        own = f"warnings.{source}."
+        counts = {state.value: group.filter(pl.col("state") == state.value).height for state in State}
+        metrics |= {f"{own}month": f"{group['month_on'][0]:%Y-%m}"}
+        metrics |= {f"{own}{state}": count for state, count in counts.items()}
+        opened = [f"{r['state']} {r['indicator']} of {place(r)}" for r in open_series(group)]
+        metrics[f"{own}open"] = "; ".join(opened)
+        metrics["warnings.amber"] += counts[State.AMBER]  # type: ignore[operator]
+        metrics["warnings.red"] += counts[State.RED]  # type: ignore[operator]
     return metrics
 
 

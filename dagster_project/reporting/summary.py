@@ -13,14 +13,17 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from dagster_project.reporting.restatement import Amount, Figure, Restatement
+
 Value = float | int | str
-_SHOWN = 50
+_ROWS, _WARNINGS, _CHANGES = 50, 5, 20  # shown at most
 _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
 def summary(metrics: Mapping[str, Value], sources: list[str], stages: Mapping[str, float]) -> Group:
-    """What was ingested, modelled, scored and checked, and where the seconds went."""
-    return Group(_ingested(metrics, sources), *(_champion(metrics, name) for name in sources), _night(metrics, stages))
+    """What was ingested, modelled, scored, what is expected to be lost, what was checked, where the seconds went."""
+    of_sources = (table for name in sources for table in (_champion(metrics, name), _portfolio(metrics, name)))
+    return Group(_ingested(metrics, sources), *of_sources, _night(metrics, stages))
 
 
 def where_to_look(home: Path, snapshot: Path) -> Text:
@@ -82,14 +85,72 @@ def erasure(done: Mapping[str, Any]) -> Group:
 def held_rows(rows: pl.DataFrame) -> Group:
     """Held lines as `ingestion.quarantine.held` gives them; of many the newest."""
     table = _table(f"Held back: {rows['lines'].sum():,} lines", "file", "line", "delivery", "rule", "since", "state")
-    for row in rows.tail(_SHOWN).iter_rows(named=True):
+    for row in rows.tail(_ROWS).iter_rows(named=True):
         line = str(row["line_no"]) if row["line_no"] else f"all {row['lines']:,}"
         since = f"{row['first_seen_at']:%Y-%m-%d}"
         place = escape(f"{row['source']}/{row['file_name']}")
         table.add_row(place, line, row["delivery_id"], escape(row["rule"]), since, row["state"])
-    messages = sorted({(row["rule"], row["message"]) for row in rows.tail(_SHOWN).iter_rows(named=True)})
-    more = [f"the newest {_SHOWN} are shown; --json gives all"] if rows.height > _SHOWN else []
+    messages = sorted({(row["rule"], row["message"]) for row in rows.tail(_ROWS).iter_rows(named=True)})
+    more = [f"the newest {_ROWS} are shown; --json gives all"] if rows.height > _ROWS else []
     return Group(table, *(Text(f"{rule}: {message}") for rule, message in messages), *more)
+
+
+def restated(found: Restatement) -> Group:
+    """A month before and now, and the rows behind the difference, those of one loan and delivery together."""
+    first = found.reported
+    known = f"taken in by {first.taken_in_by:%Y-%m-%d %H:%M} UTC, when the month was first reported"
+    if not first.as_newest:
+        known = f"known on {first.observed_on}, of what was {known}, with later ones"
+    title = f"{found.source}, {found.month_on:%Y-%m}"
+    if found.loans.is_empty():
+        return Group(
+            _facts(title, {"as reported": f"what was {known}", "since then": "nothing that moved it"}), _moved(found)
+        )
+    facts = {
+        "as reported": f"what was {known}",
+        "moved since": f"{found.loans.height:,} loans, by {found.rows.height:,} rows",
+    }
+    if found.unexplained:
+        facts["unexplained"] = f"[bold red]{len(found.unexplained):,} loans[/], the first: {found.unexplained[0]}"
+    return Group(_facts(title, facts), _moved(found), _behind(found.rows))
+
+
+def _moved(found: Restatement) -> Table:
+    """Figures of which there is anything, moved or not."""
+    table = _table("Figures", "", "as reported", "as known now", "difference", "loans")
+    for figure in found.figures:
+        if figure.reported or figure.restated:
+            cells = (_figure(figure, value) for value in (figure.reported, figure.restated, figure.difference))
+            table.add_row(figure.name, *cells, f"{figure.loans:,}" if figure.loans else "")
+    return table
+
+
+def _figure(figure: Figure, value: Amount | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2%}" if "share" in figure.name else f"{value:,}"
+
+
+def _behind(rows: pl.DataFrame) -> Table:
+    """What became known since; where one delivery says much of a loan, the first of it and how much."""
+    together = rows.group_by("loan_id", "table", "file", "known_at", "ingested_at", maintain_order=True).agg(
+        pl.col("line").min(), pl.len().alias("count"), pl.col("event_on").min(), pl.col("changed").first()
+    )
+    left = max(together.height - _CHANGES, 0)
+    table = _table(f"Rows behind it{f'; {left:,} more are told by --json' if left else ''}", "loan", "row", "says")
+    for column in table.columns:
+        column.justify, column.no_wrap = "left", False
+    for row in together.head(_CHANGES).iter_rows(named=True):
+        told = f"{row['event_on']}, known {row['known_at']}, taken in {row['ingested_at']:%Y-%m-%d}"
+        said = [_change(change) for change in row["changed"] if change["after"] != str(row["event_on"])]
+        said += [f"and {row['count'] - 1:,} rows more"] if row["count"] > 1 else []
+        table.add_row(row["loan_id"], f"{row['file']}, line {row['line']}\n{told}", "\n".join(said))
+    return table
+
+
+def _change(change: Mapping[str, str | None]) -> str:
+    before = f"{change['before']} -> " if change["before"] is not None else ""
+    return f"{change['column']} {before}{change['after']}"
 
 
 def _source(source: Mapping[str, Any]) -> Table:
@@ -157,6 +218,37 @@ def _champion(metrics: Mapping[str, Value], source: str) -> Table:
     return _facts(f"Champion of {source}: version {model['version']}", facts)
 
 
+def _portfolio(metrics: Mapping[str, Value], source: str) -> Table:
+    """Loans and expected loss by stage; what cannot be said, and why, in the place of a figure."""
+    own = {name.split(".", 2)[2]: v for name, v in metrics.items() if name.startswith(f"portfolio.{source}.")}
+    facts = {
+        f"stage {stage}": f"{own[f'stage_{stage}.loans']:,} loans; "
+        f"{_amount(own[f'stage_{stage}.expected_loss_minor'])} of "
+        f"{_amount(own[f'stage_{stage}.exposure_at_default_minor'])} is expected to be lost"
+        for stage in (1, 2, 3)
+        if f"stage_{stage}.loans" in own
+    }
+    for name, said in own.items():
+        if name.startswith("coverage.") and said != "available":
+            facts[name.removeprefix("coverage.").replace("_", " ")] = str(said)
+    return _facts(f"Portfolio of {source}", facts)
+
+
+def _warnings(metrics: Mapping[str, Value]) -> str:
+    """Early warnings: how many are open, and a line for each of the first ones of a source."""
+    red, amber = metrics.get("warnings.red", 0), metrics.get("warnings.amber", 0)
+    lines = [f"{red} red, {amber} amber"]
+    for name, said in metrics.items():
+        if not name.startswith("warnings.") or not name.endswith(".open") or not said:
+            continue
+        source, opened = name.split(".")[1], str(said).split("; ")
+        month = metrics[f"warnings.{source}.month"]
+        lines += [f"{source} {month}: {escape(words)}" for words in opened[:_WARNINGS]]
+        if len(opened) > _WARNINGS:
+            lines.append(f"{source} {month}: and {len(opened) - _WARNINGS} more; see early_warnings.parquet")
+    return "\n".join(lines)
+
+
 def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
     """Checks are summed: there is one step for each table."""
     seconds: dict[str, float] = {}
@@ -166,6 +258,7 @@ def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
     facts = {
         "checks": f"{metrics['checks.evaluated']} evaluated of {metrics['checks.declared']} declared; "
         f"{metrics['checks.failed']} failed, {metrics['checks.warned']} warnings",
+        "warnings": _warnings(metrics),
         "memory": f"{metrics['run.peak_mb']} MB, the largest process",
         "seconds": "\n".join(f"{value:>6.1f}  {name}" for name, value in seconds.items()),
     }

@@ -8,12 +8,12 @@ PERSISTENCE = 0.9
 SHOCK, SHOCK_MONTHS = 2.5, 6
 
 
-def macro_path(seed: int, months: int, shock_month: int | None = None) -> Floats:
-    """Stress by month, higher is worse: an AR(1) with unit variance.
+def macro_path(seed: int, months: int, shock_month: int | None = None, *, steady: bool = False) -> Floats:
+    """Stress by month, higher is worse: an AR(1) with unit variance, or its mean, 0, in a steady economy.
 
     From `shock_month` (counted from 0) on, SHOCK is added for SHOCK_MONTHS months, and fades at the path's own pace.
     """
-    noise = generator(seed, "macro").standard_normal(months)
+    noise = np.zeros(months) if steady else generator(seed, "macro").standard_normal(months)
     path = np.empty(months)
     path[0] = noise[0]
     for m in range(1, months):

@@ -49,8 +49,8 @@ SOURCE = "simulated"
 class Plan:
     """What is asked for. `opened_within`: loans are opened in the first so many months; None is all of them.
 
-    `shock_month`: see `macro`; `drift_month`: from when the segment of `drift` rises; `deferral_month`: see `deferral`;
-    `planted`: switches of `planted`; `dirt` and `redeliver`: see `dirt`.
+    `shock_month`: see `macro`; `steady`: the economy stands still; `drift_month`: from when the segment of `drift`
+    rises; `deferral_month`: see `deferral`; `planted`: switches of `planted`; `dirt` and `redeliver`: see `dirt`.
     """
 
     loans: int
@@ -59,6 +59,7 @@ class Plan:
     first: dt.date = dt.date(2018, 1, 1)
     opened_within: int | None = None
     shock_month: int | None = None
+    steady: bool = False
     drift_month: int | None = None
     deferral_month: int | None = None
     planted: frozenset[str] = frozenset()
@@ -113,7 +114,7 @@ class _Book:
         for folder in (landing, self.truth):
             folder.mkdir(parents=True)
         self.landing = Landing(landing)
-        self.stress = macro_path(plan.seed, plan.months + HORIZON, plan.shock_month)
+        self.stress = macro_path(plan.seed, plan.months + HORIZON, plan.shock_month, steady=plan.steady)
         borrower = assign_borrowers(plan.seed, plan.loans)
         borrowers = make_borrowers(plan.seed, int(borrower.max()) + 1)
         loans = make_loans(plan.seed, borrower, borrowers, within)

@@ -42,6 +42,15 @@
     {{ add_days(month_on, "-cast(day(" ~ month_on ~ ") as integer)") }}
 {%- endmacro %}
 
+{# The month-end after a month-end, and the same month-end a year before. #}
+{% macro month_end_after(month_on) -%}
+    last_day({{ add_days(month_on, "1") }})
+{%- endmacro %}
+
+{% macro year_before(month_on) -%}
+    last_day(make_date(year({{ month_on }}) - 1, month({{ month_on }}), 1))
+{%- endmacro %}
+
 {# The last month-end that is not after a day. #}
 {% macro last_month_end(day) -%}
     (case when {{ day }} = last_day({{ day }}) then {{ day }} else {{ month_end_before(day) }} end)

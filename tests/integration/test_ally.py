@@ -92,6 +92,100 @@ def test_spring_deferrals_are_no_defaults(both):
     assert row == {"loans": 581, "written_off": 9}
 
 
+@pytest.fixture(scope="module")
+def published(both):
+    """The published tables with the car loans' rows alone."""
+    _, snapshot = both
+
+    def read(name: str) -> pl.DataFrame:
+        return pl.read_parquet(snapshot.folder / f"{name}.parquet").filter(pl.col("source") == "ally_auto")
+
+    return read
+
+
+def test_vintages_equal_an_independent_computation(published):
+    """Polars over the loan months; at the end of the curves stand the 103 write-offs."""
+    months = published("fct_loan_months").join(published("dim_loans"), on="loan_id")
+    months = months.with_columns(cohort_on=pl.col("opened_on").dt.month_end())
+    is_bad = (pl.col("dpd_max") >= 90) | pl.col("state").is_in(["90+", "written_off"]) | pl.col("is_default")
+    loans = months.group_by("loan_id", "cohort_on", "original_amount").agg(
+        first=pl.col("month_on").min(),
+        bad=pl.col("month_on").filter(is_bad).min(),
+        default=pl.col("month_on").filter("is_default").min(),
+    )
+    last, expected = months["month_on"].max(), []
+    for (cohort,), rows in loans.group_by("cohort_on"):
+        for end in pl.date_range(rows["first"].min().replace(day=1), last, "1mo", eager=True).dt.month_end():
+            bad, default = rows.filter(pl.col("bad") <= end), rows.filter(pl.col("default") <= end)
+            mob = (end.year - cohort.year) * 12 + end.month - cohort.month
+            amounts = [part["original_amount"].sum() or 0 for part in (bad, default)]
+            expected.append((cohort, mob, rows.height, bad.height, default.height, *amounts))
+    columns = ["cohort_on", "mob", "loans", "ever_90_loans", "default_loans", "ever_90_amount", "default_amount"]
+    vintages = published("port_vintages").sort("cohort_on", "mob")
+    assert vintages.select(columns).rows() == sorted(expected)
+    assert vintages.height > 500
+    newest = vintages.filter(pl.col("month_on") == last)
+    assert (newest["default_loans"].sum(), newest["loans"].sum()) == (103, 3_513)
+    rate = vintages["ever_90_loans"] / vintages["loans"]
+    assert (vintages["ever_90_rate"] - rate).abs().max() < 1e-8
+
+
+def test_roll_rates_equal_an_independent_computation(published):
+    """Month by month and pair by pair, by count and by balance; loans that vanish are counted and are in no rate."""
+    months = published("fct_loan_months").sort("loan_id", "month_on")
+    months = months.with_columns(
+        to_state=pl.col("state").shift(-1).over("loan_id"), to_on=pl.col("month_on").shift(-1).over("loan_id")
+    ).filter(pl.col("month_on") < pl.col("month_on").max())
+    follows = pl.col("to_on") == pl.col("month_on").dt.offset_by("1d").dt.month_end()
+    stays = pl.col("state").is_in(["closed", "written_off"])
+    to_state = pl.when(follows).then("to_state").when(stays).then("state").otherwise(pl.lit("lost"))
+    expected = (
+        months.with_columns(to_state=to_state, balance=pl.max_horizontal("balance", pl.lit(0, pl.Decimal(18, 2))))
+        .group_by("month_on", "to_state", from_state="state")
+        .agg(pl.len().alias("n"), pl.col("balance").sum().alias("owed"))
+    )
+    rates = published("port_roll_rates")
+    both = rates.join(expected, on=["month_on", "from_state", "to_state"], how="full")
+    assert both.height == rates.height == expected.height > 500
+    assert (both["loans"] == both["n"]).all() and (both["balance"] == both["owed"]).all()
+    told = both.filter(pl.col("to_state") != "lost")
+    whole = told.group_by("month_on", "from_state").agg(pl.col("n").sum(), pl.col("rate").sum())
+    assert (whole["rate"] - 1).abs().max() < 1e-8
+    checked = told.join(whole, on=["month_on", "from_state"], suffix="_i")
+    assert (checked["rate"] - checked["n"] / checked["n_i"]).abs().max() < 1e-8
+    assert rates.filter(pl.col("to_state") == "lost")["loans"].sum() > 0
+
+
+def test_expected_loss_of_the_car_loans(both, published):
+    """Every live loan has a stage with its trigger; the movement closes to the cent; what is the policy's is said."""
+    _, snapshot = both
+    metrics = {k.removeprefix("portfolio.ally_auto."): v for k, v in snapshot.metrics().items() if ".ally_auto." in k}
+    losses, movement = published("port_expected_losses"), published("port_loss_movement").sort("position")
+    exposed = published("port_exposures").filter(pl.col("month_on") == pl.col("month_on").max())
+    assert losses.height == exposed.height >= 1_500
+    amounts = dict(movement.select("component", "amount").iter_rows())
+    closing = amounts.pop("closing")
+    assert sum(amounts.values()) == closing == losses["expected_loss"].sum() > 0
+    assert amounts["pd"] != 0 and amounts["stage_moves"] != 0 and amounts["derecognised"] < 0
+    assert losses["expected_loss"].sum() < losses["stressed_loss"].sum() < losses["exposure_at_default"].sum()
+    by_stage = losses.group_by("stage").agg(pl.col("expected_loss").sum() / pl.col("exposure_at_default").sum())
+    assert by_stage.sort("stage")["expected_loss"].is_sorted()
+    assert metrics["coverage.expected_loss"] == metrics["coverage.vintages"] == "available"
+    assert metrics["coverage.loss_given_default"].startswith("short: the policy's value stands: 0 workouts")
+    assert metrics["loss_given_default"] == 0.45
+    assert sum(metrics[f"stage_{s}.loans"] for s in (1, 2, 3) if f"stage_{s}.loans" in metrics) == losses.height
+
+
+def test_static_pools_of_the_car_loans(published):
+    """A forecast is there once another cohort was at the same age, and is never below what is so already."""
+    pools = published("port_static_pools")
+    assert pools.height == published("port_vintages").height
+    told = pools.drop_nulls("forecast_rate")
+    assert told.height > 300
+    assert (told["forecast_rate"] >= told["default_rate"]).all()
+    assert set(pools["status"]) <= {"clear", "no_forecast", "forecast_amber", "forecast_red", "hit_amber", "hit_red"}
+
+
 def test_behavioural_model_is_judged_out_of_fold(both):
     _, snapshot = both
     model = {k.removeprefix("model.ally_auto."): v for k, v in snapshot.metrics().items() if "model.ally_auto." in k}

@@ -117,6 +117,64 @@ def test_book_holds_what_it_should(built):
     assert row["restructured"] >= 5, row
 
 
+def test_vintages_are_the_truths_defaults(built):
+    """Cumulated defaults of every origination month and age, from the truth alone."""
+    truth = pl.read_parquet(built.settings.home / "truth/loan_months/*.parquet")
+    truth = truth.filter(pl.col("month_on") < truth["month_on"].max())
+    loans = truth.group_by("loan_id").agg(
+        cohort_on=pl.col("month_on").min(),
+        defaulted_on=pl.col("month_on").filter(pl.col("state") == "default").min(),
+    )
+    months = truth.select("month_on").unique()
+    expected = (
+        loans.join(months, how="cross")
+        .filter(pl.col("month_on") >= pl.col("cohort_on"))
+        .group_by("cohort_on", "month_on")
+        .agg(pl.len().alias("n"), (pl.col("defaulted_on") <= pl.col("month_on")).sum().alias("defaults"))
+    )
+    with duckdb.connect(str(built.settings.home / "warehouse/creditloom.duckdb"), read_only=True) as db:
+        found = db.sql(
+            "select cohort_on, month_on, sum(loans) as loans, sum(default_loans) as default_loans,"
+            " sum(ever_90_loans) as ever_90_loans from marts.port_vintages group by all"
+        ).pl()
+    # a cohort of one product may be empty in its first months, but no loan of it
+    both = found.join(expected, on=["cohort_on", "month_on"], how="full", coalesce=True)
+    assert both.height == found.height == expected.height == (MONTHS - 1) * MONTHS // 2
+    assert both.filter((pl.col("loans") != pl.col("n")) | (pl.col("default_loans") != pl.col("defaults"))).is_empty()
+    # some are 90 days past due within a month and pay before its end
+    assert (both["ever_90_loans"] >= both["default_loans"]).all() and both["defaults"].max() > 5
+
+
+def test_client_money_is_accounted_for_to_the_cent(built):
+    """By day: received = allocated + refunded + what is left; by loan: allocated is what its borrowers paid."""
+    with duckdb.connect(str(built.settings.home / "warehouse/creditloom.duckdb"), read_only=True) as db:
+        days = db.sql("select * from marts.port_client_money order by booked_on").pl()
+        bookings = db.sql("select booked_on, kind, loan_id, amount from staging.stg_client_money").pl()
+        payments = db.sql("select loan_id, paid_on, amount from staging.stg_payments").pl()
+        joint = db.sql("select distinct loan_id from staging.stg_funding_shares where partner <> 'own'").pl()
+    signed = bookings.with_columns(cents=(pl.col("amount") * 100).cast(pl.Int64))
+    by_day = {
+        kind: dict(rows.group_by("booked_on").agg(pl.col("cents").sum()).iter_rows())
+        for (kind,), rows in signed.group_by("kind")
+    }
+    left = 0
+    for row in days.iter_rows(named=True):
+        moved = {kind: by_day[kind].get(row["booked_on"], 0) for kind in ("received", "allocated", "refunded")}
+        assert {kind: int(row[kind] * 100) for kind in moved} == moved
+        left += moved["received"] - moved["allocated"] - moved["refunded"]
+        assert int(row["unallocated"] * 100) == left >= 0
+    assert days.height > 600 and days["unallocated"].max() > 0 and days["refunded"].sum() > 0
+    settled = (
+        payments.join(joint, on="loan_id")
+        .group_by("loan_id")
+        .agg(paid=pl.col("amount").sum(), last=pl.col("paid_on").max())
+    )
+    allocated = bookings.filter(pl.col("kind") == "allocated").group_by("loan_id").agg(pl.col("amount").sum())
+    both = settled.filter(pl.col("last") < days["booked_on"].max() - pl.duration(days=10)).join(allocated, on="loan_id")
+    assert both.height > 100
+    assert both.filter(pl.col("paid") != pl.col("amount")).is_empty()
+
+
 @dataclass(frozen=True)
 class Dirty:
     """A book with planted faults that was taken in, and how many lines each of its files had; the same book clean."""
@@ -297,3 +355,67 @@ def test_readmission_brings_back_exactly_what_the_newer_contract_accepts(dirty, 
     assert (came_back["amount"] > 900).any() and came_back["payment_id"].is_unique().all()
     two_lines = dirty.planted.filter(pl.col("fault") == "newline_in_quotes").height
     assert_balanced(pipeline, dirty.lines, two_lines)
+
+
+def test_early_warning_figures_are_the_truths(built):
+    """Counts of every segment and month, from the truth's states and the loans, shares and statements in the lake."""
+    home = built.settings.home
+    read = lambda table: pl.read_parquet(home / f"lake/raw/simulated/{table}/*.parquet")
+    landed = read("loans").select("loan_id", "product", "channel", "opened_on")
+    shares = read("funding_shares").filter(pl.col("partner") != "own").select("loan_id", "partner")
+    truth = pl.read_parquet(home / "truth/loan_months/*.parquet").with_columns(pl.col("state").cast(pl.String))
+    truth = truth.filter(pl.col("month_on") < truth["month_on"].max())
+    number = lambda day: day.dt.year() * 12 + day.dt.month().cast(pl.Int32)
+    months = truth.join(landed, on="loan_id").with_columns(
+        n=number(pl.col("month_on")), age=number(pl.col("month_on")) - number(pl.col("opened_on"))
+    )
+    before = months.select("loan_id", pl.col("n") + 1, pl.col("state").alias("state_before"))
+    used = pl.col("balance").cast(pl.Float64) / pl.col("limit_amount").cast(pl.Float64)
+    cards = read("statements").select("loan_id", "month_on", used=used)
+    months = months.join(before, on=["loan_id", "n"], how="left").join(cards, on=["loan_id", "month_on"], how="left")
+    late = pl.col("state").is_in(["2 behind", "3 behind", "default"])
+    performing = ~pl.col("state").is_in(["default", "closed"])
+    wanted = {
+        "share_30_plus": (performing, late),
+        "roll_0_to_30": (pl.col("state_before") == "current", pl.col("state") == "1 behind"),
+        "first_payment_default": (pl.col("age") == 2, late),
+        "mob3_30_plus": (pl.col("age") == 3, late),
+        "utilisation": (performing & pl.col("used").is_not_null(), pl.col("used").clip(0, 1.5).round(6)),
+    }
+    places = pl.concat(
+        [
+            landed.select("loan_id", segment_kind=pl.lit("book"), segment=pl.lit("all")),
+            landed.select("loan_id", segment_kind=pl.lit("product"), segment="product"),
+            landed.select("loan_id", segment_kind=pl.lit("channel"), segment="channel"),
+            shares.select("loan_id", segment_kind=pl.lit("partner"), segment="partner"),
+        ]
+    )
+    keys = ["indicator", "segment_kind", "segment", "month_on"]
+    expected = pl.concat(
+        months.filter(those)
+        .join(places, on="loan_id")
+        .group_by("segment_kind", "segment", "month_on")
+        .agg(pl.len().cast(pl.Int64).alias("accounts"), hit.cast(pl.Float64).sum().round(6).alias("total"))
+        .with_columns(indicator=pl.lit(name))
+        .select(*keys, "accounts", "total")
+        for name, (those, hit) in wanted.items()
+    )
+    with duckdb.connect(str(home / "warehouse/creditloom.duckdb"), read_only=True) as db:
+        found = db.sql("select * from marts.monitor_early_warning_figures").pl()
+    assert expected.height > 1_200
+    assert found.select(*keys, "accounts", pl.col("total").round(6)).sort(keys).equals(expected.sort(keys))
+    book = found.filter(indicator="share_30_plus", segment_kind="book").select("month_on", "amount", "amount_of")
+    owed = (
+        months_of(home)
+        .filter(~pl.col("is_default"), pl.col("state") != "closed")
+        .group_by("month_on")
+        .agg(
+            pl.col("balance").filter(pl.col("dpd_end") > 30).sum().alias("amount"),
+            pl.col("balance").sum().alias("amount_of"),
+        )
+    )
+    assert (
+        book.sort("month_on")
+        .cast({"amount": pl.Float64, "amount_of": pl.Float64})
+        .equals(owed.sort("month_on").cast({"amount": pl.Float64, "amount_of": pl.Float64}))
+    )

@@ -38,6 +38,8 @@ def test_assets_read_as_the_way_of_a_payment(defs):
         "marts",
         "model",
         "scores",
+        "portfolio",
+        "early_warning",
         "published",
     }
     tables = {

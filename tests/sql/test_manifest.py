@@ -75,7 +75,7 @@ def test_layers_point_downstream_and_names_say_the_layer(manifest, models):
     prefixes = {
         "staging": ("stg_",),
         "intermediate": ("int_",),
-        "marts": ("dim_", "fct_", "feat_", "label_", "monitor_"),
+        "marts": ("dim_", "fct_", "feat_", "label_", "monitor_", "port_"),
     }
     for name, model in models.items():
         assert name.startswith(prefixes[layer(model)]), name

@@ -11,9 +11,11 @@ from dagster_project.settings import PROJECT_ROOT
 
 README = (PROJECT_ROOT / "README.md").read_text()
 DOCS = (
+    "docs/early-warnings.md",
     "docs/your-own-files.md",
     "docs/deliveries.md",
     "docs/metrics.md",
+    "docs/restatements.md",
     "docs/simulated-book.md",
     "docs/performance.md",
     "docs/data-protection.md",

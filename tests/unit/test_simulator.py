@@ -144,7 +144,7 @@ def test_true_pd_with_a_holiday_is_the_chain_of_pairs():
 def test_defaults_come_as_often_as_the_true_pd_says(tmp_path):
     """One row a loan, by decile of the true PD, with a shock, a segment's drift, holidays and tilts in the window."""
     names = frozenset({"channel_drift", "cohort_month"})
-    plan = Plan(14_000, 36, seed=11, shock_month=20, drift_month=14, deferral_month=16, planted=names)
+    plan = Plan(14_000, 36, seed=12, shock_month=20, drift_month=14, deferral_month=16, planted=names)
     simulate(plan, tmp_path)
     months = pl.read_parquet(tmp_path / "truth/loan_months/*.parquet").with_columns(
         n=(pl.col("month_on").dt.year() * 12 + pl.col("month_on").dt.month()).cast(pl.Int32)

@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from expectations import features, scores, training_set
+from expectations import features, portfolio, scores, training_set
 from expectations.runner import run_suite
 from ml.features import FEATURE_NAMES
 
@@ -54,6 +54,34 @@ FEATURES = pl.DataFrame(
     }
 )
 FEATURE_SUITE = features.suite()
+LOSSES = pl.DataFrame(
+    {
+        "source": ["s"] * 3,
+        "loan_id": ["1", "2", "3"],
+        "as_of_on": [DAY] * 3,
+        "stage": [1, 2, 3],
+        "stage_before": [1, 3, None],
+        "trigger": ["none", "probation", "default"],
+        "pd": [0.1, 0.2, 1.0],
+        "loss_given_default": [0.4] * 3,
+        "expected_loss": [1.0, 2.0, 40.0],
+        "exposure_at_default": [100.0] * 3,
+    }
+)
+MOVEMENT = pl.DataFrame(
+    {
+        "source": ["s"] * 3,
+        "currency": ["EUR"] * 3,
+        "position": [0, 1, 2],
+        "component": ["opening", "new", "closing"],
+        "amount": pl.Series(["1.10", "2.00", "3.10"]).cast(pl.Decimal(18, 2)),
+    }
+)
+MATRIX = pl.DataFrame(
+    {"source": ["s"] * 2, "from_state": ["a"] * 2, "to_state": ["a", "b"], "probability_12m": [0.75, 0.25]}
+)
+LOSS_SUITE, MOVEMENT_SUITE, MATRIX_SUITE = portfolio.suites()
+CENT = pl.Series(["2.01"]).cast(pl.Decimal(18, 2))[0]
 
 
 def verdicts(frame, suite, tmp_path):
@@ -94,12 +122,24 @@ FAULTS = [
     (FEATURES, FEATURE_SUITE, put(FEATURES, "util_now", 1.6), "util_now__to_be_between"),
     (FEATURES, FEATURE_SUITE, put(FEATURES, "borrower_id", None), "borrower_id__to_not_be_null"),
     (FEATURES, FEATURE_SUITE, put(FEATURES, "loan_id", "2"), "source_loan_id_month_on__to_be_unique"),
+    (LOSSES, LOSS_SUITE, put(LOSSES, "trigger", "default"), "stage__has_its_trigger"),
+    (LOSSES, LOSS_SUITE, put(LOSSES, "stage_before", 3), "stage__not_from_3_to_1"),
+    (LOSSES, LOSS_SUITE, put(LOSSES, "expected_loss", 100.02), "expected_loss__not_above_exposure"),
+    (MOVEMENT, MOVEMENT_SUITE, put(MOVEMENT, "amount", CENT, 1), "movement__adds_up"),
+    (MATRIX, MATRIX_SUITE, put(MATRIX, "probability_12m", 0.74), "probabilities__add_up_to_1"),
 ]
 
 
 @pytest.mark.parametrize(
     ("sound", "suite"),
-    [(SCORES, SCORE_SUITE), (TRAINING, TRAINING_SUITE), (FEATURES, FEATURE_SUITE)],
+    [
+        (SCORES, SCORE_SUITE),
+        (TRAINING, TRAINING_SUITE),
+        (FEATURES, FEATURE_SUITE),
+        (LOSSES, LOSS_SUITE),
+        (MOVEMENT, MOVEMENT_SUITE),
+        (MATRIX, MATRIX_SUITE),
+    ],
     ids=lambda x: getattr(x, "name", ""),
 )
 def test_sound_rows_pass(sound, suite, tmp_path):

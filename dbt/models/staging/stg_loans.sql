@@ -8,6 +8,7 @@ select
     loan_id,
     borrower_id,
     product,
+    channel,
     currency,
     opened_on,
     limit_amount,

@@ -1,0 +1,217 @@
+"""`make bench-ingest`: what it costs to take payments in, beside a bare scan of the same files to Parquet.
+
+A year of daily payment files in the layout of the simulated source, 1 GB in all, is made once. Then, in turns: the
+files go through the project's own ingestion (hash, parse by contract, rules, pseudonyms, Parquet, receipts), and
+through `polars.scan_csv(...).sink_parquet(...)` with the same schema; each of them a process of its own. The ratio of
+the two is the result. Each tells its own seconds, without starting and importing; memory is measured from outside.
+
+Figures go to `results/ingest/payments.json`; the section of docs/performance.md is made anew from them.
+"""
+
+import argparse
+import datetime as dt
+import json
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import polars as pl
+from report import PAGE, RESULTS
+from run import SOURCE, link, machine, measure, say
+
+RESULT = RESULTS / "ingest" / "payments.json"
+BEGIN, END = "<!-- measured by make bench-ingest: begin -->", "<!-- measured by make bench-ingest: end -->"
+DAYS = 365
+BYTES_A_ROW = 66.0  # about; what the files really have is what the rates are computed from
+LIMIT_RATIO, LIMIT_MB = 3.0, 2_000
+
+Json = dict[str, Any]
+
+
+# --- the files -------------------------------------------------------------------------------------------------------
+
+
+def make_payments(folder: Path, size_gb: float, seed: int = 1) -> Json:
+    """Daily files of payments, as the simulator writes them; returns how many rows and bytes they have."""
+    folder.mkdir(parents=True)
+    random, number = np.random.default_rng(seed), 1
+    rows = int(size_gb * 1e9 / BYTES_A_ROW / DAYS)
+    for n in range(DAYS):
+        day = dt.date(2020, 1, 1) + dt.timedelta(days=n)
+        payments(random, number, rows, day).write_csv(folder / f"payments-{day}.csv", float_precision=2)
+        number += rows
+    return {"files": DAYS, "rows": rows * DAYS, "bytes": sum(f.stat().st_size for f in folder.iterdir())}
+
+
+def payments(random: np.random.Generator, number: int, rows: int, day: dt.date) -> pl.DataFrame:
+    """One day's bookings; one in fifty is paid by a third party."""
+    paid_on = pl.Series([day], dtype=pl.Date).new_from_index(0, rows)
+    payer = pl.Series(random.integers(10_000_000, 10_500_000, rows))
+    return pl.DataFrame(
+        {
+            "payment_no": np.arange(number, number + rows) + 1_000_000_000,
+            "loan_no": random.integers(10_000_000, 11_000_000, rows),
+            "paid_on": paid_on,
+            "amount": random.integers(1_000, 200_000, rows) / 100,
+            "currency": pl.Series(["EUR"]).new_from_index(0, rows),
+            "method": pl.Series(random.choice(["direct_debit", "transfer", "cash"], rows, p=[0.7, 0.25, 0.05])),
+            "payer_no": payer.set(pl.Series(random.random(rows) >= 0.02), None),
+            "booked_on": paid_on,
+        }
+    )
+
+
+# --- what is measured, each in a process of its own ------------------------------------------------------------------
+
+
+def take_in(home: Path) -> None:
+    """The project's own ingestion of all that waits in a home."""
+    from dagster_project.ingestion.deliver import ingest
+    from dagster_project.resources import load_pipeline
+    from dagster_project.settings import Settings
+
+    pipeline = load_pipeline(Settings(home=home))
+    source, border = pipeline.sources[SOURCE], pipeline.border
+    _timed(lambda: sum(r.accepted_rows for r in ingest(source, border, dt.datetime.now(dt.UTC))))
+
+
+def scan(home: Path) -> None:
+    """The same files to one Parquet file, with the types that the contract names, and nothing else."""
+    from dagster_project.ingestion.source import load_sources
+
+    layout = load_sources()[SOURCE].contract.layout_of("payments-2020-01-01.csv")
+    if layout is None:
+        raise LookupError("the simulated source has no layout for payments")
+    out = home / "payments.parquet"
+
+    def bare() -> int:
+        files = home / "landing" / SOURCE / "*.csv"
+        pl.scan_csv(files, schema=layout.schema).sink_parquet(out, compression="zstd")
+        return int(pl.scan_parquet(out).select(pl.len()).collect().item())
+
+    _timed(bare)
+
+
+def _timed(work: Callable[[], int]) -> None:
+    """Do it, and print rows, seconds and CPU seconds."""
+    before, began = _cpu(), time.perf_counter()
+    rows = work()
+    told = {"rows": rows, "seconds": time.perf_counter() - began, "cpu_seconds": _cpu() - before}
+    sys.stdout.write(json.dumps(told) + "\n")
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+WORK = {"ingest": take_in, "scan": scan}
+
+
+def bench(size_gb: float, turns: int, work: Path) -> Json:
+    """All turns on one set of files.
+
+    Raises:
+        RuntimeError: a process failed, or did not take in every row.
+    """
+    files = make_payments(work / "files", size_gb)
+    say(f"{files['files']} files, {files['rows']:,} payments, {files['bytes'] / 1e9:.2f} GB")
+    found: list[Json] = []
+    for number in range(1, turns + 1):
+        turn = {}
+        for name in ("scan", "ingest"):
+            home = work / f"{name}-{number}"
+            link(sorted((work / "files").iterdir()), home / "landing" / SOURCE)
+            command = [sys.executable, __file__, "--child", name, str(home)]
+            measured = measure(command, {"CREDITLOOM_HOME": str(home)}, work / "errors.log")
+            if measured.exit or measured.told["rows"] != files["rows"]:
+                raise RuntimeError(f"{name} did not take in every row: {measured}; see {work / 'errors.log'}")
+            turn[name] = asdict(measured) | measured.told
+            say(f"  {number}/{turns} {name}: {turn[name]['seconds']:.1f} s, CPU {turn[name]['cpu_seconds']:.1f} s")
+            shutil.rmtree(home)
+        found.append(turn)
+    return {"files": files, "machine": machine(), "turns": found}
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def ratio(found: Json, what: str) -> float:
+    """How often the bare scan's `seconds` or `cpu_seconds`; the median over the turns."""
+    return float(median(turn["ingest"][what] / turn["scan"][what] for turn in found["turns"]))
+
+
+def section(found: Json) -> str:
+    """The figures as Markdown."""
+    megabytes = found["files"]["bytes"] / 1e6
+    lines = ["| | seconds | CPU seconds | MB a second | memory |", "|---|---|---|---|---|"]
+    for name, words in (("scan", "bare scan to Parquet"), ("ingest", "taken in")):
+        seconds, cpu, peak = (
+            median(turn[name][what] for turn in found["turns"]) for what in ("seconds", "cpu_seconds", "peak_mb")
+        )
+        lines.append(f"| {words} | {seconds:.1f} | {cpu:.1f} | {megabytes / seconds:.0f} | {peak:,.0f} MB |")
+    wall, cpu, peak = ratio(found, "seconds"), ratio(found, "cpu_seconds"), _peak(found)
+    pairs = ((turn["ingest"], turn["scan"]) for turn in found["turns"])
+    each = ", ".join(
+        f"{ours['seconds'] / bare['seconds']:.2f} ({ours['cpu_seconds'] / bare['cpu_seconds']:.2f})"
+        for ours, bare in pairs
+    )
+    host = found["machine"]
+    return (
+        f"{found['files']['files']} daily files, {found['files']['rows']:,} payments, {megabytes / 1e3:.2f} GB:\n\n"
+        + "\n".join(lines)
+        + f"\n\nTaking in takes {wall:.2f} times what the bare scan takes, {cpu:.2f} times by CPU seconds (medians of"
+        f" {len(found['turns'])} turns: {each}). Taken on {host['cores']} cores, {host['memory_gb']} GB, Python"
+        f" {host['python']}; the load of the machine before was {host['load_before']:.1f}.\n\n```text\n"
+        + f"{_verdict(cpu <= LIMIT_RATIO)}  CPU seconds, times the bare scan's: {cpu:.2f}, at most {LIMIT_RATIO:.2f}\n"
+        + f"{_verdict(wall <= LIMIT_RATIO)}  seconds, times the bare scan's: {wall:.2f}, at most {LIMIT_RATIO:.2f}\n"
+        + f"{_verdict(peak < LIMIT_MB)}  largest memory, MB: {peak:,.0f}, less than {LIMIT_MB:,}\n```"
+    )
+
+
+def _peak(found: Json) -> float:
+    return float(max(turn["ingest"]["peak_mb"] for turn in found["turns"]))
+
+
+def _verdict(met: bool) -> str:
+    return "PASS  " if met else "MISSED"
+
+
+def write_section(page: str, found: Json) -> str:
+    """The page with the figures between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{section(found)}\n\n{END}{rest.partition(END)[2]}"
+
+
+def main() -> None:
+    """Measure, keep the figures, make the section anew."""
+    parser = argparse.ArgumentParser(description="Payments taken in, beside a bare scan of them.")
+    parser.add_argument("--gb", type=float, default=1.0, help="size of all files")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--work", type=Path, help="folder for files and homes; default: a new one among the temporary")
+    parser.add_argument("--child", nargs=2, metavar=("WORK", "HOME"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        WORK[given.child[0]](Path(given.child[1]))
+        return
+    work = Path(tempfile.mkdtemp(prefix="creditloom-bench-ingest-", dir=given.work))
+    try:
+        found = bench(given.gb, given.turns, work)
+    finally:
+        shutil.rmtree(work)
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    PAGE.write_text(write_section(PAGE.read_text(), found))
+    sys.stdout.write(section(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()

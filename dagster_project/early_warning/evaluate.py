@@ -1,0 +1,250 @@
+"""From monthly figures to the history of states: every month of every indicator and segment, from the first one on.
+
+The whole history is judged anew from the figures of each month, so that nothing hangs on which nights there were, and a
+late row changes the months that it belongs to. A month is compared with months before it; while a warning is open, with
+those before it opened, or else what is going wrong would become what it is measured by.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import polars as pl
+
+from dagster_project.early_warning.rules import (
+    MEASURES,
+    EarlyWarningPolicy,
+    IndicatorPolicy,
+    Rule,
+    Significance,
+    State,
+    Test,
+)
+from dagster_project.early_warning.significance import above_expected, higher_mean, holm, more_often
+from dagster_project.early_warning.states import OPEN, Standing, step
+
+KEYS = ("source", "indicator", "segment_kind", "segment", "month_on")
+BOOK = ("book", "all")
+# One row a source, indicator, segment and month; `expected` only where a model says what should have been.
+FIGURES = {
+    "source": pl.String(),
+    "indicator": pl.String(),
+    "segment_kind": pl.String(),
+    "segment": pl.String(),
+    "month_on": pl.Date(),
+    "accounts": pl.Int64(),
+    "total": pl.Float64(),
+    "squares": pl.Float64(),
+    "expected": pl.Float64(),
+    "amount": pl.Decimal(28, 2),
+    "amount_of": pl.Decimal(28, 2),
+}
+HISTORY = {
+    **{name: FIGURES[name] for name in KEYS},
+    "accounts": pl.Int64(),
+    "value": pl.Float64(),
+    "value_by_amount": pl.Float64(),
+    "base": pl.Float64(),
+    "move": pl.Float64(),
+    "p_value": pl.Float64(),
+    "p_adjusted": pl.Float64(),
+    "signal": pl.String(),
+    "state": pl.String(),
+    "since": pl.Date(),
+    "owner": pl.String(),
+    "escalation": pl.String(),
+    "note": pl.String(),
+}
+Series = tuple[str, str, str]  # indicator, segment kind, segment
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One month of a series, as in FIGURES."""
+
+    month_on: dt.date
+    accounts: int
+    total: float
+    squares: float
+    expected: float | None
+    by_amount: float | None
+
+    @property
+    def value(self) -> float:
+        """The share or mean."""
+        return self.total / self.accounts
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A month against its base: the base's value, how far the month is from it, and the test's p, not yet corrected."""
+
+    base: float
+    move: float
+    p_value: float
+
+
+@dataclass
+class _Run:
+    """A series on its way through the months; `begins` is its first one."""
+
+    policy: IndicatorPolicy
+    figures: Mapping[dt.date, Figure]
+    begins: dt.date
+    standing: Standing = field(default_factory=Standing)
+
+
+def evaluate(figures: pl.DataFrame, policy: EarlyWarningPolicy) -> pl.DataFrame:
+    """The history of states, sorted by its keys.
+
+    Args:
+        figures: rows of FIGURES, in any order; indicators that the policy does not name are left out.
+        policy: thresholds.
+
+    Returns:
+        Rows of HISTORY: for each series every month of its source from the series' first one on; the whole book has a
+        series for every indicator, so that what cannot be had is told and not left out.
+    """
+    wanted = _without_the_book_again(figures.filter(pl.col("indicator").is_in(list(policy.indicators)))).sort(KEYS)
+    rows: list[dict[str, Any]] = []
+    for (source,), own in wanted.group_by("source", maintain_order=True):
+        rows += [{"source": source, **row} for row in _source(own, policy)]
+    return pl.DataFrame(rows, schema=HISTORY).sort(KEYS)
+
+
+def _without_the_book_again(figures: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the only segment of a kind that is the whole book: it would be judged, and told, twice."""
+    kind = ["source", "segment_kind"]
+    kinds = figures.group_by(kind).agg(pl.col("segment").n_unique().alias("segments"), pl.col("accounts").sum())
+    books = kinds.filter(pl.col("segment_kind") == BOOK[0]).select("source", pl.col("accounts").alias("of_book"))
+    is_book = (
+        (pl.col("segments") == 1) & (pl.col("accounts") == pl.col("of_book")) & (pl.col("segment_kind") != BOOK[0])
+    )
+    return figures.join(kinds.join(books, on="source").filter(is_book), on=kind, how="anti")
+
+
+def _source(own: pl.DataFrame, policy: EarlyWarningPolicy) -> list[dict[str, Any]]:
+    months = own["month_on"].unique().sort().to_list()
+    every = policy.indicators.items()
+    runs: dict[Series, _Run] = {(name, *BOOK): _Run(indicator, {}, months[0]) for name, indicator in every}
+    for key, group in groupby(own.iter_rows(named=True), lambda r: (r["indicator"], r["segment_kind"], r["segment"])):
+        by_month = {f.month_on: f for f in map(_figure, group) if f.accounts}
+        if by_month:
+            runs[key] = _Run(policy.indicators[key[0]], by_month, min(by_month))
+    rows = []
+    for month in months:
+        present = {key: run for key, run in sorted(runs.items()) if run.begins <= month}
+        judged = {key: _judge(key[0], run, month, policy) for key, run in present.items()}
+        tested = [key for key, found in judged.items() if isinstance(found, Judged)]
+        adjusted = dict(zip(tested, holm([judged[key].p_value for key in tested]), strict=True))  # type: ignore[union-attr]
+        for key, run in present.items():
+            rows.append(_row(key, run, month, judged[key], adjusted.get(key), policy))
+    return rows
+
+
+def _judge(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> Judged | str:
+    """A month against its base, or why it cannot be judged, in words."""
+    now = run.figures.get(month)
+    if now is None:
+        return "no figures" if run.figures else "this source does not give it"
+    if now.accounts < policy.min_accounts:
+        return f"{now.accounts:,} accounts; {policy.min_accounts:,} are needed"
+    if MEASURES[indicator].test == "expected":
+        pd = (now.expected or 0.0) / now.accounts
+        return Judged(pd, _multiple(now.value, pd), above_expected(round(now.total), now.accounts, pd))
+    base, needed = _base(run, month, policy), run.policy.base_months
+    if len(base) < needed:
+        return f"{len(base)} earlier months to compare with; {needed} are needed"
+    return _against(base, now, MEASURES[indicator].test, run.policy.rule)
+
+
+def _against(base: Sequence[Figure], now: Figure, test: Test, rule: Rule) -> Judged:
+    accounts, total, squares = (sum(getattr(f, n) for f in base) for n in ("accounts", "total", "squares"))
+    if test == "share":
+        p_value = more_often(round(now.total), now.accounts, round(total), accounts)
+    else:
+        p_value = higher_mean((now.accounts, now.total, now.squares), (accounts, total, squares))
+    pooled = total / accounts
+    if rule == "multiple":
+        return Judged(pooled, _multiple(now.value, pooled), p_value)
+    if rule == "points":
+        return Judged(pooled, now.value - pooled, p_value)
+    mean, deviation = _spread([f.value for f in base])
+    return Judged(mean, _multiple(now.value - mean, deviation), p_value)
+
+
+def _base(run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> list[Figure]:
+    """The months to compare with: the newest ones before it, or before its warning opened, and none that is old."""
+    before, opened = month, run.standing.opened_on
+    if opened and _months(opened, month) <= policy.hold_base_months:
+        before = opened
+    oldest = run.policy.base_months + policy.hold_base_months
+    usable = [
+        f
+        for f in run.figures.values()
+        if f.month_on < before
+        and f.accounts >= policy.min_accounts
+        and _months(f.month_on, month) <= oldest
+        and _months(run.begins, f.month_on) >= run.policy.young_months
+    ]
+    return sorted(usable, key=lambda f: f.month_on)[-run.policy.base_months :]
+
+
+def _row(
+    key: Series, run: _Run, month: dt.date, judged: Judged | str, adjusted: float | None, policy: EarlyWarningPolicy
+) -> dict[str, Any]:
+    now, signal = run.figures.get(month), State.NOT_ENOUGH_HISTORY
+    if isinstance(judged, Judged) and adjusted is not None:
+        signal = _signal(judged.move, adjusted, run.policy, policy.significance)
+    run.standing = step(run.standing, signal, month, policy.calm_months)
+    state = run.standing.state
+    found = judged if isinstance(judged, Judged) else None
+    return {
+        **dict(zip(KEYS[1:4], key, strict=True)),
+        "month_on": month,
+        "accounts": now.accounts if now else 0,
+        "value": round(now.value, 9) if now else None,
+        "value_by_amount": now.by_amount if now else None,
+        "base": round(found.base, 9) if found else None,
+        "move": round(found.move, 9) if found and found.move != float("inf") else None,
+        "p_value": _digits(found.p_value) if found else None,
+        "p_adjusted": None if adjusted is None else _digits(adjusted),
+        "signal": signal.value,
+        "state": state.value,
+        "since": run.standing.since,
+        "owner": run.policy.owner,
+        "escalation": getattr(run.policy.escalation, state.value) if state in OPEN else None,
+        "note": judged if isinstance(judged, str) else None,
+    }
+
+
+def _signal(move: float, adjusted: float, thresholds: IndicatorPolicy, significance: Significance) -> State:
+    if move >= thresholds.red and adjusted < significance.red:
+        return State.RED
+    return State.AMBER if move >= thresholds.amber and adjusted < significance.amber else State.GREEN
+
+
+def _figure(row: Mapping[str, Any]) -> Figure:
+    by_amount = round(float(row["amount"]) / float(row["amount_of"]), 9) if row["amount_of"] else None
+    return Figure(row["month_on"], row["accounts"], row["total"], row["squares"] or 0.0, row["expected"], by_amount)
+
+
+def _multiple(value: float, of: float) -> float:
+    """value / of; of nothing, anything is infinitely much and nothing is none."""
+    return value / of if of > 0 else float("inf") if value > 0 else 0.0
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float]:
+    mean = sum(values) / len(values)
+    return mean, (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
+
+
+def _months(earlier: dt.date, later: dt.date) -> int:
+    return (later.year - earlier.year) * 12 + later.month - earlier.month
+
+
+def _digits(p: float) -> float:
+    """Six digits: what is stored does not depend on the last bits of a library's tail."""
+    return float(f"{p:.6g}")

@@ -1,0 +1,115 @@
+"""One message for a change of state: which there are, and how they read to whoever is responsible for the risk."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from dagster_project.early_warning.rules import MEASURES, EarlyWarningPolicy, Rule, State
+from dagster_project.early_warning.states import OPEN
+
+SERIES = ("source", "indicator", "segment_kind", "segment")
+Series = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was said last of a series."""
+
+    message_id: str
+    state: State
+
+
+@dataclass(frozen=True)
+class Message:
+    """A change of state to be told. `body` is what is sent: figures of a segment and words, and nothing of persons."""
+
+    message_id: str
+    series: Series
+    month_on: str
+    previous: State
+    state: State
+    body: Mapping[str, Any]
+
+
+def newest(history: pl.DataFrame) -> pl.DataFrame:
+    """Where each series stands: its row of its source's newest month."""
+    return history.filter(pl.col("month_on") == pl.col("month_on").max().over("source"))
+
+
+def changes(history: pl.DataFrame, told: Mapping[Series, Told], policy: EarlyWarningPolicy) -> list[Message]:
+    """What is to be told: the series that stand elsewhere than was said last, or are open and nothing was said of.
+
+    What cannot be judged is told only of a series that was said to be amber or red.
+    """
+    found = []
+    for row in newest(history).iter_rows(named=True):
+        series = tuple(row[name] for name in SERIES)
+        last = told.get(series)
+        previous, state = last.state if last else State.GREEN, State(row["state"])
+        if state is not previous and OPEN & {state, previous}:
+            found.append(_message(row, series, last.message_id if last else "", previous, policy))
+    return found
+
+
+def _message(
+    row: Mapping[str, Any], series: Series, after: str, previous: State, policy: EarlyWarningPolicy
+) -> Message:
+    state, month = State(row["state"]), row["month_on"].isoformat()
+    # The message before is part of it, so that the same change is told again when it comes again, and never twice.
+    parts = "|".join((*series, month, previous, state, after))
+    message_id = hashlib.sha256(parts.encode()).hexdigest()[:16]
+    body = {
+        "message_id": message_id,
+        **dict(zip(SERIES, series, strict=True)),
+        "month_on": month,
+        "state": state.value,
+        "previous_state": previous.value,
+        "since": row["since"].isoformat() if row["since"] else None,
+        **{name: row[name] for name in ("accounts", "value", "base", "move", "p_adjusted", "owner", "escalation")},
+        "text": _text(row, previous, policy),
+    }
+    return Message(message_id, series, month, previous, state, body)
+
+
+def _text(row: Mapping[str, Any], previous: State, policy: EarlyWarningPolicy) -> str:
+    state, title = State(row["state"]), MEASURES[row["indicator"]].title
+    head = f"{state.value.replace('_', ' ').upper()} (was {previous.value}): {title}, {place(row)} of {row['source']}"
+    said = [head, figures(row, policy)]
+    if state in OPEN:
+        said.append(f"Owner: {row['owner']}. {row['escalation']}")
+    return ". ".join(said)
+
+
+def place(row: Mapping[str, Any]) -> str:
+    """The segment in words: `car_loan (product)`, `the whole book`."""
+    return "the whole book" if row["segment_kind"] == "book" else f"{row['segment']} ({row['segment_kind']})"
+
+
+def figures(row: Mapping[str, Any], policy: EarlyWarningPolicy) -> str:
+    """Value, base and move of a month in words, or why there are none."""
+    month = f"{row['month_on']:%Y-%m}"
+    if row["base"] is None:
+        return f"{month} cannot be judged: {row['note']}"
+    indicator, test = policy.indicators[row["indicator"]], MEASURES[row["indicator"]].test
+    of = "on average of" if test == "mean" else "of"
+    compared = "expected by the model" if test == "expected" else "in the months before"
+    said = f"{month}: {row['value']:.2%} {of} {row['accounts']:,} accounts, {row['base']:.2%} {compared}"
+    if row["move"] is None:
+        return said
+    limits = f"amber from {_move(indicator.amber, indicator.rule)}, red from {_move(indicator.red, indicator.rule)}"
+    return f"{said}: {_move(row['move'], indicator.rule)} ({limits})"
+
+
+def _move(move: float, rule: Rule) -> str:
+    if rule == "points":
+        return f"{100 * move:+.1f} points"
+    return f"{move:.2f} times" if rule == "multiple" else f"{move:+.1f} deviations"
+
+
+def open_series(history: pl.DataFrame) -> Iterator[Mapping[str, Any]]:
+    """The newest rows that are amber or red, red ones first."""
+    rows = newest(history).filter(pl.col("state").is_in([s.value for s in OPEN]))
+    yield from rows.sort(pl.col("state") != State.RED.value, *SERIES).iter_rows(named=True)

@@ -1,0 +1,139 @@
+"""The outbox: every message that was ever to be told, as it was told, and by which channel it went out when.
+
+A message is committed before it is sent, and marked when it has been taken. A crash in between sends it a second time
+under the same id; no message is lost, and none is written twice.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dagster_project.early_warning.channels import Channel, ChannelError
+from dagster_project.early_warning.messages import SERIES, Message, Series, Told
+from dagster_project.early_warning.rules import State
+
+_SCHEMA = """
+create table if not exists messages (
+  message_no   integer primary key autoincrement,
+  message_id   text not null unique,
+  written_at   text not null,
+  source       text not null,
+  indicator    text not null,
+  segment_kind text not null,
+  segment      text not null,
+  month_on     text not null,
+  previous     text not null,
+  state        text not null,
+  body         text not null
+);
+create table if not exists deliveries (
+  message_id   text not null references messages (message_id),
+  channel      text not null,
+  attempts     integer not null default 0,
+  last_error   text,
+  sent_at      text,
+  primary key (message_id, channel)
+);
+create trigger if not exists messages_keep before update on messages
+  begin select raise(abort, 'what was told is not changed'); end;
+create trigger if not exists messages_keep_rows before delete on messages
+  begin select raise(abort, 'what was told is not changed'); end;
+"""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What one round of sending did: messages taken, by channel, and why a channel was given up."""
+
+    taken: dict[str, int]
+    failed: dict[str, str]
+
+
+class Outbox:
+    """The outbox as one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=30)
+        try:
+            connection.execute("pragma synchronous = full")
+            connection.execute("pragma recursive_triggers = on")  # `insert or replace` deletes, too
+            connection.executescript(_SCHEMA)
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    def write(
+        self, changes: Callable[[dict[Series, Told]], Sequence[Message]], channels: Sequence[str], now: datetime
+    ) -> list[Message]:
+        """Write the messages that `changes` makes of what was told last, for these channels, in one transaction."""
+        with self._open() as db:
+            db.execute("begin immediate")
+            made = list(changes(_told(db)))
+            for message in made:
+                body = json.dumps(message.body, sort_keys=True)
+                row = (message.message_id, now.isoformat(), *message.series, message.month_on)
+                db.execute(
+                    "insert into messages (message_id, written_at, source, indicator, segment_kind, segment, month_on,"
+                    " previous, state, body) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (*row, message.previous.value, message.state.value, body),
+                )
+                db.executemany(
+                    "insert into deliveries (message_id, channel) values (?, ?)",
+                    [(message.message_id, channel) for channel in channels],
+                )
+        return made
+
+    def send(self, channels: Sequence[Channel], now: datetime) -> Sent:
+        """Send what waits, oldest first. A channel that fails is left alone for this round, so that order is kept."""
+        taken, failed = {}, {}
+        for channel in channels:
+            waiting = self.waiting(channel.name)
+            taken[channel.name] = 0
+            for message_id, body in waiting:
+                try:
+                    channel.send(message_id, body)
+                except ChannelError as error:
+                    self._tried(message_id, channel.name, str(error), None)
+                    failed[channel.name] = str(error)
+                    break
+                self._tried(message_id, channel.name, None, now)
+                taken[channel.name] += 1
+        return Sent(taken, failed)
+
+    def waiting(self, channel: str | None = None) -> list[tuple[str, str]]:
+        """(message id, body) of what a channel, or any of them, has not taken yet."""
+        query = (
+            "select distinct m.message_no, m.message_id, m.body from messages m join deliveries d using (message_id)"
+            " where d.sent_at is null and d.channel = coalesce(?, d.channel) order by m.message_no"
+        )
+        with self._open() as db:
+            return [(message_id, body) for _, message_id, body in db.execute(query, (channel,)).fetchall()]
+
+    def told(self) -> dict[Series, Told]:
+        """What was said last of each series."""
+        with self._open() as db:
+            return _told(db)
+
+    def _tried(self, message_id: str, channel: str, error: str | None, sent_at: datetime | None) -> None:
+        with self._open() as db:
+            db.execute(
+                "update deliveries set attempts = attempts + 1, last_error = ?, sent_at = ?"
+                " where message_id = ? and channel = ?",
+                (error, sent_at.isoformat() if sent_at else None, message_id, channel),
+            )
+
+
+def _told(db: sqlite3.Connection) -> dict[Series, Told]:
+    columns = ", ".join(SERIES)
+    rows = db.execute(f"select {columns}, message_id, state from messages order by message_no").fetchall()  # noqa: S608
+    return {tuple(row[: len(SERIES)]): Told(row[-2], State(row[-1])) for row in rows}

@@ -1,0 +1,63 @@
+"""What cannot be said of a source's portfolio, and why: a figure that is missing is not zero."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+AVAILABLE, SHORT, NONE = "available", "short", "none"
+_SCHEMA = {"source": pl.String(), "subject": pl.String(), "status": pl.String(), "reason": pl.String()}
+
+
+def coverage(
+    source: str,
+    rows: Mapping[str, int],
+    *,
+    is_dated: bool,
+    months: int,
+    moves: int,
+    matrix_months: int,
+    forecasts: int,
+    why_policy_loss: str | None,
+    why_no_expected_loss: str | None,
+) -> pl.DataFrame:
+    """One row a subject: source, subject, status (`available`, `short` of history, `none`), and the reason.
+
+    Args:
+        source: whose portfolio.
+        rows: number of rows by mart.
+        is_dated: whether the source says when loans were opened.
+        months: month-ends that are told.
+        moves: months whose moves are in the transition matrix.
+        matrix_months: how many the policy asks for.
+        forecasts: cohort months of static pools that have a forecast.
+        why_policy_loss: why loss given default is the policy's; None where it is the book's own.
+        why_no_expected_loss: why there is no expected loss; None where there is one.
+    """
+    undated = (NONE, "the source does not say when a loan was opened, so there is no cohort")
+    found: dict[str, tuple[str, str | None]] = {
+        "vintages": (AVAILABLE, None) if rows["port_vintages"] else undated,
+        "roll_rates": (AVAILABLE, None),
+        "transitions": (AVAILABLE, None),
+        "static_pools": (AVAILABLE, None),
+        "loss_given_default": (AVAILABLE, None),
+        "expected_loss": (AVAILABLE, None),
+        "client_money": (AVAILABLE, None),
+    }
+    if not rows["port_vintages"] and (is_dated or not months):
+        found["vintages"] = (NONE, "no loan has a whole month yet")
+    if not rows["port_roll_rates"]:
+        found["roll_rates"] = found["transitions"] = (NONE, f"{months} month-ends are told, two are needed")
+    elif moves < matrix_months:
+        found["transitions"] = (SHORT, f"moves of {moves} months are told, the matrix is of {matrix_months}")
+    if not rows["port_vintages"]:
+        found["static_pools"] = found["vintages"]
+    elif not forecasts:
+        found["static_pools"] = (SHORT, "no cohort has another that has been at its age, to be compared with")
+    if why_policy_loss:
+        found["loss_given_default"] = (SHORT, f"the policy's value stands: {why_policy_loss}")
+    if why_no_expected_loss:
+        found["expected_loss"] = (NONE, why_no_expected_loss)
+    if not rows["port_client_money"]:
+        found["client_money"] = (NONE, "the source delivers no account for the money of others")
+    told = [(source, subject, status, reason) for subject, (status, reason) in found.items()]
+    return pl.DataFrame(told, schema=_SCHEMA, orient="row")

@@ -1,0 +1,93 @@
+"""The book by grade: concentration, migration from one month-end to the next, capital and price."""
+
+import numpy as np
+import polars as pl
+
+from dagster_project.portfolio.migration import bandwidth, cell_z, herfindahl
+from dagster_project.portfolio.policy import Limit, PricePolicy
+from dagster_project.portfolio.price import risk_based_price, risk_weight
+
+
+def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bool) -> pl.DataFrame:
+    """One row a grade: grade, loans, share, balance, mean_pd, risk_weight, price, agreed_rate.
+
+    Args:
+        loans: grade, pd, balance, annual_rate (null where unknown).
+        loss: loss given default.
+        price: costs and returns.
+        priced: whether a PD is of one year, so that it has a capital and a price.
+    """
+    owed = pl.when(pl.col("annual_rate").is_not_null()).then(pl.col("balance").cast(pl.Float64))
+    rows = (
+        loans.group_by("grade")
+        .agg(
+            pl.len().cast(pl.Int32).alias("loans"),
+            pl.col("balance").sum(),
+            # on a stated order: a mean of floats depends on it
+            pl.col("pd").sort().mean().round(9).alias("mean_pd"),
+            ((pl.col("annual_rate") * owed).sort().sum() / owed.sort().sum())
+            .fill_nan(None)
+            .round(9)
+            .alias("agreed_rate"),
+        )
+        .sort("grade")
+        .with_columns(share=(pl.col("loans") / pl.col("loans").sum()).round(9))
+    )
+    pd = rows["mean_pd"].to_numpy()
+    known = (pd > 0) & (pd < 1) & priced
+    weight, rate = np.full(len(pd), np.nan), np.full(len(pd), np.nan)
+    weight[known] = risk_weight(pd[known], loss, "other_retail")
+    rate[known] = risk_based_price(pd[known], loss, price.capital_ratio * weight[known], price)
+    return rows.with_columns(
+        pl.Series("risk_weight", weight).fill_nan(None).round(9), pl.Series("price", rate).fill_nan(None).round(9)
+    ).select("grade", "loans", "share", "balance", "mean_pd", "risk_weight", "price", "agreed_rate")
+
+
+def moves(before: pl.DataFrame, after: pl.DataFrame, order: list[str]) -> pl.DataFrame:
+    """Grades at one month-end and the next: from_grade, to_grade, loans, share, z.
+
+    `z` of a cell that is not on the diagonal: the share of its neighbour towards the diagonal less its own, in standard
+    errors; negative where the farther cell is the fuller one.
+
+    Args:
+        before: loan_id, grade.
+        after: the same, one month later; loans at one of the two alone take no part.
+        order: grades from best to worst.
+    """
+    both = before.join(after, on="loan_id", suffix="_after")
+    counts = np.zeros((len(order), len(order)))
+    at = {grade: place for place, grade in enumerate(order)}
+    for (was, now), rows in both.group_by("grade", "grade_after"):
+        counts[at[str(was)], at[str(now)]] = rows.height
+    cells = [
+        (order[i], order[j], int(counts[i, j]), round(counts[i, j] / counts[i].sum(), 9), _z(counts, i, j))
+        for i, j in zip(*np.nonzero(counts), strict=True)
+    ]
+    schema = {"from_grade": pl.String(), "to_grade": pl.String(), "loans": pl.Int32(), "share": pl.Float64()}
+    return pl.DataFrame(cells, schema=schema | {"z": pl.Float64()}, orient="row")
+
+
+def _z(counts: np.ndarray, row: int, cell: int) -> float | None:
+    return None if row == cell else round(cell_z(counts, row, cell), 9)
+
+
+def concentration(grades: pl.DataFrame, moved: pl.DataFrame, order: list[str], limit: Limit) -> pl.DataFrame:
+    """One row: hhi (over loans), largest_share, status by the limit, bandwidth_up, bandwidth_down of the moves."""
+    counts = np.zeros((len(order), len(order)))
+    at = {grade: place for place, grade in enumerate(order)}
+    for was, now, loans in moved.select("from_grade", "to_grade", "loans").iter_rows():
+        counts[at[was], at[now]] = loans
+    up, down = bandwidth(counts)
+    hhi = herfindahl(grades["share"].to_numpy())
+    status = "red" if hhi >= limit.red else "amber" if hhi >= limit.amber else "green"
+    return pl.DataFrame(
+        {
+            "hhi": [round(hhi, 9)],
+            "largest_share": [float(grades["share"].to_numpy().max())],
+            "status": [status],
+            "moved_loans": [int(counts.sum())],
+            "bandwidth_up": [round(up, 9)],
+            "bandwidth_down": [round(down, 9)],
+        },
+        schema_overrides={"moved_loans": pl.Int32()},
+    )

@@ -1,0 +1,60 @@
+"""Migration matrices: from times spent in states to a matrix over any time, and how far a matrix moves its rows.
+
+Formulas: the duration (or generator) estimator `lambda_ij = N_ij / integral of Y_i` with `P(t) = expm(Q t)`; bandwidth
+and z-tests of cells as in the ECB's instructions for validation reporting (February 2019), 2.5.5.
+"""
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def generator(moves: Floats, years: Floats) -> Floats:
+    """Intensities Q a year. `moves`: (K, K) counts, their diagonal not read; `years`: (K,) spent in each state.
+
+    A state in which no time was spent is left for no other.
+    """
+    counted = np.where(np.eye(len(moves), dtype=bool), 0.0, moves)
+    rates = np.divide(counted, years[:, None], out=np.zeros_like(counted), where=years[:, None] > 0)
+    return cast(Floats, rates - np.diag(rates.sum(axis=1)))
+
+
+def transition_matrix(intensities: Floats, years: float) -> Floats:
+    """P(t) = expm(Q t): (K, K) probabilities; rows add up to 1."""
+    from scipy.linalg import expm
+
+    found = np.clip(expm(intensities * years), 0.0, 1.0)
+    return cast(Floats, found / found.sum(axis=1, keepdims=True))
+
+
+def bandwidth(counts: Floats) -> tuple[float, float]:
+    """(upper, lower) normalised bandwidth of a grade migration matrix of counts N_ij; 0 where nothing moves so."""
+    grade = np.arange(len(counts))
+    apart = np.abs(grade[:, None] - grade[None, :])
+    farthest = np.maximum(grade, len(counts) - 1 - grade)
+    found = []
+    for moved in (np.triu(counts, 1), np.tril(counts, -1)):
+        most = float((farthest * moved.sum(axis=1)).sum())
+        found.append(float((apart * moved).sum()) / most if most else 0.0)
+    return found[0], found[1]
+
+
+def cell_z(counts: Floats, row: int, cell: int) -> float:
+    """z by which a cell next to the diagonal is more frequent than its farther one, or the other way below it.
+
+    Compares the cell with its neighbour towards the diagonal; a far cell that is more frequent gives a negative z.
+    """
+    total = counts[row].sum()
+    share = counts[row] / total
+    neighbour = cell - 1 if cell > row else cell + 1
+    near, far = share[neighbour], share[cell]
+    variance = (far * (1 - far) + near * (1 - near) + 2 * far * near) / total
+    return float((near - far) / np.sqrt(variance)) if variance > 0 else 0.0
+
+
+def herfindahl(shares: Floats) -> float:
+    """Sum of squared shares: 1 is everything in one."""
+    return float((shares**2).sum())

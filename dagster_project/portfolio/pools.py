@@ -1,0 +1,131 @@
+"""Static pools: how many of a cohort are expected to default, by what other cohorts did at the same age.
+
+Each month is judged by what was known in it: a cohort at age m in month T is compared with the others' defaults at
+ages that they had reached by T. So the table shows when an overshoot could first be seen, not only that it is there.
+"""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from dagster_project.portfolio.policy import PoolPolicy
+
+Floats = NDArray[np.float64]
+SEGMENT = ("source", "product", "currency")
+_KEYS = (*SEGMENT, "cohort_on", "mob", "month_on", "loans", "default_loans")
+
+
+def binomial_p(pd: Floats, loans: Floats, defaults: Floats) -> Floats:
+    """Probability of so many defaults or more, each loan by itself with probability `pd`."""
+    from scipy.stats import binom
+
+    return np.asarray(binom.sf(defaults - 1, loans, pd), dtype=np.float64)
+
+
+def jeffreys_p(pd: Floats, loans: Floats, defaults: Floats) -> Floats:
+    """Posterior probability that the true PD is no higher than `pd`: BetaCDF(pd; D + 1/2, N - D + 1/2)."""
+    from scipy.stats import beta
+
+    return np.asarray(beta.cdf(pd, defaults + 0.5, loans - defaults + 0.5), dtype=np.float64)
+
+
+def static_pools(vintages: pl.DataFrame, policy: PoolPolicy) -> pl.DataFrame:
+    """One row a cohort and month: actual, expected and forecast cumulative default, and the distance to each trigger.
+
+    `expected_rate` is what other cohorts had at this age; null where none had reached it. The forecast goes on from the
+    actual: the others' later defaults, scaled by `(D + k) / (E + k)`, where D are the cohort's defaults, E the expected
+    ones, and k the policy's `prior_defaults`; `forecast_to_mob` is how far. `status` says which trigger is hit, or will
+    be by the forecast; `is_worse` that the cohort is worse than expected by more than chance (exact binomial).
+
+    Args:
+        vintages: rows of `port_vintages`.
+        policy: triggers, credibility and level of significance.
+    """
+    parts = [_segment(rows, policy) for _, rows in vintages.sort(*_KEYS[:5]).group_by(SEGMENT, maintain_order=True)]
+    empty = vintages.select(_KEYS).clear().with_columns(**{name: pl.lit(0.0) for name in _RATES})
+    made = pl.concat([empty.with_columns(forecast_to_mob=pl.lit(0, pl.Int32)), *parts])
+    rate, forecast = pl.col("default_rate"), pl.col("forecast_rate")
+    status = (
+        pl.when(rate >= policy.red)
+        .then(pl.lit("hit_red"))
+        .when(rate >= policy.amber)
+        .then(pl.lit("hit_amber"))
+        .when(forecast >= policy.red)
+        .then(pl.lit("forecast_red"))
+        .when(forecast >= policy.amber)
+        .then(pl.lit("forecast_amber"))
+        .when(forecast.is_null())
+        .then(pl.lit("no_forecast"))
+        .otherwise(pl.lit("clear"))
+    )
+    return made.with_columns(
+        distance_to_amber=(policy.amber - rate).round(9),
+        distance_to_red=(policy.red - rate).round(9),
+        status=status,
+        is_worse=pl.col("p_worse") < policy.significance,
+    ).sort(*SEGMENT, "cohort_on", "mob")
+
+
+_RATES = ("default_rate", "expected_rate", "forecast_rate", "p_worse", "p_jeffreys")
+
+
+def _segment(rows: pl.DataFrame, policy: PoolPolicy) -> pl.DataFrame:
+    """One product of one source. Matrices are by cohort (in order of origination) and age."""
+    cohorts = rows["cohort_on"].unique().sort()
+    at = np.searchsorted(cohorts.to_numpy(), rows["cohort_on"].to_numpy())
+    mob, month = rows["mob"].to_numpy(), _months(rows["month_on"])
+    ages = int(mob.max()) + 1
+    total, seen = np.zeros((len(cohorts), ages)), np.zeros((len(cohorts), ages), dtype=bool)
+    loans = np.zeros(len(cohorts))
+    total[at, mob], seen[at, mob] = rows["default_loans"].to_numpy(), True
+    loans[at] = rows["loans"].to_numpy()
+    before = np.where(np.roll(seen, 1, axis=1), np.roll(total, 1, axis=1), 0.0)
+    before[:, 0] = 0.0
+    new = np.where(seen, total - before, 0.0)
+    opened = _months(cohorts)
+    found = {name: np.full(rows.height, np.nan) for name in (*_RATES, "to")}
+    for now in np.unique(month):
+        known = seen & (opened[:, None] + np.arange(ages) <= now)
+        defaults, base = np.where(known, new, 0.0), np.where(known, loans[:, None], 0.0)
+        for place in np.flatnonzero(month == now):
+            own, age = at[place], mob[place]
+            others = base.sum(axis=0) - base[own]
+            hazard = np.divide(
+                defaults.sum(axis=0) - defaults[own], others, out=np.full(ages, np.nan), where=others > 0
+            )
+            _judge(found, int(place), loans[own], total[own, age], hazard, seen[own], age, policy.prior_defaults)
+    rates = {name: pl.Series(name, found[name]).fill_nan(None).round(9) for name in _RATES}
+    return rows.select(_KEYS).with_columns(
+        *rates.values(), pl.Series("forecast_to_mob", found["to"]).fill_nan(None).cast(pl.Int32)
+    )
+
+
+def _judge(
+    found: dict[str, Floats],
+    place: int,
+    loans: float,
+    defaults: float,
+    hazard: Floats,
+    followed: NDArray[np.bool_],
+    age: int,
+    prior: float,
+) -> None:
+    """Write one cohort's figures in one month. `hazard`: share of the others' loans that default at each age."""
+    found["default_rate"][place] = defaults / loans
+    reached = hazard[: age + 1][followed[: age + 1]]
+    if np.isnan(reached).any():
+        return
+    expected = float(reached.sum())
+    found["expected_rate"][place] = expected
+    size, count = np.array([loans]), np.array([defaults])
+    found["p_worse"][place] = binomial_p(np.array([min(expected, 1.0)]), size, count)[0]
+    found["p_jeffreys"][place] = jeffreys_p(np.array([min(expected, 1.0)]), size, count)[0]
+    later = hazard[age + 1 :]
+    known = int(np.argmax(np.isnan(later))) if np.isnan(later).any() else len(later)
+    level = (defaults + prior) / (expected * loans + prior)
+    found["forecast_rate"][place] = min(defaults / loans + level * float(later[:known].sum()), 1.0)
+    found["to"][place] = age + known
+
+
+def _months(days: pl.Series) -> NDArray[np.int64]:
+    return (days.dt.year().cast(pl.Int64) * 12 + days.dt.month().cast(pl.Int64)).to_numpy()

@@ -1,0 +1,18 @@
+"""Probabilities of default in a year that is better or worse: one factor, after Vasicek."""
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def stressed_pd(pd: Floats, factor: float, correlation: float) -> Floats:
+    """`PD(z) = Phi((Phi^-1(PD) - sqrt(rho) z) / sqrt(1 - rho))`; z > 0 is a good year, 0 the middle one.
+
+    A PD of 0 or 1 stays what it is.
+    """
+    from scipy.special import ndtr, ndtri
+
+    return cast(Floats, ndtr((ndtri(pd) - np.sqrt(correlation) * factor) / np.sqrt(1 - correlation)))

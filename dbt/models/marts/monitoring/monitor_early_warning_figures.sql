@@ -1,0 +1,105 @@
+-- Monthly figures that early warnings are judged on, by source, segment and indicator: how many accounts, how many of
+-- them (or the sum over them), and the same by balance. A segment is the whole book, a product, a channel, or the joint
+-- loans of a funding partner. Sums of ratios are sums of decimals: those do not depend on the order of addition.
+{%- set counted = {
+    "share_30_plus": ("is_performing", "dpd_end > 30", "balance"),
+    "roll_0_to_30": ("was_current", "state = '1-30'", "balance"),
+    "first_payment_default": ("months_on_book = 2", "dpd_end > 30", "balance"),
+    "mob3_30_plus": ("months_on_book = 3", "dpd_end > 30", "balance"),
+} %}
+{%- set figures -%}
+    {%- for name, (those, hit, amount) in counted.items() %}
+        count(case when {{ those }} then 1 end) as {{ name }}_accounts,
+        count(case when {{ those }} and {{ hit }} then 1 end) as {{ name }}_total,
+        sum(case when {{ those }} and {{ hit }} then {{ amount }} when {{ those }} then 0 end) as {{ name }}_amount,
+        sum(case when {{ those }} then {{ amount }} end) as {{ name }}_amount_of,
+    {%- endfor %}
+        count(used) as utilisation_accounts,
+        sum(used) as utilisation_total,
+        sum(cast(used * used as decimal(18, 12))) as utilisation_squares,
+        sum(case when used is not null then balance end) as utilisation_amount,
+        sum(case when used is not null then limit_amount end) as utilisation_amount_of
+{%- endset %}
+
+with loans as (
+    select source, loan_id, product, channel, opened_on from {{ ref('stg_loans') }}
+),
+
+beside_the_month_before as (
+    select
+        m.source,
+        m.loan_id,
+        m.month_on,
+        m.state,
+        m.dpd_end,
+        m.balance,
+        m.limit_amount,
+        not m.is_default and m.state not in ('closed', 'written_off') as is_performing,
+        lag(m.state) over by_month as state_before,
+        lag(m.month_on) over by_month as month_before
+    from {{ ref('fct_loan_months') }} as m
+    window by_month as (partition by m.source, m.loan_id order by m.month_on)
+),
+
+months as (
+    select
+        m.source,
+        m.loan_id,
+        m.month_on,
+        m.state,
+        m.dpd_end,
+        m.balance,
+        m.limit_amount,
+        l.product,
+        l.channel,
+        m.is_performing,
+        m.state_before = 'current' and {{ months_between('m.month_before', 'm.month_on') }} = 1 as was_current,
+        {{ months_between('l.opened_on', 'm.month_on') }} as months_on_book,
+        case
+            when m.is_performing and m.limit_amount > 0
+                then cast({{ clip(ratio('m.balance', 'm.limit_amount'), 0, 1.5) }} as decimal(9, 6))
+        end as used
+    from beside_the_month_before as m
+    inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
+),
+
+wide as (
+    select
+        source,
+        case when grouping(product) = 0 then 'product' when grouping(channel) = 0 then 'channel' else 'book' end
+            as segment_kind,
+        case when grouping(product) = 0 then product when grouping(channel) = 0 then channel else 'all' end as segment,
+        month_on,
+        {{ figures }}
+    from months
+    group by grouping sets ((source, month_on), (source, month_on, product), (source, month_on, channel))
+    union all
+    select
+        m.source,
+        'partner' as segment_kind,
+        f.partner as segment,
+        m.month_on,
+        {{ figures }}
+    from months as m
+    inner join {{ ref('stg_funding_shares') }} as f on m.source = f.source and m.loan_id = f.loan_id
+    where f.partner <> 'own'
+    group by m.source, f.partner, m.month_on
+)
+
+{% for name in (counted | list) + ['utilisation'] -%}
+select
+    source,
+    '{{ name }}' as indicator,
+    segment_kind,
+    segment,
+    month_on,
+    {{ name }}_accounts as accounts,
+    {{ stored(name ~ '_total') }} as total,
+    {{ stored(name ~ ('_squares' if name == 'utilisation' else '_total')) }} as squares,
+    cast({{ name }}_amount as decimal(28, 2)) as amount,
+    cast({{ name }}_amount_of as decimal(28, 2)) as amount_of
+from wide
+where {{ name }}_accounts > 0 and segment is not null
+{% if not loop.last %}union all
+{% endif %}
+{%- endfor %}

@@ -1,0 +1,126 @@
+-- Loans of one origination month, followed month by month: how many were ever so many days past due, and how many ever
+-- in default. A cohort is followed from the first month in which the book tells of it, which for a pool that was bought
+-- is not its first, to the last month of its source: no month that only a part of it has reached.
+with bad as (
+    select
+        source,
+        loan_id,
+        min(month_on) as first_month,
+        min(
+            case
+                when dpd_max >= {{ portfolio_policy().dpd_bad }} or state in ('90+', 'written_off') or is_default
+                    then month_on
+            end
+        ) as bad_on,
+        min(case when is_default then month_on end) as defaulted_on
+    from {{ ref('fct_loan_months') }}
+    group by source, loan_id
+),
+
+loans as (
+    select
+        b.*,
+        l.product,
+        l.currency,
+        last_day(l.opened_on) as cohort_on,
+        coalesce(l.original_amount, l.limit_amount, 0) as amount
+    from bad as b
+    inner join {{ ref('dim_loans') }} as l on b.source = l.source and b.loan_id = l.loan_id
+    where l.opened_on is not null
+),
+
+reported as (
+    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+),
+
+cohorts as (
+    select
+        c.*,
+        r.last_month
+    from (
+        select
+            source,
+            product,
+            currency,
+            cohort_on,
+            count(*) as loans,
+            cast(sum(amount) as decimal(18, 2)) as amount,
+            min(first_month) as first_month
+        from loans
+        group by source, product, currency, cohort_on
+    ) as c
+    inner join reported as r on c.source = r.source
+),
+
+grid as (
+    select
+        source,
+        product,
+        currency,
+        cohort_on,
+        loans,
+        amount,
+        {{ each_month_end('first_month', 'last_month') }} as month_on
+    from cohorts
+),
+
+turned as (
+    select
+        source,
+        product,
+        currency,
+        cohort_on,
+        month_on,
+        sum(bad_loans) as bad_loans,
+        sum(bad_amount) as bad_amount,
+        sum(default_loans) as default_loans,
+        sum(default_amount) as default_amount
+    from (
+        select
+            source, product, currency, cohort_on, bad_on as month_on,
+            1 as bad_loans, amount as bad_amount, 0 as default_loans, cast(0 as decimal(18, 2)) as default_amount
+        from loans
+        where bad_on is not null
+        union all
+        select source, product, currency, cohort_on, defaulted_on, 0, 0, 1, amount
+        from loans
+        where defaulted_on is not null
+    ) as events
+    group by source, product, currency, cohort_on, month_on
+),
+
+cumulated as (
+    select
+        g.*,
+        sum(coalesce(t.bad_loans, 0)) over until_now as ever_90_loans,
+        sum(coalesce(t.bad_amount, 0)) over until_now as ever_90_amount,
+        sum(coalesce(t.default_loans, 0)) over until_now as default_loans,
+        sum(coalesce(t.default_amount, 0)) over until_now as default_amount
+    from grid as g
+    left join turned as t
+        on g.source = t.source and g.product = t.product and g.currency = t.currency
+        and g.cohort_on = t.cohort_on and g.month_on = t.month_on
+    window until_now as (
+        partition by g.source, g.product, g.currency, g.cohort_on order by g.month_on
+        rows between unbounded preceding and current row
+    )
+)
+
+select
+    source,
+    product,
+    currency,
+    cohort_on,
+    cast({{ months_between('cohort_on', 'month_on') }} as integer) as mob,
+    month_on,
+    cast(loans as integer) as loans,
+    amount,
+    cast(ever_90_loans as integer) as ever_90_loans,
+    cast(ever_90_amount as decimal(18, 2)) as ever_90_amount,
+    cast(default_loans as integer) as default_loans,
+    cast(default_amount as decimal(18, 2)) as default_amount,
+    {{ stored(ratio('ever_90_loans', 'loans')) }} as ever_90_rate,
+    {{ stored(ratio('ever_90_amount', 'amount')) }} as ever_90_amount_rate,
+    {{ stored(ratio('default_loans', 'loans')) }} as default_rate,
+    {{ stored(ratio('default_amount', 'amount')) }} as default_amount_rate
+from cumulated

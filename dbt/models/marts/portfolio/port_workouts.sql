@@ -1,0 +1,55 @@
+-- Every default of a loan as it stands: what was owed when it began, what came in since. It was followed for so many
+-- months: to its end, or to the last month that is known of.
+with reported as (
+    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+),
+
+summed as (
+    select
+        source,
+        loan_id,
+        defaulted_on,
+        max(product) as product,
+        max(currency) as currency,
+        max(exposure) as exposure,
+        sum(recovered) as recovered,
+        sum(recovered_discounted) as recovered_discounted,
+        max(months_since_default) as last_age,
+        max(case when is_end then 1 else 0 end) = 1 as has_ended,
+        max(case when is_closed then 1 else 0 end) = 1 as is_closed
+    from {{ ref('port_workout_months') }}
+    group by source, loan_id, defaulted_on
+),
+
+aged as (
+    select
+        s.*,
+        {{ months_between('s.defaulted_on', 'r.last_month') }} as months_since
+    from summed as s
+    inner join reported as r on s.source = r.source
+)
+
+select
+    source,
+    loan_id,
+    defaulted_on,
+    product,
+    currency,
+    exposure,
+    cast(recovered as decimal(18, 2)) as recovered,
+    cast(recovered_discounted as decimal(18, 6)) as recovered_discounted,
+    cast(
+        case
+            when has_ended or is_closed then last_age
+            else least(months_since, {{ portfolio_policy().loss.workout_months }})
+        end as integer
+    ) as months_since_default,
+    case
+        when is_closed then 'repaid'
+        when has_ended then 'cured'
+        when months_since >= {{ portfolio_policy().loss.workout_months }} then 'ended'
+        else 'open'
+    end as state,
+    {{ stored('1 - ' ~ ratio('recovered_discounted', 'exposure')) }} as loss_so_far
+from aged
+where exposure > 0

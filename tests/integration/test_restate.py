@@ -1,0 +1,189 @@
+"""A month as it was reported and as it is known now, against warehouses that the test builds of rows it chooses itself.
+
+One book, taken in as the days went by: its first half year at once, then a month at a time, some of it late. The test's
+warehouses are one run of dbt in which each choice of rows is a source of its own.
+"""
+
+import datetime as dt
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+import yaml
+from ledger_support import write_selection
+from lender_support import lender
+from simulated_support import one_file_a_table, simulated_in
+
+from dagster_project.dbt_project import run_dbt
+from dagster_project.ingestion.canonical import CANONICAL, raw_schema
+from dagster_project.ingestion.deliver import ingest
+from dagster_project.policy import load_policy
+from dagster_project.reporting.restatement import Restatement
+from dagster_project.resources import Pipeline
+from dagster_project.restate import restate_month
+from dagster_project.settings import Settings
+from dagster_project.simulator.simulate import Plan, simulate
+
+FIRST, *LATER = [dt.date(2018, 7, 1), dt.date(2018, 8, 1), dt.date(2018, 9, 1)]
+# A month that came with later ones and one that was the newest of its night; each was observed on the day after.
+HISTORY, LIVE = dt.date(2018, 3, 31), dt.date(2018, 7, 31)
+LATE_DAY = "2018-07-16"  # its loans and their schedules come a month late
+FIGURES = {
+    "loans": "count(*)",
+    "balance": "sum(balance)",
+    "due": "sum(due)",
+    "paid": "sum(paid)",
+    "defaults": "count(*) filter (where is_default)",
+    "loans.closed": "count(*) filter (where state = 'closed')",
+    "loans.open": "count(*) filter (where state not in ('closed', 'written_off'))",
+    "loans.30+": "count(*) filter (where dpd_end > 30 and state not in ('closed', 'written_off'))",
+    "balance.90+": "coalesce(sum(balance) filter (where dpd_end > 90 and state not in ('closed', 'written_off')), 0)",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A restated month, and the home of a warehouse in which each choice of its rows is a source."""
+
+    found: Restatement
+    checked: Path
+
+    def figures(self, source: str) -> dict:
+        columns = ", ".join(f'{sql} as "{name}"' for name, sql in FIGURES.items())
+        where = f"source = '{source}' and month_on = '{self.found.month_on}'"
+        with duckdb.connect(str(self.checked / "warehouse/creditloom.duckdb"), read_only=True) as db:
+            return db.sql(f"select {columns} from marts.fct_loan_months where {where}").pl().row(0, named=True)
+
+    def told(self, side: str) -> dict:
+        return {f.name: getattr(f, side) for f in self.found.figures if f.name in FIGURES}
+
+
+def arrive(pipeline: Pipeline, waiting: Path, until: dt.date) -> None:
+    """Take in what the platform had dropped by a day, as one file a table."""
+    landing = pipeline.settings.landing / "simulated"
+    for path in list(waiting.iterdir()):
+        table, day = path.stem.split("-", 1)
+        is_late = day == LATE_DAY and table != "payments" and until < LATER[-1]
+        if dt.date.fromisoformat(day) <= until and not is_late:
+            path.rename(landing / path.name)
+    one_file_a_table(landing)
+    ingest(pipeline.sources["simulated"], pipeline.border, dt.datetime.combine(until, dt.time(2)))
+
+
+def raw_rows(home: Path) -> dict[str, pl.DataFrame]:
+    paths = {table: list((home / "lake/raw/simulated" / table).glob("*.parquet")) for table in CANONICAL}
+    return {t: pl.read_parquet(found) if found else pl.DataFrame(schema=raw_schema(t)) for t, found in paths.items()}
+
+
+def behind(found: Restatement, table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Of a table's rows those that a restatement tells."""
+    told = found.rows.filter(pl.col("table") == table).rename({"line": "line_no"})
+    place = ["line_no", "known_at", "ingested_at", "loan_id"]
+    return rows.join(told, on=place, how="semi") if table in set(found.rows["table"]) else rows.clear()
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory) -> dict[str, Case]:
+    folder = tmp_path_factory.mktemp("restated")
+    home, checked = folder / "home", folder / "checked"
+    simulate(Plan(250, 9, seed=5, opened_within=8, planted=frozenset({"late_payments", "late_reversals"})), home)
+    pipeline = simulated_in(home)
+    waiting = (home / "landing/simulated").rename(home / "waiting")
+    (home / "landing/simulated").mkdir()
+    found, choices = {}, {}
+
+    def compare(name: str, month_on: dt.date, known: pl.Expr) -> None:
+        restated, rows = restate_month(pipeline, "simulated", month_on, lambda _step: None), raw_rows(home)
+        then = {table: frame.filter(known) for table, frame in rows.items()}
+        explained = {t: pl.concat([then[t], behind(restated, t, frame)]) for t, frame in rows.items()}
+        choices.update({f"{name}_then": then, f"{name}_explained": explained, f"{name}_now": rows})
+        found[name] = restated
+
+    arrive(pipeline, waiting, FIRST)
+    compare("history", HISTORY, pl.col("known_at") <= HISTORY + dt.timedelta(days=1))
+    for day in LATER:
+        arrive(pipeline, waiting, day)
+    compare("live", LIVE, pl.col("ingested_at") <= dt.datetime.combine(LATER[0], dt.time(2)))
+
+    policy = yaml.safe_load((home / "policy.yaml").read_text())
+    policy["sources"] = dict.fromkeys(choices, policy["sources"]["simulated"])
+    checked.mkdir()
+    (checked / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    settings = Settings(home=checked, policy=checked / "policy.yaml")
+    for name, tables in choices.items():
+        write_selection(tables, settings.selection, name)
+    done = run_dbt(settings, load_policy(settings.policy), ["run", "--select", "+fct_loan_months"], quiet=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return {name: Case(restated, checked) for name, restated in found.items()}
+
+
+@pytest.mark.parametrize("name", ["history", "live"])
+def test_both_sides_are_the_months_of_the_rows_that_were_known(cases, name):
+    case = cases[name]
+    assert case.found.reported.as_newest == (name == "live")
+    assert case.told("reported") == case.figures(f"{name}_then")
+    assert case.told("restated") == case.figures(f"{name}_now")
+    assert case.told("reported") != case.told("restated")
+
+
+@pytest.mark.parametrize("name", ["history", "live"])
+def test_rows_behind_explain_every_difference(cases, name):
+    """What was known then, and the rows that the restatement tells, give the figures that are known now."""
+    case = cases[name]
+    assert case.figures(f"{name}_explained") == case.told("restated")
+    assert case.found.unexplained == ()
+    assert set(case.found.rows["loan_id"]) == set(case.found.loans["loan_id"])
+    assert min(f.loans for f in case.found.figures if f.difference) > 0
+
+
+def test_late_payments_reversals_and_loans_are_told(cases):
+    history, live = cases["history"].found, cases["live"].found
+    paid = history.rows.filter(pl.col("table") == "payments")
+    assert paid["known_at"].min() > HISTORY + dt.timedelta(days=1) and paid["event_on"].max() <= HISTORY
+    assert set(live.rows["table"]) == {"loans", "schedules", "payments"}
+    came = live.rows.filter(pl.col("table") == "loans")
+    assert set(came["event_on"]) == {dt.date.fromisoformat(LATE_DAY)}
+    assert set(came["file"].str.head(13)) == {"loans-2018-08"}  # the test's one file of the month
+    assert set(came["ingested_at"].dt.date()) == {LATER[-1]}
+    assert live.loans.join(came, on="loan_id")["state"].null_count() == came.height
+    amounts = [c["after"] for row in live.rows["changed"] for c in row if c["column"] == "amount"]
+    assert any(amount.startswith("-") for amount in amounts)
+
+
+def test_nothing_personal_is_told(cases, tmp_path):
+    rows = raw_rows(cases["live"].checked.with_name("home"))
+    said = json.dumps(cases["live"].found.as_values(), default=str)
+    for table, column in (("loans", "borrower_id"), ("payments", "payer_id"), ("borrowers", "account_id")):
+        pseudonyms = rows[table][column].drop_nulls()
+        assert pseudonyms.len() > 0 and not [p for p in pseudonyms if p in said]
+
+
+def test_nothing_stays_of_the_private_place(cases):
+    home = cases["live"].checked.with_name("home")
+    assert list((home / "warehouse").iterdir()) == []
+
+
+def test_late_tape_brings_its_own_month_and_moves_the_next(tmp_path):
+    """What was due is imputed from the months before: with March's tape L0 is a month behind at the end of April."""
+    pipeline = lender(tmp_path / "home")
+    source, landing = pipeline.sources["young_lender"], pipeline.settings.landing / "young_lender"
+    for month in ("2024-03", "2024-04"):
+        tape = (landing / f"{month}.csv").read_text()
+        (landing / f"{month}.csv").write_text(tape.replace("00.00,100.00", "00.00,0.00", 1))
+    late = (landing / "2024-03.csv").rename(tmp_path / "2024-03.csv")
+    ingest(source, pipeline.border, dt.datetime(2024, 5, 3, 2), on=dt.date(2024, 5, 3))
+    late.rename(landing / "2024-03.csv")
+    ingest(source, pipeline.border, dt.datetime(2024, 5, 10, 2), on=dt.date(2024, 5, 10))
+    april = restate_month(pipeline, "young_lender", dt.date(2024, 4, 30), lambda _step: None)
+    assert april.reported.as_newest and april.reported.taken_in_by == dt.datetime(2024, 5, 3, 2)
+    moved = {f.name: (f.reported, f.restated) for f in april.figures if f.loans}
+    assert (moved["loans.current"], moved["loans.1-30"]) == ((40, 39), (0, 1))
+    assert "paid" not in moved and "loans" not in moved
+    assert april.loans.select("loan_id", "dpd_end", "dpd_end_now").rows() == [("L0", 0, 30)]
+    (row,) = april.rows.iter_rows(named=True)
+    assert (row["table"], row["file"], row["line"]) == ("statements", "2024-03.csv", 2)
+    assert row["known_at"] == dt.date(2024, 4, 3) and row["ingested_at"] == dt.datetime(2024, 5, 10, 2)
+    assert {"column": "paid", "before": None, "after": "0.00"} in row["changed"]

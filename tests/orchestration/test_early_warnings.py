@@ -1,0 +1,120 @@
+"""Early warnings on the screen and on their way out: checks that stop nothing, and messages of what is published."""
+
+import json
+from dataclasses import replace
+from datetime import date, datetime
+
+import dagster as dg
+import duckdb
+import polars as pl
+import pytest
+from early_warning_support import POLICY, series
+from pydantic import SecretStr
+from tests_support import pipeline_in
+
+from dagster_project.assets.early_warnings import build_early_warning_assets
+from dagster_project.early_warning.evaluate import KEYS
+from dagster_project.night_resource import NIGHT, build_night_resource
+from dagster_project.notices import EARLY_WARNINGS, channels, outbox, send_what_waits
+from dagster_project.publishing.snapshot import publish, table_of
+from dagster_project.reporting.metrics import warning_metrics
+from dagster_project.reporting.summary import _warnings
+from dagster_project.resources import EARLY_WARNINGS_ASSET, NOTICES_ASSET, Pipeline
+
+
+@pytest.fixture
+def book(tmp_path):
+    """(pipeline, put): a home whose warehouse holds given figures and nothing else."""
+    pipeline = pipeline_in(tmp_path / "home")
+    pipeline.settings.warehouse.mkdir(parents=True)
+    pipeline.settings.build.mkdir()
+
+    def put(*figures: pl.DataFrame) -> None:
+        rows = pl.concat(figures)
+        with duckdb.connect(str(pipeline.settings.warehouse_file)) as db:
+            db.execute("create schema if not exists marts")
+            db.register("rows", rows)
+            db.execute("create or replace table marts.monitor_early_warning_figures as select * from rows")
+
+    return pipeline, put
+
+
+def run(pipeline: Pipeline, key: tuple[str, ...]) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        build_early_warning_assets(pipeline),
+        selection=[dg.AssetKey(key)],
+        resources={NIGHT: build_night_resource(pipeline)},
+    )
+
+
+def published(pipeline: Pipeline) -> pl.DataFrame:
+    """Publish what was evaluated, as the night's next step does."""
+    history = pl.read_parquet(pipeline.early_warnings_file)
+    publish(pipeline.settings.published, [table_of(EARLY_WARNINGS, history, KEYS)], warning_metrics(history), {})
+    return history
+
+
+def test_a_check_an_indicator_fails_by_policy_and_stops_nothing(book):
+    pipeline, put = book
+    put(series([200] * 20 + [300]), series([450] * 12 + [470], indicator="roll_0_to_30"))
+    result = run(pipeline, EARLY_WARNINGS_ASSET)
+    assert result.success
+    checks = {e.check_name: e for e in result.get_asset_check_evaluations()}
+    assert set(checks) == set(POLICY.indicators) and not any(e.blocking for e in checks.values())
+    red = checks["share_30_plus"]
+    assert not red.passed and red.severity is dg.AssetCheckSeverity.ERROR
+    assert red.description.startswith("RED: loan (product) of lender. 2021-09: 3.00% of 10,000 accounts, 2.00% in")
+    assert red.metadata["what to do"].value == POLICY.indicators["share_30_plus"].escalation.red
+    assert (red.metadata["red"].value, red.metadata["not enough history"].value) == (1, 1)
+    assert checks["roll_0_to_30"].passed and checks["roll_0_to_30"].description.startswith("Nothing can be judged")
+    put(series([200] * 20 + [260]))
+    amber = {e.check_name: e for e in run(pipeline, EARLY_WARNINGS_ASSET).get_asset_check_evaluations()}
+    assert not amber["share_30_plus"].passed and amber["share_30_plus"].severity is dg.AssetCheckSeverity.WARN
+
+
+def test_what_is_published_is_told_once(book):
+    pipeline, put = book
+    put(series([200] * 20 + [300]))
+    run(pipeline, EARLY_WARNINGS_ASSET)
+    assert run(pipeline, NOTICES_ASSET).success and not pipeline.settings.warnings_log.exists(), "nothing is published"
+    history = published(pipeline)
+    rebuilt = replace(pipeline, known_as_of=datetime(2026, 1, 1))
+    config = {"resources": {NIGHT: {"config": {"known_as_of": "2026-01-01"}}}}
+    dg.materialize(
+        build_early_warning_assets(rebuilt),
+        selection=[dg.AssetKey(NOTICES_ASSET)],
+        resources={NIGHT: build_night_resource(rebuilt)},
+        run_config=config,
+    )
+    assert not pipeline.settings.warnings_log.exists(), "a rebuilt night tells nobody"
+    for _ in range(2):
+        assert run(pipeline, NOTICES_ASSET).success
+    (line,) = pipeline.settings.warnings_log.read_text().splitlines()
+    body = json.loads(line)
+    assert (body["source"], body["segment"], body["state"]) == ("lender", "loan", "red")
+    row = history.filter(segment="loan").row(-1, named=True)
+    assert (body["value"], body["base"], body["p_adjusted"]) == (row["value"], row["base"], row["p_adjusted"])
+    assert outbox(pipeline).waiting() == [] and send_what_waits(pipeline).taken == {"log": 0}
+
+
+def test_a_replay_posts_nothing(book):
+    pipeline, _ = book
+    with_hook = replace(
+        pipeline, settings=pipeline.settings.model_copy(update={"warnings_webhook": SecretStr("http://x/")})
+    )
+    assert [channel.name for channel in channels(with_hook)] == ["log", "webhook"]
+    assert [channel.name for channel in channels(replace(with_hook, on=date(2026, 1, 1)))] == ["log"]
+    assert [channel.name for channel in channels(pipeline)] == ["log"]
+
+
+def test_metrics_and_summary_say_where_it_stands(book):
+    pipeline, put = book
+    put(series([200] * 20 + [300]), series([100] * 21, segment=("channel", "web"), source="other"))
+    run(pipeline, EARLY_WARNINGS_ASSET)
+    metrics = warning_metrics(published(pipeline))
+    assert (metrics["warnings.red"], metrics["warnings.amber"]) == (1, 0)
+    assert metrics["warnings.lender.month"] == "2021-09" and metrics["warnings.other.green"] == 1
+    assert (
+        metrics["warnings.lender.open"] == "red share_30_plus of loan (product)" and not metrics["warnings.other.open"]
+    )
+    assert _warnings(metrics) == "1 red, 0 amber\nlender 2021-09: red share_30_plus of loan (product)"

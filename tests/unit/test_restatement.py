@@ -1,0 +1,166 @@
+"""A month before and now, on a few loans whose figures can be added up by hand."""
+
+import datetime as dt
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from dagster_project.cli import app
+from dagster_project.reporting.restatement import ROW, Reported, changes, restate
+from dagster_project.reporting.summary import restated
+
+MONTH_ON = dt.date(2024, 3, 31)
+REPORTED = Reported(dt.datetime(2024, 4, 1, 2), dt.date(2024, 4, 1), as_newest=True)
+SCHEMA = {
+    "loan_id": pl.String,
+    "state": pl.String,
+    "dpd_end": pl.Int32,
+    "is_default": pl.Boolean,
+    "balance": pl.Decimal(18, 2),
+    "due": pl.Decimal(18, 2),
+    "paid": pl.Decimal(18, 2),
+}
+
+
+def months(*rows: tuple) -> pl.DataFrame:
+    """(loan, state, days past due, balance, due, paid)."""
+    named = [(loan, state, dpd, dpd >= 90, balance, due, paid) for loan, state, dpd, balance, due, paid in rows]
+    frame = pl.DataFrame(named, schema=list(SCHEMA), orient="row")
+    return frame.cast({c: t for c, t in SCHEMA.items() if t != pl.String})
+
+
+def payment(loan: str, number: str, amount: str, known: bool, line: int = 2) -> dict:
+    return {
+        "payment_id": number,
+        "loan_id": loan,
+        "amount": Decimal(amount),
+        "payer_id": "a pseudonym",
+        "file": "payments-2024-04-09.csv",
+        "line_no": line,
+        "event_on": dt.date(2024, 3, 20),
+        "known_at": dt.date(2024, 3, 20) if known else dt.date(2024, 4, 9),
+        "ingested_at": dt.datetime(2024, 3, 21) if known else dt.datetime(2024, 4, 10),
+        "known_then": known,
+    }
+
+
+THEN = months(
+    ("A", "current", 0, 900, 100, 100),
+    ("B", "31-60", 45, 500, 100, 0),
+    ("C", "90+", 95, 600, 50, 0),
+    ("D", "closed", 0, 0, 0, 10),
+)
+NOW = months(
+    ("A", "current", 0, 900, 100, 100),
+    ("B", "1-30", 14, 400, 100, 100),  # what was paid in time became known late
+    ("C", "written_off", 95, 0, 50, 0),
+    ("E", "current", 0, 1_000, 0, 0),  # a loan that became known late
+)
+
+
+def late(*rows: dict) -> pl.DataFrame:
+    return changes("payments", pl.DataFrame(list(rows)), ["payment_id"], ["amount"])
+
+
+def test_figures_before_and_now_and_who_moved_them():
+    found = restate("lender", MONTH_ON, REPORTED, THEN, NOW, pl.DataFrame(schema=ROW))
+    said = {f.name: (f.reported, f.restated, f.difference, f.loans) for f in found.figures}
+    assert said["loans"] == (4, 4, 0, 2)  # one came, one went: nothing in sum, and two loans moved it
+    assert said["balance"] == (Decimal(2_000), Decimal(2_300), Decimal(300), 3)
+    assert said["paid"] == (Decimal(110), Decimal(200), Decimal(90), 2)
+    assert said["defaults"] == (1, 1, 0, 0)
+    assert said["loans.open"] == (3, 3, 0, 2)
+    assert said["share.30+"] == (pytest.approx(2 / 3), 0.0, pytest.approx(-2 / 3), 3)
+    assert said["balance_share.30+"] == (0.55, 0.0, -0.55, 3)
+    assert said["loans.written_off"] == (0, 1, 1, 1)
+
+
+def test_loans_whose_month_changed_say_how():
+    loans = restate("lender", MONTH_ON, REPORTED, THEN, NOW, pl.DataFrame(schema=ROW)).loans
+    assert loans["loan_id"].to_list() == ["B", "C", "D", "E"]
+    row = loans.row(0, named=True)
+    assert (row["state"], row["state_now"], row["paid"], row["paid_now"]) == ("31-60", "1-30", 0, 100)
+    assert "paid" in row["moved"] and "share.30+" in row["moved"] and "due" not in row["moved"]
+    assert loans.row(3, named=True)["state"] is None
+
+
+def test_rows_stand_behind_the_loans_that_changed_and_no_other():
+    rows = late(payment("B", "p1", "100.00", known=False), payment("A", "p2", "7.00", known=False))
+    found = restate("lender", MONTH_ON, REPORTED, THEN, NOW, rows)
+    assert found.rows["loan_id"].to_list() == ["B"]
+    assert found.rows["moved"].to_list() == [found.loans["moved"][0].to_list()]
+    assert found.unexplained == ("C", "D", "E")
+
+
+def test_month_that_did_not_change_has_no_difference():
+    found = restate("lender", MONTH_ON, REPORTED, THEN, THEN, pl.DataFrame(schema=ROW))
+    assert found.loans.is_empty() and found.rows.is_empty() and found.unexplained == ()
+    assert {f.difference for f in found.figures} == {0}
+    assert {f.loans for f in found.figures} == {0}
+
+
+def test_month_that_had_no_rows_has_no_share():
+    found = restate("lender", MONTH_ON, REPORTED, THEN.clear(), NOW, pl.DataFrame(schema=ROW))
+    share = next(f for f in found.figures if f.name == "share.30+")
+    assert (share.reported, share.restated, share.difference) == (None, 0.0, None)
+
+
+def test_correction_says_what_it_was_and_nothing_personal():
+    """Of several versions that were known then the newest is the one that is corrected."""
+    rows = late(
+        payment("B", "p1", "90.00", known=True, line=5),
+        payment("B", "p1", "95.00", known=True, line=6),
+        payment("B", "p1", "100.00", known=False, line=7),
+        payment("B", "p2", "4.00", known=False, line=8),
+        payment("B", "p3", "9.00", known=True, line=9),
+    )
+    assert rows.select("line", "is_correction").rows() == [(7, True), (8, False)]
+    assert rows["changed"].to_list() == [
+        [{"column": "amount", "before": "95.00", "after": "100.00"}],
+        [{"column": "amount", "before": None, "after": "4.00"}],
+    ]
+    assert "a pseudonym" not in str(rows.to_dicts())
+
+
+def test_terminal_tells_figures_rows_and_what_is_unexplained():
+    rows = late(
+        payment("B", "p1", "90.00", known=True),
+        payment("B", "p1", "100.00", known=False, line=7),
+        *(payment("C", f"q{n}", "1.00", known=False, line=n) for n in range(2, 42)),
+    )
+    console = Console(width=100, record=True)
+    console.print(restated(restate("lender", MONTH_ON, REPORTED, THEN, NOW, rows)))
+    text = " ".join(console.export_text().split())
+    assert "what was taken in by 2024-04-01 02:00 UTC, when the month was first reported" in text
+    assert "paid 110.00 200.00 90.00 2" in text and "share.30+ 66.67% 0.00% -66.67% 3" in text
+    assert "B payments-2024-04-09.csv, line 7 amount 90.00 -> 100.00" in text
+    assert "2024-03-20, known 2024-04-09, taken in 2024-04-10" in text
+    assert "line 2 amount 1.00" in text and "and 39 rows more" in text
+    assert "unexplained 2 loans, the first: D" in text
+
+
+def test_terminal_says_that_nothing_moved_a_month():
+    console = Console(width=100, record=True)
+    history = Reported(dt.datetime(2026, 1, 2), dt.date(2024, 4, 1), as_newest=False)
+    console.print(restated(restate("lender", MONTH_ON, history, THEN, THEN, pl.DataFrame(schema=ROW))))
+    text = " ".join(console.export_text().split())
+    assert "nothing that moved it" in text and "known on 2024-04-01" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["2026-6-1"], "formats '%Y-%m'"),
+        (["2026-06", "--source", "nobody"], "there is no source 'nobody'"),
+        (["2026-06"], "no source has reported 2026-06"),
+        (["2026-06", "--source", "simulated"], "simulated has not reported 2026-06"),
+    ],
+)
+def test_month_that_cannot_be_restated_is_a_usage_error(arguments, says, tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDITLOOM_HOME", str(tmp_path / "home"))
+    result = CliRunner().invoke(app, ["restate", *arguments, "--json"])
+    assert result.exit_code == 2
+    assert says in " ".join(result.output.split())
