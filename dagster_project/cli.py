@@ -320,15 +320,19 @@ def hold(
 
 
 @app.command()
-def reveal(borrower: Borrower, source: OneSource = None) -> None:
+def reveal(
+    borrower: Borrower,
+    reason: Annotated[str, typer.Option(help="Why the vault is read; it is written down, so without personal data.")],
+    source: OneSource = None,
+) -> None:
     """Show what the vault holds of a borrower, as it was delivered: for a letter, or an answer to a request.
 
-    Example: creditloom reveal 10000421 --source simulated
+    Example: creditloom reveal 10000421 --reason "adverse action letter"
     """
     from dagster_project import privacy
 
     with _person_command():
-        for kept in privacy.reveal_person(_pipeline(), borrower, source):
+        for kept in privacy.reveal_person(_pipeline(), borrower, source, reason):
             for row in kept.rows:
                 _out.print(f"delivery {kept.delivery_id}, {kept.layout}", highlight=False)
                 for column, value in row.items():
@@ -362,6 +366,7 @@ def rotate_keys(
 def _person_command(*, as_json: bool = False) -> "Iterator[None]":
     """What may go wrong in the commands about persons and keys, in words."""
     from dagster_project.alone import NightRunningError
+    from dagster_project.audit import AuditError
     from dagster_project.ingestion.erasure import ErasureError
     from dagster_project.ingestion.key_store import KeyDestroyedError
     from dagster_project.ingestion.keys import MasterKeyError
@@ -372,7 +377,7 @@ def _person_command(*, as_json: bool = False) -> "Iterator[None]":
         yield
     except (UnknownPersonError, MasterKeyError) as error:
         _stop(str(error), 2, as_json=as_json)
-    except (ErasureError, KeyDestroyedError, LakeCorruptionError, NightRunningError) as error:
+    except (AuditError, ErasureError, KeyDestroyedError, LakeCorruptionError, NightRunningError) as error:
         _stop(str(error), 1, as_json=as_json)
 
 

@@ -52,8 +52,8 @@ def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: da
     return person.pseudonyms[0]
 
 
-def reveal_person(pipeline: Pipeline, borrower: str, source: str | None) -> list[Kept]:
-    """What the vault holds of a borrower.
+def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason: str) -> list[Kept]:
+    """What the vault holds of a borrower; the reason is a row of the audit chain.
 
     Raises:
         UnknownPersonError: see there.
@@ -61,7 +61,7 @@ def reveal_person(pipeline: Pipeline, borrower: str, source: str | None) -> list
         NightRunningError: a night is running in this home.
     """
     with alone_in(pipeline.settings.home):
-        known, person = _known(pipeline, borrower, source, "reveal")
+        known, person = _known(pipeline, borrower, source, "reveal", reason)
         keys = pipeline.border.key_store.known_persons(known.name, person.pseudonyms)
         return [kept for pseudonym in keys for kept in read_person(pipeline.border, known.name, pseudonym)]
 
@@ -78,7 +78,9 @@ def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
         return pipeline.border.key_store.rotate(new)
 
 
-def _known(pipeline: Pipeline, borrower: str, source: str | None, why: str) -> tuple[Source, Person]:
+def _known(
+    pipeline: Pipeline, borrower: str, source: str | None, why: str, reason: str | None = None
+) -> tuple[Source, Person]:
     """The source that knows a borrower, and the person; that the vault was read for it is written down.
 
     Raises:
@@ -89,7 +91,7 @@ def _known(pipeline: Pipeline, borrower: str, source: str | None, why: str) -> t
     asked = [pipeline.sources[source]] if source else list(pipeline.sources.values())
     found = [(known, person) for known in asked if (person := find_person(pipeline.border, known, borrower))]
     subjects = [f"{known.name}/{pseudonym}" for known, person in found for pseudonym in person.pseudonyms]
-    asker: dict[str, Fact] = {"why": why, "user_id": os.getuid()}
+    asker: dict[str, Fact] = {"why": why, "reason": reason, "user_id": os.getuid()}
     pipeline.border.audit.append([Entry(Kind.VAULT_READ, subject, asker) for subject in subjects])
     if len(found) == 1:
         return found[0]

@@ -141,8 +141,9 @@ SHOWN = f"Rosa {MARK}005"
 
 
 def _in_parquet(path: Path) -> None:
-    rows = pl.DataFrame({"a": [SHOWN, *map(str, range(1000))]})
-    rows.select(pl.struct("a").alias("s"), pl.col("a").str.encode("hex")).write_parquet(path, compression="zstd")
+    rows = pl.DataFrame({"a": [f"{SHOWN}{n % 7}" for n in range(1000)]}).select(pl.struct("a").alias("s"))
+    rows.write_parquet(path, compression="gzip", statistics=False)
+    assert MARK.encode() not in path.read_bytes(), "to be found only by unpacking"
 
 
 def _in_sqlite(path: Path) -> None:
@@ -159,11 +160,13 @@ def _in_sqlite(path: Path) -> None:
 
 def _in_duckdb(path: Path, *, checkpoint: bool) -> None:
     with duckdb.connect(str(path)) as db:
+        db.execute("pragma force_compression = 'zstd'")
         db.execute("create schema s; create table s.t as select 'x' || i as v from range(200000) t(i)")
         db.execute("checkpoint")
         if not checkpoint:
             db.execute("set checkpoint_threshold = '1GB'; pragma disable_checkpoint_on_shutdown")
-        db.execute(f"insert into s.t select '{SHOWN}' || (i % 3) from range(200000) t(i)")
+        db.execute(f"insert into s.t select '{SHOWN}' || (i % 1000) from range(200000) t(i)")
+    assert not checkpoint or MARK.encode() not in path.read_bytes(), "to be found only by unpacking"
 
 
 def _zipped(path: Path) -> None:

@@ -46,7 +46,7 @@ def test_erase_says_what_it_did(lender, monkeypatch):
     assert re.search(r"left\s+nothing", said)
     assert re.search(r"originals\s+1 written anew, 1 records without what identified", said)
     assert "Quandt" not in said
-    code, said = run(monkeypatch, "reveal", "C100001")
+    code, said = run(monkeypatch, "reveal", "C100001", "--reason", "a letter")
     assert (code, "was erased" in said, "Quandt" in said) == (1, True, False), said
     code, said = run(monkeypatch, "erase", "C100001", "--json")
     again = json.loads(said)
@@ -56,14 +56,17 @@ def test_erase_says_what_it_did(lender, monkeypatch):
 
 def test_erasure_and_looks_into_the_vault_are_rows_of_the_audit_chain(lender, monkeypatch):
     assert run(monkeypatch, "hold", "C100002", "--until", "2999-01-01", "--reason", "case 17")[0] == 0
-    for command in (("reveal", "C100001"), ("erase", "C100001"), ("erase", "C100002")):
+    for command in (("reveal", "C100001", "--reason", "a letter"), ("erase", "C100001"), ("erase", "C100002")):
         run(monkeypatch, *command)
     audit = lender.border.audit
     reads, erasures = audit.rows(Kind.VAULT_READ), audit.rows(Kind.ERASURE)
     # Two rows a command: one for each domain in which the borrower has a pseudonym.
     assert [r.told()["why"] for r in reads] == ["hold"] * 2 + ["reveal"] * 2 + ["erase"] * 4
     assert [r.told()["held_until"] for r in erasures] == [None, None, "2999-01-01", "2999-01-01"]
+    assert [r.told()["reason"] for r in reads] == [None] * 2 + ["a letter"] * 2 + [None] * 4
+    assert [(r.told()["records"], r.told()["left"]) for r in erasures] == [(1, 0)] * 2 + [(0, None)] * 2
     assert {r.subject for r in reads} == {r.subject for r in erasures}
+    assert audit.faults() == []
     assert not any(words in str(audit.rows()) for words in ("C10000", "Quandt"))
     audit.path.unlink()
     lender.settings.audit_head_file.unlink()
@@ -74,7 +77,7 @@ def test_erasure_and_looks_into_the_vault_are_rows_of_the_audit_chain(lender, mo
 
 def test_reveal_shows_what_was_delivered(lender, monkeypatch):
     name = lender.border.keys.pseudonyms(pl.Series(["C100002"]), "lender.borrower_id")["pseudonym"].item()
-    code, said = run(monkeypatch, "reveal", name)
+    code, said = run(monkeypatch, "reveal", name, "--reason", "a letter")
     assert code == 0
     assert "name: Ilse Quandt-00002" in said
     assert "Quandt-00001" not in said
@@ -85,7 +88,7 @@ def test_a_hold_wins_over_the_command(lender, monkeypatch):
     code, said = run(monkeypatch, "erase", "C100001")
     assert code == 3
     assert "held until 2999-01-01: case 17" in said
-    assert run(monkeypatch, "reveal", "C100001")[0] == 0
+    assert run(monkeypatch, "reveal", "C100001", "--reason", "a letter")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -108,7 +111,7 @@ def test_nothing_is_erased_while_a_night_runs_or_files_wait(lender, monkeypatch)
     (lender.border.landing / "lender/people-2.csv").write_bytes(csv_of("people", person(4)))
     code, said = run(monkeypatch, "erase", "C100001")
     assert (code, "run `creditloom night` first" in said) == (1, True)
-    assert run(monkeypatch, "reveal", "C100001")[0] == 0
+    assert run(monkeypatch, "reveal", "C100001", "--reason", "a letter")[0] == 0
 
 
 def test_keys_are_rotated_and_the_old_one_is_refused(lender, monkeypatch, tmp_path):
@@ -118,7 +121,7 @@ def test_keys_are_rotated_and_the_old_one_is_refused(lender, monkeypatch, tmp_pa
     code, said = run(monkeypatch, "status")
     assert (code, "another master key" in said) == (2, True)
     monkeypatch.setenv("CREDITLOOM_MASTER_KEY_FILE", str(tmp_path / "new.key"))
-    assert "Quandt-00001" in run(monkeypatch, "reveal", "C100001")[1]
+    assert "Quandt-00001" in run(monkeypatch, "reveal", "C100001", "--reason", "a letter")[1]
 
 
 def test_production_refuses_a_lake_whose_root_is_public(tmp_path, monkeypatch):
