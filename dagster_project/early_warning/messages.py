@@ -76,8 +76,11 @@ def _message(
 
 def _text(row: Mapping[str, Any], previous: State, policy: EarlyWarningPolicy) -> str:
     state, title = State(row["state"]), MEASURES[row["indicator"]].title
-    head = f"{state.value.replace('_', ' ').upper()} (was {previous.value}): {title}, {place(row)} of {row['source']}"
-    said = [head, figures(row, policy)]
+    since = "" if row["since"] == row["month_on"] else f" since {row['since']:%Y-%m}"
+    stands = f"{state.value.replace('_', ' ').upper()}{since} (was {previous.value})"
+    said = [f"{stands}: {title}, {place(row)} of {row['source']}", figures(row, policy)]
+    if state in OPEN and row["signal"] != state:
+        said.append(f"This month alone is {row['signal']}; a warning goes down after calm months")
     if state in OPEN:
         said.append(f"Owner: {row['owner']}. {row['escalation']}")
     return ". ".join(said)
