@@ -107,7 +107,16 @@ def _known(
 def _sinks(pipeline: Pipeline) -> list[Path]:
     """The folders of a home in which nothing that identifies may stand in the clear."""
     s = pipeline.settings
-    return [s.lake, s.warehouse, s.published, s.mlflow, s.dagster_home, s.dbt_target, s.home / "logs"]
+    return [
+        s.lake,
+        s.warehouse,
+        s.published,
+        s.mlflow,
+        s.dagster_home,
+        s.dbt_target,
+        s.home / "logs",
+        s.outbox_file.parent,
+    ]
 
 
 def _now() -> datetime:

@@ -223,7 +223,7 @@ def test_cards_are_what_they_were_without_the_tapes(both, first_night):
 
 def _marts(pipeline) -> dict[str, bytes]:
     """Every published mart, sorted by its key, as the bytes of a Parquet file."""
-    done = run_dbt(pipeline.settings, pipeline.policy, ["run"], quiet=True)
+    done = run_dbt(pipeline.settings, pipeline.policy, ["run", "--full-refresh"], quiet=True)
     assert done.returncode == 0, done.stdout[-2000:]
     result = {}
     for name, (relation, keys) in published_models(pipeline.settings.dbt_target / "manifest.json").items():

@@ -403,7 +403,11 @@ def test_early_warning_figures_are_the_truths(built):
     with duckdb.connect(str(home / "warehouse/creditloom.duckdb"), read_only=True) as db:
         found = db.sql("select * from marts.monitor_early_warning_figures").pl()
     assert expected.height > 1_200
-    assert found.select(*keys, "accounts", pl.col("total").round(6)).sort(keys).equals(expected.sort(keys))
+    both = found.select(*keys, "accounts", "total").sort(keys), expected.sort(keys)
+    assert both[0].drop("total").equals(both[1].drop("total"))
+    # A utilisation that ends with a 5 in the seventh place is rounded up by one engine and to even by the other.
+    halves = 1e-6 * expected.sort(keys)["accounts"] * (both[1]["indicator"] == "utilisation")
+    assert ((both[0]["total"] - both[1]["total"]).abs() <= halves + 1e-9).all()
     book = found.filter(indicator="share_30_plus", segment_kind="book").select("month_on", "amount", "amount_of")
     owed = (
         months_of(home)

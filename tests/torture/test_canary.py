@@ -33,7 +33,7 @@ MARK = "Zqxv7Canary"  # in every value that identifies a canary, and nowhere els
 CANARIES = {n: f"{MARK}{n:03}" for n in (5, 6, 7, 1001, 1002, 1003, 1004)}
 YOUNG, OLD = 4, 30  # months of the book
 BROKEN = no_row("planted__to_fail", "1 = 1", "this one fails on purpose")
-SINKS = ("lake", "warehouse", "published", "mlflow", "dagster", "dbt", "logs", "said")
+SINKS = ("lake", "warehouse", "published", "mlflow", "dagster", "dbt", "logs", "outbox", "said")
 
 
 def canary(n: int, **other: str) -> dict[str, str]:
