@@ -26,6 +26,7 @@ def filled(pipeline: Pipeline) -> set[str]:
         return instance.get_materialized_partitions(dg.AssetKey(landing_asset("young_lender")))
 
 
+@pytest.mark.long
 def test_backfill_that_was_killed_goes_on_and_ends_as_one_load_does(tmp_path):
     at_once = run_night(lender(tmp_path / "at-once"))
     assert at_once.exit is Exit.PUBLISHED, at_once.failures
@@ -62,6 +63,7 @@ def test_range_is_loaded_and_what_is_outside_goes_on_waiting(tmp_path):
     assert len(filled(pipeline)) == 11
 
 
+@pytest.mark.long
 def test_young_book_is_published_unscored_and_its_replay_only_goes_forward(tmp_path):
     """Every replayed night publishes what was known on its day; none has the history that a model needs."""
     pipeline = lender(tmp_path / "home")
