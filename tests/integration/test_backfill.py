@@ -97,6 +97,7 @@ def test_young_book_is_published_unscored_and_its_replay_only_goes_forward(tmp_p
     assert not warehouse_is_published(pipeline), "nobody may learn from what was rebuilt"
 
 
+@pytest.mark.long
 def test_source_that_lost_its_months_is_not_published(tmp_path):
     """Another arrears basis finds no schedule, and an empty table passes every check of its rows."""
     pipeline = lender(tmp_path / "home")

@@ -103,7 +103,9 @@ def a_night(home: Path, months: int) -> None:
     assert run_night(lender_in(home, extra_checks=checks), force=True).exit is Exit.STOPPED
 
 
-@pytest.fixture(scope="module", params=[YOUNG, pytest.param(OLD, marks=pytest.mark.long)], ids=["young", "old"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(p, marks=pytest.mark.long) for p in (YOUNG, OLD)], ids=["young", "old"]
+)
 def canary_night(request, tmp_path_factory) -> Path:
     """Of a book that is too young for a model, and in the long suite of one that has a champion and scores."""
     months = request.param
