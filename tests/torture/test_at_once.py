@@ -12,7 +12,6 @@ from lender_support import command, lender, pipeline_of
 from torture_support import (
     SEED,
     Reference,
-    Victims,
     assert_lake_is,
     book_of_loans,
     copy_of,
@@ -26,12 +25,6 @@ from dagster_project.publishing.snapshot import current_snapshot, verified
 from dagster_project.verify import verify
 
 AT_ONCE = 4
-
-
-@pytest.fixture(scope="module")
-def victims():
-    with Victims() as started:
-        yield started
 
 
 def test_one_file_ten_times_is_one_delivery_and_nine_duplicates(victims, tmp_path):

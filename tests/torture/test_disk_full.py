@@ -12,7 +12,6 @@ from torture_support import (
     SEED,
     Filler,
     Reference,
-    Victims,
     assert_lake_is,
     book_of_loans,
     drop,
@@ -36,12 +35,6 @@ def small_disk(tmp_path, request):
     """A file system of `request.param` megabytes."""
     with mounted(tmp_path / "disk", request.param) as place:
         yield place
-
-
-@pytest.fixture(scope="module")
-def victims():
-    with Victims() as started:
-        yield started
 
 
 @pytest.mark.parametrize("small_disk", [8], indirect=True)

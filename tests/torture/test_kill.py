@@ -10,7 +10,6 @@ from lender_support import pipeline_of
 from torture_support import (
     SEED,
     Reference,
-    Victims,
     assert_lake_is,
     book_of_loans,
     copy_of,
@@ -25,12 +24,6 @@ from dagster_project.publishing.snapshot import current_snapshot, snapshot_fault
 from dagster_project.verify import verify
 
 KILLS = [pytest.param(20, id="20"), pytest.param(200, id="200", marks=pytest.mark.long)]
-
-
-@pytest.fixture(scope="module")
-def victims():
-    with Victims() as started:
-        yield started
 
 
 def lines_of(victims, what, home, **more):
