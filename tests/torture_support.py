@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from calendar import monthrange
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,8 +67,8 @@ class Delivery:
 
 def month_end(month: int) -> str:
     """Month-ends from January 2024 on."""
-    days = (31, 29 if month // 12 == 0 else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-    return f"{2024 + month // 12}-{month % 12 + 1:02}-{days[month % 12]}"
+    year, number = 2024 + month // 12, month % 12 + 1
+    return f"{year}-{number:02}-{monthrange(year, number)[1]}"
 
 
 def book_of_loans() -> Delivery:
