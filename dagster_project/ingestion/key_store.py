@@ -104,7 +104,8 @@ class KeyStore:
         with self._change() as db:
             db.execute("create temp table asked (pseudonym text primary key) without rowid")
             db.executemany("insert or ignore into asked values (?)", ((p,) for p in pseudonyms))
-            query = "select pseudonym, wrapped from persons join asked using (pseudonym) where source = ?"
+            # `cross`: the few who are asked about are looked up among all persons, not the other way round.
+            query = "select pseudonym, wrapped from asked cross join persons using (pseudonym) where source = ?"
             known = dict(db.execute(query, (source,)))
             made = self._new_keys([(p, f"{source}:{p}") for p in dict.fromkeys(pseudonyms) if p not in known])
             rows = ((source, p, wrapped) for p, (_, wrapped) in made.items())
@@ -141,7 +142,10 @@ class KeyStore:
         if not self.path.exists():
             return frozenset()
         with self._open() as db:
-            query = "select pseudonym from persons where source = ? and erased_at is not null"
+            # Without the hint SQLite goes through all persons of the source, and this is asked for each file.
+            query = (
+                "select pseudonym from persons indexed by persons_erased where source = ? and erased_at is not null"
+            )
             return frozenset(p for (p,) in db.execute(query, (source,)))
 
     def delivery_key(self, source: str, sha256: str, *, make: bool = False) -> DeliveryKey:
