@@ -17,6 +17,7 @@ from dagster_project.ingestion.known import KeysOf, Known, keys_of
 from dagster_project.ingestion.lake import write_parquet
 from dagster_project.ingestion.manifest import Manifest
 from dagster_project.ingestion.originals import seal_rows
+from dagster_project.ingestion.persons import persons_of
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, State
 from dagster_project.ingestion.rules import money, within_bounds
@@ -154,12 +155,13 @@ def write(
     folder, name = Path("raw") / source.name, f"{blank.delivery_id}{part}.parquet"
     tables = sifted.tables | ({SUPERSEDED: sifted.superseded} if sifted.superseded.height else {})
     files = [_write(table, folder / table / name, rows, border.lake) for table, rows in tables.items()]
-    if sifted.good.height:
-        accepted_text = records.text.join(sifted.good, on=LINE_NO, how="semi")
-        files += write_vault(accepted_text, layout, source, border, blank, part)
+    if sifted.good.height and persons_of(layout, source):
+        all_good = sifted.good.height == records.text.height
+        told = records.text if all_good else records.text.join(sifted.good, on=LINE_NO, how="semi")
+        files += write_vault(told, layout, source, border, blank, part)
     if sifted.bad.height:
         files.append(_write_quarantine(sifted.bad, records, amounts, source, border, blank, part))
-    accepted = _written_lines(border.lake, files)
+    accepted, accepted_minor = _read_back(border.lake, files, source.contract.control_table)
     bad = sifted.bad
     receipt = replace(
         blank,
@@ -169,7 +171,7 @@ def write(
         quarantined_rows=lines_of(records, bad),
         duplicate_rows=lines_of(records, sifted.duplicates),
         landed_minor=_minor(amounts),
-        accepted_minor=_written_minor(border.lake, files, source.contract.control_table),
+        accepted_minor=accepted_minor,
         quarantined_minor=minor_of(amounts, bad),
         duplicate_minor=minor_of(amounts, sifted.duplicates),
         reason=_reason(bad, accepted),
@@ -228,7 +230,7 @@ def _held_back(blank: Receipt, lines: int, minor: int, reason: str) -> Receipt:
 
 
 def _write(table: str, path: Path, rows: pl.DataFrame, lake: Path) -> LakeFile:
-    return LakeFile(table, str(path), write_parquet(rows, lake / path), rows.height)
+    return LakeFile(table, str(path), write_parquet(rows, lake / path, flushed=False), rows.height)
 
 
 def _write_quarantine(
@@ -263,16 +265,19 @@ def _minor(amounts: pl.DataFrame) -> int:
     return int(amounts["amount"].sum() * MINOR_PER_UNIT)
 
 
-def _written_lines(lake: Path, files: list[LakeFile]) -> pl.DataFrame:
-    """Distinct delivered lines that stand in the written raw files: read back, not remembered."""
-    raw = (f for f in files if f.table not in (QUARANTINE, SUPERSEDED, VAULT))
-    written = [pl.scan_parquet(lake / f.path).select(LINE_NO) for f in raw]
-    return pl.concat(written).unique().collect() if written else pl.DataFrame(schema={LINE_NO: pl.Int64})
+def _read_back(lake: Path, files: list[LakeFile], control: Table) -> tuple[pl.DataFrame, int]:
+    """What stands in the written raw files, not what is remembered: distinct delivered lines, and the control amount.
 
-
-def _written_minor(lake: Path, files: list[LakeFile], control: Table) -> int:
-    """The control amount that stands in the written raw files, in minor units."""
-    paths = [lake / f.path for f in files if f.table == control.name]
-    if not paths:
-        return 0
-    return _minor(pl.scan_parquet(paths).select(pl.col(control.control[0]).cast(_TOTAL).alias("amount")).collect())
+    The amount is in minor units.
+    """
+    lines, minor = [pl.DataFrame(schema={LINE_NO: pl.Int64})], 0
+    for file in files:
+        if file.table in (QUARANTINE, SUPERSEDED, VAULT):
+            continue
+        wanted = [LINE_NO, *(control.control[:1] if file.table == control.name else ())]
+        found = pl.read_parquet(lake / file.path, columns=wanted)
+        lines.append(found.select(LINE_NO))
+        if len(wanted) > 1:
+            minor += _minor(found.select(pl.col(wanted[1]).cast(_TOTAL).alias("amount")))
+    # A line may have made rows in several tables, or several in one.
+    return pl.concat(lines).unique(), minor

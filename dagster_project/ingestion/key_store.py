@@ -101,13 +101,14 @@ class KeyStore:
 
         `only_new`: leave out the persons who had a key before, too.
         """
+        asked = sorted(set(pseudonyms))  # in the order of the table: pages are then found and written one after another
         with self._change() as db:
             db.execute("create temp table asked (pseudonym text primary key) without rowid")
-            db.executemany("insert or ignore into asked values (?)", ((p,) for p in pseudonyms))
+            db.executemany("insert into asked values (?)", ((p,) for p in asked))
             # `cross`: the few who are asked about are looked up among all persons, not the other way round.
             query = "select pseudonym, wrapped from asked cross join persons using (pseudonym) where source = ?"
             known = dict(db.execute(query, (source,)))
-            made = self._new_keys([(p, f"{source}:{p}") for p in dict.fromkeys(pseudonyms) if p not in known])
+            made = self._new_keys([(p, f"{source}:{p}") for p in asked if p not in known])
             rows = ((source, p, wrapped) for p, (_, wrapped) in made.items())
             db.executemany("insert into persons (source, pseudonym, wrapped) values (?, ?, ?)", rows)
         keys = {p: key for p, (key, _) in made.items()}
@@ -143,9 +144,7 @@ class KeyStore:
             return frozenset()
         with self._open() as db:
             # Without the hint SQLite goes through all persons of the source, and this is asked for each file.
-            query = (
-                "select pseudonym from persons indexed by persons_erased where source = ? and erased_at is not null"
-            )
+            query = "select pseudonym from persons indexed by persons_erased where source = ? and erased_at is not null"
             return frozenset(p for (p,) in db.execute(query, (source,)))
 
     def delivery_key(self, source: str, sha256: str, *, make: bool = False) -> DeliveryKey:
@@ -316,6 +315,9 @@ class KeyStore:
             # What a commit wrote is flushed by `flush`, which comes before a receipt: not once a file.
             db.execute("pragma synchronous = normal")
             db.execute("pragma secure_delete = on")
+            db.execute(
+                "pragma cache_size = -65536"
+            )  # KiB; with the 2 MB that are usual a large book is read page by page
             yield db
         finally:
             db.close()

@@ -1,10 +1,12 @@
 """The lake on disk: atomic, content-addressed Parquet files, and the selection of them that a night reads.
 
-A file is written beside its final name, flushed, renamed, and its folder flushed. What a night reads is a folder of
-hard links to exactly those files that receipts name, each verified by hash: orphans of a crash are never seen, and
-an absent table is an empty Parquet file with the contract's schema.
+A file is written beside its final name and renamed; it and its folder are flushed before a receipt names it. What a
+night reads is a folder of hard links to exactly those files that receipts name, each verified by hash: orphans of a
+crash are never seen, and an absent table is an empty Parquet file with the contract's schema.
 """
 
+import hashlib
+import io
 import os
 import shutil
 from collections.abc import Collection, Iterable
@@ -23,16 +25,34 @@ class LakeCorruptionError(RuntimeError):
     """A file's bytes are not the ones its receipt recorded."""
 
 
-def write_parquet(frame: pl.DataFrame, path: Path, metadata: dict[str, str] | None = None) -> str:
-    """Write a frame under its final name or not at all; returns the sha256 of the bytes."""
+def write_parquet(
+    frame: pl.DataFrame, path: Path, metadata: dict[str, str] | None = None, *, flushed: bool = True
+) -> str:
+    """Write a frame under its final name or not at all; returns the sha256 of the bytes.
+
+    `flushed`: without it, whoever commits the file calls `flush_files` before.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TMP)
-    frame.write_parquet(temporary, compression="zstd", statistics=True, metadata=metadata)
-    flush(temporary)
-    digest = file_sha256(temporary)
+    written = io.BytesIO()  # in memory first, so that the bytes are hashed and written without being read again
+    frame.write_parquet(written, compression="zstd", statistics=True, metadata=metadata)
+    temporary.write_bytes(written.getbuffer())
+    digest = hashlib.sha256(written.getbuffer()).hexdigest()
+    if flushed:
+        flush(temporary)
     temporary.replace(path)
-    flush(path.parent)
+    if flushed:
+        flush(path.parent)
     return digest
+
+
+def flush_files(lake: Path, receipts: Iterable[Receipt]) -> None:
+    """Make the files that these receipts name survive a power cut: each file, then each folder once."""
+    paths = [lake / item.path for receipt in receipts for item in receipt.files]
+    for path in paths:
+        flush(path)
+    for folder in sorted({path.parent for path in paths}):
+        flush(folder)
 
 
 def sweep(folder: Path) -> int:

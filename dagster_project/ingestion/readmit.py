@@ -103,7 +103,7 @@ class _Holding:
             left = self.rows.join(sifted.bad, on=LINE_NO, how="anti")
             notes, change = self._noted(left[LINE_NO].to_list(), sifted), self._change(taken.receipt, left, amounts)
         path = Path(QUARANTINE) / self.source.name / f"{self.receipt.delivery_id}{part}.{READMITTED}.parquet"
-        digest = write_parquet(notes, self.border.lake / path)
+        digest = write_parquet(notes, self.border.lake / path, flushed=False)
         files = (*taken.receipt.files, LakeFile(READMITTED, str(path), digest, notes.height))
         reason = f"readmitted under contract {self.source.contract.version}; held under {self.receipt.contract_version}"
         receipt = replace(change, state=State.READMITTED, reason=reason, files=files, readmits=self._root)

@@ -84,13 +84,16 @@ def lines_of(records: Records, rows: pl.DataFrame) -> int:
 
 def places(records: Records) -> pl.DataFrame:
     """Every record's line_no and lines."""
-    return pl.concat([records.text.select(LINE_NO, LINES), records.ragged])
+    even = records.text.select(LINE_NO, LINES)
+    return pl.concat([even, records.ragged]) if records.ragged.height else even
 
 
 def _refuse_cut_off(records: Records, checked: Checked) -> None:
     """A file may lack the last line's end; if its last record is bad as well, it was cut off there."""
+    if not records.is_cut_off:
+        return
     last = places(records)[LINE_NO].max()
-    if records.is_cut_off and ((checked.bad[LINE_NO] == last).any() or (records.ragged[LINE_NO] == last).any()):
+    if (checked.bad[LINE_NO] == last).any() or (records.ragged[LINE_NO] == last).any():
         message = "the file ends in the middle of a record: send it again, whole"
         raise DeliveryRefusedError("truncated", message, records.landed)
 

@@ -10,16 +10,18 @@ from dataclasses import asdict
 
 from dagster_project.audit import Entry, Kind
 from dagster_project.ingestion.border import Border
+from dagster_project.ingestion.lake import flush_files
 from dagster_project.ingestion.receipts import Receipt
 
 
 def commit(receipts: Sequence[Receipt], border: Border) -> list[int]:
-    """Commit receipts and write their audit rows; returns the receipts' numbers.
+    """Flush the files of receipts, commit them and write their audit rows; returns the receipts' numbers.
 
     Raises:
         IdentityError: see `ReceiptBook.commit`; nothing was committed.
         AuditError: the audit chain is broken; the receipts stand, and their rows are missing.
     """
+    flush_files(border.lake, receipts)
     numbers = border.book.commit(receipts)
     border.audit.append([entry(number, receipt) for number, receipt in zip(numbers, receipts, strict=True)])
     return numbers

@@ -51,7 +51,7 @@ def write_vault(
         return []
     frame = kept.with_columns(layout=pl.lit(layout.name)).sort("pseudonym")
     path = Path(VAULT) / source.name / f"{receipt.delivery_id}{part}.parquet"
-    return [LakeFile(VAULT, str(path), write_parquet(frame, border.lake / path), frame.height)]
+    return [LakeFile(VAULT, str(path), write_parquet(frame, border.lake / path, flushed=False), frame.height)]
 
 
 def _sealed(
