@@ -6,8 +6,8 @@ under the same id; no message is lost, and none is written twice.
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from dagster_project.early_warning.channels import Channel, ChannelError
 from dagster_project.early_warning.messages import SERIES, Message, Series, Told
 from dagster_project.early_warning.rules import State
+from dagster_project.sqlite_file import transaction
 
 _SCHEMA = """
 create table if not exists messages (
@@ -59,18 +60,8 @@ class Outbox:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=30)
-        try:
-            connection.execute("pragma synchronous = full")
-            connection.execute("pragma recursive_triggers = on")  # `insert or replace` deletes, too
-            connection.executescript(_SCHEMA)
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self._path, _SCHEMA)
 
     def write(
         self, changes: Callable[[dict[Series, Told]], Sequence[Message]], channels: Sequence[str], now: datetime

@@ -341,11 +341,6 @@ class KeyStore:
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
         """One transaction."""
-        with self._open() as db:
+        with self._open() as db, db:
             db.execute("begin immediate")
-            try:
-                yield db
-                db.execute("commit")
-            except BaseException:
-                db.execute("rollback")
-                raise
+            yield db

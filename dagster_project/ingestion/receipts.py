@@ -8,12 +8,14 @@ over all receipts are how things stand.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+
+from dagster_project.sqlite_file import transaction
 
 _SCHEMA = """
 create table if not exists receipts (
@@ -117,17 +119,8 @@ class ReceiptBook:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=30)
-        try:
-            connection.execute("pragma synchronous = full")
-            connection.executescript(_SCHEMA)
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self._path, _SCHEMA)
 
     def commit(self, receipts: Sequence[Receipt]) -> list[int]:
         """Write receipts in one transaction, all or none; returns their numbers.
