@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import dagster as dg
 
-from dagster_project.alone import NightRunningError, alone_in
+from dagster_project.alone import BACKFILL, NightRunningError, alone_in, is_held
 from dagster_project.jobs import NIGHTLY, RETRAIN
 from dagster_project.notices import send_what_waits
 from dagster_project.publication import nothing_new
@@ -23,6 +23,8 @@ def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
         description="The whole night, unless neither files nor code nor policy nor models have changed.",
     )
     def _every_night() -> dg.RunRequest | dg.SkipReason:
+        if is_held(pipeline.settings.home, "night", BACKFILL):  # a second one behind it would only repeat its work
+            return dg.SkipReason("a night or a backfill is running; what arrives meanwhile is the landing sensor's")
         snapshot = nothing_new(pipeline)
         if snapshot:
             with suppress(NightRunningError), alone_in(pipeline.settings.home):

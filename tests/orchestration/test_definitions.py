@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from tests_support import pipeline_in
 
+from dagster_project.alone import alone_in
 from dagster_project.definitions import build_defs
 from dagster_project.ingestion.source import load_sources
 from dagster_project.jobs import NIGHTLY
@@ -123,6 +124,8 @@ def test_tick_skips_where_nothing_is_new_and_runs_where_a_file_waits(home_after_
     assert "nothing new" in tick.skip_message
     (home_after_night / "landing/taiwan_cards/new.csv").write_text("x")
     assert len(schedule.evaluate_tick(dg.build_schedule_context()).run_requests) == 1
+    with alone_in(home_after_night):  # as the night that the landing sensor began
+        assert "is running" in schedule.evaluate_tick(dg.build_schedule_context()).skip_message
 
 
 def test_dg_check_defs_is_clean(tmp_path):

@@ -1,5 +1,5 @@
 with source as (
-    select raw.* from {{ source('lake', 'client_money') }} as raw
+    select raw.* from {{ ref('base_client_money') }} as raw
     where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('client_money') }}
 )
 

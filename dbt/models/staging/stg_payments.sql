@@ -1,5 +1,5 @@
 with source as (
-    select raw.* from {{ source('lake', 'payments') }} as raw
+    select raw.* from {{ ref('base_payments') }} as raw
     where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('payments') }}
 )
 

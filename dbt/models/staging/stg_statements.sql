@@ -1,5 +1,5 @@
 with source as (
-    select raw.* from {{ source('lake', 'statements') }} as raw
+    select raw.* from {{ ref('base_statements') }} as raw
     where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('statements') }}
 )
 

@@ -6,19 +6,20 @@ with now_known as (
     select *, {{ month_index('month_on') }} as month_no from {{ ref('int_loan_months') }} where superseded_at is null
 ),
 
-known_in_time as (
+-- Nearly always what is now known was known in time; where it was not, something older may have been.
+older as (
     select source, loan_id, month_on, is_default
     from {{ ref('int_loan_months') }}
-    where known_at <= {{ add_days('month_on', by_source('feature_lag_days')) }}
+    where superseded_at is not null and known_at <= {{ add_days('month_on', by_source('feature_lag_days')) }}
 ),
 
 months as (
     select
         n.*,
-        t.loan_id is not null as is_observed,
+        n.known_at <= {{ add_days('n.month_on', by_source('feature_lag_days', 'n.source')) }} or t.loan_id is not null as is_observed,
         n.is_default or coalesce(t.is_default, false) as in_default
     from now_known as n
-    left join known_in_time as t on n.source = t.source and n.loan_id = t.loan_id and n.month_on = t.month_on
+    left join older as t on n.source = t.source and n.loan_id = t.loan_id and n.month_on = t.month_on
 ),
 
 -- Sources that say themselves what became of a loan.
@@ -38,28 +39,48 @@ told as (
     left join months as m on o.source = m.source and o.loan_id = m.loan_id and o.observed_on = m.month_on
 ),
 
--- Sources where it is seen in the months that follow: a default that starts within the horizon.
-numbered as (
-    select
-        *,
-        row_number() over (partition by source, loan_id order by month_on) as month_of_loan,
-        -- a loan may leave default and enter it again
-        min(case when is_default then month_no end) over (
-            partition by source, loan_id order by month_on rows between 1 following and unbounded following
-        ) as next_default_no,
-        {{ by_source('label_horizon_months') }} as horizon_months
-    from months
-    where {{ by_source('label_horizon_months') }} is not null
-),
-
+-- Sources where it is seen in the months that follow: a default that starts within the horizon. Windows over the months
+-- of a loan are for the few that ask for one: those that were ever in default, and those with months left out.
 loans as (
     select
         source,
         loan_id,
+        min(month_no) as first_month_no,
         max(month_no) as last_month_no,
-        max(case when state = 'closed' then 1 else 0 end) = 1 as has_closed
-    from numbered
+        max(month_no) - min(month_no) + 1 > count(*) as has_gaps,
+        max(case when state = 'closed' then 1 else 0 end) = 1 as has_closed,
+        max(case when is_default then 1 else 0 end) = 1 as has_defaulted
+    from months
+    where {{ by_source('label_horizon_months') }} is not null
     group by source, loan_id
+),
+
+looked_at as (
+    select
+        m.source,
+        m.loan_id,
+        m.month_on,
+        row_number() over (partition by m.source, m.loan_id order by m.month_on) as month_of_loan,
+        -- a loan may leave default and enter it again
+        min(case when m.is_default then m.month_no end) over (
+            partition by m.source, m.loan_id order by m.month_on rows between 1 following and unbounded following
+        ) as next_default_no
+    from months as m
+    inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
+    where l.has_defaulted or l.has_gaps
+),
+
+numbered as (
+    select
+        m.*,
+        l.last_month_no,
+        l.has_closed,
+        coalesce(w.month_of_loan, m.month_no - l.first_month_no + 1) as month_of_loan,
+        w.next_default_no,
+        {{ by_source('label_horizon_months', 'm.source') }} as horizon_months
+    from months as m
+    inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
+    left join looked_at as w on m.source = w.source and m.loan_id = w.loan_id and m.month_on = w.month_on
 ),
 
 reported as (
@@ -79,12 +100,11 @@ seen as (
             when not o.is_observed then 'no_observation'
             when o.in_default then 'in_default'
             when o.balance <= 0 then 'zero_exposure'
-            when l.last_month_no < o.month_no + o.horizon_months and not l.has_closed and o.next_default_no is null
+            when o.last_month_no < o.month_no + o.horizon_months and not o.has_closed and o.next_default_no is null
                 then 'lost_sight'
         end as exclusion_reason,
         r.known_at
     from numbered as o
-    inner join loans as l on o.source = l.source and o.loan_id = l.loan_id
     -- matured: the whole horizon has been reported
     inner join reported as r on o.source = r.source and r.month_no = o.month_no + o.horizon_months
     where o.month_of_loan >= {{ by_source('observe_from_month', 'o.source') }}

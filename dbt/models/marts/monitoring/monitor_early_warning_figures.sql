@@ -25,42 +25,36 @@ with loans as (
     select source, loan_id, product, channel, opened_on from {{ ref('stg_loans') }}
 ),
 
-beside_the_month_before as (
-    select
-        m.source,
-        m.loan_id,
-        m.month_on,
-        m.state,
-        m.dpd_end,
-        m.balance,
-        m.limit_amount,
-        not m.is_default and m.state not in ('closed', 'written_off') as is_performing,
-        lag(m.state) over by_month as state_before,
-        lag(m.month_on) over by_month as month_before
-    from {{ ref('fct_loan_months') }} as m
-    window by_month as (partition by m.source, m.loan_id order by m.month_on)
-),
-
+-- The month before is joined: in a window over all months of a loan the sorting costs twice as much.
 months as (
     select
-        m.source,
-        m.loan_id,
-        m.month_on,
-        m.state,
-        m.dpd_end,
-        m.balance,
-        m.limit_amount,
-        l.product,
-        l.channel,
-        m.is_performing,
-        m.state_before = 'current' and {{ months_between('m.month_before', 'm.month_on') }} = 1 as was_current,
-        {{ months_between('l.opened_on', 'm.month_on') }} as months_on_book,
+        m.*,
         case
             when m.is_performing and m.limit_amount > 0
                 then cast({{ clip(ratio('m.balance', 'm.limit_amount'), 0, 1.5) }} as decimal(9, 6))
         end as used
-    from beside_the_month_before as m
-    inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
+    from (
+        select
+            m.source,
+            m.loan_id,
+            m.month_on,
+            m.state,
+            m.dpd_end,
+            m.balance,
+            m.limit_amount,
+            l.product,
+            l.channel,
+            not m.is_default and m.state not in ('closed', 'written_off') as is_performing,
+            b.loan_id is not null as was_current,
+            {{ months_between('l.opened_on', 'm.month_on') }} as months_on_book
+        from {{ ref('fct_loan_months') }} as m
+        inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
+        left join {{ ref('fct_loan_months') }} as b
+            on m.source = b.source
+            and m.loan_id = b.loan_id
+            and b.month_on = {{ month_end_before('m.month_on') }}
+            and b.state = 'current'
+    ) as m
 ),
 
 wide as (

@@ -1,0 +1,1 @@
+{{ accepted_rows('payments', ['payment_id', 'loan_id', 'paid_on', 'amount', 'currency']) }}

@@ -1,0 +1,1 @@
+{{ accepted_rows('statements', ['loan_id', 'month_on', 'balance', 'limit_amount', 'due', 'paid', 'principal', 'status_code']) }}
