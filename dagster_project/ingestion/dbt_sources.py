@@ -9,7 +9,7 @@ import yaml
 from dagster_project.ingestion.canonical import CANONICAL, DESCRIPTIONS, LINEAGE, MONEY, RATE, SUPERSEDED
 
 SOURCE, NEWS = "lake", "lake_news"
-# The tables that the warehouse keeps and appends to, and those that loan months are made of: dbt asks what is new of them.
+# The tables that the warehouse appends to, and those that loan months are made of: dbt asks what is new of them.
 NEWS_TABLES = ("loans", "schedules", "payments", "statements", "client_money", SUPERSEDED)
 SOURCES_FILE = Path("_lake__sources.yml")
 _NOTE = "# Made from the canonical tables by `make sources`; change those, not this file.\n"
