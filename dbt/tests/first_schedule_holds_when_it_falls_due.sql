@@ -3,7 +3,9 @@
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'stg_schedules'}}}) }}
 
 with instalments as (
-    select *, min(valid_from) over (partition by source, loan_id) as begins_on from {{ ref('stg_schedules') }}
+    select *, min(valid_from) over (partition by source, loan_id) as begins_on
+    from {{ ref('stg_schedules') }}
+    where superseded_at is null
 )
 
 select source, loan_id, valid_from, instalment_no, due_on
