@@ -11,9 +11,7 @@ from dagster_project.resources import MARTS, PORTFOLIO, SCORES_ASSET, Guard, Pip
 from ml.training_set import too_short
 
 NOT_DELIVERED = "it has not delivered yet"
-NO_PD = (
-    "not enough history: {}; either defaults are too few for a probability, or a column tells the outcome"
-)
+NO_PD = "not enough history: {}; either defaults are too few for a probability, or a column tells the outcome"
 _NO_MONTH = "no loan has a whole month yet"
 _NO_MODEL = "no source has a model yet"
 _NO_ROW = "no source has it yet: see port_coverage"

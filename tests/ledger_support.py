@@ -235,8 +235,7 @@ class DayByDay:
         self.loan = loan
         by = known_by or dt.date.max
         seen = lambda event, row: (
-            visible(loan, event, row.known_at) <= by
-            and (row.until is None or visible(loan, event, row.until) > by)
+            visible(loan, event, row.known_at) <= by and (row.until is None or visible(loan, event, row.until) > by)
         )
         self.instalments = [i for i in loan.instalments if seen(i.valid_from, i)]
         self.payments = [(max(p.paid_on, loan.opened_on), p.amount) for p in loan.payments if seen(p.paid_on, p)]

@@ -202,17 +202,21 @@ def changes(table: str, rows: pl.DataFrame, key: Sequence[str], shown: Sequence[
     told = pl.concat_list(parts).list.drop_nulls()
     late = late.with_columns(told.alias("changed"))
     left = late.filter(is_moved).with_columns(loan_id="loan_id_before")
-    return pl.concat([late, left]).select(
-        pl.lit(table).alias("table"),
-        "file",
-        pl.col(LINE_NO).alias("line"),
-        "event_on",
-        "known_at",
-        "ingested_at",
-        "loan_id",
-        pl.col("had").fill_null(value=False).alias("is_correction"),
-        "changed",
-    ).match_to_schema(ROW)
+    return (
+        pl.concat([late, left])
+        .select(
+            pl.lit(table).alias("table"),
+            "file",
+            pl.col(LINE_NO).alias("line"),
+            "event_on",
+            "known_at",
+            "ingested_at",
+            "loan_id",
+            pl.col("had").fill_null(value=False).alias("is_correction"),
+            "changed",
+        )
+        .match_to_schema(ROW)
+    )
 
 
 def _difference(column: str) -> pl.Expr:
