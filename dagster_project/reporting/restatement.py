@@ -186,8 +186,8 @@ def changes(table: str, rows: pl.DataFrame, key: Sequence[str], shown: Sequence[
         shown: columns that may be shown: nothing personal.
 
     Returns:
-        `ROW`; in `changed` a correction has the columns that differ, another row those that it fills, without `before`. A
-        correction that takes a row to another loan is told of both.
+        `ROW`; in `changed` a correction has the columns that differ, another row those that it fills, without `before`.
+        A correction that takes a row to another loan is told of both.
     """
     order = ("known_at", "ingested_at", LINE_NO)
     beside = _beside((*shown, "loan_id", "known_at"))

@@ -86,7 +86,7 @@ def book() -> list[Loan]:
 
 @pytest.fixture(scope="module")
 def rows(book, tmp_path_factory) -> dict[tuple[str, str, dt.date], list[tuple]]:
-    """By source, loan and month its versions in order: known, superseded, days past due, due, paid, balance, default."""
+    """By source, loan and month its versions: known, superseded, days past due, due, paid, balance, default."""
     home = tmp_path_factory.mktemp("statements")
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
     policy["sources"] = {"imputed": IMPUTED, "status": STATUS}

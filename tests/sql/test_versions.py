@@ -1,4 +1,4 @@
-"""A corrected row: staging says until when each version counted, and shows the one before to whoever asks as of before."""
+"""A corrected row: staging says until when each version counted, and shows the older to whoever asks as of before."""
 
 import datetime as dt
 from dataclasses import replace
@@ -39,7 +39,8 @@ def test_each_version_is_staged_until_the_next_and_the_older_one_as_of_before(tm
         assert done.returncode == 0, done.stdout[-3000:]
         with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
             return db.sql(
-                "select payment_id, amount::double, day(known_at), day(superseded_at) from staging.stg_payments order by all"
+                "select payment_id, amount::double, day(known_at), day(superseded_at)"
+                " from staging.stg_payments order by all"
             ).fetchall()
 
     assert staged(THIRD) == [("1", 5, 1, 5), ("1", 5.5, 5, 9), ("1", 5.9, 9, None), ("2", 6, 1, None)]

@@ -4,6 +4,7 @@ A small file system of its own is needed; where none may be mounted, this is ski
 """
 
 import random
+import sys
 
 import dagster as dg
 import pytest
@@ -114,7 +115,7 @@ def test_full_disk_that_shows_when_the_log_of_the_tools_is_closed(tmp_path, monk
         log.parent.mkdir(exist_ok=True)
         log.symlink_to("/dev/full")
         with night._tools_print_to(log):
-            print("what a tool says")
+            sys.stdout.write("what a tool says")
             raise OSError("the first that failed")
 
     monkeypatch.setattr(night, "_run", _run)
