@@ -76,7 +76,13 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
     if unchanged:
         return NightResult(Exit.PUBLISHED, unchanged, False, None, time.time() - started, {})
     pipeline.check_space()
-    return _run(pipeline, started)
+    try:
+        return _run(pipeline, started)
+    except Exception as error:  # Dagster's own databases and the log of the tools lie on the same disk
+        full = ran_out(pipeline.settings.home, [str(error)])
+        if full:
+            raise DiskFullError(full) from error
+        raise
 
 
 def _run(pipeline: Pipeline, started: float) -> NightResult:
@@ -92,18 +98,12 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
     loaded = time.time()
     with _tools_print_to(pipeline.settings.home / "logs" / "night.log"), open_instance(pipeline.settings) as instance:
         job = definitions.resolve_job_def(NIGHTLY)
-        try:
-            result = job.execute_in_process(
-                instance=instance,
-                raise_on_error=False,
-                tags=STARTED_BY,
-                run_config={"loggers": SILENT_CONSOLE, "resources": night_config(pipeline)},
-            )
-        except Exception as error:  # Dagster's own databases lie on the same disk
-            full = ran_out(pipeline.settings.home, [str(error)])
-            if full:
-                raise DiskFullError(full) from error
-            raise
+        result = job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            tags=STARTED_BY,
+            run_config={"loggers": SILENT_CONSOLE, "resources": night_config(pipeline)},
+        )
         stages = {"load": round(loaded - started, 1)} | {
             stats.step_key: round((stats.end_time or 0) - (stats.start_time or 0), 1)
             for stats in sorted(instance.get_run_step_stats(result.run_id), key=lambda s: s.start_time or 0)

@@ -11,17 +11,16 @@ from dagster_project.resources import MARTS, PORTFOLIO, SCORES_ASSET, Guard, Pip
 from ml.training_set import too_short
 
 NOT_DELIVERED = "it has not delivered yet"
+NO_PD = "not enough history: {}; either defaults are too few for a probability, or a column tells the outcome"
 _NO_MONTH = "no loan has a whole month yet"
 _NO_MODEL = "no source has a model yet"
 _NO_ROW = "no source has it yet: see port_coverage"
 
 
 def why_untrained(pipeline: Pipeline, source: str) -> str | None:
-    """Why no model can be trained for a source, once its training set is built; None if one can."""
-    if not pipeline.has_delivered(source):
-        return NOT_DELIVERED
-    needed = pipeline.policy.training_data
-    return too_short(pipeline.training_set_file(source), needed.min_rows, needed.min_defaults)
+    """Why no model can be trained for a source, once its training set is built, or was once it was tried; else None."""
+    tried = pipeline.untrained_file(source)
+    return _why_too_short(pipeline, source) or (tried.read_text() if tried.exists() else None)
 
 
 def why_unscored(pipeline: Pipeline, source: str) -> str | None:
@@ -34,7 +33,7 @@ def why_not_evaluated(pipeline: Pipeline, guard: Guard) -> str | None:
     if guard.source and not pipeline.has_delivered(guard.source):
         return NOT_DELIVERED
     if guard.source and guard.asset == training_set_asset(guard.source):
-        return why_untrained(pipeline, guard.source)
+        return _why_too_short(pipeline, guard.source)
     if guard.asset == mart_asset("feat_loan_months") and not _has_months(pipeline):
         return _NO_MONTH
     if guard.asset == SCORES_ASSET and all(why_unscored(pipeline, name) for name in pipeline.active_sources()):
@@ -42,6 +41,13 @@ def why_not_evaluated(pipeline: Pipeline, guard: Guard) -> str | None:
     if guard.asset[0] == PORTFOLIO and _is_empty(guard.parquet):
         return _NO_ROW
     return None
+
+
+def _why_too_short(pipeline: Pipeline, source: str) -> str | None:
+    if not pipeline.has_delivered(source):
+        return NOT_DELIVERED
+    needed = pipeline.policy.training_data
+    return too_short(pipeline.training_set_file(source), needed.min_rows, needed.min_defaults)
 
 
 def _is_empty(table: Path | None) -> bool:

@@ -149,6 +149,10 @@ class Pipeline:
         """Where a source's training set lies between its asset and its model."""
         return self.settings.build / f"training_set_{source}.parquet"
 
+    def untrained_file(self, source: str) -> Path:
+        """Where it stands in words that a training set, though it is long enough, gave no model."""
+        return self.settings.build / f"untrained_{source}.txt"
+
     @property
     def scores_file(self) -> Path:
         """Where tonight's scores lie until they are published."""

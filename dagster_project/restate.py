@@ -173,13 +173,15 @@ class _Raw:
         table = self._contract.table(part.table)
         shown = [c.name for c in table.columns if c.name in part.columns and c.classification in _SHOWN_CLASSES]
         known = f"ingested_at <= $taken_in_by{'' if reported.as_newest else ' and known_at <= $observed_on'}"
-        same_key = " and ".join(f"l.{c} is not distinct from r.{c}" for c in table.key)
-        # Of what was known, only the rows that are corrected.
+        same_key = " and ".join(f"k.{c} is not distinct from r.{c}" for c in table.key)
+        # All versions of what moves the month in one of them: a correction may have taken it to another loan or month.
         query = (
-            f"with rows as (select *, {known} as known_then from {self._files(part.table)}"  # noqa: S608
+            f"with rows as (select *, {known} as known_then from {self._files(part.table)}),"  # noqa: S608
+            f" keys as (select {', '.join(table.key)} from rows"
             f" where loan_id in (select loan_id from loans) and {part.moves}),"
-            " late as (select * from rows where not known_then)"
-            f" select * from rows as r where not known_then or exists (select 1 from late as l where {same_key})"
+            f" versions as (select * from rows as r where exists (select 1 from keys as k where {same_key}))"
+            " select * from versions as r where not known_then"
+            f" or exists (select 1 from versions as k where not k.known_then and {same_key})"
         )
         values = {"month_on": month_on, "taken_in_by": reported.taken_in_by, "observed_on": reported.observed_on}
         values = {name: value for name, value in values.items() if f"${name}" in query}

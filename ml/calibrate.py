@@ -9,6 +9,10 @@ Floats = NDArray[np.float64]
 _CONVERGED = 1e-10
 
 
+class NoLineError(ValueError):
+    """The outcomes cannot be calibrated: one class only, or the model tells the two apart without an exception."""
+
+
 @dataclass(frozen=True)
 class Platt:
     """PD = sigmoid(intercept + slope * margin); `margin` is the booster's raw output in logits."""
@@ -30,13 +34,13 @@ def logistic_line(x: Floats, y: Floats) -> tuple[float, float]:
     far from 0, a whole step from the base rate can overshoot to where all probabilities are 0 or 1.
 
     Raises:
-        ValueError: only one class is present, or x separates the classes, so that no maximum exists.
+        NoLineError: only one class is present, or x separates the classes, so that no maximum exists.
     """
     if not 0 < y.sum() < len(y):
-        raise ValueError("a logistic line needs both defaults and non-defaults")
+        raise NoLineError("a logistic line needs both defaults and non-defaults")
     good, bad = x[y == 0], x[y == 1]
     if good.max() <= bad.min() or bad.max() <= good.min():
-        raise ValueError("the classes are separated by x: no logistic line exists")
+        raise NoLineError("the classes are separated by x: no logistic line exists")
     design = np.column_stack([np.ones_like(x), x])
     beta = np.array([np.log(y.mean() / (1 - y.mean())), 0.0])
     reached = _log_likelihood(design @ beta, y)
@@ -49,7 +53,7 @@ def logistic_line(x: Floats, y: Floats) -> tuple[float, float]:
         beta, reached = beta + step, max(tried, reached)
         if np.abs(step).max() < _CONVERGED:
             return float(beta[0]), float(beta[1])
-    raise ValueError("the logistic line did not converge: the classes may be separated by x")
+    raise NoLineError("the logistic line did not converge: the classes may be separated by x")
 
 
 def _log_likelihood(margin: Floats, y: Floats) -> float:
@@ -57,6 +61,10 @@ def _log_likelihood(margin: Floats, y: Floats) -> float:
 
 
 def fit_platt(margin: Floats, outcome: Floats) -> Platt:
-    """Fit on calibration margins; parameters are rounded to 9 places, far below their standard errors."""
+    """Fit on calibration margins; parameters are rounded to 9 places, far below their standard errors.
+
+    Raises:
+        NoLineError: see `logistic_line`.
+    """
     intercept, slope = logistic_line(margin, outcome)
     return Platt(round(intercept, 9), round(slope, 9))

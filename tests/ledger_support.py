@@ -1,10 +1,13 @@
 """Random books of a ledger source as raw tables, and a plain ledger that goes through a loan day by day."""
 
 import datetime as dt
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,7 +31,7 @@ def months_from(first: dt.date, last: dt.date) -> list[dt.date]:
 
 @dataclass(frozen=True)
 class Instalment:
-    """Amounts in cents."""
+    """One version of an instalment, known until another is; amounts in cents."""
 
     valid_from: dt.date
     no: int
@@ -37,15 +40,18 @@ class Instalment:
     principal: int | None
     interest: int | None
     known_at: dt.date
+    until: dt.date | None = None
 
 
 @dataclass(frozen=True)
 class Payment:
-    """Amount in cents; negative is a reversal."""
+    """One version of a payment, known until another is; amount in cents, negative is a reversal."""
 
     paid_on: dt.date
     amount: int
     known_at: dt.date
+    until: dt.date | None = None
+    number: str = ""
 
 
 @dataclass
@@ -61,10 +67,49 @@ class Loan:
 
 
 def random_book(seed: int, loans: int, months: int = 14) -> list[Loan]:
-    """Loans that pay, miss, pay in part, in advance, too much, get reversals, new schedules; some of it known late."""
+    """Loans that pay, miss, pay in part, in advance, too much, get reversals, new schedules; some of it known late, and
+    some corrected, once or several times."""
     random = np.random.default_rng(seed)
     end = dt.date(2020, 1, 1) + dt.timedelta(days=int(30.4 * months))
-    return [_loan(f"L{n:05}", random, end) for n in range(loans)]
+    book = [_loan(f"L{n:05}", random, end) for n in range(loans)]
+    moved = []
+    for loan in book:
+        loan.instalments = _corrected(loan.instalments, random, _other_instalment)
+        paid = [replace(p, number=f"{loan.loan_id}-{n}") for n, p in enumerate(loan.payments)]
+        loan.payments = []
+        for version in _corrected(paid, random, _other_payment):
+            is_first = version in paid or replace(version, until=None) in paid
+            (moved if not is_first and random.random() < 0.2 else loan.payments).append(version)
+    for version in moved:  # it was booked to the wrong loan
+        book[random.integers(loans)].payments.append(version)
+    return book
+
+
+def _corrected(rows: Iterable[Any], random: np.random.Generator, other: Callable[..., Any]) -> list[Any]:
+    """Every version of the rows; a version may be known on the same day as the one before."""
+    versions = []
+    for row in rows:
+        newest = row
+        while random.random() < 0.06:
+            known_at = newest.known_at + dt.timedelta(days=int(random.choice([0, 1, 10, 40, 120])))
+            versions.append(replace(newest, until=known_at))
+            newest = replace(other(newest, random), known_at=known_at)
+        versions.append(newest)
+    return versions
+
+
+def _other_payment(p: Payment, random: np.random.Generator) -> Payment:
+    """Another amount, none, another day, or the same: something changed that the ledger does not ask for."""
+    shifted = p.paid_on - dt.timedelta(days=int(random.integers(1, 60)))
+    kinds = ({"amount": p.amount * 2}, {"amount": 0}, {"paid_on": shifted}, {})
+    return replace(p, **kinds[random.integers(len(kinds))])
+
+
+def _other_instalment(i: Instalment, random: np.random.Generator) -> Instalment:
+    """Another amount, another day, or another split."""
+    shifted = i.due_on + dt.timedelta(days=int(random.integers(-40, 60)))
+    kinds = ({"amount": i.amount + 3_000}, {"due_on": shifted}, {"principal": i.amount - 100, "interest": 100})
+    return replace(i, **kinds[random.integers(len(kinds))])
 
 
 def _known(random: np.random.Generator, day: dt.date) -> dt.date:
@@ -117,8 +162,8 @@ def _loan(loan_id: str, random: np.random.Generator, end: dt.date) -> Loan:
 
 
 def raw_tables(book: list[Loan], source: str) -> dict[str, pl.DataFrame]:
-    """The book as canonical tables, with a payment whose loan nobody knows."""
-    lineage = {"source": source, "delivery_id": "0" * 16, "line_no": 2, "ingested_at": dt.datetime(2026, 1, 1)}
+    """The book as canonical tables, with a payment whose loan nobody knows; line_no is the place in its table."""
+    lineage = {"source": source, "delivery_id": "0" * 16, "ingested_at": dt.datetime(2026, 1, 1)}
     money = lambda cents: None if cents is None else Decimal(cents) / 100
     loans, schedules, payments, borrowers = [], [], [], []
     for loan in book:
@@ -129,15 +174,36 @@ def raw_tables(book: list[Loan], source: str) -> dict[str, pl.DataFrame]:
         for i in loan.instalments:
             parts = {"amount": money(i.amount), "principal": money(i.principal), "interest": money(i.interest)}
             when = {"valid_from": i.valid_from, "due_on": i.due_on, "event_on": i.valid_from, "known_at": i.known_at}
-            schedules.append(parts | when | {"loan_id": loan.loan_id, "instalment_no": i.no})
-        for n, p in enumerate(loan.payments):
-            when = {"paid_on": p.paid_on, "event_on": p.paid_on, "known_at": p.known_at, "amount": money(p.amount)}
-            payments.append(when | {"payment_id": f"{loan.loan_id}-{n}", "loan_id": loan.loan_id, "currency": "EUR"})
+            schedules.append(parts | when | {"loan_id": loan.loan_id, "instalment_no": i.no, "until": i.until})
+        for p in loan.payments:
+            when = {"paid_on": p.paid_on, "event_on": p.paid_on, "known_at": p.known_at, "until": p.until}
+            what = {"payment_id": p.number, "loan_id": loan.loan_id, "amount": money(p.amount), "currency": "EUR"}
+            payments.append(when | what)
     payments.append(payments[0] | {"payment_id": "suspense", "loan_id": "nobody"})
     rows = {"borrowers": borrowers, "loans": loans, "schedules": schedules, "payments": payments}
-    return {
-        table: pl.DataFrame([lineage | r for r in rows.get(table, [])], schema=raw_schema(table)) for table in CANONICAL
+    return lined(rows, lineage)
+
+
+def lined(rows: dict[str, list[dict]], lineage: dict) -> dict[str, pl.DataFrame]:
+    """Canonical tables of these rows, and the notes of which is a newer version of which: `until` when each counts."""
+    keys = {
+        "payments": ("payment_id",),
+        "schedules": ("loan_id", "valid_from", "instalment_no"),
+        "statements": ("loan_id", "month_on"),
     }
+    placed = {t: [lineage | {"line_no": n} | row for n, row in enumerate(found)] for t, found in rows.items()}
+    placed["superseded"] = []
+    for table, key in keys.items():
+        versions = defaultdict(list)
+        for row in placed.get(table, []):
+            versions[tuple(row[c] for c in key)].append(row)
+        for of_one in versions.values():
+            in_order = sorted(of_one, key=lambda row: (row["known_at"], row["until"] or dt.date.max))
+            for old, new in combinations(in_order, 2):
+                place = {"old_delivery_id": old["delivery_id"], "old_line_no": old["line_no"], "table_name": table}
+                when = {c: new[c] for c in ("event_on", "known_at", "line_no")}
+                placed["superseded"].append(lineage | when | place)
+    return {table: pl.DataFrame(placed.get(table, []), schema=raw_schema(table)) for table in CANONICAL}
 
 
 def write_selection(tables: dict[str, pl.DataFrame], selection: Path, source: str) -> None:
@@ -165,13 +231,14 @@ class DayByDay:
     """One loan under one knowledge: rows visible by a month-end, or all."""
 
     def __init__(self, loan: Loan, known_by: dt.date | None = None):
-        """`known_by`: the month-end by which a row must be visible; None is everything."""
+        """`known_by`: the month-end by which a row must be visible; None is all that is known now."""
         self.loan = loan
-        seen = lambda event, known: known_by is None or visible(loan, event, known) <= known_by
-        self.instalments = [i for i in loan.instalments if seen(i.valid_from, i.known_at)]
-        self.payments = [
-            (max(p.paid_on, loan.opened_on), p.amount) for p in loan.payments if seen(p.paid_on, p.known_at)
-        ]
+        by = known_by or dt.date.max
+        seen = lambda event, row: (
+            visible(loan, event, row.known_at) <= by and (row.until is None or visible(loan, event, row.until) > by)
+        )
+        self.instalments = [i for i in loan.instalments if seen(i.valid_from, i)]
+        self.payments = [(max(p.paid_on, loan.opened_on), p.amount) for p in loan.payments if seen(p.paid_on, p)]
         self.versions = sorted({i.valid_from for i in self.instalments})
 
     def plan(self, day: dt.date) -> list[Instalment]:
@@ -255,9 +322,19 @@ def visible(loan: Loan, event: dt.date, known_at: dt.date) -> dt.date:
 
 def knowledge(loan: Loan, end: dt.date) -> list[dt.date]:
     """The month-ends as of which a loan's month is told: its own, and those at which something late of it is seen."""
-    rows = [(loan.opened_on, loan.known_at)]
-    rows += [(p.paid_on, p.known_at) for p in loan.payments] + [(i.valid_from, i.known_at) for i in loan.instalments]
-    late = {visible(loan, event, known) for event, known in rows if month_end(max(event, loan.opened_on)) <= end}
+    late = {visible(loan, loan.opened_on, loan.known_at)}
+    for i in loan.instalments:
+        seen_from = visible(loan, i.valid_from, i.known_at)
+        if (i.until is None or visible(loan, i.valid_from, i.until) > seen_from) and i.valid_from <= end:
+            late.add(seen_from)
+    # Of payments, what becomes of a day's sum and number: a version that another replaces in the same month is nothing.
+    told: dict[tuple[dt.date, dt.date], list[int]] = defaultdict(lambda: [0, 0])
+    for p in loan.payments:
+        for sign, known in ((1, p.known_at), (-1, p.until)):
+            if known and p.paid_on <= end:
+                change = told[max(p.paid_on, loan.opened_on), visible(loan, p.paid_on, known)]
+                change[0], change[1] = change[0] + sign * p.amount, change[1] + sign
+    late |= {seen_from for (_, seen_from), change in told.items() if any(change)}
     own = {end} if visible(loan, loan.opened_on, loan.known_at) <= end else set()
     return sorted(own | {v for v in late if v > end})
 

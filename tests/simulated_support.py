@@ -1,6 +1,8 @@
 """A simulated book in a home of its own, taken in quickly."""
 
+import csv
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -21,6 +23,36 @@ def simulated_in(home: Path, observe_from_month: int = 1) -> Pipeline:
     policy["sources"] = {"simulated": lender | {"observe_from_month": observe_from_month}}
     (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
     return load_pipeline(Settings(home=home, policy=home / "policy.yaml"))
+
+
+def with_corrections(pipeline: Pipeline) -> Pipeline:
+    """The same pipeline, whose simulated source takes in payments and instalments anew as newer versions."""
+    source = pipeline.sources["simulated"]
+    tables = tuple(replace(t, corrections=t.name in ("payments", "schedules")) for t in source.contract.tables)
+    source = replace(source, contract=replace(source.contract, tables=tables))
+    return replace(pipeline, sources={"simulated": source})
+
+
+def correct(clean: Path, landing: Path, every: int) -> None:
+    """Of some of a clean book's files, drop a file of a month and a half later in which a row of theirs is another.
+
+    A payment has another amount, is one of another loan, or of an earlier day; an instalment has another amount, and is
+    known on the day on which its version begins, as all of it is.
+    """
+    payments, schedules = (sorted(clean.glob(f"{table}-*.csv")) for table in ("payments", "schedules"))
+    for n, path in enumerate([*payments[::every], *schedules[::every]]):
+        with path.open(newline="") as file:
+            (header, *rows), day = csv.reader(file), path.stem.split("-", 1)[1]
+        row = dict(zip(header, rows[0], strict=True))
+        later = dt.date.fromisoformat(day[:10]) + dt.timedelta(days=45)
+        if path in schedules:
+            row |= {"amount": f"{float(row['amount']) + 1:.2f}", "principal": f"{float(row['principal']) + 1:.2f}"}
+        else:
+            earlier = dt.date.fromisoformat(row["paid_on"]) - dt.timedelta(days=20)
+            kinds = ({"amount": f"{float(row['amount']) * 2:.2f}"}, {"loan_no": rows[-1][1]}, {"paid_on": str(earlier)})
+            row |= kinds[n % len(kinds)] | {"booked_on": str(later)}
+        name = f"{path.stem.split('-', 1)[0]}-{later}-correction-{n}.csv"
+        (landing / name).write_text("\n".join([",".join(header), ",".join(row.values()), ""]))
 
 
 def one_file_a_table(landing: Path) -> None:

@@ -2,15 +2,16 @@
 
 import dagster as dg
 
-from dagster_project.files import file_sha256
+from dagster_project.files import file_sha256, replace_text
 from dagster_project.ingestion.lake import write_parquet
 from dagster_project.modelling import decide, training_set_of
 from dagster_project.night_resource import NIGHT
 from dagster_project.publication import warehouse_is_published
-from dagster_project.readiness import NOT_DELIVERED, why_untrained
+from dagster_project.readiness import NO_PD, NOT_DELIVERED, why_untrained
 from dagster_project.reporting.markdown import markdown, table
 from dagster_project.resources import Pipeline, champion_asset, mart_asset, training_set_asset
 from ml import training_set
+from ml.calibrate import NoLineError
 
 
 class ChampionConfig(dg.Config):
@@ -35,6 +36,7 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
         pipeline: Pipeline = context.resources.night
         if not pipeline.has_delivered(source):
             return dg.MaterializeResult(metadata={"nothing done": NOT_DELIVERED})
+        pipeline.untrained_file(source).unlink(missing_ok=True)
         made = training_set_of(pipeline, source)
         write_parquet(made.frame, pipeline.training_set_file(source), made.metadata())
         return dg.MaterializeResult(
@@ -64,7 +66,14 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
             return dg.MaterializeResult(metadata={"nothing done": reason})
         path = pipeline.training_set_file(source)
         training = training_set.read(path)
-        decision = decide(pipeline, source, training, file_sha256(path), retrain=config.retrain)
+        try:
+            decision = decide(pipeline, source, training, file_sha256(path), retrain=config.retrain)
+        except NoLineError as error:
+            reason = NO_PD.format(error)
+            if not pipeline.champion(source):
+                replace_text(pipeline.untrained_file(source), reason)
+            context.log.warning(f"{source}: {reason}")
+            return dg.MaterializeResult(metadata={"nothing done": reason})
         context.log.info(f"{decision.model_name} version {decision.model_version}: {decision.reason}")
         return dg.MaterializeResult(
             metadata={

@@ -115,7 +115,8 @@ class Known:
         compared = [self._compare(name, frame) for name, frame in tables.items() if name not in PERSONS]
         if not compared:
             return _NEW
-        rows = pl.concat(compared)
+        versions = pl.concat(compared)
+        rows = versions.unique(["table_name", LINE_NO, "row"], keep="first", maintain_order=True)
         met = pl.col("old_line_no").is_not_null()
         lines = rows.group_by(LINE_NO).agg(
             met.any().alias("met"),
@@ -136,7 +137,7 @@ class Known:
                 pl.col("old_delivery_id").alias("against_delivery_id"),
                 pl.col("old_line_no").alias("against_line_no"),
             ),
-            _superseded(known.join(corrected, on=LINE_NO, how="semi")),
+            _superseded(versions.filter(met).join(corrected, on=LINE_NO, how="semi")),
         )
 
     def _note(self, files: Iterable[LakeFile]) -> None:
@@ -161,14 +162,14 @@ class Known:
         return np.sort(rows.select(key_hash(key)).to_series().to_numpy())
 
     def _compare(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
-        """Each row of one table beside the known row of its key, if there is one.
+        """Each row of one table beside each known version of it; a row of a new key stands beside none.
 
-        Of several versions that is the newest, or the one that this row is once more.
+        First comes the version that it is compared with: the newest, or the one that this row is once more.
         """
         table = self._contract.table(name)
         key, content = list(table.key), [c for c in table.schema if c not in table.key]
         old = self._rows_with(name, rows.select(key), content)
-        beside = rows.join(old, on=key, how="left", nulls_equal=True, suffix=_OLD)
+        beside = rows.with_row_index("row").join(old, on=key, how="left", nulls_equal=True, suffix=_OLD)
         same = pl.all_horizontal(pl.lit(value=True), *(pl.col(c).eq_missing(pl.col(c + _OLD)) for c in content))
         again = same & (pl.col("known_at") == pl.col("old_known_at"))
         return (
@@ -180,8 +181,7 @@ class Known:
                 pl.lit(", ".join(key)).alias("key"),
                 pl.lit(table.corrections).alias("corrects"),
             )
-            .sort(LINE_NO, "again", "is_newest", descending=[False, True, True])
-            .unique([LINE_NO, *key], keep="first", maintain_order=True)
+            .sort("row", "again", "is_newest", descending=[False, True, True])
             .select(_COMPARED)
         )
 
@@ -226,6 +226,7 @@ class Known:
 
 
 _COMPARED = [
+    "row",
     *(LINE_NO, "source", "delivery_id", "event_on", "known_at", "ingested_at"),
     *("old_delivery_id", "old_line_no", "old_known_at", "old_event_on"),
     *("same", "table_name", "key", "corrects"),
@@ -233,7 +234,11 @@ _COMPARED = [
 
 
 def _superseded(known: pl.DataFrame) -> pl.DataFrame:
-    """Which of two versions is no longer the newest: the one that was known first, in whatever order they came."""
+    """Which of two versions the other replaces: the one that was known first, in whatever order they came.
+
+    A row is noted with each known version, and not with the newest alone: until when a version counted is the first day
+    on which a later one was known, and that one may arrive last.
+    """
     is_newer = pl.col("known_at") >= pl.col("old_known_at")
     return known.select(
         "table_name",

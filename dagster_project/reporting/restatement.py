@@ -181,32 +181,47 @@ def changes(table: str, rows: pl.DataFrame, key: Sequence[str], shown: Sequence[
     Args:
         table: its name.
         rows: raw rows of the table with the lineage, `file` (the delivery's name), and `known_then`.
-        key: the table's primary key; a row whose key was known then is a correction of that row.
+        key: the table's primary key; a row whose key was known then is a correction of that row, unless it was known
+            before it: then it is an older version that came late, and moves nothing.
         shown: columns that may be shown: nothing personal.
 
     Returns:
         `ROW`; in `changed` a correction has the columns that differ, another row those that it fills, without `before`.
+        A correction that takes a row to another loan is told of both.
     """
     order = ("known_at", "ingested_at", LINE_NO)
-    first = rows.filter("known_then").sort(order).unique(key, keep="last").select(*key, *_beside(shown), _HAD)
+    beside = _beside((*shown, "loan_id", "known_at"))
+    first = rows.filter("known_then").sort(order).unique(key, keep="last").select(*key, *beside, _HAD)
     late = rows.filter(~pl.col("known_then")).join(first, on=key, how="left", nulls_equal=True)
-    parts = []
+    late = late.filter((pl.col("known_at") >= pl.col("known_at_before")).fill_null(value=True))
+    is_moved = (pl.col("loan_id") != pl.col("loan_id_before")).fill_null(value=False)
+    parts = [pl.when(is_moved).then(_difference("loan_id"))]
     for column in shown:
-        before, after = (pl.col(c).cast(pl.String) for c in (f"{column}_before", column))
-        said = pl.struct(pl.lit(column).alias("column"), before.alias("before"), after.alias("after"))
-        parts.append(pl.when(before.ne_missing(after)).then(said))
+        before, after = pl.col(f"{column}_before"), pl.col(column)
+        parts.append(pl.when(before.ne_missing(after)).then(_difference(column)))
     told = pl.concat_list(parts).list.drop_nulls()
-    return late.select(
-        pl.lit(table).alias("table"),
-        "file",
-        pl.col(LINE_NO).alias("line"),
-        "event_on",
-        "known_at",
-        "ingested_at",
-        "loan_id",
-        pl.col("had").fill_null(value=False).alias("is_correction"),
-        told.alias("changed"),
-    ).match_to_schema(ROW)
+    late = late.with_columns(told.alias("changed"))
+    left = late.filter(is_moved).with_columns(loan_id="loan_id_before")
+    return (
+        pl.concat([late, left])
+        .select(
+            pl.lit(table).alias("table"),
+            "file",
+            pl.col(LINE_NO).alias("line"),
+            "event_on",
+            "known_at",
+            "ingested_at",
+            "loan_id",
+            pl.col("had").fill_null(value=False).alias("is_correction"),
+            "changed",
+        )
+        .match_to_schema(ROW)
+    )
+
+
+def _difference(column: str) -> pl.Expr:
+    before, after = (pl.col(c).cast(pl.String) for c in (f"{column}_before", column))
+    return pl.struct(pl.lit(column).alias("column"), before.alias("before"), after.alias("after"))
 
 
 def _beside(shown: Sequence[str]) -> list[pl.Expr]:

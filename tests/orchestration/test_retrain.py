@@ -2,10 +2,13 @@
 
 import sqlite3
 
+import numpy as np
+import polars as pl
 from tests_support import pipeline_in, retrain
 
 from dagster_project.night import Exit, run_night
 from expectations.suite import no_row
+from ml.calibrate import logistic_line
 
 
 def decisions(pipeline) -> list[tuple[str, str, str]]:
@@ -49,3 +52,19 @@ def test_broken_training_set_stops_the_retraining(home_after_night):
     pipeline = pipeline_in(home_after_night, extra_checks={"training_set_taiwan_cards": (broken,)})
     assert not retrain(pipeline).success
     assert [d[0] for d in decisions(pipeline)] == ["promoted"], "nothing was trained"
+
+
+def test_source_whose_outcomes_cannot_be_calibrated_is_published_unscored(home_after_night, monkeypatch):
+    """A first model that tells defaults apart without an exception gives no probability: no failure, and a reason."""
+    pipeline_in(home_after_night).settings.ledger_file.unlink()
+
+    def train(*_):
+        logistic_line(np.array([1.0, 2, 3, 4]), np.array([0.0, 0, 1, 1]))
+
+    monkeypatch.setattr("dagster_project.modelling.train_candidate", train)
+    night = run_night(pipeline_in(home_after_night), force=True)
+    assert night.exit is Exit.PUBLISHED, night.failures
+    metrics = night.snapshot.metrics()
+    assert metrics["model.taiwan_cards.state"].startswith("not enough history: the classes are separated")
+    assert metrics["checks.evaluated"] + metrics["checks.skipped"] == metrics["checks.declared"]
+    assert pl.read_parquet(night.snapshot.folder / "scores.parquet").is_empty()

@@ -4,12 +4,13 @@ import datetime as dt
 import os
 import random
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import duckdb
 import pytest
-from simulated_support import simulated_in
+from simulated_support import correct, simulated_in, with_corrections
 
 from dagster_project.dbt_project import run_dbt
 from dagster_project.increment import begin_build, end_build
@@ -26,7 +27,10 @@ MARTS = ("fct_loan_months", "fct_payments", "feat_loan_months", "label_loan_mont
 @pytest.fixture
 def book(tmp_path) -> Path:
     """A book with late and corrected rows, and nothing taken in of it."""
-    simulate(Plan(150, 14, seed=SEED, dirt=True, redeliver=True, deferral_month=6), tmp_path / "book")
+    clean = Plan(150, 14, seed=SEED, deferral_month=6)
+    simulate(clean, tmp_path / "clean")
+    simulate(replace(clean, dirt=True, redeliver=True), tmp_path / "book")
+    correct(tmp_path / "clean/landing" / SOURCE, tmp_path / "book/landing" / SOURCE, every=7)
     return tmp_path / "book/landing" / SOURCE
 
 
@@ -35,7 +39,7 @@ def test_nights_in_any_order_end_where_one_full_build_does(book, tmp_path, night
     """Most of the book first; then the rest in nights of shuffled files, so that early months come late."""
     home = tmp_path / "home"
     home.mkdir()
-    pipeline = simulated_in(home)
+    pipeline = with_corrections(simulated_in(home))
     files = sorted(book.iterdir())
     chance = random.Random(SEED)
     chance.shuffle(files)
@@ -46,6 +50,9 @@ def test_nights_in_any_order_end_where_one_full_build_does(book, tmp_path, night
         assert is_full == (number == 0)
         computed.append(count(pipeline, "intermediate.int_ledger_work"))
     found = published(pipeline, tmp_path / "news")
+    assert count(pipeline, "staging.stg_payments where superseded_at is not null") > 20
+    told_anew = "intermediate.int_loan_months where superseded_at is not null"
+    assert count(pipeline, told_anew) > 50, "months that are told as they were known, and as they are known now"
     assert min(computed[1:]) < computed[0], "some night has less to do than all"
     assert build(pipeline, full=True)
     assert count(pipeline, "intermediate.int_ledger_work") == count(pipeline, "intermediate.int_ledger_loans") > 100

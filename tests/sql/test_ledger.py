@@ -5,6 +5,7 @@ is deleted that became known after the cut.
 """
 
 import datetime as dt
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,7 +13,18 @@ import duckdb
 import polars as pl
 import pytest
 import yaml
-from ledger_support import LAG, DayByDay, knowledge, months_from, random_book, raw_tables, reported, write_selection
+from ledger_support import (
+    LAG,
+    DayByDay,
+    knowledge,
+    month_end,
+    months_from,
+    random_book,
+    raw_tables,
+    reported,
+    visible,
+    write_selection,
+)
 
 from dagster_project.dbt_project import run_dbt
 from dagster_project.policy import load_policy
@@ -112,10 +124,27 @@ def test_book_holds_what_it_should(home):
     assert min(told.values()) > 200, told
 
 
+def test_book_holds_corrections(book):
+    """How many versions counted for a while, of payments and instalments, and were told in months of their own."""
+    corrected = {"payments": 0, "instalments": 0}
+    for loan in book:
+        for kind, versions in (("payments", loan.payments), ("instalments", loan.instalments)):
+            for v in versions:
+                event = v.paid_on if kind == "payments" else v.valid_from
+                gone = v.until and visible(loan, event, v.until)
+                corrected[kind] += bool(gone) and gone > max(visible(loan, event, v.known_at), month_end(event))
+    assert min(corrected.values()) > 200, corrected
+    versions = Counter(p.number for loan in book for p in loan.payments)
+    assert max(versions.values()) > 2
+    places = {(p.number, loan.loan_id) for loan in book for p in loan.payments}
+    assert len(places) - len(versions) > 50, "moved to another loan"
+
+
 def test_no_cent_is_lost(home, book):
     """Paid over all months is what known loans paid until the last reported one; the stranger's payment waits."""
     last = reported(book)
-    expected = sum(p.amount for loan in book if loan.opened_on <= last for p in loan.payments if p.paid_on <= last)
+    newest = [p for loan in book if loan.opened_on <= last for p in loan.payments if p.until is None]
+    expected = sum(p.amount for p in newest if p.paid_on <= last)
     paid = "select sum(paid) as paid from marts.fct_loan_months where source = 'whole'"
     assert cents(query(home, paid).item()) == expected
     suspense = "select count(*) from marts.fct_payments where source = 'whole' and in_suspense"
@@ -124,7 +153,7 @@ def test_no_cent_is_lost(home, book):
 
 @pytest.mark.parametrize("cut", CUTS, ids=str)
 def test_features_cannot_see_what_became_known_later(home, cut):
-    """Late payments, late reversals, late schedules, late loans."""
+    """Late payments, late reversals, late schedules, late loans, corrections."""
     sql = (
         "select * exclude (source, is_live) from marts.feat_loan_months"
         " where source = '{}' and month_on = '{}' order by loan_id"

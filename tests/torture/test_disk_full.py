@@ -4,6 +4,7 @@ A small file system of its own is needed; where none may be mounted, this is ski
 """
 
 import random
+import sys
 
 import dagster as dg
 import pytest
@@ -21,6 +22,7 @@ from torture_support import (
     mounted,
 )
 
+from dagster_project import night
 from dagster_project.night import run_night
 from dagster_project.night_resource import build_night_resource
 from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults
@@ -102,3 +104,20 @@ def test_room_is_reckoned_with_what_a_night_writes_anew(small_disk):
     warehouse.write_bytes(b"0" * (5 << 20))
     with pytest.raises(DiskFullError, match="make room, then start it again"):
         check_space(small_disk, 1 << 20, warehouse, None)
+
+
+def test_full_disk_that_shows_when_the_log_of_the_tools_is_closed(tmp_path, monkeypatch):
+    """What is left of it to be written is written then; that it cannot be must not hide why the night ended."""
+    pipeline = pipeline_of(empty_home(tmp_path / "home"))
+
+    def _run(pipeline, _started):
+        log = pipeline.settings.home / "logs" / "night.log"
+        log.parent.mkdir(exist_ok=True)
+        log.symlink_to("/dev/full")
+        with night._tools_print_to(log):
+            sys.stdout.write("what a tool says")
+            raise OSError("the first that failed")
+
+    monkeypatch.setattr(night, "_run", _run)
+    with pytest.raises(DiskFullError, match="was full"):
+        night.run_night(pipeline, force=True)

@@ -125,6 +125,19 @@ def test_correction_says_what_it_was_and_nothing_personal():
     assert "a pseudonym" not in str(rows.to_dicts())
 
 
+def test_correction_that_takes_a_payment_to_another_loan_is_told_of_both():
+    rows = late(payment("B", "1", "100", known=True), payment("A", "1", "100", known=False))
+    (of_a, of_b) = rows.sort("loan_id").iter_rows(named=True)
+    assert (of_a["loan_id"], of_b["loan_id"]) == ("A", "B")
+    assert of_a["changed"] == of_b["changed"] == [{"column": "loan_id", "before": "B", "after": "A"}]
+
+
+def test_older_version_that_comes_late_moves_nothing():
+    newest = payment("A", "1", "100", known=True)
+    older = payment("A", "1", "90", known=False) | {"known_at": dt.date(2024, 3, 1)}
+    assert late(newest, older).is_empty()
+
+
 def test_terminal_tells_figures_rows_and_what_is_unexplained():
     rows = late(
         payment("B", "p1", "90.00", known=True),

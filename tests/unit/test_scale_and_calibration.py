@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dagster_project.policy import load_policy
 from dagster_project.settings import PROJECT_ROOT
-from ml.calibrate import fit_platt, logistic_line
+from ml.calibrate import NoLineError, fit_platt, logistic_line
 from ml.scale import ScoreAnchor, band, grade, raw_score, score
 from ml.splits import assign, bucket
 
@@ -96,7 +96,7 @@ def test_calibration_of_true_margins_is_the_identity():
 
 @pytest.mark.parametrize(("x", "y"), [([1.0, 2, 3], [0.0, 0, 0]), ([1.0, 2, 3, 4], [0.0, 0, 1, 1])])
 def test_no_line_without_two_mixed_classes(x, y):
-    with pytest.raises(ValueError, match=r"defaults|separated|converge"):
+    with pytest.raises(NoLineError, match=r"defaults|separated|converge"):
         logistic_line(np.array(x), np.array(y))
 
 

@@ -45,7 +45,7 @@ scheduled as (
         coalesce(i.due_on >= v.next_from, false) as is_void
     from {{ ref('int_ledger_instalments') }} as i
     inner join versions as v on i.loan_no = v.loan_no and i.valid_from = v.valid_from
-    where i.visible_month <= greatest(v.known_month, i.month_on)
+    where {{ is_seen('i', 'v') }}
         and i.due_on >= i.valid_from
         and i.amount <> 0
 ),
@@ -70,10 +70,10 @@ days as (
         state_no,
         day,
         cast(sum(amount) as decimal(18, 2)) as paid,
-        max(is_payment) as is_payment,
+        case when sum(payments) > 0 then 1 else 0 end as is_payment,
         max(version_no) as version_no
     from (
-        select s.state_no, p.paid_on as day, p.amount, 1 as is_payment, cast(null as integer) as version_no
+        select s.state_no, p.paid_on as day, p.amount, p.payments, cast(null as integer) as version_no
         from states as s
         inner join {{ ref('int_ledger_payments') }} as p on s.loan_no = p.loan_no
         where p.visible_month <= greatest(s.known_month, p.month_on) and p.month_on <= s.last_month

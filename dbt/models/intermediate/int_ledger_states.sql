@@ -1,6 +1,7 @@
 -- The states of knowledge of a loan; nearly every loan has one. A row that becomes known late (after the lag of its own
 -- month) adds a state from the month in which it becomes visible, and that state tells the months since the row's event
--- anew: so each state is one plain ledger, and what was known before stays beside it.
+-- anew: so each state is one plain ledger, and what was known before stays beside it. A correction is such a row, and
+-- what it takes away goes with it.
 --
 -- A state (`known_month`) holds what was visible by then, and what is not late. It tells the months from `first_month`
 -- on, until the next state knows better.
@@ -21,7 +22,7 @@ paid as (
 scheduled as (
     select
         loan_no,
-        sum(amount) as amount,
+        sum(case when gone_month is null then amount else 0 end) as amount,
         max(month_on) as last_month,
         max(visible_month) as visible_month
     from {{ ref('int_ledger_instalments') }}

@@ -7,9 +7,10 @@ with delivered as (
         valid_from,
         month_on,
         visible_month,
+        gone_month,
         min(case when is_told then 1 else 0 end) as is_told
     from {{ ref('int_ledger_instalments') }}
-    group by loan_no, valid_from, month_on, visible_month
+    group by loan_no, valid_from, month_on, visible_month, gone_month
 ),
 
 known as (
@@ -22,7 +23,7 @@ known as (
         min(d.is_told) as is_told
     from {{ ref('int_ledger_states') }} as s
     inner join delivered as d on s.loan_no = d.loan_no
-    where d.visible_month <= greatest(s.known_month, d.month_on)
+    where {{ is_seen('d', 's') }}
     group by s.state_no, s.loan_no, s.known_month, d.valid_from, d.month_on
     union all
     select state_no, loan_no, known_month, cast(null as date), opening_month, 1

@@ -4,13 +4,12 @@
 {{ config(materialized='view') }}
 
 {%- set shared -%}
-    source, loan_id, month_on, known_at, due, paid, balance, is_default, is_written_off, is_closed
+    source, loan_id, month_on, known_at, superseded_at, due, paid, balance, is_default, is_written_off, is_closed
 {%- endset %}
 
 with months as (
     select
         {{ shared }},
-        cast(null as date) as superseded_at,
         -- Without a ledger the month's end is also its worst day.
         dpd as dpd_max,
         dpd as dpd_end,
@@ -20,10 +19,10 @@ with months as (
         'status' as arrears_basis
     from {{ ref('int_status_loan_months') }}
     union all
-    select {{ shared }}, cast(null as date), dpd, dpd, limit_amount, status_code, deferral_suspected, 'imputed'
+    select {{ shared }}, dpd, dpd, limit_amount, status_code, deferral_suspected, 'imputed'
     from {{ ref('int_imputed_loan_months') }}
     union all
-    select {{ shared }}, superseded_at, dpd_max, dpd_end, limit_amount, cast(null as integer), false, 'ledger'
+    select {{ shared }}, dpd_max, dpd_end, limit_amount, cast(null as integer), false, 'ledger'
     from {{ ref('int_ledger_loan_months') }}
 )
 

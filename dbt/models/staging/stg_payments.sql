@@ -1,6 +1,9 @@
+-- Every version that counted for a day: from its `known_at` until its `superseded_at`, which is null for the newest.
 with source as (
-    select raw.* from {{ ref('base_payments') }} as raw
-    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('payments') }}
+    select raw.*, newer.superseded_at
+    from {{ ref('base_payments') }} as raw
+    {{ beside_newer_version('payments') }}
+    where ingested_at <= {{ known_as_of() }} and (superseded_at is null or superseded_at > known_at)
 )
 
 select
@@ -10,5 +13,6 @@ select
     paid_on,
     amount,
     currency,
-    known_at
+    known_at,
+    superseded_at
 from source

@@ -1,6 +1,9 @@
+-- Every version that counted for a day: from its `known_at` until its `superseded_at`, which is null for the newest.
 with source as (
-    select raw.* from {{ ref('base_schedules') }} as raw
-    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('schedules') }}
+    select raw.*, newer.superseded_at
+    from {{ ref('base_schedules') }} as raw
+    {{ beside_newer_version('schedules') }}
+    where ingested_at <= {{ known_as_of() }} and (superseded_at is null or superseded_at > known_at)
 )
 
 select
@@ -12,5 +15,6 @@ select
     amount,
     principal,
     interest,
-    known_at
+    known_at,
+    superseded_at
 from source

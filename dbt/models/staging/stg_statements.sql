@@ -1,6 +1,9 @@
+-- Every version that counted for a day: from its `known_at` until its `superseded_at`, which is null for the newest.
 with source as (
-    select raw.* from {{ ref('base_statements') }} as raw
-    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('statements') }}
+    select raw.*, newer.superseded_at
+    from {{ ref('base_statements') }} as raw
+    {{ beside_newer_version('statements') }}
+    where ingested_at <= {{ known_as_of() }} and (superseded_at is null or superseded_at > known_at)
 )
 
 select
@@ -13,5 +16,6 @@ select
     paid,
     principal,
     status_code,
-    known_at
+    known_at,
+    superseded_at
 from source

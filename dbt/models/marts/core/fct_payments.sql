@@ -1,5 +1,5 @@
 with payments as (
-    select * from {{ ref('stg_payments') }}
+    select * from {{ ref('stg_payments') }} where superseded_at is null
 )
 
 select
