@@ -367,8 +367,9 @@ def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl
     db.execute(
         "create or replace temp table loan as select cast(row_number() over (order by loan_no) - 1 as int) as loan,"
         " loan_no, customer_no, opened_on, month_no(opened_on) as opened, annual_rate, cents(amount) as lent,"
-        ' cents("limit") as credit from loans'
-        " where bucket = $1",
+        ' cents("limit") as credit, given_up from loans'
+        " left join (select loan_no, month_no(min(event_on)) as given_up from events"
+        " where kind = 'write_off' group by 1) using (loan_no) where bucket = $1",
         [bucket],
     )
     db.execute(
@@ -424,7 +425,8 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
     months = _months(plans, tables["payments"], reported)
     days = _days_past_due(_days(tables["payments"], months, reported), holding)
     owed = pl.coalesce("lent", "plan_cum_principal") - pl.col("repaid")
-    of_loan = ("loan", "lent", "credit", "opened", "annual_rate")
+    of_loan = ("loan", "lent", "credit", "opened", "annual_rate", "given_up")
+    is_written_off = (pl.col("month") >= pl.col("given_up")).fill_null(value=False)
     return (
         months.hstack(_by_month(days, holding, void))
         .with_columns(
@@ -434,14 +436,15 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
         .join(tables["loans"].select(*of_loan), on="loan", maintain_order="left")
         .with_columns(
             balance=pl.when("is_closed").then(0).when("is_scheduled").then(owed.clip(0)).otherwise(pl.col("lent")),
-            is_default=pl.col("dpd_end") >= default_dpd,
+            is_default=(pl.col("dpd_end") >= default_dpd) | is_written_off,
+            is_written_off=is_written_off,
         )
         # A closed loan has no more rows, unless something happens to it.
         .filter(~pl.col("is_closed") | pl.col("has_payment") | (pl.col("month") == pl.col("first_month")))
         .select(
             *("loan", "month", "day", "dpd_max", "dpd_end", "due", "paid", pl.col("balance").fill_null(0)),
             *of_loan[1:],
-            *("is_closed", "is_default"),
+            *("is_closed", "is_default", "is_written_off"),
         )
     )
 
@@ -962,7 +965,11 @@ def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:
         dpd_end="dpd_end",
         **{name: pl.col(name).cast(pl.Decimal(20, 2)) / 100 for name in ("due", "paid", "balance")},
         limit_amount=pl.col("credit").cast(pl.Decimal(20, 2)) / 100,
-        state=pl.when("is_closed").then(pl.lit("closed")).otherwise(state),
+        state=pl.when("is_written_off")
+        .then(pl.lit("written_off"))
+        .when("is_closed")
+        .then(pl.lit("closed"))
+        .otherwise(state),
         is_default="is_default",
     )
 

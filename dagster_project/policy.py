@@ -75,11 +75,38 @@ class TrainingDataPolicy(_Frozen):
     max_default_rate: float
 
 
+class MaterialityPolicy(_Frozen):
+    """From which amount (in the loan's currency) and share of what is owed on arrears count, both of them."""
+
+    amount: float = Field(ge=0)
+    share: float = Field(ge=0, le=1)
+
+
+class CurePolicy(_Frozen):
+    """How many months without a trigger, and at most `dpd_max` days past due, end a default.
+
+    `months_forborne`: no sooner than so long after the terms were last changed.
+    """
+
+    months: int = Field(ge=1)
+    months_forborne: int = Field(ge=1)
+    dpd_max: int = Field(ge=0)
+
+
+class DefaultsPolicy(_Frozen):
+    """What a default is by the day: thresholds by type of portfolio, and what cures it."""
+
+    thresholds: dict[str, MaterialityPolicy] = Field(min_length=1)
+    cure: CurePolicy
+
+
 class SourcePolicy(_Frozen):
     """What differs from source to source: where arrears come from, lag, default trigger, score anchor.
 
     `status` sources are in default from `default_status_min` on; `ledger` ones from `default_dpd_min` days past due and
-    `default_arrears_min` (0 if not given) in arrears on, at a month-end. `imputed` ones are when more than
+    `default_arrears_min` (0 if not given) in arrears on, at a month-end: the plain flag that labels are made of. By the
+    day, for the portfolio, they are after more than `default_dpd_min` days at or above the thresholds of their
+    `portfolio_type`, and when the terms are changed, where `restructured_is_default`. `imputed` ones are when more than
     `write_off_min` is written off; a run of months without payments that begins between `deferral_from` and
     `deferral_to` is a suspected deferral. Where outcomes are seen in later months, `label_horizon_months` is how far
     they are followed, and observations begin with a loan's month `observe_from_month`; a model learns from
@@ -95,6 +122,8 @@ class SourcePolicy(_Frozen):
     default_status_min: int | None = None
     default_dpd_min: int | None = Field(default=None, ge=1)
     default_arrears_min: float | None = Field(default=None, ge=0)
+    portfolio_type: str = "retail"
+    restructured_is_default: bool = False
     write_off_min: float | None = None
     tier1_capital: float | None = Field(default=None, gt=0)
     deferral_from: dt.date | None = None
@@ -125,12 +154,20 @@ class Policy(_Frozen):
     bootstrap_gate: BootstrapGate
     portfolio: PortfolioPolicy
     early_warning: EarlyWarningPolicy
+    defaults: DefaultsPolicy
     sources: dict[str, SourcePolicy]
 
     @model_validator(mode="after")
     def _some_source(self) -> Self:
         if not self.sources:
             raise ValueError("sources: at least one source is needed")
+        return self
+
+    @model_validator(mode="after")
+    def _every_source_has_thresholds(self) -> Self:
+        for name, source in self.sources.items():
+            if source.portfolio_type not in self.defaults.thresholds:
+                raise ValueError(f"defaults.thresholds: none for portfolio_type {source.portfolio_type} of {name}")
         return self
 
 
@@ -155,7 +192,7 @@ def load_policy(path: Path) -> Policy:
 
 # What the portfolio's marts are made with; the rest of its policy stands on scores and is no matter of dbt.
 _PORTFOLIO_IN_SQL = (
-    *("matrix_months", "dpd_bad", "forborne_months", "probation_months", "risk_classes", "provision_rates"),
+    *("matrix_months", "dpd_bad", "forborne_months", "risk_classes", "provision_rates"),
     *("exposure", "loss", "limits"),
 )
 
@@ -164,9 +201,15 @@ def dbt_vars(policy: Policy) -> dict[str, Any]:
     """The policy values that dbt's models need. The same policy gives the same text, so dbt parses once."""
     names = (
         *("arrears_basis", "feature_lag_days", "label_horizon_months", "observe_from_month"),
-        *("default_dpd_min", "default_arrears_min"),
+        *("default_dpd_min", "default_arrears_min", "restructured_is_default"),
         *("default_status_min", "write_off_min", "deferral_from", "deferral_to", "tier1_capital"),
     )
     sources = {name: s.model_dump(mode="json", include=set(names)) for name, s in policy.sources.items()}
     by_source = {name: {source: values[name] for source, values in sources.items()} for name in names}
-    return by_source | {"portfolio": policy.portfolio.model_dump(mode="json", include=set(_PORTFOLIO_IN_SQL))}
+    thresholds = {name: policy.defaults.thresholds[s.portfolio_type] for name, s in policy.sources.items()}
+    return by_source | {
+        "default_amount_min": {name: least.amount for name, least in thresholds.items()},
+        "default_share_min": {name: least.share for name, least in thresholds.items()},
+        "defaults": policy.defaults.model_dump(mode="json", include={"cure"}),
+        "portfolio": policy.portfolio.model_dump(mode="json", include=set(_PORTFOLIO_IN_SQL)),
+    }

@@ -54,6 +54,15 @@ class Payment:
     number: str = ""
 
 
+@dataclass(frozen=True)
+class Event:
+    """What the source tells beside schedule and payments: `write_off` or `restructured`."""
+
+    occurred_on: dt.date
+    kind: str
+    known_at: dt.date
+
+
 @dataclass
 class Loan:
     """A loan and all that was ever told of it."""
@@ -64,6 +73,7 @@ class Loan:
     original: int
     instalments: list[Instalment] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
 
 
 def random_book(seed: int, loans: int, months: int = 14) -> list[Loan]:
@@ -110,6 +120,34 @@ def _other_instalment(i: Instalment, random: np.random.Generator) -> Instalment:
     shifted = i.due_on + dt.timedelta(days=int(random.integers(-40, 60)))
     kinds = ({"amount": i.amount + 3_000}, {"due_on": shifted}, {"principal": i.amount - 100, "interest": 100})
     return replace(i, **kinds[random.integers(len(kinds))])
+
+
+def with_events(book: list[Loan], seed: int) -> list[Loan]:
+    """The same loans, some of them written off, or with terms that were changed; some of it known late."""
+    random = np.random.default_rng(seed)
+    end = max(row.known_at for loan in book for row in (*loan.payments, *loan.instalments))
+    for loan in book:
+        for kind, share in (("restructured", 0.2), ("restructured", 0.05), ("write_off", 0.12), ("write_off", 0.02)):
+            day = loan.opened_on + dt.timedelta(days=int(random.integers(-3, (end - loan.opened_on).days)))
+            if random.random() < share and (day, kind) not in {(e.occurred_on, e.kind) for e in loan.events}:
+                loan.events.append(Event(day, kind, _known(random, day)))
+    return book
+
+
+def with_comebacks(book: list[Loan], seed: int, share: float = 0.2) -> list[Loan]:
+    """The same loans; some of them pay all that is due on some day, and from then on what falls due."""
+    random = np.random.default_rng(seed)
+    end = max(i.due_on for loan in book for i in loan.instalments)
+    for loan in book:
+        begin = loan.opened_on + dt.timedelta(days=int(random.integers(30, 400)))
+        if random.random() < share:
+            for day in sorted({begin, *(i.due_on for i in loan.instalments if begin < i.due_on < end)}):
+                ledger = DayByDay(loan)
+                arrears = sum(i.amount for i in ledger.plan(day) if i.due_on <= day) - ledger.paid_by(day)
+                if arrears > 0:
+                    number = f"{loan.loan_id}-{day}"
+                    loan.payments.append(Payment(day, arrears, _known(random, day), number=number))
+    return book
 
 
 def _known(random: np.random.Generator, day: dt.date) -> dt.date:
@@ -165,7 +203,7 @@ def raw_tables(book: list[Loan], source: str) -> dict[str, pl.DataFrame]:
     """The book as canonical tables, with a payment whose loan nobody knows; line_no is the place in its table."""
     lineage = {"source": source, "delivery_id": "0" * 16, "ingested_at": dt.datetime(2026, 1, 1)}
     money = lambda cents: None if cents is None else Decimal(cents) / 100
-    loans, schedules, payments, borrowers = [], [], [], []
+    loans, schedules, payments, borrowers, events = [], [], [], [], []
     for loan in book:
         told = {"event_on": loan.opened_on, "known_at": loan.known_at, "borrower_id": f"b{loan.loan_id}"}
         borrowers.append(told)
@@ -179,8 +217,12 @@ def raw_tables(book: list[Loan], source: str) -> dict[str, pl.DataFrame]:
             when = {"paid_on": p.paid_on, "event_on": p.paid_on, "known_at": p.known_at, "until": p.until}
             what = {"payment_id": p.number, "loan_id": loan.loan_id, "amount": money(p.amount), "currency": "EUR"}
             payments.append(when | what)
+        for e in loan.events:
+            when = {"occurred_on": e.occurred_on, "event_on": e.occurred_on, "known_at": e.known_at}
+            events.append(when | {"loan_id": loan.loan_id, "kind": e.kind})
     payments.append(payments[0] | {"payment_id": "suspense", "loan_id": "nobody"})
     rows = {"borrowers": borrowers, "loans": loans, "schedules": schedules, "payments": payments}
+    rows["loan_events"] = events
     return lined(rows, lineage)
 
 
@@ -304,6 +346,11 @@ class DayByDay:
             arrears=sum(i.amount for i in plan if i.due_on <= end) - self.paid_by(end),
             is_closed=self.is_closed(end),
         )
+
+    def is_written_off(self, end: dt.date) -> bool:
+        """From the month in which it can be known."""
+        told = [visible(self.loan, e.occurred_on, e.known_at) for e in self.loan.events if e.kind == "write_off"]
+        return any(month <= end for month in told)
 
     def has_row(self, end: dt.date) -> bool:
         """No row where the loan was closed a month before and nothing happened."""

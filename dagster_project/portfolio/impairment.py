@@ -17,7 +17,7 @@ from dagster_project.portfolio.stress import stressed_pd
 
 Floats = NDArray[np.float64]
 MONTHS = 12
-# The first that holds is the trigger that is stored. A loan in probation was in default a short while ago.
+# The first that holds is the trigger that is stored. A loan in probation is on its way to a cure.
 TRIGGERS = ("default", "probation", "days_past_due", "forborne", "pd_ratio", "pd_increase", "none")
 
 

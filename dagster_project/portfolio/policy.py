@@ -121,7 +121,6 @@ class PortfolioPolicy(_Frozen):
     matrix_months: int = Field(ge=1)
     dpd_bad: int = Field(ge=1)
     forborne_months: int = Field(ge=0)
-    probation_months: int = Field(ge=1)
     risk_classes: RiskClasses
     provision_rates: dict[Literal["current", "1-30", "31-60", "61-90", "90+"], Share]
     exposure: ExposurePolicy

@@ -15,6 +15,11 @@
     cast('1900-01-31' as date)
 {%- endmacro %}
 
+{# Later than every day. #}
+{% macro never() -%}
+    cast('9999-12-31' as date)
+{%- endmacro %}
+
 {# Before a model adds what it computes anew, what it has of it is removed. #}
 {% macro forget(work) -%}
     {#- Asked for here, and not only where it is used: dbt learns from it what must be built first. -#}
@@ -25,6 +30,19 @@
             select 1
             from {{ loans }} as w
             where w.source = {{ this }}.source and w.loan_id = {{ this }}.loan_id and {{ this }}.month_on >= w.from_month
+        )
+    {%- endif -%}
+{%- endmacro %}
+
+{# The same for a model whose rows of a loan hang together over all months. #}
+{% macro forget_loans(work) -%}
+    {%- set loans = ref(work) -%}
+    {%- if is_incremental() -%}
+        delete from {{ this }}
+        where exists (
+            select 1
+            from {{ loans }} as w
+            where w.source = {{ this }}.source and w.loan_id = {{ this }}.loan_id
         )
     {%- endif -%}
 {%- endmacro %}

@@ -15,3 +15,17 @@
         {%- endif %}
     end
 {%- endmacro %}
+
+{# The policy's section of this name: a mapping, as the policy file has it. #}
+{% macro policy_section(name) -%}
+    {%- set values = var(name, none) -%}
+    {%- if values is none -%}
+        {{ exceptions.raise_compiler_error("the policy value '" ~ name ~ "' is missing: run dbt as `creditloom dbt ...`") }}
+    {%- endif -%}
+    {{ return(values) }}
+{%- endmacro %}
+
+{# What is a default by the day, and what cures it. #}
+{% macro default_policy() -%}
+    {{ return(policy_section("defaults")) }}
+{%- endmacro %}

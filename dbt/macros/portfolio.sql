@@ -1,10 +1,6 @@
 {# The policy's values for the portfolio: a mapping, as the policy file has it. #}
 {% macro portfolio_policy() -%}
-    {%- set values = var("portfolio", none) -%}
-    {%- if values is none -%}
-        {{ exceptions.raise_compiler_error("the policy value 'portfolio' is missing: run dbt as `creditloom dbt ...`") }}
-    {%- endif -%}
-    {{ return(values) }}
+    {{ return(policy_section("portfolio")) }}
 {%- endmacro %}
 
 {# The class of the five-class scheme that so many days past due stand in. #}

@@ -25,6 +25,19 @@
     date_add({{ day }}, {{ days }})
 {%- endmacro %}
 
+{# The same day so many months later; where that month is too short, its last day. #}
+{% macro add_months(day, months) -%}
+    {{ return(adapter.dispatch("add_months")(day, months)) }}
+{%- endmacro %}
+
+{% macro default__add_months(day, months) -%}
+    cast({{ day }} + to_months({{ months }}) as date)
+{%- endmacro %}
+
+{% macro spark__add_months(day, months) -%}
+    add_months({{ day }}, {{ months }})
+{%- endmacro %}
+
 {% macro days_between(earlier, later) -%}
     {{ return(adapter.dispatch("days_between")(earlier, later)) }}
 {%- endmacro %}

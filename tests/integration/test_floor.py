@@ -69,7 +69,7 @@ def assert_same(night: pl.DataFrame, floor: pl.DataFrame, columns: list[str]) ->
 
 def test_loan_months_are_the_nights(home):
     night, floor = marts(home, "fct_loan_months"), floors(home, "loan_months")
-    assert night["is_default"].sum() > 100
+    assert night["is_default"].sum() > 100 and (night["state"] == "written_off").sum() > 100
     with duckdb.connect(str(home / "warehouse/creditloom.duckdb"), read_only=True) as db:
         (taken_back,) = db.execute("select count(*) from marts.fct_payments where amount < 0").fetchall()[0]
         (versions,) = db.execute("select count(distinct (loan_id, valid_from)) from staging.stg_schedules").fetchall()[

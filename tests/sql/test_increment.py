@@ -21,7 +21,7 @@ from dagster_project.simulator.simulate import Plan, simulate
 
 SOURCE = "simulated"
 SEED = int(os.environ.get("SEED", "1"))
-MARTS = ("fct_loan_months", "fct_payments", "feat_loan_months", "label_loan_months", "dim_loans")
+MARTS = ("fct_loan_months", "fct_defaults", "fct_payments", "feat_loan_months", "label_loan_months", "dim_loans")
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def test_nights_in_any_order_end_where_one_full_build_does(book, tmp_path, night
         is_full = night(pipeline, files[begin:end], number)
         assert is_full == (number == 0)
         computed.append(count(pipeline, "intermediate.int_ledger_work"))
+    assert count(pipeline, "marts.fct_defaults") > 3
     found = published(pipeline, tmp_path / "news")
     assert count(pipeline, "staging.stg_payments where superseded_at is not null") > 20
     told_anew = "intermediate.int_loan_months where superseded_at is not null"

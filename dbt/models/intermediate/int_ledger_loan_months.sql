@@ -254,6 +254,7 @@ told as (
         p.held_so_far,
         p.has_void,
         s.source,
+        s.loan_no,
         s.loan_id,
         s.known_month,
         s.original_amount,
@@ -306,6 +307,14 @@ repaid as (
     left join void_unpaid as u on t.state_no = u.state_no and t.month_on = u.month_on
 ),
 
+-- From the month in which it is known on: a write-off that is told late leaves the months before as they were.
+written_off as (
+    select loan_no, min(visible_month) as from_month
+    from {{ ref('int_ledger_events') }}
+    where kind = 'write_off'
+    group by loan_no
+),
+
 -- The amount in arrears is asked for only where a default depends on it.
 arrears as (
     select t.state_no, t.month_on, sum(s.amount) - max(t.paid_so_far) as amount
@@ -334,11 +343,12 @@ select
         end as decimal(18, 2)
     ) as balance,
     t.limit_amount,
-    t.is_overdue and (t.arrears_min = 0 or a.amount >= t.arrears_min) as is_default,
-    false as is_written_off,
+    (t.is_overdue and (t.arrears_min = 0 or a.amount >= t.arrears_min)) or w.loan_no is not null as is_default,
+    w.loan_no is not null as is_written_off,
     t.repaid is null as is_closed
 from repaid as t
 left join revised as r on t.state_no = r.state_no and t.month_on = r.month_on
 left join arrears as a on t.state_no = a.state_no and t.month_on = a.month_on
+left join written_off as w on t.loan_no = w.loan_no and t.month_on >= w.from_month
 -- A closed loan has no more rows, unless something happens to it.
 where t.repaid is not null or t.is_payment = 1 or t.month_on = t.in_force_month

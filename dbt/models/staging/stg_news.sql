@@ -10,10 +10,12 @@ union all
 select source, loan_id, paid_on, 'payments' from {{ source('lake_news', 'payments') }}
 union all
 select source, loan_id, month_on, 'statements' from {{ source('lake_news', 'statements') }}
-{%- for table in ['loans', 'schedules', 'payments', 'statements'] %}
+union all
+select source, loan_id, occurred_on, 'loan_events' from {{ source('lake_news', 'loan_events') }}
+{%- for table in ['loans', 'schedules', 'payments', 'statements', 'loan_events'] %}
 union all
 select old.source, old.loan_id, cast(null as date), '{{ table }}'
-from {{ source('lake', table) if table == 'loans' else ref('base_' ~ table) }} as old
+from {{ source('lake', table) if table in ['loans', 'loan_events'] else ref('base_' ~ table) }} as old
 inner join {{ source('lake_news', 'superseded') }} as newer
     on old.source = newer.source and old.delivery_id = newer.old_delivery_id and old.line_no = newer.old_line_no
 where newer.table_name = '{{ table }}'

@@ -1,18 +1,59 @@
+-- A month-end as it is now known. Where a loan stands comes of its defaults (fct_defaults): in default from the month
+-- in which it begins, in probation once nothing has held it open at a month-end, and performing again when it is cured.
+with months as (
+    select * from {{ ref('int_loan_months') }} where superseded_at is null
+),
+
+-- a write-off ends a default for good, and counts from the month in which it was known
+in_default as (
+    select
+        m.source,
+        m.loan_id,
+        m.month_on,
+        max(
+            case
+                when s.loan_id is not null or m.month_on = last_day(d.defaulted_on)
+                    or (d.ended_by = 'written_off' and m.month_on >= d.ended_on)
+                    then 1
+                else 0
+            end
+        ) = 1 as is_held
+    from months as m
+    inner join {{ ref('fct_defaults') }} as d
+        on m.source = d.source
+        and m.loan_id = d.loan_id
+        and m.month_on >= d.defaulted_on
+        and (d.ended_on is null or d.ended_by = 'written_off' or m.month_on < d.ended_on)
+    left join {{ ref('int_default_signs') }} as s
+        on m.source = s.source
+        and m.loan_id = s.loan_id
+        and m.month_on between s.from_on and s.until_on
+        and s.kind in ('past_due', 'behind', 'reported')
+    group by m.source, m.loan_id, m.month_on
+)
+
 select
-    source,
-    loan_id,
-    month_on,
-    known_at,
-    dpd_max,
-    dpd_end,
-    due,
-    paid,
-    balance,
-    limit_amount,
-    status_code,
-    state,
-    arrears_basis,
-    is_default,
-    deferral_suspected
-from {{ ref('int_loan_months') }}
-where superseded_at is null
+    m.source,
+    m.loan_id,
+    m.month_on,
+    m.known_at,
+    m.dpd_max,
+    m.dpd_end,
+    m.due,
+    m.paid,
+    m.balance,
+    m.limit_amount,
+    m.status_code,
+    m.state,
+    case
+        when m.state in ('written_off', 'closed') then m.state
+        when d.is_held then 'default'
+        when not d.is_held then 'probation'
+        when m.dpd_end > 0 then 'past_due'
+        else 'performing'
+    end as standing,
+    m.arrears_basis,
+    m.is_default,
+    m.deferral_suspected
+from months as m
+left join in_default as d on m.source = d.source and m.loan_id = d.loan_id and m.month_on = d.month_on

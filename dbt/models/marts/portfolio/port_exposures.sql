@@ -14,22 +14,12 @@ restructured as (
 ),
 
 newest as (
-    select m.*, {{ month_index('m.month_on') }} as month_no
+    select m.*
     from {{ ref('fct_loan_months') }} as m
     inner join reported as r on m.source = r.source
     where m.month_on >= r.month_before
         and m.state not in ('closed', 'written_off')
         and (m.balance > 0 or m.limit_amount is not null)
-),
-
--- Who was in default a short while ago is in probation.
-in_probation as (
-    select distinct n.source, n.loan_id, n.month_on
-    from newest as n
-    inner join {{ ref('fct_loan_months') }} as d on n.source = d.source and n.loan_id = d.loan_id
-    where d.is_default
-        and d.month_on < n.month_on
-        and n.month_no - {{ month_index('d.month_on') }} <= {{ portfolio_policy().probation_months }}
 ),
 
 months as (
@@ -47,18 +37,24 @@ months as (
         m.dpd_end,
         m.state,
         m.arrears_basis,
-        m.is_default,
+        m.standing,
+        -- whoever the model takes to be in default has no PD: both definitions count
+        m.is_default or m.standing = 'default' as is_default,
         greatest(m.balance, 0) as balance,
         m.limit_amount,
-        p.loan_id is not null as is_probation,
+        -- and nobody leaves default for stage 1 at once, be it by settling or by the plain flag alone
+        m.standing = 'probation' or coalesce(b.is_default or b.standing = 'default', false) as is_probation,
         x.restructured_on is not null
         and x.restructured_on <= m.month_on
         and {{ months_between('x.restructured_on', 'm.month_on') }} < {{ portfolio_policy().forborne_months }} as is_forborne
     from newest as m
     inner join {{ ref('dim_loans') }} as l on m.source = l.source and m.loan_id = l.loan_id
     inner join {{ ref('stg_loans') }} as t on m.source = t.source and m.loan_id = t.loan_id
+    left join {{ ref('fct_loan_months') }} as b
+        on m.source = b.source
+        and m.loan_id = b.loan_id
+        and b.month_on = {{ month_end_before('m.month_on') }}
     left join restructured as x on m.source = x.source and m.loan_id = x.loan_id
-    left join in_probation as p on m.source = p.source and m.loan_id = p.loan_id and m.month_on = p.month_on
 )
 
 select
@@ -81,6 +77,7 @@ select
     cast(annual_rate as double) as annual_rate,
     dpd_end,
     state,
+    standing,
     arrears_basis,
     {{ risk_class('dpd_end', "state = 'written_off'") }} as risk_class,
     is_default,

@@ -1,0 +1,266 @@
+-- What the days of a ledger loan say of its default, as all of it is known now: stretches of days, and events.
+--
+--   past_due      arrears have been at or above both thresholds for more days on end than the policy allows
+--   behind        more days past due than a cure allows
+--   closed        nothing is owed
+--   restructured  the terms were changed; written_off: the lender has given it up
+--
+-- No day is visited: sums only change on days on which something is paid, falls due, becomes old or is planned anew, so
+-- the stretches between are rows. More than k days past due, first in, first out, is nothing but this: what fell due
+-- more than k days before is not all paid. Amounts are past due from the day after they are due.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='fail',
+    pre_hook="{{ forget_loans('int_ledger_work') }}",
+) }}
+
+{%- set cure = default_policy().cure %}
+{%- set nothing = 'cast(0 as decimal(18, 2))' %}
+
+with loans as (
+    select
+        l.*,
+        r.reported_month,
+        {{ by_source('default_dpd_min', 'l.source') }} as days_allowed,
+        cast({{ by_source('default_amount_min', 'l.source') }} as decimal(18, 2)) as amount_min,
+        cast({{ by_source('default_share_min', 'l.source') }} as decimal(9, 6)) as share_min
+    from {{ ref('int_ledger_loans') }} as l
+    inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
+),
+
+months as (
+    select l.loan_no, l.days_allowed, m.month_on, m.dpd_max, m.balance
+    from {{ ref('int_ledger_loan_months') }} as m
+    inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
+    where m.superseded_at is null
+),
+
+events as (
+    select * from {{ ref('int_ledger_events') }}
+),
+
+-- So many days on end lie in so many months, each of which has a day past due; few loans have those.
+candidates as (
+    select l.*
+    from loans as l
+    where l.loan_no in (
+        select loan_no from months where dpd_max > 0 group by loan_no having count(*) * 31 > max(days_allowed)
+        union all
+        select loan_no from events
+    )
+),
+
+-- Of what was corrected the newest version counts, and that it was is known when it was.
+delivered as (
+    select
+        c.loan_no,
+        c.opened_on,
+        i.valid_from,
+        i.due_on,
+        i.amount,
+        greatest(i.known_at, c.known_at, coalesce(i.superseded_at, i.known_at)) as known_at,
+        i.superseded_at is null as is_newest
+    from {{ ref('stg_schedules') }} as i
+    inner join candidates as c on i.source = c.source and i.loan_id = c.loan_id
+),
+
+versions as (
+    select
+        *,
+        lead(valid_from) over (partition by loan_no order by valid_from) as next_from
+    from (
+        select loan_no, opened_on, valid_from, max(known_at) as known_at
+        from delivered
+        group by loan_no, opened_on, valid_from
+    ) as found
+),
+
+-- `is_void`: the next version does away with it.
+scheduled as (
+    select
+        d.loan_no,
+        d.opened_on,
+        d.valid_from,
+        d.due_on,
+        d.amount,
+        coalesce(d.due_on >= v.next_from, false) as is_void
+    from delivered as d
+    inner join versions as v on d.loan_no = v.loan_no and d.valid_from = v.valid_from
+    where d.is_newest and d.due_on >= d.valid_from
+),
+
+plans as (
+    select
+        v.loan_no,
+        v.opened_on,
+        v.valid_from,
+        v.known_at,
+        coalesce(sum(case when not s.is_void then s.amount end), 0) as held,
+        coalesce(sum(case when s.is_void then s.amount end), 0) as void
+    from versions as v
+    left join scheduled as s on v.loan_no = s.loan_no and v.valid_from = s.valid_from
+    group by v.loan_no, v.opened_on, v.valid_from, v.known_at
+),
+
+-- What changes on a day. The balance that arrears are a share of is that of the month-end before.
+changes as (
+    select
+        loan_no, opened_on as day, {{ nothing }} as due, {{ nothing }} as old_due, {{ nothing }} as paid,
+        {{ nothing }} as planned, 0 as versions, coalesce(original_amount, 0) as balance, known_at
+    from candidates
+    union all
+    select m.loan_no, {{ add_days('m.month_on', '1') }}, 0, 0, 0, 0, 0, m.balance, null
+    from months as m
+    inner join candidates as c on m.loan_no = c.loan_no
+    union all
+    select loan_no, greatest({{ add_days('due_on', '1') }}, opened_on), amount, 0, 0, 0, 0, null, null
+    from scheduled
+    where not is_void
+    union all
+    select loan_no, greatest({{ add_days('due_on', cure.dpd_max ~ ' + 1') }}, opened_on), 0, amount, 0, 0, 0, null, null
+    from scheduled
+    where not is_void
+    union all
+    select
+        c.loan_no,
+        greatest(p.paid_on, c.opened_on),
+        0, 0,
+        case when p.superseded_at is null then p.amount else 0 end,
+        0, 0, null,
+        greatest(p.known_at, c.known_at, coalesce(p.superseded_at, p.known_at))
+    from {{ ref('stg_payments') }} as p
+    inner join candidates as c on p.source = c.source and p.loan_id = c.loan_id
+    union all
+    select
+        loan_no,
+        greatest(valid_from, opened_on),
+        0, 0, 0,
+        held + void - coalesce(lag(void) over (partition by loan_no order by valid_from), 0),
+        1,
+        null,
+        known_at
+    from plans
+    union all
+    select loan_no, occurred_on, 0, 0, 0, 0, 0, null, known_at
+    from events
+),
+
+days as (
+    select
+        c.loan_no,
+        c.day,
+        sum(c.due) as due,
+        sum(c.old_due) as old_due,
+        sum(c.paid) as paid,
+        sum(c.planned) as planned,
+        sum(c.versions) as versions,
+        max(c.balance) as balance,
+        max(c.known_at) as known_at
+    from changes as c
+    inner join candidates as l on c.loan_no = l.loan_no
+    where c.day <= l.reported_month
+    group by c.loan_no, c.day
+),
+
+sums as (
+    select
+        loan_no,
+        day,
+        {{ add_days('lead(day) over by_day', '-1') }} as until_on,
+        sum(due) over by_day as due,
+        sum(old_due) over by_day as old_due,
+        sum(paid) over by_day as paid,
+        sum(planned) over by_day as planned,
+        sum(versions) over by_day as versions,
+        {{ ignoring_nulls('last_value', 'balance') }} over by_day as balance,
+        max(known_at) over by_day as known_at
+    from days
+    window by_day as (partition by loan_no order by day)
+),
+
+flagged as (
+    select
+        s.loan_no,
+        s.day,
+        coalesce(s.until_on, l.reported_month) as until_on,
+        s.known_at,
+        s.due > s.paid and s.due - s.paid >= greatest(l.amount_min, l.share_min * s.balance) as is_material,
+        s.old_due > s.paid as is_behind,
+        s.versions > 0 and s.paid >= s.planned as is_closed
+    from sums as s
+    inner join candidates as l on s.loan_no = l.loan_no
+),
+
+-- Rows of a stretch have the same number of rows before them that are not of one.
+numbered as (
+    select
+        *,
+        count(case when not is_material then 1 end) over by_day as material_no,
+        count(case when not is_behind then 1 end) over by_day as behind_no,
+        count(case when not is_closed then 1 end) over by_day as closed_no
+    from flagged
+    window by_day as (partition by loan_no order by day)
+),
+
+material as (
+    select
+        n.loan_no,
+        n.day,
+        n.until_on,
+        n.known_at,
+        n.material_no,
+        {{ add_days('min(n.day) over (partition by n.loan_no, n.material_no)', 'c.days_allowed') }} as from_on
+    from numbered as n
+    inner join candidates as c on n.loan_no = c.loan_no
+    where n.is_material
+),
+
+signs as (
+    select
+        loan_no,
+        'past_due' as kind,
+        from_on,
+        max(until_on) as until_on,
+        max(case when day <= from_on then known_at end) as known_at
+    from material
+    group by loan_no, material_no, from_on
+    having max(until_on) >= from_on
+    {%- for kind in ['behind', 'closed'] %}
+    union all
+    select loan_no, '{{ kind }}', min(day), max(until_on), min(known_at)
+    from numbered
+    where is_{{ kind }}
+    group by loan_no, {{ kind }}_no
+    {%- endfor %}
+    union all
+    -- of a loan that owes nothing the terms do not matter
+    select e.loan_no, 'restructured', e.occurred_on, e.occurred_on, max(n.known_at)
+    from events as e
+    inner join numbered as n on e.loan_no = n.loan_no and e.occurred_on = n.day
+    where e.kind = 'restructured' and not n.is_closed
+    group by e.loan_no, e.occurred_on
+    union all
+    select e.loan_no, 'written_off', min(e.occurred_on), min(e.occurred_on), min(n.known_at)
+    from events as e
+    inner join numbered as n on e.loan_no = n.loan_no and e.occurred_on = n.day
+    where e.kind = 'write_off'
+    group by e.loan_no
+)
+
+select
+    l.source,
+    l.loan_id,
+    s.kind,
+    s.from_on,
+    s.until_on,
+    greatest(s.known_at, s.from_on) as known_at
+from signs as s
+inner join loans as l on s.loan_no = l.loan_no
+-- Without one of these there is no default that the others could end or hold.
+where s.loan_no in (
+    select t.loan_no
+    from signs as t
+    inner join loans as o on t.loan_no = o.loan_no
+    where t.kind in ('past_due', 'written_off') or (t.kind = 'restructured' and {{ by_source('restructured_is_default', 'o.source') }})
+)
