@@ -118,7 +118,7 @@ def test_defaults_are_what_a_calendar_says(home, book, source):
                 row = standing.pop((loan.loan_id, month))
                 assert row == stands, (loan, month)
     assert not spells
-    assert min(seen.values()) > (0 if source in CUT_OF else 20), seen
+    assert min(seen.values()) > (0 if source in CUT_OF else 10), seen
 
 
 def test_nobody_is_in_default_before_it_is_known(home, book):
