@@ -24,9 +24,10 @@ def generator(moves: Floats, years: Floats) -> Floats:
 
 def transition_matrix(intensities: Floats, years: float) -> Floats:
     """P(t) = expm(Q t): (K, K) probabilities; rows add up to 1."""
-    from scipy.linalg import expm
+    from scipy.sparse.linalg import expm_multiply
 
-    found = np.clip(expm(intensities * years), 0.0, 1.0)
+    # scipy's `expm` goes another way for triangular matrices, and errs there where two states are left at one rate.
+    found = np.clip(expm_multiply(intensities * years, np.eye(len(intensities))), 0.0, 1.0)
     return cast(Floats, found / found.sum(axis=1, keepdims=True))
 
 
