@@ -31,7 +31,7 @@ test: $(SETUP) chromium ## the tests
 	@pytest
 
 truth: $(SETUP) ## minutes: the model finds the truth of a long simulated book again; a dirty year adds up
-	@pytest -n 0 -m long tests/integration/test_truth.py tests/integration/test_simulated.py
+	@pytest -n 0 -m long tests/integration/test_truth.py tests/integration/test_planted.py tests/integration/test_simulated.py
 
 torture: $(SETUP) ## the long torture suite: kills, floods and full disks by the hundred (SEED=7 for another)
 	@pytest -n 0 -m long tests/torture tests/sql/test_increment.py tests/integration/test_backfill.py

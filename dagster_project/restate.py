@@ -27,19 +27,26 @@ _BUILD = ("run", "--quiet", "--full-refresh", "--select", "+int_loan_months")
 
 @dataclass(frozen=True)
 class _Part:
-    """A raw table that loan months are made of: the columns that count, and which rows may move a month (in SQL)."""
+    """A raw table that loan months are made of: the columns that count, and which rows may move a month (in SQL).
+
+    `reports`: what is known of a day in it says that the months before have been reported.
+    """
 
     table: str
     columns: tuple[str, ...]
     moves: str = "true"
+    reports: bool = True
 
 
 _LOANS = _Part("loans", ("opened_on", "original_amount", "limit_amount", "instalment", "opening_balance"))
 _SCHEDULES = _Part("schedules", ("due_on", "amount", "principal", "interest"), "valid_from <= $month_on")
 _PAYMENTS = _Part("payments", ("paid_on", "amount"), "paid_on <= $month_on")
+_EVENTS = _Part(
+    "loan_events", ("kind", "occurred_on"), "kind = 'write_off' and occurred_on <= $month_on", reports=False
+)
 _REPORTED = ("balance", "limit_amount", "due", "paid", "principal", "status_code")
 _MADE_OF: dict[str, tuple[_Part, ...]] = {
-    "ledger": (_LOANS, _SCHEDULES, _PAYMENTS),
+    "ledger": (_LOANS, _SCHEDULES, _PAYMENTS, _EVENTS),
     # What was due is imputed from the months before.
     "imputed": (_LOANS, _Part("statements", _REPORTED, "month_on <= $month_on")),
     "status": (_Part("statements", _REPORTED, "month_on = $month_on"),),
@@ -149,7 +156,8 @@ class _Raw:
         A ledger reports a month once something is known of the day on which it is observed, others with its statements.
         """
         lag = self._lag if self._is_ledger else timedelta()
-        day, tables = ("known_at", self._parts) if self._is_ledger else ("month_on", self._parts[-1:])
+        parts = [part for part in self._parts if part.reports]
+        day, tables = ("known_at", parts) if self._is_ledger else ("month_on", parts[-1:])
         told = " union all ".join(f"select {day} as day, ingested_at from {self._files(p.table)}" for p in tables)  # noqa: S608
         query = (
             f"with told as ({told}), first as (select min(ingested_at) as began from told where day >= $day)"  # noqa: S608
