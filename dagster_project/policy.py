@@ -28,11 +28,12 @@ class IngestionPolicy(_Frozen):
     """How deliveries are taken in.
 
     `max_bad_row_share`: above it a whole delivery is quarantined. `quiet_seconds`: a drop of files is taken in once
-    nothing more has arrived for this long.
+    nothing more has arrived for this long. `suspense_days`: a payment whose loan is not known for longer is told of.
     """
 
     max_bad_row_share: float
     quiet_seconds: int
+    suspense_days: int
 
 
 class PersonalDataPolicy(_Frozen):
@@ -212,4 +213,5 @@ def dbt_vars(policy: Policy) -> dict[str, Any]:
         "default_share_min": {name: least.share for name, least in thresholds.items()},
         "defaults": policy.defaults.model_dump(mode="json", include={"cure"}),
         "portfolio": policy.portfolio.model_dump(mode="json", include=set(_PORTFOLIO_IN_SQL)),
+        "suspense_days": policy.ingestion.suspense_days,
     }
