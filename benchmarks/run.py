@@ -1,8 +1,8 @@
 """`make bench`: what a night costs beside the bare work in it, at several sizes of a simulated book.
 
-For each size a book is simulated, and its last day held back. Then, in turns: a first night in a fresh home, the next
-night (on the day held back), a retraining, and the floor (`floor.py`) on the files of the first night, each of them a
-process of its own that is measured from outside. Ratios are the result: the absolute times depend on the machine.
+For each size a book is simulated, and its last day held back. Then, in turns: a first night in a fresh home, the floor
+(`floor.py`) on the same files, the next night (on the day held back), and a retraining, each of them a process of its
+own that is measured from outside. Ratios are the result: the absolute times depend on the machine.
 
 Figures go to `results/<loans>.json`; table and chart of docs/performance.md are made anew from all that stands there.
 """
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,11 +136,13 @@ def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
     say(f"{loans:,} loans, {told['payment_rows']:,} payments: simulated in {simulated.seconds:.0f} s")
     turns = []
     for number in range(1, repeats + 1):
-        turn = take_turn(work / f"turn-{number}", first_days, last_day, policy)
-        turns.append({name: asdict(measured) for name, measured in turn.items()})
-        for name, measured in turn.items():
+        turn = {}
+        for name, measured in take_turn(work / f"turn-{number}", first_days, last_day, policy):
+            turn[name] = asdict(measured)
             failed = "" if measured.exit == 0 else f", FAILED: {measured.told.get('failures')}"
             say(f"  {number}/{repeats} {name}: {measured.seconds:.1f} s, {measured.peak_mb:,.0f} MB{failed}")
+            say(f"      {measured.stages}")
+        turns.append(turn)
     return {"loans": loans, "machine": machine(), "simulate": asdict(simulated), "turns": turns}
 
 
@@ -152,25 +155,27 @@ def split(landing: Path) -> tuple[list[Path], list[Path]]:
     return [file for day in by_day.values() for file in day], last
 
 
-def take_turn(folder: Path, first_days: list[Path], last_day: list[Path], policy: Path) -> dict[str, Measured]:
-    """First night, next night, retraining, floor; what they leave behind is removed."""
+def take_turn(
+    folder: Path, first_days: list[Path], last_day: list[Path], policy: Path
+) -> Iterator[tuple[str, Measured]]:
+    """First night, floor, next night, retraining, each told once it is measured; what they leave behind is removed."""
     home, bare = folder / "home", folder / "bare"
     landing, log = home / "landing" / SOURCE, folder / "errors.log"
     settings = {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(policy)}
-    turn = {}
     link(first_days, landing)
-    turn["first night"] = _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
-    turn["first night"].told |= model_of(home)
-    link(last_day, landing)
-    turn["next night"] = _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
-    turn["retrain"] = _of_run(home, [sys.executable, str(BENCHMARKS / "retrain.py")], settings, log)
+    first = _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
+    first.told |= model_of(home)
+    yield "first night", first
     link(first_days, bare / "landing")
-    floor = [sys.executable, str(BENCHMARKS / "floor.py"), str(bare / "landing"), str(bare / "out")]
-    turn["floor"] = measure([*floor, "--policy", str(policy)], {}, log)
-    turn["floor"].stages = stages_of_floor(turn["floor"])
-    for made in (home, bare):
-        shutil.rmtree(made)
-    return turn
+    line = [sys.executable, str(BENCHMARKS / "floor.py"), str(bare / "landing"), str(bare / "out")]
+    floor = measure([*line, "--policy", str(policy)], {}, log)
+    floor.stages = stages_of_floor(floor)
+    yield "floor", floor
+    shutil.rmtree(bare)
+    link(last_day, landing)
+    yield "next night", _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
+    yield "retrain", _of_run(home, [sys.executable, str(BENCHMARKS / "retrain.py")], settings, log)
+    shutil.rmtree(home)
 
 
 def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path) -> Measured:
