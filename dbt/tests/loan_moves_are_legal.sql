@@ -1,6 +1,8 @@
 -- From month-end to month-end a loan only moves as its states allow: nobody leaves default but over probation or by owing
 -- nothing, nobody is in probation who was not in default, and what is written off stays so. Only loans that were ever in
 -- default can do otherwise.
+{{ config(meta={'dagster': {'ref': {'name': 'fct_loan_months'}}}) }}
+
 with months as (
     select
         m.source,

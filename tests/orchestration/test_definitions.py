@@ -51,9 +51,13 @@ def test_assets_read_as_the_way_of_a_payment(defs):
     assert groups["landing"] == {f"landing/{source}" for source in tables}
     assert groups["raw"] == {f"raw/{source}/{t}" for source, names in tables.items() for t in names}
     assert groups["model"] == {f"model/{source}/{a}" for source in tables for a in ("training_set", "champion")}
-    staging = dg.AssetKey(["warehouse", "stg_payments"])
-    parents = {k.to_user_string() for k in graph.get(staging).parent_keys}
-    assert parents == {"raw/taiwan_cards/payments", "raw/ally_auto/payments", "raw/simulated/payments"}
+    parents_of = lambda model: {k.to_user_string() for k in graph.get(dg.AssetKey(["warehouse", model])).parent_keys}
+    assert parents_of("stg_payments") == {"warehouse/base_payments"}
+    assert parents_of("base_payments") == {
+        "raw/taiwan_cards/payments",
+        "raw/ally_auto/payments",
+        "raw/simulated/payments",
+    }
     raw = dg.AssetKey(["raw", "taiwan_cards", "payments"])
     snapshot = dg.AssetKey(["published", "snapshot"])
     assert {k.to_user_string() for k in graph.get(raw).parent_keys} == {"landing/taiwan_cards"}

@@ -66,5 +66,5 @@ def test_source_whose_outcomes_cannot_be_calibrated_is_published_unscored(home_a
     assert night.exit is Exit.PUBLISHED, night.failures
     metrics = night.snapshot.metrics()
     assert metrics["model.taiwan_cards.state"].startswith("not enough history: the classes are separated")
-    assert metrics["checks.evaluated"] + metrics["checks.skipped"] == metrics["checks.declared"]
+    assert metrics["checks.evaluated"] == metrics["checks.declared"] > metrics["checks.skipped"] > 0
     assert pl.read_parquet(night.snapshot.folder / "scores.parquet").is_empty()
