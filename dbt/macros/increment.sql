@@ -20,8 +20,9 @@
     cast('9999-12-31' as date)
 {%- endmacro %}
 
-{# Before a model adds what it computes anew, what it has of it is removed. #}
-{% macro forget(work) -%}
+{# Before a model adds what it computes anew, what it has of it is removed: of each loan the months from which it is computed
+   on, or, where its rows hang together over all months, all (`whole`). #}
+{% macro forget(work, whole=false) -%}
     {#- Asked for here, and not only where it is used: dbt learns from it what must be built first. -#}
     {%- set loans = ref(work) -%}
     {%- if is_incremental() -%}
@@ -29,20 +30,8 @@
         where exists (
             select 1
             from {{ loans }} as w
-            where w.source = {{ this }}.source and w.loan_id = {{ this }}.loan_id and {{ this }}.month_on >= w.from_month
-        )
-    {%- endif -%}
-{%- endmacro %}
-
-{# The same for a model whose rows of a loan hang together over all months. #}
-{% macro forget_loans(work) -%}
-    {%- set loans = ref(work) -%}
-    {%- if is_incremental() -%}
-        delete from {{ this }}
-        where exists (
-            select 1
-            from {{ loans }} as w
             where w.source = {{ this }}.source and w.loan_id = {{ this }}.loan_id
+                {%- if not whole %} and {{ this }}.month_on >= w.from_month{% endif %}
         )
     {%- endif -%}
 {%- endmacro %}

@@ -12,7 +12,7 @@
     materialized='incremental',
     incremental_strategy='append',
     on_schema_change='fail',
-    pre_hook="{{ forget_loans('int_ledger_work') }}",
+    pre_hook="{{ forget('int_ledger_work', whole=true) }}",
 ) }}
 
 {%- set cure = default_policy().cure %}
