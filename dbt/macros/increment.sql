@@ -25,7 +25,7 @@
 {% macro forget(work, whole=false) -%}
     {#- Asked for here, and not only where it is used: dbt learns from it what must be built first. -#}
     {%- set loans = ref(work) -%}
-    {%- if is_incremental() -%}
+    {%- if built_before(model.name) is not none -%}
         delete from {{ this }}
         where exists (
             select 1

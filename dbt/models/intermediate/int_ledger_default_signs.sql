@@ -9,9 +9,8 @@
 -- the stretches between are rows. More than k days past due, first in, first out, is nothing but this: what fell due
 -- more than k days before is not all paid. Amounts are past due from the day after they are due.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='append',
-    on_schema_change='fail',
+    materialized='portions',
+    meta={'loans_of': 'int_ledger_work', 'grows': true},
     pre_hook="{{ forget('int_ledger_work', whole=true) }}",
 ) }}
 
@@ -27,28 +26,27 @@ with loans as (
         cast({{ by_source('default_share_min', 'l.source') }} as decimal(9, 6)) as share_min
     from {{ ref('int_ledger_loans') }} as l
     inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
-),
-
-months as (
-    select l.loan_no, l.days_allowed, m.month_on, m.dpd_max, m.balance
-    from {{ ref('int_ledger_loan_months') }} as m
-    inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
-    where m.superseded_at is null
+    where {{ in_portion('l.loan_id') }}
 ),
 
 events as (
     select * from {{ ref('int_ledger_events') }}
 ),
 
--- So many days on end lie in so many months, each of which has a day past due; few loans have those.
+-- So many days on end lie in so many months that have a day past due, and over so many of their ends; few loans have
+-- those.
+past_due as (
+    select source, loan_id, count(*) as months, count(case when dpd_end > 0 then 1 end) as month_ends
+    from {{ ref('int_ledger_loan_months') }}
+    where superseded_at is null and dpd_max > 0 and {{ in_portion('loan_id') }}
+    group by source, loan_id
+),
+
 candidates as (
     select l.*
     from loans as l
-    where l.loan_no in (
-        select loan_no from months where dpd_max > 0 group by loan_no having count(*) * 31 > max(days_allowed)
-        union all
-        select loan_no from events
-    )
+    left join past_due as p on l.source = p.source and l.loan_id = p.loan_id
+    where (p.months * 31 > l.days_allowed and p.month_ends >= floor((l.days_allowed + 1) / 31)) or l.loan_no in (select loan_no from events)
 ),
 
 -- Of what was corrected the newest version counts, and that it was is known when it was.
@@ -63,6 +61,7 @@ delivered as (
         i.superseded_at is null as is_newest
     from {{ ref('stg_schedules') }} as i
     inner join candidates as c on i.source = c.source and i.loan_id = c.loan_id
+    where {{ in_portion('i.loan_id') }}
 ),
 
 versions as (
@@ -110,9 +109,10 @@ changes as (
         {{ nothing }} as planned, 0 as versions, coalesce(original_amount, 0) as balance, known_at
     from candidates
     union all
-    select m.loan_no, {{ add_days('m.month_on', '1') }}, 0, 0, 0, 0, 0, m.balance, null
-    from months as m
-    inner join candidates as c on m.loan_no = c.loan_no
+    select c.loan_no, {{ add_days('m.month_on', '1') }}, 0, 0, 0, 0, 0, m.balance, null
+    from {{ ref('int_ledger_loan_months') }} as m
+    inner join candidates as c on m.source = c.source and m.loan_id = c.loan_id
+    where m.superseded_at is null and {{ in_portion('m.loan_id') }}
     union all
     select loan_no, greatest({{ add_days('due_on', '1') }}, opened_on), amount, 0, 0, 0, 0, null, null
     from scheduled
@@ -131,6 +131,7 @@ changes as (
         greatest(p.known_at, c.known_at, coalesce(p.superseded_at, p.known_at))
     from {{ ref('stg_payments') }} as p
     inner join candidates as c on p.source = c.source and p.loan_id = c.loan_id
+    where {{ in_portion('p.loan_id') }}
     union all
     select
         loan_no,

@@ -10,6 +10,7 @@ with months as (
     inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
     left join {{ ref('int_plain_loans') }} as p on m.source = p.source and m.loan_id = p.loan_id
     where p.loan_id is null
+        and {{ in_portion('m.loan_id') }}
 ),
 
 dated as (

@@ -12,6 +12,9 @@ with months as (
     inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
     -- the twelve months of the first observation that is made, and one more, so that its oldest has a month before it
     where {{ months_between('m.month_on', 'w.from_month') }} <= 12
+        {%- for table in ['m', 'p', 'w'] %}
+        and {{ in_portion(table ~ '.loan_id') }}
+        {%- endfor %}
 ),
 
 with_previous as (

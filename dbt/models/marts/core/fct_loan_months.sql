@@ -1,7 +1,18 @@
 -- A month-end as it is now known. Where a loan stands comes of its defaults (fct_defaults): in default from the month
 -- in which it begins, in probation once nothing has held it open at a month-end, and performing again when it is cured.
+-- depends_on: {{ ref('dim_loans') }}
+{{ config(materialized='portions', meta={'loans_of': 'dim_loans', 'grows': false}) }}
+
 with months as (
-    select * from {{ ref('int_loan_months') }} where superseded_at is null
+    select
+        *,
+        lag(month_on) over by_month as month_before,
+        lag(state) over by_month as told_before,
+        lead(month_on) over by_month as month_after,
+        lead(state) over by_month as told_after
+    from {{ ref('int_loan_months') }}
+    where superseded_at is null and {{ in_portion('loan_id') }}
+    window by_month as (partition by source, loan_id order by month_on)
 ),
 
 -- a write-off ends a default for good, and counts from the month in which it was known
@@ -45,6 +56,8 @@ select
     m.limit_amount,
     m.status_code,
     m.state,
+    case when m.month_before = {{ month_end_before('m.month_on') }} then m.told_before end as state_before,
+    case when m.month_after = {{ month_end_after('m.month_on') }} then m.told_after end as state_after,
     case
         when m.state in ('written_off', 'closed') then m.state
         when d.is_held then 'default'

@@ -1,9 +1,8 @@
 -- One row a loan and month-end: keys, flags, then exactly the features of ml/features.py in its order. A window that
 -- is longer than the known history is null, never 0.
 {{ config(
-    materialized='incremental',
-    incremental_strategy='append',
-    on_schema_change='fail',
+    materialized='portions',
+    meta={'loans_of': 'int_observation_work', 'grows': true},
     pre_hook="{{ forget('int_observation_work') }}",
 ) }}
 

@@ -2,20 +2,41 @@
 -- model may not learn from, or be judged on, are kept with the reason.
 -- The months are those now known; an observation is one that was also known in time, and is in default if it was so in
 -- either knowledge.
+-- depends_on: {{ ref('dim_loans') }}
+{{ config(materialized='portions', meta={'loans_of': 'dim_loans', 'grows': false}) }}
+
 with now_known as (
-    select *, {{ month_index('month_on') }} as month_no from {{ ref('int_loan_months') }} where superseded_at is null
+    select
+        source,
+        loan_id,
+        month_on,
+        {{ month_index('month_on') }} as month_no,
+        known_at,
+        balance,
+        state,
+        is_default
+    from {{ ref('int_loan_months') }}
+    where superseded_at is null and {{ in_portion('loan_id') }}
 ),
 
 -- Nearly always what is now known was known in time; where it was not, something older may have been.
 older as (
     select source, loan_id, month_on, is_default
     from {{ ref('int_loan_months') }}
-    where superseded_at is not null and known_at <= {{ add_days('month_on', by_source('feature_lag_days')) }}
+    where superseded_at is not null
+        and known_at <= {{ add_days('month_on', by_source('feature_lag_days')) }}
+        and {{ in_portion('loan_id') }}
 ),
 
 months as (
     select
-        n.*,
+        n.source,
+        n.loan_id,
+        n.month_on,
+        n.month_no,
+        n.balance,
+        n.state,
+        n.is_default,
         n.known_at <= {{ add_days('n.month_on', by_source('feature_lag_days', 'n.source')) }} or t.loan_id is not null as is_observed,
         n.is_default or coalesce(t.is_default, false) as in_default
     from now_known as n
@@ -37,6 +58,7 @@ told as (
         o.known_at
     from {{ ref('stg_outcomes') }} as o
     left join months as m on o.source = m.source and o.loan_id = m.loan_id and o.observed_on = m.month_on
+    where {{ in_portion('o.loan_id') }}
 ),
 
 -- Sources where it is seen in the months that follow: a default that starts within the horizon. Windows over the months
@@ -84,9 +106,10 @@ numbered as (
 ),
 
 reported as (
-    select source, month_no, max(known_at) as known_at
-    from numbered
-    group by source, month_no
+    select source, {{ month_index('month_on') }} as month_no, max(known_at) as known_at
+    from {{ ref('int_loan_months') }}
+    where superseded_at is null
+    group by source, month_on
 ),
 
 seen as (

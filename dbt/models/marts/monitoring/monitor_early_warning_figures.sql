@@ -21,11 +21,35 @@
         sum(case when used is not null then limit_amount end) as utilisation_amount_of
 {%- endset %}
 
-with loans as (
-    select source, loan_id, product, channel, opened_on from {{ ref('stg_loans') }}
+{%- set sums -%}
+    {%- for name in (counted | list) + ["utilisation"] %}
+        {%- for what in ["accounts", "total", "squares", "amount", "amount_of"] if what != "squares" or name == "utilisation" %}
+        sum({{ name }}_{{ what }}) as {{ name }}_{{ what }}{{ "," if what != "amount_of" or not loop.last or name != "utilisation" }}
+        {%- endfor %}
+    {%- endfor %}
+{%- endset %}
+
+with shares as (
+    select source, loan_id, partner from {{ ref('stg_funding_shares') }} where partner <> 'own'
 ),
 
--- The month before is joined: in a window over all months of a loan the sorting costs twice as much.
+-- Loans with the same partners are counted together; there are far fewer of such groups than of loans.
+funded as (
+    select source, loan_id, string_agg(partner, '|' order by partner) as partners from shares group by source, loan_id
+),
+
+partners as (
+    select distinct f.source, f.partners, s.partner
+    from funded as f
+    inner join shares as s on f.source = s.source and f.loan_id = s.loan_id
+),
+
+loans as (
+    select l.source, l.loan_id, l.product, l.channel, l.opened_on, f.partners
+    from {{ ref('stg_loans') }} as l
+    left join funded as f on l.source = f.source and l.loan_id = f.loan_id
+),
+
 months as (
     select
         m.*,
@@ -36,7 +60,6 @@ months as (
     from (
         select
             m.source,
-            m.loan_id,
             m.month_on,
             m.state,
             m.dpd_end,
@@ -44,17 +67,25 @@ months as (
             m.limit_amount,
             l.product,
             l.channel,
+            l.partners,
             not m.is_default and m.state not in ('closed', 'written_off') as is_performing,
-            b.loan_id is not null as was_current,
+            coalesce(m.state_before = 'current', false) as was_current,
             {{ months_between('l.opened_on', 'm.month_on') }} as months_on_book
         from {{ ref('fct_loan_months') }} as m
         inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
-        left join {{ ref('fct_loan_months') }} as b
-            on m.source = b.source
-            and m.loan_id = b.loan_id
-            and b.month_on = {{ month_end_before('m.month_on') }}
-            and b.state = 'current'
     ) as m
+),
+
+cells as (
+    select
+        source,
+        product,
+        channel,
+        partners,
+        month_on,
+        {{ figures }}
+    from months
+    group by source, product, channel, partners, month_on
 ),
 
 wide as (
@@ -64,20 +95,19 @@ wide as (
             as segment_kind,
         case when grouping(product) = 0 then product when grouping(channel) = 0 then channel else 'all' end as segment,
         month_on,
-        {{ figures }}
-    from months
+        {{ sums }}
+    from cells
     group by grouping sets ((source, month_on), (source, month_on, product), (source, month_on, channel))
     union all
     select
-        m.source,
+        c.source,
         'partner' as segment_kind,
-        f.partner as segment,
-        m.month_on,
-        {{ figures }}
-    from months as m
-    inner join {{ ref('stg_funding_shares') }} as f on m.source = f.source and m.loan_id = f.loan_id
-    where f.partner <> 'own'
-    group by m.source, f.partner, m.month_on
+        p.partner as segment,
+        c.month_on,
+        {{ sums }}
+    from cells as c
+    inner join partners as p on c.source = p.source and c.partners = p.partners
+    group by c.source, p.partner, c.month_on
 )
 
 {% for name in (counted | list) + ['utilisation'] -%}
@@ -87,7 +117,7 @@ select
     segment_kind,
     segment,
     month_on,
-    {{ name }}_accounts as accounts,
+    cast({{ name }}_accounts as bigint) as accounts,
     {{ stored(name ~ '_total') }} as total,
     {{ stored(name ~ ('_squares' if name == 'utilisation' else '_total')) }} as squares,
     cast({{ name }}_amount as decimal(28, 2)) as amount,

@@ -4,7 +4,6 @@ with reported as (
     select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
 ),
 
--- The month after is joined: in a window over all months of a loan the sorting costs twice as much.
 moves as (
     select
         m.source,
@@ -12,16 +11,12 @@ moves as (
         l.currency,
         m.month_on,
         m.state as from_state,
-        coalesce(n.state, case when m.state in ('closed', 'written_off') then m.state end) as to_state,
+        coalesce(m.state_after, case when m.state in ('closed', 'written_off') then m.state end) as to_state,
         count(*) as loans,
         sum(greatest(m.balance, 0)) as balance
     from {{ ref('fct_loan_months') }} as m
     inner join reported as r on m.source = r.source
     inner join {{ ref('dim_loans') }} as l on m.source = l.source and m.loan_id = l.loan_id
-    left join {{ ref('fct_loan_months') }} as n
-        on m.source = n.source
-        and m.loan_id = n.loan_id
-        and n.month_on = {{ month_end_after('m.month_on') }}
     where m.month_on < r.last_month
     group by 1, 2, 3, 4, 5, 6
 ),
