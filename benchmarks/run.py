@@ -166,6 +166,8 @@ def take_turn(
     first = _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
     first.told |= model_of(home)
     yield "first night", first
+    if first.exit:
+        raise RuntimeError(f"the first night did not publish, and nothing else is measured; see {log} and {home}")
     link(first_days, bare / "landing")
     line = [sys.executable, str(BENCHMARKS / "floor.py"), str(bare / "landing"), str(bare / "out")]
     floor = measure([*line, "--policy", str(policy)], {}, log)

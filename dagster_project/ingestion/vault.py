@@ -59,8 +59,8 @@ def _sealed(
 ) -> pl.DataFrame:
     """The persons of one column: pseudonym, and their rows as JSON, sealed."""
     told = (
-        accepted.select(number(person, layout).alias("value"), pl.struct(person.identifying).alias("row"))
-        .drop_nulls("value")
+        accepted.filter(pl.col(person.column).is_not_null())
+        .select(number(person, layout).alias("value"), pl.struct(person.identifying).alias("row"))
         .unique(maintain_order=True)
         .with_columns(pl.col("row").struct.json_encode())
         .group_by("value", maintain_order=True)

@@ -21,8 +21,9 @@
 {%- endmacro %}
 
 {# Before a model adds what it computes anew, what it has of it is removed: of each loan the months from which it is computed
-   on, or, where its rows hang together over all months, all (`whole`). #}
-{% macro forget(work, whole=false) -%}
+   on, or, where its rows hang together over all months, all (`whole`). `held` says of a row and its loan's `from_month` (as
+   `w`) whether the row is computed anew, where that is not its month alone. #}
+{% macro forget(work, whole=false, held=none) -%}
     {#- Asked for here, and not only where it is used: dbt learns from it what must be built first. -#}
     {%- set loans = ref(work) -%}
     {%- if built_before(model.name) is not none -%}
@@ -31,7 +32,14 @@
             select 1
             from {{ loans }} as w
             where w.source = {{ this }}.source and w.loan_id = {{ this }}.loan_id
-                {%- if not whole %} and {{ this }}.month_on >= w.from_month{% endif %}
+                {%- if not whole %} and {{ held or "month_on >= w.from_month" }}{% endif %}
         )
+    {%- endif -%}
+{%- endmacro %}
+
+{# The same of rows that are always computed anew. #}
+{% macro forget_where(condition) -%}
+    {%- if built_before(model.name) is not none -%}
+        delete from {{ this }} where {{ condition }}
     {%- endif -%}
 {%- endmacro %}

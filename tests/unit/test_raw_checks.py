@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests_support import pipeline_in
 
+from dagster_project import checks, raw_checks
 from dagster_project.checks import evaluate
 from dagster_project.ingestion.deliver import ingest
 from dagster_project.ingestion.key_index import KeyIndex, key_hashes
 from dagster_project.ingestion.known import Known
 from dagster_project.ingestion.lake import select
 
+expose = checks._expose
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 HEAD = "payment_no,loan_no,paid_on,amount,currency"
 
@@ -68,6 +70,30 @@ def test_key_of_an_earlier_file_is_found_and_named(pipeline, monkeypatch):
         assert (unique.passed, unique.failing_rows, read) == (False, 2, 2)
         assert len(unique.places) == 2
         assert unique in result.blocking_failures
+
+
+def test_new_files_are_checked_in_parts_and_say_what_they_say_together(pipeline, monkeypatch):
+    for day in (1, 2, 3):
+        deliver(pipeline, f"2024-01-0{day}", f"{day}1,7,2024-01-0{day},5.00,EUR", f"{day}2,7,2024-01-0{day},5.00,EUR")
+    parts = []
+    monkeypatch.setattr(raw_checks, "_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(checks, "_expose", lambda files, *more: parts.append(len(files)) or expose(files, *more))
+    in_parts, unique, read = check(pipeline)
+    assert (parts, unique.rows, read) == ([2, 1], 6, 3)
+    monkeypatch.setattr(raw_checks, "_ROWS_AT_ONCE", 100)
+    for memory in (pipeline.settings.lake / "checked").rglob("*.json"):
+        memory.unlink()
+    assert check(pipeline)[0] == in_parts
+    assert parts == [2, 1, 3]
+
+
+def test_key_that_two_parts_have_once_each_is_found(pipeline, monkeypatch):
+    monkeypatch.setattr(Known, "may_know", lambda *_: False)
+    monkeypatch.setattr(raw_checks, "_ROWS_AT_ONCE", 1)
+    deliver(pipeline, "2024-01-01", "1,7,2024-01-01,5.00,EUR")
+    deliver(pipeline, "2024-01-02", "1,8,2024-01-02,6.00,EUR")
+    _, unique, _ = check(pipeline)
+    assert (unique.passed, unique.failing_rows) == (False, 2)
 
 
 def test_changed_file_or_suite_is_checked_anew(pipeline):

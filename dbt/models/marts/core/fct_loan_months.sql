@@ -1,18 +1,24 @@
 -- A month-end as it is now known. Where a loan stands comes of its defaults (fct_defaults): in default from the month
 -- in which it begins, in probation once nothing has held it open at a month-end, and performing again when it is cured.
--- depends_on: {{ ref('dim_loans') }}
-{{ config(materialized='portions', meta={'loans_of': 'dim_loans', 'grows': false}) }}
+-- Of what is computed anew the month before is told, too: it says what the month after it is.
+{{ config(
+    materialized='portions',
+    meta={'loans_of': 'int_observation_work', 'grows': true},
+    pre_hook="{{ forget('int_observation_work', held='month_on >= ' ~ month_end_before('w.from_month')) }}",
+) }}
 
 with months as (
     select
-        *,
-        lag(month_on) over by_month as month_before,
-        lag(state) over by_month as told_before,
-        lead(month_on) over by_month as month_after,
-        lead(state) over by_month as told_after
-    from {{ ref('int_loan_months') }}
-    where superseded_at is null and {{ in_portion('loan_id') }}
-    window by_month as (partition by source, loan_id order by month_on)
+        m.*,
+        w.from_month,
+        lag(m.month_on) over by_month as month_before,
+        lag(m.state) over by_month as told_before,
+        lead(m.month_on) over by_month as month_after,
+        lead(m.state) over by_month as told_after
+    from {{ ref('int_loan_months') }} as m
+    inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
+    where m.superseded_at is null and {{ in_portion('m.loan_id') }} and {{ in_portion('w.loan_id') }}
+    window by_month as (partition by m.source, m.loan_id order by m.month_on)
 ),
 
 -- a write-off ends a default for good, and counts from the month in which it was known
@@ -70,3 +76,4 @@ select
     m.deferral_suspected
 from months as m
 left join in_default as d on m.source = d.source and m.loan_id = d.loan_id and m.month_on = d.month_on
+where m.month_on >= {{ month_end_before('m.from_month') }}

@@ -2,21 +2,34 @@
 -- model may not learn from, or be judged on, are kept with the reason.
 -- The months are those now known; an observation is one that was also known in time, and is in default if it was so in
 -- either knowledge.
--- depends_on: {{ ref('dim_loans') }}
-{{ config(materialized='portions', meta={'loans_of': 'dim_loans', 'grows': false}) }}
+-- An observation matures with the month at the end of its horizon; computed anew are those whose horizon ends in the months
+-- that are, and all that sources say themselves.
+{{ config(
+    materialized='portions',
+    meta={'loans_of': 'int_observation_work', 'grows': true},
+    pre_hook=[
+        "{{ forget('int_observation_work', held=month_index('month_on') ~ ' + horizon_months >= ' ~ month_index('w.from_month')) }}",
+        "{{ forget_where(by_source('label_horizon_months') ~ ' is null') }}",
+    ],
+) }}
 
 with now_known as (
     select
-        source,
-        loan_id,
-        month_on,
-        {{ month_index('month_on') }} as month_no,
-        known_at,
-        balance,
-        state,
-        is_default
-    from {{ ref('int_loan_months') }}
-    where superseded_at is null and {{ in_portion('loan_id') }}
+        m.source,
+        m.loan_id,
+        m.month_on,
+        {{ month_index('m.month_on') }} as month_no,
+        m.known_at,
+        m.balance,
+        m.state,
+        m.is_default,
+        {{ add_days('m.month_on', by_source('feature_lag_days', 'm.source')) }} as visible_on,
+        w.from_month
+    from {{ ref('int_loan_months') }} as m
+    left join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
+    where m.superseded_at is null
+        and {{ in_portion('m.loan_id') }}
+        and (w.loan_id is not null or {{ by_source('label_horizon_months', 'm.source') }} is null)
 ),
 
 -- Nearly always what is now known was known in time; where it was not, something older may have been.
@@ -34,10 +47,13 @@ months as (
         n.loan_id,
         n.month_on,
         n.month_no,
+        n.known_at,
+        n.visible_on,
+        n.from_month,
         n.balance,
         n.state,
         n.is_default,
-        n.known_at <= {{ add_days('n.month_on', by_source('feature_lag_days', 'n.source')) }} or t.loan_id is not null as is_observed,
+        n.known_at <= n.visible_on or t.loan_id is not null as is_observed,
         n.is_default or coalesce(t.is_default, false) as in_default
     from now_known as n
     left join older as t on n.source = t.source and n.loan_id = t.loan_id and n.month_on = t.month_on
@@ -106,10 +122,20 @@ numbered as (
 ),
 
 reported as (
-    select source, {{ month_index('month_on') }} as month_no, max(known_at) as known_at
+    select source, {{ month_index('month_on') }} as month_no
     from {{ ref('int_loan_months') }}
     where superseded_at is null
     group by source, month_on
+),
+
+-- What became of an observation is known once each month of its horizon is.
+delayed as (
+    select o.source, o.loan_id, o.month_on, max(l.known_at) as known_at
+    from numbered as o
+    inner join months as l
+        on o.source = l.source and o.loan_id = l.loan_id and l.month_no between o.month_no and o.month_no + o.horizon_months
+    where l.known_at > l.visible_on
+    group by o.source, o.loan_id, o.month_on
 ),
 
 seen as (
@@ -126,11 +152,16 @@ seen as (
             when o.last_month_no < o.month_no + o.horizon_months and not o.has_closed and o.next_default_no is null
                 then 'lost_sight'
         end as exclusion_reason,
-        r.known_at
+        greatest(
+            {{ add_days('last_day(' ~ add_months('o.month_on', 'o.horizon_months') ~ ')', by_source('feature_lag_days', 'o.source')) }},
+            coalesce(d.known_at, o.month_on)
+        ) as known_at
     from numbered as o
     -- matured: the whole horizon has been reported
     inner join reported as r on o.source = r.source and r.month_no = o.month_no + o.horizon_months
+    left join delayed as d on o.source = d.source and o.loan_id = d.loan_id and o.month_on = d.month_on
     where o.month_of_loan >= {{ by_source('observe_from_month', 'o.source') }}
+        and o.month_no + o.horizon_months >= {{ month_index('o.from_month') }}
 )
 
 select * from told
