@@ -55,13 +55,14 @@ def evaluate(pipeline: Pipeline, guard: Guard) -> tuple[SuiteResult, int | None]
     """
     from expectations.runner import run_suite
 
+    memory = pipeline.settings.duckdb_memory
     if guard.parquet is None:
-        return run_suite(guard.suite, pipeline.settings.warehouse_file, MARTS), None
+        return run_suite(guard.suite, pipeline.settings.warehouse_file, MARTS, memory), None
     database = pipeline.settings.build / "views" / f"{guard.suite.name}.duckdb"
 
     def over(suite: Suite, files: list[Path]) -> SuiteResult:
         _expose(files, database, suite.table)
-        return run_suite(suite, database)
+        return run_suite(suite, database, memory=memory)
 
     if guard.is_raw:
         return evaluate_raw(pipeline, guard, guard.parquet, over)

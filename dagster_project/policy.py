@@ -28,12 +28,14 @@ class IngestionPolicy(_Frozen):
     """How deliveries are taken in.
 
     `max_bad_row_share`: above it a whole delivery is quarantined. `quiet_seconds`: a drop of files is taken in once
-    nothing more has arrived for this long. `suspense_days`: a payment whose loan is not known for longer is told of.
+    nothing more has arrived for this long. `suspense_days`: a payment whose loan is not known for longer is told of, as is
+    a loan that has paid `overpaid_min` or more beyond all that was due of it.
     """
 
     max_bad_row_share: float
     quiet_seconds: int
     suspense_days: int
+    overpaid_min: float = Field(gt=0)
 
 
 class PersonalDataPolicy(_Frozen):
@@ -214,4 +216,5 @@ def dbt_vars(policy: Policy) -> dict[str, Any]:
         "defaults": policy.defaults.model_dump(mode="json", include={"cure"}),
         "portfolio": policy.portfolio.model_dump(mode="json", include=set(_PORTFOLIO_IN_SQL)),
         "suspense_days": policy.ingestion.suspense_days,
+        "overpaid_min": policy.ingestion.overpaid_min,
     }

@@ -25,9 +25,11 @@ class BufferedDuckDB(Dialect):  # type: ignore[misc]
     supports_statement_cache = False
     execution_ctx_cls = _BufferingContext
 
-    def connect(self, *arguments: Any, schema: str | None = None, **options: Any) -> Any:
-        """Connect, and look names up in `schema` first."""
+    def connect(self, *arguments: Any, schema: str | None = None, memory: str | None = None, **options: Any) -> Any:
+        """Connect, look names up in `schema` first, and take no more than `memory`."""
         connection = super().connect(*arguments, **options)
+        if memory:
+            connection.execute(f"set memory_limit = '{memory}'")
         if schema:
             connection.execute(f"set schema = '{schema}'")
         return connection

@@ -20,13 +20,15 @@ class IncompleteSuiteError(RuntimeError):
     """Not every declared check was evaluated, so that passing means nothing."""
 
 
-def run_suite(suite: Suite, database: Path, schema: str | None = None) -> SuiteResult:
+def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: str | None = None) -> SuiteResult:
     """Evaluate every check of `suite` on its table in a DuckDB file, opened read-only.
+
+    `memory`: what DuckDB may take before it uses the disk, as "2GB"; without it, most of the machine's.
 
     Raises:
         IncompleteSuiteError: Great Expectations evaluated fewer or other checks than were declared.
     """
-    batch, gx = _batch(suite.table, database, schema)
+    batch, gx = _batch(suite.table, database, schema, memory)
     declared = {check.name: check for check in suite.checks}
     made = [_expectation(gx, check) for check in suite.checks]
     # SUMMARY gives counts; no value of a failing row is asked for, and none is kept.
@@ -42,7 +44,7 @@ def run_suite(suite: Suite, database: Path, schema: str | None = None) -> SuiteR
     return SuiteResult(suite.name, len(declared), _with_places(suite, results, database, schema))
 
 
-def _batch(table: str, database: Path, schema: str | None) -> tuple[Any, Any]:
+def _batch(table: str, database: Path, schema: str | None, memory: str | None) -> tuple[Any, Any]:
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -53,7 +55,7 @@ def _batch(table: str, database: Path, schema: str | None) -> tuple[Any, Any]:
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     # The schema is set on the connection: given to the asset, some metrics forget it.
-    arguments = {"read_only": True, "schema": schema}
+    arguments = {"read_only": True, "schema": schema, "memory": memory}
     data = context.data_sources.add_sql(
         "warehouse",
         connection_string=f"duckdb+gx:///{database}",

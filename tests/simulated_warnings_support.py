@@ -33,43 +33,61 @@ _STATES = {
 }
 
 
-def compiled_model(pipeline: Pipeline) -> str:
-    """The SQL that the night runs for the figures."""
+def compiled_model(pipeline: Pipeline, model: str = MODEL) -> str:
+    """The SQL that the night runs for a model; for the figures, if none is named."""
     pipeline.settings.warehouse.mkdir(parents=True, exist_ok=True)
-    done = run_dbt(pipeline.settings, pipeline.policy, ["compile", "--quiet", "--select", MODEL], quiet=True)
+    done = run_dbt(pipeline.settings, pipeline.policy, ["compile", "--quiet", "--select", model], quiet=True)
     assert done.returncode == 0, done.stdout
-    return next(pipeline.settings.dbt_target.rglob(f"compiled/**/{MODEL}.sql")).read_text()
+    return next(pipeline.settings.dbt_target.rglob(f"compiled/**/{model}.sql")).read_text()
 
 
 def figures_of(plan: Plan, sql: str, folder: Path) -> pl.DataFrame:
     """The figures of a plan's book, without its files: the simulator's chain month by month."""
+    found = _asked(plan, sql, folder).with_columns(expected=pl.lit(None))
+    return found.select(pl.col(column).cast(dtype) for column, dtype in FIGURES.items())
+
+
+def vintages_of(plan: Plan, sql: str, folder: Path) -> pl.DataFrame:
+    """`port_vintages` of a plan's book, made in the same way."""
+    return _asked(plan, sql, folder)
+
+
+def _asked(plan: Plan, sql: str, folder: Path) -> pl.DataFrame:
+    """What a model's SQL says of a plan's book."""
     loans = _live(plan, folder)
     funding = draw_funding(plan.seed, loans)
     name = lambda place, names: pl.Series(names).gather(place)
     calendar = Calendar(plan.first, plan.months)
     opened = calendar.starts[loans.opened_month] + loans.opened_day
     loan_id = pl.Series(loans.number).cast(pl.String)
-    stg_loans = pl.DataFrame(
+    book = pl.DataFrame(
         {
             "loan_id": loan_id,
             "product": name(loans.product, [p.name for p in PRODUCTS]),
             "channel": name(loans.channel, [c for c, _ in CHANNELS]),
             "opened_on": pl.Series(opened.astype(np.int32)).cast(pl.Date),
+            "currency": "EUR",
+            "original_amount": loans.amount / 100,
+            "limit_amount": None,
         }
     )
     shares = pl.DataFrame({"loan_id": loan_id.gather(funding.loan), "partner": name(funding.partner, funding.names)})
+    # A loan has a row each month from its first on.
+    before = "lag(state) over (partition by loan_id order by month_on) as state_before"
     with duckdb.connect(config={"threads": 2}) as db:
         db.execute("attach ':memory:' as creditloom")
-        for schema, table, rows in (
-            ("staging", "stg_loans", stg_loans),
-            ("staging", "stg_funding_shares", shares),
-            ("marts", "fct_loan_months", f"{folder}/*.parquet"),
+        db.register("book", book)
+        db.register("shares", shares)
+        for schema in ("staging", "marts"):
+            db.execute(f"create schema creditloom.{schema}")
+        for table, rows in (
+            ("staging.stg_loans", "book"),
+            ("marts.dim_loans", "book"),
+            ("staging.stg_funding_shares", "shares"),
+            ("marts.fct_loan_months", f"(select *, dpd_end as dpd_max, {before} from '{folder}/*.parquet')"),
         ):
-            read = f"read_parquet('{rows}')" if isinstance(rows, str) else "rows"
-            db.execute(f"create schema if not exists creditloom.{schema}")
-            db.execute(f"create table creditloom.{schema}.{table} as select 'simulated' as source, * from {read}")
-        found = db.sql(sql).pl().with_columns(expected=pl.lit(None))
-    return found.select(pl.col(column).cast(dtype) for column, dtype in FIGURES.items())
+            db.execute(f"create table creditloom.{table} as select 'simulated' as source, * from {rows}")
+        return db.sql(sql).pl()
 
 
 def _live(plan: Plan, folder: Path):

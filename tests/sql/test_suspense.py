@@ -1,8 +1,9 @@
-"""A payment whose loan stays unknown is told of, once it is old enough; one whose loan became known is not."""
+"""Money that has no place is told of: payments of loans that stay unknown, and what is paid beyond all that is due."""
 
 import datetime as dt
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import yaml
 from ledger_support import lined, write_selection
@@ -12,30 +13,68 @@ from dagster_project.policy import load_policy
 from dagster_project.settings import PROJECT_ROOT, Settings
 
 
-def payment(number: int, loan: str, day: dt.date) -> dict:
-    what = {"payment_id": str(number), "loan_id": loan, "amount": Decimal(5), "currency": "EUR"}
+NEWEST = dt.date(2020, 3, 1)
+
+
+def payment(number: int, loan: str, day: dt.date, amount: float = 5) -> dict:
+    what = {"payment_id": str(number), "loan_id": loan, "amount": Decimal(str(amount)), "currency": "EUR"}
     return what | {"paid_on": day, "event_on": day, "known_at": day, "until": None}
 
 
-def test_money_of_unknown_loans_is_told_of_after_so_many_days(tmp_path):
+def loan(name: str, day: dt.date) -> dict:
+    what = {"loan_id": name, "borrower_id": "b", "product": "loan", "currency": "EUR", "opened_on": day}
+    return what | {"event_on": day, "known_at": day, "until": None}
+
+
+def instalment(name: str, valid_from: dt.date, number: int, due_on: dt.date) -> dict:
+    what = {"loan_id": name, "valid_from": valid_from, "instalment_no": number, "due_on": due_on}
+    return what | {"amount": Decimal(100), "event_on": valid_from, "known_at": valid_from, "until": None}
+
+
+def policy_of(home: Path) -> dict:
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
     policy["sources"] = {"simulated": policy["sources"]["simulated"]}
-    days = policy["ingestion"]["suspense_days"]
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
-    settings = Settings(home=tmp_path, policy=tmp_path / "policy.yaml")
-    newest = dt.date(2020, 3, 1)
-    ago = lambda more: newest - dt.timedelta(days=days + more)
-    loan = {"loan_id": "known", "borrower_id": "b", "product": "loan", "currency": "EUR", "opened_on": ago(30)}
-    payments = [payment(1, "known", ago(20)), payment(2, "nobody's", ago(1)), payment(3, "nobody's", ago(0))]
-    tables = {
-        "loans": [loan | {"event_on": ago(30), "known_at": ago(30), "until": None}],
-        "payments": [*payments, payment(4, "known", newest)],
-    }
+    (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    return policy
+
+
+def told_by(test: str, home: Path, **tables: list[dict]) -> tuple[str, int]:
+    """The verdict of a dbt test over these rows, and of how many it tells."""
+    settings = Settings(home=home, policy=home / "policy.yaml")
     lineage = {"source": "", "delivery_id": "0" * 16, "ingested_at": dt.datetime(2026, 1, 1)}
     write_selection(lined(tables, lineage), settings.selection, "simulated")
-    build = ["build", "--select", "+fct_payments", "--exclude-resource-type", "unit_test"]
+    build = ["build", "--select", "+fct_payments", "+stg_schedules", "--exclude-resource-type", "unit_test"]
     done = run_dbt(settings, load_policy(settings.policy), [*build, "--indirect-selection", "cautious"], quiet=True)
     assert done.returncode == 0, done.stdout[-3000:]
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
-    (told,) = [r for r in results if "payments_leave_suspense" in r["unique_id"]]
-    assert (told["status"], told["failures"]) == ("warn", 1)
+    (told,) = [r for r in results if r["unique_id"].endswith(test)]
+    return told["status"], told["failures"]
+
+
+def test_money_of_unknown_loans_is_told_of_after_so_many_days(tmp_path):
+    days = policy_of(tmp_path)["ingestion"]["suspense_days"]
+    ago = lambda more: NEWEST - dt.timedelta(days=days + more)
+    payments = [payment(1, "known", ago(20)), payment(2, "nobody's", ago(1)), payment(3, "nobody's", ago(0))]
+    rows = {"loans": [loan("known", ago(30))], "payments": [*payments, payment(4, "known", NEWEST)]}
+    assert told_by("payments_leave_suspense", tmp_path, **rows) == ("warn", 1)
+
+
+def test_what_is_paid_beyond_all_that_is_due_is_told_of(tmp_path):
+    """Two instalments of 100; of one loan the second is done away with on 10 February, and another one due in March."""
+    least = policy_of(tmp_path)["ingestion"]["overpaid_min"]
+    begin, planned_anew = dt.date(2020, 1, 1), dt.date(2020, 2, 10)
+    names = {"exact": 200, "over": 200 + least, "nearly": 199.99 + least, "anew": 200 + least, "early": 150, "card": 999}
+    schedules = [
+        instalment(name, begin, number, dt.date(2020, 1 + number, 20))
+        for name in names
+        if name != "card"  # it has no schedule
+        for number in (1, 2)
+    ]
+    schedules += [instalment("anew", planned_anew, number, dt.date(2020, 2 + number, 20)) for number in (1, 2)]
+    rows = {
+        "loans": [loan(name, begin) for name in names],
+        "payments": [payment(n, name, NEWEST, amount) for n, (name, amount) in enumerate(names.items())],
+        "schedules": schedules,
+    }
+    # `anew`: nothing of its first version was due before the second began, which asks for 200, too.
+    assert told_by("payments_are_owed", tmp_path, **rows) == ("warn", 2)

@@ -70,3 +70,9 @@ def test_missing_verdict_is_an_error(database, monkeypatch):
 def test_two_checks_of_one_name_are_refused():
     with pytest.raises(ValueError, match="k__to_not_be_null"):
         Suite("x", "t", (not_null("k"), Check("ExpectColumnValuesToNotBeNull", {"column": "k"}, "warning")))
+
+
+def test_memory_is_what_was_given(database):
+    given = no_row("memory", "current_setting('memory_limit') <> '95.3 MiB'", "x")
+    assert run_suite(Suite("x", "t", (given,)), database, "s", "100MB").checks[0].passed
+    assert not run_suite(Suite("x", "t", (given,)), database, "s").checks[0].passed
