@@ -28,8 +28,8 @@ class IngestionPolicy(_Frozen):
     """How deliveries are taken in.
 
     `max_bad_row_share`: above it a whole delivery is quarantined. `quiet_seconds`: a drop of files is taken in once
-    nothing more has arrived for this long. `suspense_days`: a payment whose loan is not known for longer is told of, as is
-    a loan that has paid `overpaid_min` or more beyond all that was due of it.
+    nothing more has arrived for this long. `suspense_days`: a payment whose loan is not known for longer is told of, as
+    is a loan that has paid `overpaid_min` or more beyond all that was due of it.
     """
 
     max_bad_row_share: float

@@ -32,9 +32,12 @@ class Facts:
 
 def table_facts(settings: Settings) -> dict[str, Facts]:
     """The facts of every model that the warehouse holds, by the model's name."""
+    from sqlglot.schema import ensure_schema
+
     manifest = json.loads((settings.dbt_target / "manifest.json").read_text())
     models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
     schema, rows = _read(settings.warehouse_file)
+    known = ensure_schema(schema, dialect="duckdb")  # once: each query would make its own of it
     found = {}
     for node in models:
         columns = schema.get(node["schema"], {}).get(node["alias"])
@@ -45,7 +48,7 @@ def table_facts(settings: Settings) -> dict[str, Facts]:
             rows.get((node["schema"], node["alias"])),
             tuple(columns.items()),
             {name: column["description"] for name, column in node["columns"].items()},
-            _made_from(compiled, columns, schema, _lake_tables(node, manifest)),
+            _made_from(compiled, columns, known, _lake_tables(node, manifest)),
         )
     return found
 
@@ -70,7 +73,7 @@ def _lake_tables(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[s
 
 
 def _made_from(
-    compiled: Path, columns: Mapping[str, str], schema: Schema, lake: list[str]
+    compiled: Path, columns: Mapping[str, str], schema: Any, lake: list[str]
 ) -> dict[str, tuple[ColumnOf, ...]]:
     if lake:  # staging hands the columns of one lake table on under their names
         return {name: ((lake[0], name),) for name in columns}
@@ -84,10 +87,13 @@ def _made_from(
     for table in parsed.find_all(exp.Table):
         table.set("catalog", None)  # the database's own name, which the schema does not have
     qualified = qualify(parsed, schema=schema, dialect="duckdb", validate_qualify_columns=False, identify=False)
-    scope = build_scope(qualified)
-    found = {}
-    for name in columns:
-        leaves = lineage(name, qualified, schema=schema, dialect="duckdb", scope=scope, trim_selects=False).walk()
-        parents = {(n.source.name, n.name.split(".")[-1]) for n in leaves if isinstance(n.source, exp.Table)}
-        found[name] = tuple(sorted(parents))
-    return found
+    nodes = lineage(
+        None, qualified, schema, dialect="duckdb", scope=build_scope(qualified), trim_selects=False, copy=False
+    )
+    return {name: _parents(nodes[name], exp.Table) for name in columns}
+
+
+def _parents(node: Any, table: type) -> tuple[ColumnOf, ...]:
+    """The columns of tables at the ends of a column's lineage."""
+    leaves = (n for n in node.walk() if isinstance(n.source, table))
+    return tuple(sorted({(n.source.name, n.name.split(".")[-1]) for n in leaves}))

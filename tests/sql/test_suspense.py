@@ -12,7 +12,6 @@ from dagster_project.dbt_project import run_dbt
 from dagster_project.policy import load_policy
 from dagster_project.settings import PROJECT_ROOT, Settings
 
-
 NEWEST = dt.date(2020, 3, 1)
 
 
@@ -63,7 +62,14 @@ def test_what_is_paid_beyond_all_that_is_due_is_told_of(tmp_path):
     """Two instalments of 100; of one loan the second is done away with on 10 February, and another one due in March."""
     least = policy_of(tmp_path)["ingestion"]["overpaid_min"]
     begin, planned_anew = dt.date(2020, 1, 1), dt.date(2020, 2, 10)
-    names = {"exact": 200, "over": 200 + least, "nearly": 199.99 + least, "anew": 200 + least, "early": 150, "card": 999}
+    names = {
+        "exact": 200,
+        "over": 200 + least,
+        "nearly": 199.99 + least,
+        "anew": 200 + least,
+        "early": 150,
+        "card": 999,
+    }
     schedules = [
         instalment(name, begin, number, dt.date(2020, 1 + number, 20))
         for name in names
