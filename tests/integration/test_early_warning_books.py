@@ -1,5 +1,7 @@
 """Books whose truth is known: a segment that goes bad is seen in time, and one in which nothing changes is left alone.
 
+So are static pools: the segment's cohorts are said to go over their triggers before they do.
+
 Books of 20,000 loans over 48 months in an economy that stands still. The planted segment, the car loans, has about
 3,300 accounts when it rises. One book of each kind here; `make warnings` has all twenty.
 """
@@ -10,18 +12,23 @@ import sys
 
 import polars as pl
 import pytest
-from simulated_warnings_support import compiled_model, figures_of
+from simulated_warnings_support import compiled_model, figures_of, vintages_of
 from tests_support import pipeline_in
 
 from dagster_project.early_warning.evaluate import evaluate
 from dagster_project.policy import load_policy
+from dagster_project.portfolio.pools import static_pools
 from dagster_project.settings import PROJECT_ROOT
 from dagster_project.simulator.simulate import Plan
 
-POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml").early_warning
+WHOLE_POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml")
+POLICY = WHOLE_POLICY.early_warning
 LOANS, MONTHS, RISES_FROM = int(os.environ.get("LOANS", "20000")), 48, 40
 LAST_BEFORE = dt.date(2021, 5, 31)  # the month-end from which it rises
 CLEAN = 24
+# A year of cohorts, and triggers above what they usually come to. Before the two oldest no cohort has gone.
+COHORTS_OF, POOLS_RISE_FROM, OLDEST = 12, 20, 2
+AMBER, RED = 1.3, 1.6
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +45,41 @@ def history_of(sql, tmp_path):
         return evaluate(figures_of(plan, sql, tmp_path / f"{seed}-{drift_month}"), POLICY)
 
     return _history_of
+
+
+@pytest.fixture(scope="module")
+def vintages_sql(tmp_path_factory) -> str:
+    return compiled_model(pipeline_in(tmp_path_factory.mktemp("compiled_vintages") / "home"), "port_vintages")
+
+
+@pytest.fixture
+def cohorts_of(vintages_sql, tmp_path):
+    """Of a book with the segment's rise and of the same one without: how many cohorts hit a trigger, and how many of
+    these were said to do so in a month before, by what the night runs: the mart's SQL and the forecast.
+    """
+
+    def vintages(seed: int, drift_month: int | None) -> pl.DataFrame:
+        plan = Plan(LOANS, MONTHS, seed, steady=True, opened_within=COHORTS_OF, drift_month=drift_month)
+        found = vintages_of(plan, vintages_sql, tmp_path / f"{seed}-{drift_month}")
+        return found.filter(pl.col("product") == "car_loan")
+
+    def _cohorts_of(seed: int) -> dict[str, tuple[int, int]]:
+        usual, bad = vintages(seed, None), vintages(seed, POOLS_RISE_FROM)
+        newest = usual.filter(pl.col("month_on") == pl.col("month_on").max())
+        level = newest["default_loans"].sum() / newest["loans"].sum()
+        triggers = {"amber": AMBER * level, "red": RED * level}
+        policy = WHOLE_POLICY.portfolio.static_pools.model_copy(update=triggers)
+        return {name: hits(static_pools(rows, policy)) for name, rows in (("bad", bad), ("usual", usual))}
+
+    return _cohorts_of
+
+
+def hits(pools: pl.DataFrame) -> tuple[int, int]:
+    """How many cohorts, but the oldest, hit a trigger; and for how many it was forecast in an earlier month."""
+    younger = pools.filter(pl.col("cohort_on").rank("dense") > OLDEST)
+    first = lambda kind: pl.col("month_on").filter(pl.col("status").str.starts_with(kind)).min()
+    found = younger.group_by("cohort_on").agg(hit=first("hit"), forecast=first("forecast")).drop_nulls("hit")
+    return found.height, int((found["forecast"] < found["hit"]).sum())
 
 
 def rise(history: pl.DataFrame) -> list[str]:
@@ -81,6 +123,12 @@ def test_nothing_is_red_where_nothing_changes(history_of):
     assert newest.filter(state="green").height > 30, "and it is judged: most of it is green"
 
 
+def test_pools_that_will_overshoot_are_named_before_they_do(cohorts_of):
+    found = cohorts_of(1)
+    assert found["bad"] == (COHORTS_OF - OLDEST, COHORTS_OF - OLDEST)
+    assert found["usual"][0] <= 1
+
+
 @pytest.mark.long
 def test_planted_segment_is_seen_in_time_in_19_of_20_books(history_of, capsys):
     found = {seed: rise(history_of(seed, RISES_FROM)) for seed in range(1, 21)}
@@ -99,3 +147,19 @@ def test_no_red_in_19_of_20_clean_books_and_no_more_false_alarms_than_declared(h
         )
     assert sum(not red for _, red in found.values()) >= 19
     assert alarms / (20 * CLEAN) <= POLICY.false_alarm_rate
+
+
+@pytest.mark.long
+def test_pools_that_will_overshoot_are_named_before_they_do_in_19_of_20_books(cohorts_of, capsys):
+    """All cohorts but one at most; and where nothing rises hardly any cohort hits a trigger."""
+    found = {seed: cohorts_of(seed) for seed in range(1, 21)}
+    with capsys.disabled():
+        sys.stdout.write("\n" + "\n".join(f"{seed}: {cohorts}" for seed, cohorts in found.items()) + "\n")
+    assert (
+        sum(
+            hit >= named >= hit - 1 and named >= COHORTS_OF - OLDEST - 1
+            for hit, named in (of["bad"] for of in found.values())
+        )
+        >= 19
+    )
+    assert sum(of["usual"][0] <= 1 for of in found.values()) >= 19
