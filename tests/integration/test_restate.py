@@ -15,11 +15,12 @@ import pytest
 import yaml
 from ledger_support import write_selection
 from lender_support import lender
-from simulated_support import one_file_a_table, simulated_in
+from simulated_support import correct, one_file_a_table, simulated_in, with_corrections
 
 from dagster_project.dbt_project import run_dbt
 from dagster_project.ingestion.canonical import CANONICAL, raw_schema
 from dagster_project.ingestion.deliver import ingest
+from dagster_project.ingestion.receipts import ReceiptBook
 from dagster_project.policy import load_policy
 from dagster_project.reporting.restatement import Restatement
 from dagster_project.resources import Pipeline
@@ -70,17 +71,29 @@ def arrive(pipeline: Pipeline, waiting: Path, until: dt.date) -> None:
         if dt.date.fromisoformat(day) <= until and not is_late:
             path.rename(landing / path.name)
     one_file_a_table(landing)
-    ingest(pipeline.sources["simulated"], pipeline.border, dt.datetime.combine(until, dt.time(2)))
+    now = dt.datetime.combine(until, dt.time(2))
+    ingest(pipeline.sources["simulated"], pipeline.border, now)
+    for path in list(waiting.with_name("corrections").iterdir()):  # not in one file with what they correct
+        if path.name.split("-", 1)[1][:10] <= str(until):
+            path.rename(landing / path.name)
+    ingest(pipeline.sources["simulated"], pipeline.border, now)
 
 
 def raw_rows(home: Path) -> dict[str, pl.DataFrame]:
-    paths = {table: list((home / "lake/raw/simulated" / table).glob("*.parquet")) for table in CANONICAL}
+    """What the receipts name; files of duplicates may lie beside it."""
+    paths: dict[str, list[Path]] = {table: [] for table in CANONICAL}
+    for file in (f for r in ReceiptBook(home / "lake/receipts.sqlite").all() for f in r.files if f.table in paths):
+        paths[file.table].append(home / "lake" / file.path)
     return {t: pl.read_parquet(found) if found else pl.DataFrame(schema=raw_schema(t)) for t, found in paths.items()}
 
 
 def behind(found: Restatement, table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Of a table's rows those that a restatement tells."""
+    """Of a table's rows those that a restatement tells. One that is told of the loan it left is another loan's."""
+    moved = pl.col("changed").list.eval(
+        pl.element().filter(pl.element().struct.field("column") == "loan_id").struct.field("after")
+    )
     told = found.rows.filter(pl.col("table") == table).rename({"line": "line_no"})
+    told = told.with_columns(moved.list.first().fill_null(pl.col("loan_id")).alias("loan_id"))
     place = ["line_no", "known_at", "ingested_at", "loan_id"]
     return rows.join(told, on=place, how="semi") if table in set(found.rows["table"]) else rows.clear()
 
@@ -90,8 +103,10 @@ def cases(tmp_path_factory) -> dict[str, Case]:
     folder = tmp_path_factory.mktemp("restated")
     home, checked = folder / "home", folder / "checked"
     simulate(Plan(250, 9, seed=5, opened_within=8, planted=frozenset({"late_payments", "late_reversals"})), home)
-    pipeline = simulated_in(home)
+    pipeline = with_corrections(simulated_in(home))
     waiting = (home / "landing/simulated").rename(home / "waiting")
+    (home / "corrections").mkdir()
+    correct(waiting, home / "corrections", every=3)
     (home / "landing/simulated").mkdir()
     found, choices = {}, {}
 
@@ -99,6 +114,9 @@ def cases(tmp_path_factory) -> dict[str, Case]:
         restated, rows = restate_month(pipeline, "simulated", month_on, lambda _step: None), raw_rows(home)
         then = {table: frame.filter(known) for table, frame in rows.items()}
         explained = {t: pl.concat([then[t], behind(restated, t, frame)]) for t, frame in rows.items()}
+        place = ["delivery_id", "line_no"]
+        there = pl.concat([explained[t].select(place) for t in ("payments", "schedules")])
+        explained["superseded"] = rows["superseded"].join(there, on=place, how="semi")
         choices.update({f"{name}_then": then, f"{name}_explained": explained, f"{name}_now": rows})
         found[name] = restated
 
@@ -142,7 +160,8 @@ def test_rows_behind_explain_every_difference(cases, name):
 def test_late_payments_reversals_and_loans_are_told(cases):
     history, live = cases["history"].found, cases["live"].found
     paid = history.rows.filter(pl.col("table") == "payments")
-    assert paid["known_at"].min() > HISTORY + dt.timedelta(days=1) and paid["event_on"].max() <= HISTORY
+    came_late = paid.filter(~pl.col("is_correction"))
+    assert paid["known_at"].min() > HISTORY + dt.timedelta(days=1) and came_late["event_on"].max() <= HISTORY
     assert set(live.rows["table"]) == {"loans", "schedules", "payments"}
     came = live.rows.filter(pl.col("table") == "loans")
     assert set(came["event_on"]) == {dt.date.fromisoformat(LATE_DAY)}
@@ -151,6 +170,18 @@ def test_late_payments_reversals_and_loans_are_told(cases):
     assert live.loans.join(came, on="loan_id")["state"].null_count() == came.height
     amounts = [c["after"] for row in live.rows["changed"] for c in row if c["column"] == "amount"]
     assert any(amount.startswith("-") for amount in amounts)
+
+
+@pytest.mark.parametrize("name", ["history", "live"])
+def test_corrections_are_told_with_what_was_before(cases, name):
+    """Amounts, days, and payments that were booked to the wrong loan: told of the one, and of the other."""
+    told = cases[name].found.rows.filter(pl.col("is_correction") & (pl.col("table") == "payments"))
+    changed = told.explode("changed").unnest("changed")
+    assert {"amount", "paid_on"} <= set(changed["column"])
+    assert changed["before"].null_count() == 0
+    moved = changed.filter(pl.col("column") == "loan_id")
+    assert moved.filter(pl.col("loan_id") == pl.col("before")).height > 0
+    assert moved.filter(pl.col("loan_id") == pl.col("after")).height > 0
 
 
 def test_nothing_personal_is_told(cases, tmp_path):

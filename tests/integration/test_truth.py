@@ -25,7 +25,9 @@ def learned(tmp_path_factory) -> tuple[TrainingSet, Candidate, pl.DataFrame]:
     """A book of seven years, what may be learned from it, the candidate, and the truth of each loan-month."""
     home = tmp_path_factory.mktemp("truth") / "home"
     simulate(Plan(LOANS, MONTHS, SEED), home)
-    pipeline = simulated_in(home, observe_from_month=6)  # as the policy has it
+    # A borrower is observed once a quarter. Once a year, as in the policy, is enough of a million loans; here
+    # the slope out of time came to .90 (seed 1) and .87 (seed 2) from 53,000 rows, and to .96 and .93 from 234,000.
+    pipeline = simulated_in(home, observe_from_month=6, snapshots_a_year=4)
     take_in_whole(pipeline)
     done = run_dbt(pipeline.settings, pipeline.policy, ["run"], quiet=True)
     assert done.returncode == 0, done.stdout[-3000:]

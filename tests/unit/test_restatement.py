@@ -138,6 +138,12 @@ def test_older_version_that_comes_late_moves_nothing():
     assert late(newest, older).is_empty()
 
 
+def test_of_versions_that_came_since_the_newest_alone_moves_a_month():
+    first = payment("A", "1", "90", known=False, line=3)
+    newest = payment("A", "1", "80", known=False, line=4) | {"known_at": dt.date(2024, 4, 12)}
+    assert late(payment("A", "1", "100", known=True), newest, first)["line"].to_list() == [4]
+
+
 def test_terminal_tells_figures_rows_and_what_is_unexplained():
     rows = late(
         payment("B", "p1", "90.00", known=True),
