@@ -32,7 +32,7 @@ def simulated_in(home: Path, observe_from_month: int = 1, snapshots_a_year: int 
 
 
 def with_corrections(pipeline: Pipeline, *more: str) -> Pipeline:
-    """The same pipeline, whose simulated source takes payments and instalments (and `more`) in anew, as newer versions."""
+    """The same pipeline, whose simulated source takes in payments, instalments and `more` anew, as newer versions."""
     source = pipeline.sources["simulated"]
     tables = tuple(replace(t, corrections=t.name in ("payments", "schedules", *more)) for t in source.contract.tables)
     source = replace(source, contract=replace(source.contract, tables=tables))
