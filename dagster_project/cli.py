@@ -553,6 +553,7 @@ def dbt(context: typer.Context) -> None:
     """
     from dagster_project.alone import NightRunningError, alone_in
     from dagster_project.dbt_project import run_dbt
+    from dagster_project.increment import forget_build
     from dagster_project.instance import prepare_home
     from dagster_project.publication import warehouse_is_rebuilt
 
@@ -561,6 +562,7 @@ def dbt(context: typer.Context) -> None:
     try:
         with alone_in(pipeline.settings.home):
             warehouse_is_rebuilt(pipeline)
+            forget_build(pipeline)
             raise typer.Exit(run_dbt(pipeline.settings, pipeline.policy, context.args).returncode)
     except NightRunningError as error:
         _stop(str(error), 1)

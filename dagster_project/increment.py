@@ -5,6 +5,7 @@ not lead to tonight (other code or policy, a night as of an instant, a file that
 """
 
 import json
+from pathlib import Path
 
 from dagster_project.files import replace_text
 from dagster_project.ingestion.dbt_sources import NEWS_TABLES
@@ -18,7 +19,7 @@ def begin_build(pipeline: Pipeline) -> bool:
 
     To be said before dbt begins: from now on, and until `end_build`, what the warehouse holds counts for nothing.
     """
-    record = pipeline.settings.build / "built_from.json"
+    record = _record(pipeline)
     before = json.loads(record.read_text()) if record.exists() and pipeline.settings.warehouse_file.exists() else None
     record.unlink(missing_ok=True)
     known = frozenset(before["files"]) if before and before["code"] == pipeline.code else frozenset()
@@ -35,7 +36,16 @@ def end_build(pipeline: Pipeline) -> None:
     if pipeline.known_as_of is None:
         record = {"code": pipeline.code, "files": sorted(_files(pipeline))}
         pipeline.settings.build.mkdir(parents=True, exist_ok=True)
-        replace_text(pipeline.settings.build / "built_from.json", json.dumps(record))
+        replace_text(_record(pipeline), json.dumps(record))
+
+
+def forget_build(pipeline: Pipeline) -> None:
+    """Have the next build build all: dbt was run by hand, on some models, or on the loans of the build before."""
+    _record(pipeline).unlink(missing_ok=True)
+
+
+def _record(pipeline: Pipeline) -> Path:
+    return pipeline.settings.build / "built_from.json"
 
 
 def _files(pipeline: Pipeline) -> frozenset[str]:

@@ -31,10 +31,10 @@ def simulated_in(home: Path, observe_from_month: int = 1, snapshots_a_year: int 
     return load_pipeline(Settings(home=home, policy=home / "policy.yaml"))
 
 
-def with_corrections(pipeline: Pipeline) -> Pipeline:
-    """The same pipeline, whose simulated source takes in payments and instalments anew as newer versions."""
+def with_corrections(pipeline: Pipeline, *more: str) -> Pipeline:
+    """The same pipeline, whose simulated source takes in payments, instalments and `more` anew, as newer versions."""
     source = pipeline.sources["simulated"]
-    tables = tuple(replace(t, corrections=t.name in ("payments", "schedules")) for t in source.contract.tables)
+    tables = tuple(replace(t, corrections=t.name in ("payments", "schedules", *more)) for t in source.contract.tables)
     source = replace(source, contract=replace(source.contract, tables=tables))
     return replace(pipeline, sources={"simulated": source})
 
@@ -59,6 +59,14 @@ def correct(clean: Path, landing: Path, every: int) -> None:
             row |= kinds[n % len(kinds)] | {"booked_on": str(later)}
         name = f"{path.stem.split('-', 1)[0]}-{later}-correction-{n}.csv"
         (landing / name).write_text("\n".join([",".join(header), ",".join(row.values()), ""]))
+
+
+def opened_later(clean: Path, landing: Path, day: dt.date) -> None:
+    """Drop a file in which the first loan of a clean book was opened on a later day."""
+    with next(iter(sorted(clean.glob("loans-*.csv")))).open(newline="") as file:
+        header, first, *_ = csv.reader(file)
+    row = dict(zip(header, first, strict=True)) | {"opened_on": str(day)}
+    (landing / f"loans-{day}-correction.csv").write_text("\n".join([",".join(header), ",".join(row.values()), ""]))
 
 
 def one_file_a_table(landing: Path) -> None:

@@ -14,7 +14,8 @@ versions as (
         loan_id,
         valid_from,
         lead(valid_from) over (partition by source, loan_id order by valid_from) as next_from
-    from scheduled
+    from {{ ref('stg_schedules') }}
+    where superseded_at is null
     group by source, loan_id, valid_from
 ),
 

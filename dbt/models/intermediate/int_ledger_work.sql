@@ -1,17 +1,13 @@
 -- The loans of ledger sources whose months are computed in this build, and from which month on; the others stay as they
 -- are. A first build, and a full one, compute all. Afterwards: a loan of which something new is told is computed anew,
 -- all of it, if what is new falls into a reported month; and where a source has reported another month, that month is
--- computed for each of its loans, with the one before, which was the newest until now.
+-- computed for each of its loans, with the one before, which was the newest until now. A loan that has no months any more,
+-- because its opening was corrected, is named too: so what stands of it goes.
 -- depends_on: {{ ref('stg_news') }}
 {%- set before = built_before('int_ledger_loan_months') %}
 
 with loans as (
-    select
-        source,
-        loan_id,
-        last_day(opened_on) as opening_month
-    from {{ ref('stg_loans') }}
-    where {{ by_source('arrears_basis', quote=true) }} = 'ledger' and opened_on is not null
+    select source, loan_id from {{ ref('stg_loans') }} where {{ by_source('arrears_basis', quote=true) }} = 'ledger'
 ),
 
 {% if before is none %}
@@ -44,5 +40,4 @@ select
 from loans as l
 inner join touched as t on l.source = t.source and l.loan_id = t.loan_id
 inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
-where l.opening_month <= r.reported_month
 group by l.source, l.loan_id

@@ -74,7 +74,7 @@ told as (
         o.known_at
     from {{ ref('stg_outcomes') }} as o
     left join months as m on o.source = m.source and o.loan_id = m.loan_id and o.observed_on = m.month_on
-    where {{ in_portion('o.loan_id') }}
+    where {{ in_portion('o.loan_id') }} and {{ by_source('label_horizon_months', 'o.source') }} is null
 ),
 
 -- Sources where it is seen in the months that follow: a default that starts within the horizon. Windows over the months
@@ -121,10 +121,13 @@ numbered as (
     left join looked_at as w on m.source = w.source and m.loan_id = w.loan_id and m.month_on = w.month_on
 ),
 
+-- A ledger source has reported all months until its last; another one those that it has statements of.
 reported as (
-    select source, {{ month_index('month_on') }} as month_no
+    select source, {{ month_index('reported_month') }} as month_no, true as and_before from {{ ref('int_ledger_reported') }}
+    union all
+    select source, {{ month_index('month_on') }}, false
     from {{ ref('int_loan_months') }}
-    where superseded_at is null
+    where superseded_at is null and arrears_basis <> 'ledger'
     group by source, month_on
 ),
 
@@ -158,7 +161,12 @@ seen as (
         ) as known_at
     from numbered as o
     -- matured: the whole horizon has been reported
-    inner join reported as r on o.source = r.source and r.month_no = o.month_no + o.horizon_months
+    inner join reported as r
+        on o.source = r.source
+        and (
+            r.month_no = o.month_no + o.horizon_months
+            or (r.and_before and r.month_no > o.month_no + o.horizon_months)
+        )
     left join delayed as d on o.source = d.source and o.loan_id = d.loan_id and o.month_on = d.month_on
     where o.month_of_loan >= {{ by_source('observe_from_month', 'o.source') }}
         and o.month_no + o.horizon_months >= {{ month_index('o.from_month') }}

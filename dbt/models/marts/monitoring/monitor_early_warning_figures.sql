@@ -35,7 +35,7 @@ with shares as (
 
 -- Loans with the same partners are counted together; there are far fewer of such groups than of loans.
 funded as (
-    select source, loan_id, string_agg(partner, '|' order by partner) as partners from shares group by source, loan_id
+    select source, loan_id, string_agg(partner, chr(31) order by partner) as partners from shares group by source, loan_id
 ),
 
 partners as (
