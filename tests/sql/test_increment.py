@@ -34,7 +34,7 @@ def book(tmp_path) -> Path:
     simulate(replace(clean, dirt=True, redeliver=True), tmp_path / "book")
     correct(tmp_path / "clean/landing" / SOURCE, tmp_path / "book/landing" / SOURCE, every=7)
     # So late that it has no months any more.
-    opened_later(tmp_path / "clean/landing" / SOURCE, tmp_path / "book/landing" / SOURCE, dt.date(2019, 3, 4))
+    opened_later(tmp_path / "clean/landing" / SOURCE, tmp_path / "book/landing" / SOURCE, dt.date(2019, 5, 20))
     return tmp_path / "book/landing" / SOURCE
 
 
