@@ -194,9 +194,8 @@ def changes(table: str, rows: pl.DataFrame, key: Sequence[str], shown: Sequence[
     first = rows.filter("known_then").sort(order).unique(key, keep="last").select(*key, *beside, _HAD)
     late = rows.filter(~pl.col("known_then")).join(first, on=key, how="left", nulls_equal=True)
     late = late.filter((pl.col("known_at") >= pl.col("known_at_before")).fill_null(value=True))
-    late = late.sort(order).unique(
-        key, keep="last"
-    )  # a version that came since, and was corrected since, moves nothing
+    # A version that came since, and was corrected since, moves nothing.
+    late = late.sort(order).unique(key, keep="last", maintain_order=True)
     is_moved = (pl.col("loan_id") != pl.col("loan_id_before")).fill_null(value=False)
     parts = [pl.when(is_moved).then(_difference("loan_id"))]
     for column in shown:
