@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dagster_project.files import replace_text
 from dagster_project.policy import Policy, dbt_vars
 from dagster_project.publishing.fingerprint import values_fingerprint
 from dagster_project.settings import Settings
@@ -46,10 +47,12 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
 def prepare_manifest(settings: Settings, policy: Policy) -> Path:
     """The manifest of the project as it stands, parsed anew only when a file or a policy value changed.
 
+    It is a copy: dbt writes its own with every command, and half of it when the disk is full.
+
     Raises:
         DbtError: dbt cannot parse the project.
     """
-    manifest = settings.dbt_target / "manifest.json"
+    manifest = manifest_file(settings)
     mark = settings.dbt_target / "prepared.txt"
     state = project_fingerprint(settings, policy)
     if manifest.exists() and mark.exists() and mark.read_text() == state:
@@ -59,8 +62,14 @@ def prepare_manifest(settings: Settings, policy: Policy) -> Path:
     done = run_dbt(settings, policy, ["parse", "--quiet"], quiet=True)
     if done.returncode:
         raise DbtError(f"dbt cannot parse {settings.dbt_project}:\n{done.stdout}{done.stderr}")
-    mark.write_text(state)
+    replace_text(manifest, (settings.dbt_target / "manifest.json").read_text())
+    replace_text(mark, state)
     return manifest
+
+
+def manifest_file(settings: Settings) -> Path:
+    """Where `prepare_manifest` puts the manifest."""
+    return settings.dbt_target / "prepared_manifest.json"
 
 
 def project_fingerprint(settings: Settings, policy: Policy) -> str:
@@ -91,7 +100,7 @@ def declared_tests(manifest: Path) -> set[str]:
 def failed_tests(settings: Settings) -> dict[str, str]:
     """The data tests that failed in dbt's last build: what each is about, and how many rows broke it."""
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
-    nodes = json.loads((settings.dbt_target / "manifest.json").read_text())["nodes"]
+    nodes = json.loads(manifest_file(settings).read_text())["nodes"]
     failed = [r for r in results if r["unique_id"].startswith("test.") and r["status"] in ("fail", "error")]
     return {
         nodes[r["unique_id"]]["name"]: f"{r['failures'] or 'some'} rows of "

@@ -79,10 +79,15 @@ class TrainingDataPolicy(_Frozen):
 
 
 class MaterialityPolicy(_Frozen):
-    """From which amount (in the loan's currency) and share of what is owed on arrears count, both of them."""
+    """What matters enough to be a default.
+
+    `amount` (in the loan's currency) and `share` of what is owed: arrears count from both on. `value_lost`: a change of
+    terms is a default that takes away a larger share of the present value of what is still to be paid.
+    """
 
     amount: float = Field(ge=0)
     share: float = Field(ge=0, le=1)
+    value_lost: float = Field(ge=0, le=1)
 
 
 class CurePolicy(_Frozen):
@@ -109,7 +114,7 @@ class SourcePolicy(_Frozen):
     `status` sources are in default from `default_status_min` on; `ledger` ones from `default_dpd_min` days past due and
     `default_arrears_min` (0 if not given) in arrears on, at a month-end: the plain flag that labels are made of. By the
     day, for the portfolio, they are after more than `default_dpd_min` days at or above the thresholds of their
-    `portfolio_type`, and when the terms are changed, where `restructured_is_default`. `imputed` ones are when more than
+    `portfolio_type`, and when a change of terms loses more than its `value_lost`. `imputed` ones are when more than
     `write_off_min` is written off; a run of months without payments that begins between `deferral_from` and
     `deferral_to` is a suspected deferral. Where outcomes are seen in later months, `label_horizon_months` is how far
     they are followed, and observations begin with a loan's month `observe_from_month`; a model learns from
@@ -126,7 +131,6 @@ class SourcePolicy(_Frozen):
     default_dpd_min: int | None = Field(default=None, ge=1)
     default_arrears_min: float | None = Field(default=None, ge=0)
     portfolio_type: str = "retail"
-    restructured_is_default: bool = False
     write_off_min: float | None = None
     tier1_capital: float | None = Field(default=None, gt=0)
     deferral_from: dt.date | None = None
@@ -204,7 +208,7 @@ def dbt_vars(policy: Policy) -> dict[str, Any]:
     """The policy values that dbt's models need. The same policy gives the same text, so dbt parses once."""
     names = (
         *("arrears_basis", "feature_lag_days", "label_horizon_months", "observe_from_month"),
-        *("default_dpd_min", "default_arrears_min", "restructured_is_default"),
+        *("default_dpd_min", "default_arrears_min"),
         *("default_status_min", "write_off_min", "deferral_from", "deferral_to", "tier1_capital"),
     )
     sources = {name: s.model_dump(mode="json", include=set(names)) for name, s in policy.sources.items()}
@@ -213,6 +217,7 @@ def dbt_vars(policy: Policy) -> dict[str, Any]:
     return by_source | {
         "default_amount_min": {name: least.amount for name, least in thresholds.items()},
         "default_share_min": {name: least.share for name, least in thresholds.items()},
+        "default_value_lost": {name: least.value_lost for name, least in thresholds.items()},
         "defaults": policy.defaults.model_dump(mode="json", include={"cure"}),
         "portfolio": policy.portfolio.model_dump(mode="json", include=set(_PORTFOLIO_IN_SQL)),
         "suspense_days": policy.ingestion.suspense_days,

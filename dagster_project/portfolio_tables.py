@@ -5,14 +5,13 @@ function of the night's inputs like every other one, and a change of model is no
 """
 
 from dataclasses import dataclass
-from datetime import date
 
 import duckdb
 import numpy as np
 import polars as pl
 
 from dagster_project.ingestion.lake import write_parquet
-from dagster_project.modelling import load_champion
+from dagster_project.loan_pds import is_yearly, scorer, since_first
 from dagster_project.portfolio.coverage import coverage
 from dagster_project.portfolio.grades import by_grade, concentration, moves
 from dagster_project.portfolio.loss import Loss, loss_given_default
@@ -22,7 +21,6 @@ from dagster_project.portfolio.pools import static_pools
 from dagster_project.portfolio.tables import TABLES, empty
 from dagster_project.readiness import why_unscored
 from dagster_project.resources import MARTS, Pipeline
-from ml.model import CreditModel
 from ml.scale import DEFAULT_GRADE, grade
 
 STATES = ("current", "1-30", "31-60", "61-90", "90+", "written_off", "closed")
@@ -122,47 +120,16 @@ def _book(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str, scores
     exposures = _read(db, "port_exposures", source).sort("loan_id")
     if mine.is_empty() or exposures.is_empty():
         return None
-    model, _ = load_champion(pipeline, source)
-    newest = exposures["month_on"].max()
     months = exposures["month_on"].unique().sort().to_list()
-    floor = pipeline.policy.scale.pd_floor
-    from_month = pipeline.policy.sources[source].observe_from_month or 1
-    first = _score(db, model, floor, _FIRST, source, from_month).rename({"pd": "pd_first"})
-    then = _score(db, model, floor, _AT, source, months[0]) if len(months) > 1 else mine.select("loan_id", "pd").clear()
-    label = f"select max(horizon_months) from {MARTS}.label_loan_months where source = ?"  # noqa: S608
-    (horizon,) = db.execute(label, [source]).fetchall()[0]
+    champion = scorer(pipeline, db, source)
+    first = champion.first_pds(months[0])
+    then = champion.pds(months[0], months[0]) if len(months) > 1 else mine.select("loan_id", "pd").clear()
     return _Book(
         source,
-        _with_pds(exposures.filter(pl.col("month_on") != newest), then, first),
-        _with_pds(exposures.filter(pl.col("month_on") == newest), mine.select("loan_id", "pd"), first),
-        horizon is not None and horizon >= pipeline.policy.portfolio.ifrs9.horizon_months,
+        _with_pds(exposures.filter(pl.col("month_on") != months[-1]), then.select("loan_id", "pd"), first),
+        _with_pds(exposures.filter(pl.col("month_on") == months[-1]), mine.select("loan_id", "pd"), first),
+        is_yearly(pipeline, db, source),
     )
-
-
-# The month from which on a model may learn of a loan; of a younger loan there is no first score yet.
-_FIRST = (
-    " inner join (select loan_id, min(month_on) as first_on from {marts}.feat_loan_months where source = $1"
-    " group by loan_id) as b on f.loan_id = b.loan_id"
-    " where year(f.month_on) * 12 + month(f.month_on) = year(b.first_on) * 12 + month(b.first_on) + $2 - 1"
-)
-_AT = " where f.month_on = $2"
-
-
-def _score(
-    db: duckdb.DuckDBPyConnection, model: CreditModel, floor: float, where: str, source: str, value: date | int
-) -> pl.DataFrame:
-    """PDs of other rows of the feature mart, of loans that have an exposure: loan_id, pd."""
-    columns = ", ".join(f"f.{name}" for name in model.fit.features)
-    query = (
-        f"select f.loan_id, {columns} from {MARTS}.feat_loan_months as f{where.format(marts=MARTS)}"  # noqa: S608
-        f" and f.source = $1 and f.loan_id in (select loan_id from {MARTS}.port_exposures where source = $1)"
-        " order by f.loan_id"
-    )
-    rows: pl.DataFrame = db.sql(query, params=[source, value]).pl()
-    if rows.is_empty():
-        return pl.DataFrame(schema={"loan_id": pl.String(), "pd": pl.Float64()})
-    pd = np.maximum(model.platt.pd(model.fit.margin(rows)), floor)
-    return rows.select("loan_id").with_columns(pl.Series("pd", pd))
 
 
 def _with_pds(loans: pl.DataFrame, pds: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
@@ -178,8 +145,8 @@ def _with_pds(loans: pl.DataFrame, pds: pl.DataFrame, first: pl.DataFrame) -> pl
         joined.join(by_state, on="state", how="left")
         .sort("loan_id")
         .with_columns(pd_basis=basis.otherwise(pl.lit("state_mean")), pd=pd)
-        .with_columns(pd_first=pl.coalesce("pd_first", "pd"))
-        .drop("state_pd")
+        .with_columns(pd_first=pl.when(pl.col("pd_basis") == "state_mean").then("pd").otherwise(since_first()))
+        .drop("state_pd", "first_on")
     )
 
 

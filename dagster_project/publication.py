@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from dagster_project import trail
-from dagster_project.dbt_project import declared_tests, published_models, test_verdicts
+from dagster_project.dbt_project import declared_tests, manifest_file, published_models, test_verdicts
 from dagster_project.early_warning.evaluate import KEYS
 from dagster_project.files import replace_text
 from dagster_project.ingestion.landing import waiting
@@ -86,7 +86,7 @@ def audited(pipeline: Pipeline, run_id: str) -> tuple[list[SuiteResult], int]:
     failed = [f"{r.suite}: {c.name}" for r in results for c in r.blocking_failures]
     if failed:
         raise UnauditedError(f"critical checks failed: {'; '.join(failed)}")
-    declared = declared_tests(pipeline.settings.dbt_target / "manifest.json")
+    declared = declared_tests(manifest_file(pipeline.settings))
     verdicts = _read_record(pipeline, _DBT_TESTS, run_id).get("verdicts", {})
     open_tests = sorted(name for name in declared if verdicts.get(name) not in ("pass", "warn"))
     if open_tests:
@@ -215,7 +215,7 @@ def night_inputs(pipeline: Pipeline) -> dict[str, str]:
 
 def _marts(pipeline: Pipeline) -> list[PublishedTable]:
     """The published marts, each written by DuckDB, which sorts what is larger than memory."""
-    models = published_models(pipeline.settings.dbt_target / "manifest.json")
+    models = published_models(manifest_file(pipeline.settings))
     return [
         PublishedTable(name, partial(_write_mart, pipeline, relation, keys))
         for name, (relation, keys) in models.items()

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from dagster_project.dbt_project import manifest_file
 from dagster_project.settings import Settings
 
 # (model or lake table, column)
@@ -34,7 +35,7 @@ def table_facts(settings: Settings) -> dict[str, Facts]:
     """The facts of every model that the warehouse holds, by the model's name."""
     from sqlglot.schema import ensure_schema
 
-    manifest = json.loads((settings.dbt_target / "manifest.json").read_text())
+    manifest = json.loads(manifest_file(settings).read_text())
     models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
     schema, rows = _read(settings.warehouse_file)
     known = ensure_schema(schema, dialect="duckdb")  # once: each query would make its own of it

@@ -4,6 +4,7 @@ import duckdb
 import polars as pl
 
 from dagster_project.early_warning.evaluate import FIGURES
+from dagster_project.loan_pds import is_yearly, scorer, stage_history
 from dagster_project.modelling import load_champion
 from dagster_project.resources import MARTS, Pipeline
 from ml.model import CreditModel
@@ -21,6 +22,16 @@ _SEGMENTS = """
     union all
     select loan_id, 'partner', partner from staging.stg_funding_shares where source = $source and partner <> 'own'
 """
+# `value` of an account in a month, what the model expected of it, and where it is a share what was owed.
+_JUDGED = pl.Schema(
+    {
+        "loan_id": pl.String(),
+        "month_on": pl.Date(),
+        "value": pl.Float64(),
+        "expected": pl.Float64(),
+        "balance": pl.Decimal(18, 2),
+    }
+)
 # Sums of decimals do not depend on the order of addition.
 _SUMMED = """
     select
@@ -30,7 +41,9 @@ _SUMMED = """
         count(*) as accounts,
         cast(sum(cast(value as decimal(18, 9))) as double) as total,
         cast(sum(cast(value * value as decimal(18, 9))) as double) as squares,
-        cast(sum(cast(expected as decimal(18, 9))) as double) as expected
+        cast(sum(cast(expected as decimal(18, 9))) as double) as expected,
+        sum(balance * cast(value = 1 as integer)) as amount,
+        sum(balance) as amount_of
     from judged join ({segments}) using (loan_id)
     group by all
 """
@@ -49,7 +62,9 @@ def early_warning_figures(pipeline: Pipeline) -> pl.DataFrame:
                 ("default_rate_to_pd", _outcomes(pipeline, db, source, model)),
             ):
                 found = _summed(db, source, judged)
-                parts.append(_as_figures(found.with_columns(source=pl.lit(source), indicator=pl.lit(indicator))))
+                parts.append(_named(found, source, indicator))
+            if "stage_2_share" in pipeline.policy.early_warning.indicators:
+                parts.append(_named(_in_stage_2(pipeline, db, source), source, "stage_2_share"))
     return pl.concat(parts)
 
 
@@ -64,7 +79,7 @@ def _new_business(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str
     parts = []
     for year in years:
         rows = db.sql(f"select * {features} and year(month_on) = $year", params={**given, "year": year}).pl()
-        parts.append(rows.select("loan_id", "month_on", value=_pd(model, rows), expected=None))
+        parts.append(rows.select("loan_id", "month_on", value=_pd(model, rows)))
     return _judged(parts)
 
 
@@ -83,13 +98,30 @@ def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, mo
     return _judged([usable.select("loan_id", month_on=ended, value=value, expected=expected)])
 
 
+def _in_stage_2(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame:
+    """Accounts of stages 1 and 2, and those in stage 2, in as many months as judging the newest one may look at."""
+    asked = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
+    (newest,) = db.execute(asked, [source]).fetchall()[0]
+    if not is_yearly(pipeline, db, source) or newest is None:
+        return _summed(db, source, _judged([]))
+    months = pipeline.policy.early_warning.oldest_base("stage_2_share")
+    since = pl.select(pl.lit(newest).dt.offset_by(f"-{months}mo").dt.month_end()).item()
+    parts = []
+    for staged in stage_history(pipeline, scorer(pipeline, db, source), since):
+        value = (pl.col("stage") == 2).cast(pl.Float64)
+        performing = staged.filter(pl.col("stage") < 3)
+        judged = _judged([performing.select("loan_id", "month_on", "balance", value=value)])
+        parts.append(_summed(db, source, judged))
+    keys, counts = ("segment_kind", "segment", "month_on"), ("accounts", "total", "squares", "amount", "amount_of")
+    return pl.concat(parts).group_by(keys).agg(pl.col(counts).sum())
+
+
 def _pd(model: CreditModel, rows: pl.DataFrame) -> pl.Series:
     return pl.Series(model.platt.pd(model.fit.margin(rows)))
 
 
 def _judged(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    schema = {"loan_id": pl.String, "month_on": pl.Date, "value": pl.Float64, "expected": pl.Float64}
-    return pl.concat([pl.DataFrame(schema=schema), *(p.cast(schema) for p in parts)])  # type: ignore[arg-type]
+    return pl.concat([pl.DataFrame(schema=_JUDGED), *parts], how="diagonal").cast(_JUDGED)
 
 
 def _summed(db: duckdb.DuckDBPyConnection, source: str, judged: pl.DataFrame) -> pl.DataFrame:
@@ -99,6 +131,10 @@ def _summed(db: duckdb.DuckDBPyConnection, source: str, judged: pl.DataFrame) ->
         return found
     finally:
         db.unregister("judged")
+
+
+def _named(found: pl.DataFrame, source: str, indicator: str) -> pl.DataFrame:
+    return _as_figures(found.with_columns(source=pl.lit(source), indicator=pl.lit(indicator)))
 
 
 def _as_figures(rows: pl.DataFrame) -> pl.DataFrame:

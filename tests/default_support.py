@@ -12,6 +12,8 @@ from itertools import accumulate
 
 from ledger_support import DAY, DayByDay, Loan, month_end
 
+UNKNOWN_RATE = 0.08  # a year, of loans that do not tell theirs
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -23,16 +25,17 @@ class Rules:
     cure_months: int = 3
     cure_dpd: int = 30
     forborne_months: int = 12
-    restructured_counts: bool = False
+    value_lost: float = 0.01
 
 
 @dataclass
 class Spell:
-    """One default; the end is None while it goes on."""
+    """One default; the end is None while it goes on. `value_lost` of a distressed restructuring, to four places."""
 
     defaulted_on: dt.date
     trigger: str
     known_at: dt.date
+    value_lost: float | None = None
     ended_on: dt.date | None = None
     ended_by: str | None = None
 
@@ -80,7 +83,7 @@ class Defaults:
     """The defaults of one loan, and where it stands at each month-end."""
 
     def __init__(self, loan: Loan, last: dt.date, rules: Rules) -> None:
-        self.loan, self.rules = loan, rules
+        self.loan, self.rules, self.ledger = loan, rules, DayByDay(loan)
         self.spells: list[Spell] = []
         self.standing: dict[dt.date, str] = {}
         self._run, self._last_bad, self._last_change = 0, None, None
@@ -122,16 +125,28 @@ class Defaults:
                 self._end(day.on, "cured")
         elif self._run > rules.days:
             self._begin(day.on, "past_due")
-        elif rules.restructured_counts and self._last_change == day.on:
-            self._begin(day.on, "restructured")
+        elif self._last_change == day.on:
+            lost = self._value_lost(day.on)
+            if lost is not None and lost > rules.value_lost:
+                self._begin(day.on, "distressed_restructuring", lost)
         return False
+
+    def _value_lost(self, on: dt.date) -> float | None:
+        """By which share what is still to be paid becomes worth less overnight; None where it was worth nothing."""
+        monthly = 1 + (self.loan.annual_rate if self.loan.annual_rate is not None else UNKNOWN_RATE) / 12
+        before, after = (
+            sum(i.amount * monthly ** (-12 * max((i.due_on - on).days, 0) / 365) for i in self.ledger.plan(day))
+            - self.ledger.paid_by(on)
+            for day in (on - DAY, on)
+        )
+        return (before - after) / before if before > 1e-6 else None
 
     def _is_over(self, on: dt.date) -> bool:
         waits = [(self._last_bad, self.rules.cure_months), (self._last_change, self.rules.forborne_months)]
         return all(on >= months_later(since, months) for since, months in waits if since)
 
-    def _begin(self, on: dt.date, trigger: str) -> None:
-        self.spells.append(Spell(on, trigger, max(on, self._known_of(on))))
+    def _begin(self, on: dt.date, trigger: str, value_lost: float | None = None) -> None:
+        self.spells.append(Spell(on, trigger, max(on, self._known_of(on)), value_lost and round(value_lost, 4)))
 
     def _end(self, on: dt.date, by: str) -> None:
         self.spells[-1] = replace(self.spells[-1], ended_on=on, ended_by=by)

@@ -65,12 +65,13 @@ class Event:
 
 @dataclass
 class Loan:
-    """A loan and all that was ever told of it."""
+    """A loan and all that was ever told of it; amounts in cents."""
 
     loan_id: str
     opened_on: dt.date
     known_at: dt.date
     original: int
+    annual_rate: float | None = None
     instalments: list[Instalment] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -123,7 +124,7 @@ def _other_instalment(i: Instalment, random: np.random.Generator) -> Instalment:
 
 
 def with_events(book: list[Loan], seed: int) -> list[Loan]:
-    """The same loans, some of them written off, or with terms that were changed; some of it known late."""
+    """The same loans, some of them written off or with changed terms, by a version or without; some known late."""
     random = np.random.default_rng(seed)
     end = max(row.known_at for loan in book for row in (*loan.payments, *loan.instalments))
     for loan in book:
@@ -131,6 +132,9 @@ def with_events(book: list[Loan], seed: int) -> list[Loan]:
             day = loan.opened_on + dt.timedelta(days=int(random.integers(-3, (end - loan.opened_on).days)))
             if random.random() < share and (day, kind) not in {(e.occurred_on, e.kind) for e in loan.events}:
                 loan.events.append(Event(day, kind, _known(random, day)))
+        for day in sorted({max(i.valid_from, loan.opened_on) for i in loan.instalments}):
+            if random.random() < 0.4 and (day, "restructured") not in {(e.occurred_on, e.kind) for e in loan.events}:
+                loan.events.append(Event(day, "restructured", _known(random, day)))
     return book
 
 
@@ -171,6 +175,7 @@ def _version(random: np.random.Generator, start: dt.date, first_due: dt.date, kn
 def _loan(loan_id: str, random: np.random.Generator, end: dt.date) -> Loan:
     opened = dt.date(2020, 1, 1) + dt.timedelta(days=int(random.integers(0, 200)))
     loan = Loan(loan_id, opened, _known(random, opened), int(random.integers(20, 110)) * 1_000)
+    loan.annual_rate = float(random.choice([0.0, 0.05, 0.12])) if random.random() < 0.8 else None
     begins = opened if random.random() < 0.8 else opened + dt.timedelta(days=int(random.integers(-5, 40)))
     if random.random() < 0.98:  # some have no schedule at all
         wait = dt.timedelta(days=int(random.integers(0, 45)))
@@ -207,7 +212,8 @@ def raw_tables(book: list[Loan], source: str) -> dict[str, pl.DataFrame]:
     for loan in book:
         told = {"event_on": loan.opened_on, "known_at": loan.known_at, "borrower_id": f"b{loan.loan_id}"}
         borrowers.append(told)
-        amounts = {"original_amount": money(loan.original), "opened_on": loan.opened_on}
+        rate = None if loan.annual_rate is None else Decimal(str(loan.annual_rate))
+        amounts = {"original_amount": money(loan.original), "opened_on": loan.opened_on, "annual_rate": rate}
         loans.append(told | amounts | {"loan_id": loan.loan_id, "product": "loan", "currency": "EUR"})
         for i in loan.instalments:
             parts = {"amount": money(i.amount), "principal": money(i.principal), "interest": money(i.interest)}

@@ -103,8 +103,11 @@ def _spec(name: str, indicator: IndicatorPolicy) -> dg.AssetCheckSpec:
 def _rule(indicator: IndicatorPolicy) -> str:
     """The thresholds in a sentence."""
     before = f"the {indicator.base_months} months before" if indicator.base_months else "what the model expected"
+    if indicator.base_lag_months > 1:
+        months = "month" if indicator.base_months == 1 else f"{indicator.base_months} months"
+        before = f"the {months} that ended {indicator.base_lag_months} months before"
     if indicator.rule == "points":
-        return f"Amber {indicator.amber:.0%} and red {indicator.red:.0%} of the limit above {before}."
+        return f"Amber {100 * indicator.amber:g} and red {100 * indicator.red:g} percentage points above {before}."
     unit = "times" if indicator.rule == "multiple" else "standard deviations above the mean of"
     return f"Amber from {indicator.amber:g} and red from {indicator.red:g} {unit} {before}."
 

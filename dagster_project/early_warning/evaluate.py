@@ -88,11 +88,12 @@ class Judged:
 
 @dataclass
 class _Run:
-    """A series on its way through the months; `begins` is its first one."""
+    """A series on its way through the months: its first one, and the first of its segment under any indicator."""
 
     policy: IndicatorPolicy
     figures: Mapping[dt.date, Figure]
     begins: dt.date
+    segment_begins: dt.date
     standing: Standing = field(default_factory=Standing)
 
 
@@ -128,11 +129,15 @@ def _without_the_book_again(figures: pl.DataFrame) -> pl.DataFrame:
 def _source(own: pl.DataFrame, policy: EarlyWarningPolicy) -> list[dict[str, Any]]:
     months = own["month_on"].unique().sort().to_list()
     every = policy.indicators.items()
-    runs: dict[Series, _Run] = {(name, *BOOK): _Run(indicator, {}, months[0]) for name, indicator in every}
+    segments = {
+        (kind, segment): begins
+        for kind, segment, begins in own.group_by("segment_kind", "segment").agg(pl.col("month_on").min()).iter_rows()
+    }
+    runs: dict[Series, _Run] = {(name, *BOOK): _Run(indicator, {}, months[0], months[0]) for name, indicator in every}
     for key, group in groupby(own.iter_rows(named=True), lambda r: (r["indicator"], r["segment_kind"], r["segment"])):
         by_month = {f.month_on: f for f in map(_figure, group) if f.accounts}
         if by_month:
-            runs[key] = _Run(policy.indicators[key[0]], by_month, min(by_month))
+            runs[key] = _Run(policy.indicators[key[0]], by_month, min(by_month), segments[key[1:]])
     rows = []
     for month in months:
         present = {key: run for key, run in sorted(runs.items()) if run.begins <= month}
@@ -154,7 +159,7 @@ def _judge(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy
     if MEASURES[indicator].test == "expected":
         pd = (now.expected or 0.0) / now.accounts
         return Judged(pd, _multiple(now.value, pd), above_expected(round(now.total), now.accounts, pd))
-    base, needed = _base(run, month, policy), run.policy.base_months
+    base, needed = _base(indicator, run, month, policy), run.policy.base_months
     if len(base) < needed:
         return f"{len(base)} earlier months to compare with; {needed} are needed"
     return _against(base, now, MEASURES[indicator].test, run.policy.rule)
@@ -175,19 +180,19 @@ def _against(base: Sequence[Figure], now: Figure, test: Test, rule: Rule) -> Jud
     return Judged(mean, _multiple(now.value - mean, deviation), p_value)
 
 
-def _base(run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> list[Figure]:
+def _base(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> list[Figure]:
     """The months to compare with: the newest ones before it, or before its warning opened, and none that is old."""
     before, opened = month, run.standing.opened_on
     if opened and _months(opened, month) <= policy.hold_base_months:
         before = opened
-    oldest = run.policy.base_months + policy.hold_base_months
+    oldest = policy.oldest_base(indicator)
     usable = [
         f
         for f in run.figures.values()
-        if f.month_on < before
+        if _months(f.month_on, before) >= run.policy.base_lag_months
         and f.accounts >= policy.min_accounts
         and _months(f.month_on, month) <= oldest
-        and _months(run.begins, f.month_on) >= run.policy.young_months
+        and _months(run.segment_begins, f.month_on) >= run.policy.young_months
     ]
     return sorted(usable, key=lambda f: f.month_on)[-run.policy.base_months :]
 

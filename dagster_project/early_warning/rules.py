@@ -51,6 +51,9 @@ MEASURES: dict[str, Measure] = {
         "share",
     ),
     "utilisation": Measure("utilisation", "mean of balance over limit, of open accounts not in default", "mean"),
+    "stage_2_share": Measure(
+        "share in stage 2", "accounts in stage 2, of those in stage 1 or 2, by the PDs of tonight's champion", "share"
+    ),
     "new_business_pd": Measure(
         "mean PD of new business", "mean PD of the accounts that are observed for the first time", "mean"
     ),
@@ -96,12 +99,14 @@ class IndicatorPolicy(_Frozen):
 
     `rule`: how a month's value is compared with the `base_months` before it: `multiple` of their pooled value,
     `points` above it (as a fraction), or standard `deviations` of the months' values above their mean. From `amber` and
-    from `red` on the threshold is crossed, if the move is significant too. The first `young_months` of a segment are no
+    from `red` on the threshold is crossed, if the move is significant too. The newest of the base months lies
+    `base_lag_months` before the month that is judged: 3 is a quarter ago. The first `young_months` of a segment are no
     base: what is late of a young book rises because its loans grow older.
     """
 
     rule: Rule
     base_months: int = Field(ge=0, le=60)
+    base_lag_months: int = Field(default=1, ge=1, le=24)
     young_months: int = Field(default=0, ge=0)
     amber: float = Field(gt=0)
     red: float = Field(gt=0)
@@ -137,6 +142,11 @@ class EarlyWarningPolicy(_Frozen):
     channels: tuple[Literal["log", "webhook"], ...]
     webhook_timeout_seconds: float = Field(gt=0, le=60)
     indicators: dict[str, IndicatorPolicy]
+
+    def oldest_base(self, indicator: str) -> int:
+        """So many months back lies the oldest month that a month of an indicator may be compared with."""
+        own = self.indicators[indicator]
+        return own.base_months + own.base_lag_months - 1 + self.hold_base_months
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -30,12 +30,20 @@ def staged(loans: pl.DataFrame, losses: pl.DataFrame, policy: ImpairmentPolicy, 
     """
     known = losses.select("currency", pl.col("as_of_on").alias("month_on"), "loss_given_default")
     filled = loans.join(known, on=["currency", "month_on"], how="left").sort("loan_id")
-    filled = filled.with_columns(
-        pl.col("annual_rate").fill_null(unknown_rate), pl.col("remaining_months").fill_null(policy.horizon_months)
-    )
+    return in_stages(filled.with_columns(pl.col("annual_rate").fill_null(unknown_rate)), policy)
+
+
+def in_stages(loans: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
+    """Loans with their PDs over the remaining life, their stage and its trigger, in the same order.
+
+    Args:
+        loans: rows of `port_month_exposures` with pd and pd_first; null PDs are no trigger.
+        policy: what is significant, and what a remaining life that is not told is taken for.
+    """
+    filled = loans.with_columns(pl.col("remaining_months").fill_null(policy.horizon_months))
     months = filled["remaining_months"].to_numpy().astype(np.int64)
     pds = {
-        name: pl.Series(name, lifetime_pd(filled[of].to_numpy(), months))
+        name: pl.Series(name, lifetime_pd(filled[of].to_numpy(), months)).fill_nan(None)
         for name, of in (("pd_lifetime", "pd"), ("pd_lifetime_first", "pd_first"))
     }
     return stages(filled.with_columns(*pds.values()), policy)

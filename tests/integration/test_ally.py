@@ -176,6 +176,22 @@ def test_expected_loss_of_the_car_loans(both, published):
     assert sum(metrics[f"stage_{s}.loans"] for s in (1, 2, 3) if f"stage_{s}.loans" in metrics) == losses.height
 
 
+def test_share_in_stage_2_is_that_of_the_expected_losses(published):
+    """At the newest month-end, by accounts and by what is owed; sixteen months are told, by the same model."""
+    owed = published("port_exposures").select("loan_id", "balance", as_of_on="month_on")
+    losses = published("port_expected_losses").filter(pl.col("stage") < 3).join(owed, on=["loan_id", "as_of_on"])
+    bad = losses.filter(pl.col("stage") == 2)
+    told = published("early_warnings").filter(indicator="stage_2_share", segment_kind="book").sort("month_on")
+    newest = told.row(-1, named=True)
+    assert newest["month_on"] == losses["as_of_on"].max() and newest["accounts"] == losses.height
+    assert newest["value"] == pytest.approx(bad.height / losses.height, abs=1e-9) and newest["value"] > 0.01
+    by_amount = float(bad["balance"].sum() / losses["balance"].sum())
+    assert newest["value_by_amount"] == pytest.approx(by_amount, abs=1e-9)
+    with_figures = told.drop_nulls("value")
+    assert with_figures.height == 16
+    assert with_figures["accounts"].is_sorted(descending=True), "a pool that was closed shrinks"
+
+
 def test_static_pools_of_the_car_loans(published):
     """A forecast is there once another cohort was at the same age, and is never below what is so already."""
     pools = published("port_static_pools")

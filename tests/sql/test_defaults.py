@@ -1,7 +1,7 @@
 """Defaults in SQL against a calendar that goes through every day; and that nobody is in default before it is known.
 
-One run of dbt: the same random book as one source whole, under a rule by which a change of terms is a default, under
-one that asks for nothing but days, and as what was known at each cut.
+One run of dbt: the same random book as one source whole, under a rule by which any loss by a change of terms and any
+amount for so many days is a default, and as what was known at each cut.
 """
 
 import datetime as dt
@@ -23,9 +23,10 @@ CUTS = [dt.date(2020, 9, 30), dt.date(2021, 1, 31), dt.date(2021, 6, 30)]
 CUT_OF = {f"cut_{cut:%Y%m}": cut for cut in CUTS}
 RULES = {
     "whole": Rules(),
-    "strict": Rules(days=60, amount=0, share=0, restructured_counts=True),
+    "strict": Rules(days=60, amount=0, share=0, value_lost=0),
     **dict.fromkeys(CUT_OF, Rules()),
 }
+TRIGGERS = ("past_due", "distressed_restructuring")
 LEGAL = {
     "performing": {"performing", "past_due", "default", "written_off", "closed"},
     "past_due": {"performing", "past_due", "default", "written_off", "closed"},
@@ -44,7 +45,6 @@ def lender(rules: Rules) -> dict[str, object]:
         "observe_from_month": 1,
         "default_dpd_min": rules.days,
         "portfolio_type": "any" if rules.amount else "none",
-        "restructured_is_default": rules.restructured_counts,
         "score_anchor": {"score": 600, "odds": 20},
     }
 
@@ -59,7 +59,10 @@ def home(book, tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("defaults") / "home"
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
     policy["sources"] = {name: lender(rules) for name, rules in RULES.items()}
-    policy["defaults"]["thresholds"] = {"any": {"amount": 60, "share": 0.08}, "none": {"amount": 0, "share": 0}}
+    policy["defaults"]["thresholds"] = {
+        "any": {"amount": 60, "share": 0.08, "value_lost": 0.01},
+        "none": {"amount": 0, "share": 0, "value_lost": 0},
+    }
     home.mkdir()
     (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
     settings = Settings(home=home, policy=home / "policy.yaml")
@@ -84,7 +87,7 @@ def rows(home: Path, query: str) -> list[tuple]:
 
 def found(home: Path, source: str) -> dict[str, list[Spell]]:
     spells: dict[str, list[Spell]] = {}
-    columns = "loan_id, defaulted_on, trigger, known_at, ended_on, ended_by"
+    columns = "loan_id, defaulted_on, trigger, known_at, round(value_lost, 4), ended_on, ended_by"
     for loan_id, *spell in rows(
         home, f"select {columns} from marts.fct_defaults where source = '{source}' order by loan_id, default_no"
     ):
@@ -105,7 +108,7 @@ def test_defaults_are_what_a_calendar_says(home, book, source):
     last = CUT_OF.get(source, reported(book))
     known_by = last + dt.timedelta(days=LAG) if source in CUT_OF else dt.date.max
     assert max(month for _, month in standing) == last
-    seen = dict.fromkeys(("cured", "settled", "written_off", None), 0)
+    seen = dict.fromkeys(("cured", "settled", "written_off", None, *TRIGGERS), 0)
     for loan in book:
         if loan.known_at > known_by:
             continue
@@ -113,6 +116,8 @@ def test_defaults_are_what_a_calendar_says(home, book, source):
         assert spells.pop(loan.loan_id, []) == told.spells, loan
         for spell in told.spells:
             seen[spell.ended_by] += 1
+            if spell.trigger in TRIGGERS:
+                seen[spell.trigger] += 1
         for month, stands in told.standing.items():
             if (loan.loan_id, month) in standing and stands != "written_off":
                 row = standing.pop((loan.loan_id, month))

@@ -108,6 +108,20 @@ def test_red_goes_down_by_one_state_after_calm_months():
 # The history
 
 
+def test_share_in_stage_2_is_measured_by_the_month_a_quarter_before():
+    """.7 points a month are 2.1 a quarter. There are figures of the newest months alone: the segment's age is told by
+    another indicator, and without one these months are its first, and no base.
+    """
+    share = [0.05] * 12 + [0.057, 0.064, 0.071]
+    rising = series([round(20_000 * s) for s in share], of=20_000, indicator="stage_2_share", begins=20)
+    history = evaluate(pl.concat([rising, series([400] * 35, of=20_000)]), POLICY).filter(indicator="stage_2_share")
+    assert states(history, segment="loan") == ["not_enough_history"] * 3 + ["green"] * 11 + ["amber"]
+    row = history.filter(segment="loan", month_on=month(34)).row(0, named=True)
+    assert row["base"] == 0.05 and row["move"] == pytest.approx(0.021)
+    alone = evaluate(rising, POLICY).filter(indicator="stage_2_share")
+    assert states(alone, segment="loan") == ["not_enough_history"] * 15
+
+
 def test_rise_is_amber_then_red_and_is_measured_by_what_was_before_it():
     """Of 20,000 accounts 1.76 % are late for 20 months, and 3.01 % four months later."""
     share = [0.0176] * 20 + [0.0176 + 0.0125 * k / 4 for k in (1, 2, 3, 4)] + [0.0301] * 3

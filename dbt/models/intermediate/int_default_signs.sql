@@ -41,11 +41,12 @@ select
     s.until_on,
     s.known_at,
     r.reported_month as reported_on,
-    'day' as dated_by
+    'day' as dated_by,
+    s.value_lost
 from {{ ref('int_ledger_default_signs') }} as s
 inner join {{ ref('int_ledger_reported') }} as r on s.source = r.source
 union all
-select source, loan_id, kind, month_on, month_on, known_at, reported_on, 'month'
+select source, loan_id, kind, month_on, month_on, known_at, reported_on, 'month', null
 from monthly
 where kind is not null
     -- the first of them is the day of the write-off

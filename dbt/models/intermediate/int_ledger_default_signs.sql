@@ -3,7 +3,8 @@
 --   past_due      arrears have been at or above both thresholds for more days on end than the policy allows
 --   behind        more days past due than a cure allows
 --   closed        nothing is owed
---   restructured  the terms were changed; written_off: the lender has given it up
+--   restructured  the terms were changed; distressed_restructuring: and that lost more of the present value than is allowed
+--   written_off   the lender has given it up
 --
 -- No day is visited: sums only change on days on which something is paid, falls due, becomes old or is planned anew, so
 -- the stretches between are rows. More than k days past due, first in, first out, is nothing but this: what fell due
@@ -16,6 +17,9 @@
 
 {%- set cure = default_policy().cure %}
 {%- set nothing = 'cast(0 as decimal(18, 2))' %}
+{%- set rate = 'coalesce(cast(l.annual_rate as double), ' ~ portfolio_policy().loss.discount_rate ~ ')' %}
+{%- set years = days_between('e.occurred_on', 's.due_on') ~ ' / 365.0' %}
+{%- set worth = 'cast(s.amount * power(1 + ' ~ rate ~ ' / 12, -12 * ' ~ years ~ ') as decimal(28, 6))' %}
 
 with loans as (
     select
@@ -23,7 +27,8 @@ with loans as (
         r.reported_month,
         {{ by_source('default_dpd_min', 'l.source') }} as days_allowed,
         cast({{ by_source('default_amount_min', 'l.source') }} as decimal(18, 2)) as amount_min,
-        cast({{ by_source('default_share_min', 'l.source') }} as decimal(9, 6)) as share_min
+        cast({{ by_source('default_share_min', 'l.source') }} as decimal(9, 6)) as share_min,
+        cast({{ by_source('default_value_lost', 'l.source') }} as double) as value_lost_allowed
     from {{ ref('int_ledger_loans') }} as l
     inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
     where {{ in_portion('l.loan_id') }}
@@ -186,11 +191,51 @@ flagged as (
         s.day,
         coalesce(s.until_on, l.reported_month) as until_on,
         s.known_at,
+        s.due,
+        s.paid,
         s.due > s.paid and s.due - s.paid >= greatest(l.amount_min, l.share_min * s.balance) as is_material,
         s.old_due > s.paid as is_behind,
         s.versions > 0 and s.paid >= s.planned as is_closed
     from sums as s
     inner join candidates as l on s.loan_no = l.loan_no
+),
+
+-- What is still to be paid by the plan that a change of terms does away with, and by the one that begins on its day, both
+-- worth what they are on that day at the agreed rate, which is compounded monthly. Decimals add up alike in any order.
+present_values as (
+    select
+        e.loan_no,
+        e.occurred_on,
+        sum(case when s.valid_from < e.occurred_on then {{ worth }} end) as of_before,
+        sum(case when s.valid_from = e.occurred_on then {{ worth }} end) as of_after
+    from events as e
+    inner join candidates as l on e.loan_no = l.loan_no
+    inner join versions as v on e.loan_no = v.loan_no and v.next_from = e.occurred_on
+    inner join scheduled as s
+        on v.loan_no = s.loan_no
+        and s.valid_from in (v.valid_from, v.next_from)
+        and s.due_on >= e.occurred_on
+    where e.kind = 'restructured'
+    group by e.loan_no, e.occurred_on
+),
+
+-- Arrears are in both: they stay due. Of a loan that owes nothing the terms do not matter.
+restructured as (
+    select
+        e.loan_no,
+        e.occurred_on,
+        max(n.known_at) as known_at,
+        max(
+            case
+                when p.of_before + n.due - n.paid > 0
+                    then {{ stored(ratio('p.of_before - coalesce(p.of_after, 0)', 'p.of_before + n.due - n.paid')) }}
+            end
+        ) as value_lost
+    from events as e
+    inner join flagged as n on e.loan_no = n.loan_no and e.occurred_on = n.day
+    left join present_values as p on e.loan_no = p.loan_no and e.occurred_on = p.occurred_on
+    where e.kind = 'restructured' and not n.is_closed
+    group by e.loan_no, e.occurred_on
 ),
 
 -- Rows of a stretch have the same number of rows before them that are not of one.
@@ -223,26 +268,30 @@ signs as (
         'past_due' as kind,
         from_on,
         max(until_on) as until_on,
-        max(case when day <= from_on then known_at end) as known_at
+        max(case when day <= from_on then known_at end) as known_at,
+        cast(null as double) as value_lost
     from material
     group by loan_no, material_no, from_on
     having max(until_on) >= from_on
     {%- for kind in ['behind', 'closed'] %}
     union all
-    select loan_no, '{{ kind }}', min(day), max(until_on), min(known_at)
+    select loan_no, '{{ kind }}', min(day), max(until_on), min(known_at), null
     from numbered
     where is_{{ kind }}
     group by loan_no, {{ kind }}_no
     {%- endfor %}
     union all
-    -- of a loan that owes nothing the terms do not matter
-    select e.loan_no, 'restructured', e.occurred_on, e.occurred_on, max(n.known_at)
-    from events as e
-    inner join numbered as n on e.loan_no = n.loan_no and e.occurred_on = n.day
-    where e.kind = 'restructured' and not n.is_closed
-    group by e.loan_no, e.occurred_on
+    select
+        r.loan_no,
+        case when r.value_lost > l.value_lost_allowed then 'distressed_restructuring' else 'restructured' end,
+        r.occurred_on,
+        r.occurred_on,
+        r.known_at,
+        r.value_lost
+    from restructured as r
+    inner join candidates as l on r.loan_no = l.loan_no
     union all
-    select e.loan_no, 'written_off', min(e.occurred_on), min(e.occurred_on), min(n.known_at)
+    select e.loan_no, 'written_off', min(e.occurred_on), min(e.occurred_on), min(n.known_at), null
     from events as e
     inner join numbered as n on e.loan_no = n.loan_no and e.occurred_on = n.day
     where e.kind = 'write_off'
@@ -255,13 +304,9 @@ select
     s.kind,
     s.from_on,
     s.until_on,
-    greatest(s.known_at, s.from_on) as known_at
+    greatest(s.known_at, s.from_on) as known_at,
+    s.value_lost
 from signs as s
 inner join loans as l on s.loan_no = l.loan_no
 -- Without one of these there is no default that the others could end or hold.
-where s.loan_no in (
-    select t.loan_no
-    from signs as t
-    inner join loans as o on t.loan_no = o.loan_no
-    where t.kind in ('past_due', 'written_off') or (t.kind = 'restructured' and {{ by_source('restructured_is_default', 'o.source') }})
-)
+where s.loan_no in (select t.loan_no from signs as t where t.kind in ('past_due', 'distressed_restructuring', 'written_off'))

@@ -7,6 +7,7 @@ select
     l.opened_on,
     l.original_amount,
     l.limit_amount,
+    l.annual_rate,
     l.known_at,
     last_day(l.opened_on) as opening_month,
     {{ visible_month('l.opened_on', 'l.known_at', 'l.source') }} as visible_month,

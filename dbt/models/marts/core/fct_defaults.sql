@@ -9,12 +9,11 @@ with signs as (
     select
         *,
         case
-            when kind = 'restructured' then {{ add_months('until_on', cure.months_forborne) }}
+            when kind in ('restructured', 'distressed_restructuring') then {{ add_months('until_on', cure.months_forborne) }}
             when dated_by = 'month' then last_day({{ add_months('until_on', cure.months) }})
             else {{ add_months('until_on', cure.months) }}
         end as clear_on,
-        kind in ('past_due', 'reported')
-        or (kind = 'restructured' and {{ by_source('restructured_is_default') }}) as is_trigger,
+        kind in ('past_due', 'distressed_restructuring', 'reported') as is_trigger,
         -- stretches in which nothing is owed, so far
         count(case when kind = 'closed' then 1 end) over (partition by source, loan_id order by from_on) as closed_no
     from {{ ref('int_default_signs') }}
@@ -78,13 +77,14 @@ spells as (
         b.defaulted_on,
         t.kind as trigger,
         t.known_at,
+        case when t.kind = 'distressed_restructuring' then t.value_lost end as value_lost,
         case when b.clear_on <= b.reported_on then b.clear_on end as cured_on,
         s.settled_on,
         w.written_off_on
     from begun as b
     inner join (
         -- of two triggers on one day the arrears are told
-        select source, loan_id, from_on, min(kind) as kind, min(known_at) as known_at
+        select source, loan_id, from_on, max(kind) as kind, min(known_at) as known_at, max(value_lost) as value_lost
         from grouped
         where is_trigger
         group by source, loan_id, from_on
@@ -110,6 +110,7 @@ told as (
         defaulted_on,
         trigger,
         known_at,
+        value_lost,
         case when first_end_on < {{ never() }} then first_end_on end as ended_on,
         case
             when first_end_on = {{ never() }} then null
@@ -120,7 +121,7 @@ told as (
     from ended
     union all
     -- a loan that is given up without having been in default is in default with that
-    select w.source, w.loan_id, w.dated_by, w.written_off_on, 'written_off', w.known_at, w.written_off_on, 'written_off'
+    select w.source, w.loan_id, w.dated_by, w.written_off_on, 'written_off', w.known_at, null, w.written_off_on, 'written_off'
     from written_off as w
     left join ended as e on w.source = e.source and w.loan_id = e.loan_id and e.first_end_on = w.written_off_on
     where e.loan_id is null or e.first_end_on is null
@@ -165,6 +166,7 @@ select
     n.ended_on,
     n.ended_by,
     p.plain_default_on,
+    n.value_lost,
     n.dated_by
 from numbered as n
 left join plain as p on n.source = p.source and n.loan_id = p.loan_id and n.default_no = p.default_no

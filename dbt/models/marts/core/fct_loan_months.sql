@@ -47,33 +47,48 @@ in_default as (
         and m.month_on between s.from_on and s.until_on
         and s.kind in ('past_due', 'behind', 'reported')
     group by m.source, m.loan_id, m.month_on
+),
+
+standing as (
+    select
+        m.*,
+        case
+            when m.state in ('written_off', 'closed') then m.state
+            when d.is_held then 'default'
+            when not d.is_held then 'probation'
+            when m.dpd_end > 0 then 'past_due'
+            else 'performing'
+        end as standing
+    from months as m
+    left join in_default as d on m.source = d.source and m.loan_id = d.loan_id and m.month_on = d.month_on
+),
+
+followed as (
+    select
+        *,
+        lag(is_default or standing = 'default') over (partition by source, loan_id order by month_on) as was_in_default
+    from standing
 )
 
 select
-    m.source,
-    m.loan_id,
-    m.month_on,
-    m.known_at,
-    m.dpd_max,
-    m.dpd_end,
-    m.due,
-    m.paid,
-    m.balance,
-    m.limit_amount,
-    m.status_code,
-    m.state,
-    case when m.month_before = {{ month_end_before('m.month_on') }} then m.told_before end as state_before,
-    case when m.month_after = {{ month_end_after('m.month_on') }} then m.told_after end as state_after,
-    case
-        when m.state in ('written_off', 'closed') then m.state
-        when d.is_held then 'default'
-        when not d.is_held then 'probation'
-        when m.dpd_end > 0 then 'past_due'
-        else 'performing'
-    end as standing,
-    m.arrears_basis,
-    m.is_default,
-    m.deferral_suspected
-from months as m
-left join in_default as d on m.source = d.source and m.loan_id = d.loan_id and m.month_on = d.month_on
-where m.month_on >= {{ month_end_before('m.from_month') }}
+    source,
+    loan_id,
+    month_on,
+    known_at,
+    dpd_max,
+    dpd_end,
+    due,
+    paid,
+    balance,
+    limit_amount,
+    status_code,
+    state,
+    case when month_before = {{ month_end_before('month_on') }} then told_before end as state_before,
+    case when month_after = {{ month_end_after('month_on') }} then told_after end as state_after,
+    standing,
+    coalesce(month_before = {{ month_end_before('month_on') }} and was_in_default, false) as was_in_default,
+    arrears_basis,
+    is_default,
+    deferral_suspected
+from followed
+where month_on >= {{ month_end_before('from_month') }}
