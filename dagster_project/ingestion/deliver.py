@@ -18,7 +18,7 @@ from typing import ParamSpec
 
 from dagster_project.ingestion.border import Border, forward
 from dagster_project.ingestion.contracts import Table
-from dagster_project.ingestion.delivery import Delivered, Taken, duplicate, hold_back, refuse, take_in
+from dagster_project.ingestion.delivery import Delivered, Taken, duplicate, hold_back, refuse, take_in, with_vault
 from dagster_project.ingestion.known import Known
 from dagster_project.ingestion.lake import sweep
 from dagster_project.ingestion.landing import landing_day, waiting
@@ -32,8 +32,8 @@ from dagster_project.ingestion.unpacking import unpack
 
 P = ParamSpec("P")
 # Receipts that share a transaction: to flush them one by one took as long as to read a day's file. The keys of so many
-# rows are held in memory.
-_BATCH, _BATCH_ROWS = 32, 4_000_000
+# rows are held in memory, and what so many tell of persons.
+_BATCH, _BATCH_ROWS, _BATCH_TOLD = 32, 4_000_000, 250_000
 # Polars works outside of Python's lock; more readers hold more files in memory, and a machine may have two cores.
 _READERS = 2
 
@@ -143,8 +143,9 @@ class _Intake:
         self._reading.append((path, file.sha256, task))
         if len(self._reading) > _READERS:
             self._reading[-_READERS - 1][2].result()  # so that few files are in memory at once
-        done = sum(task.result().receipt.landed_rows for _, _, task in self._reading[:-_READERS])
-        if len(self._reading) >= _BATCH or done > _BATCH_ROWS:
+        done = [task.result() for _, _, task in self._reading[:-_READERS]]
+        rows, told = sum(t.receipt.landed_rows for t in done), sum(t.told.height for t in done if t.told)
+        if len(self._reading) >= _BATCH or rows > _BATCH_ROWS or told > _BATCH_TOLD:
             self.commit()
 
     def _read(self, file: Delivered, read: Callable[P, Taken], *args: P.args, **more: P.kwargs) -> Future[Taken]:
@@ -166,7 +167,7 @@ class _Intake:
             taken = [self._one_by_one(path, t) for (path, _, _), t in zip(self._reading, taken, strict=True)]
         else:
             self.known.add([(t.receipt, t.keys) for t in taken])
-        receipts = [t.receipt for t in taken]
+        receipts = with_vault(taken, self.source, self.border)
         flush_originals(self.border, self.source.name, [r.sha256 for r in receipts])
         numbers = commit(receipts, self.border)
         _archive([(path, sha256) for path, sha256, _ in self._reading], numbers, self.source.name, self.border)

@@ -3,6 +3,7 @@
 Nothing here counts before the receipt is committed, and that is `deliver`'s.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from dagster_project.ingestion.receipts import LakeFile, Receipt, State
 from dagster_project.ingestion.rules import money, within_bounds
 from dagster_project.ingestion.sifting import Sifted, lines_of, places, sift
 from dagster_project.ingestion.source import Source
-from dagster_project.ingestion.vault import VAULT, write_vault
+from dagster_project.ingestion.vault import Told, told_of, write_vault
 
 MINOR_PER_UNIT = 100
 QUARANTINE = "quarantine"
@@ -44,10 +45,18 @@ class Delivered(NamedTuple):
 
 @dataclass(frozen=True)
 class Taken:
-    """What was taken in: the receipt to commit, and the keys of the written rows."""
+    """What was taken in: the receipt to commit, the keys of the written rows, and what goes to the vault still."""
 
     receipt: Receipt
     keys: KeysOf
+    told: Told | None = None
+
+
+def with_vault(taken: Sequence[Taken], source: Source, border: Border) -> list[Receipt]:
+    """The receipts of deliveries that were taken in, once the vault has what they tell of persons."""
+    told = [t.told for t in taken if t.told]
+    files = iter(write_vault(told, source, border))
+    return [replace(t.receipt, files=(*t.receipt.files, *next(files))) if t.told else t.receipt for t in taken]
 
 
 def take_in(
@@ -151,14 +160,18 @@ def write(
     border: Border,
     part: str = "",
 ) -> Taken:
-    """Write the rows of a delivery and those that are held back; the receipt counts both."""
+    """Write the rows of a delivery and those that are held back; the receipt counts both.
+
+    What it tells of persons is not written yet, see `with_vault`.
+    """
     folder, name = Path("raw") / source.name, f"{blank.delivery_id}{part}.parquet"
     tables = sifted.tables | ({SUPERSEDED: sifted.superseded} if sifted.superseded.height else {})
     files = [_write(table, folder / table / name, rows, border.lake) for table, rows in tables.items()]
+    told = None
     if sifted.good.height and persons_of(layout, source):
         all_good = sifted.good.height == records.text.height
-        told = records.text if all_good else records.text.join(sifted.good, on=LINE_NO, how="semi")
-        files += write_vault(told, layout, source, border, blank, part)
+        accepted_text = records.text if all_good else records.text.join(sifted.good, on=LINE_NO, how="semi")
+        told = told_of(accepted_text, layout, source, name)
     if sifted.bad.height:
         files.append(_write_quarantine(sifted.bad, records, amounts, source, border, blank, part))
     accepted, accepted_minor = _read_back(border.lake, files, source.contract.control_table)
@@ -177,7 +190,7 @@ def write(
         reason=_reason(bad, accepted),
         files=tuple(files),
     )
-    return Taken(receipt, keys_of(sifted.tables, source.contract))
+    return Taken(receipt, keys_of(sifted.tables, source.contract), told)
 
 
 def minor_of(amounts: pl.DataFrame, rows: pl.DataFrame) -> int:
@@ -272,12 +285,14 @@ def _read_back(lake: Path, files: list[LakeFile], control: Table) -> tuple[pl.Da
     """
     lines, minor = [pl.DataFrame(schema={LINE_NO: pl.Int64})], 0
     for file in files:
-        if file.table in (QUARANTINE, SUPERSEDED, VAULT):
+        if file.table in (QUARANTINE, SUPERSEDED):
             continue
         wanted = [LINE_NO, *(control.control[:1] if file.table == control.name else ())]
         found = pl.read_parquet(lake / file.path, columns=wanted)
         lines.append(found.select(LINE_NO))
         if len(wanted) > 1:
             minor += _minor(found.select(pl.col(wanted[1]).cast(_TOTAL).alias("amount")))
+    found = pl.concat(lines)
     # A line may have made rows in several tables, or several in one.
-    return pl.concat(lines).unique(), minor
+    rises = (found[LINE_NO].diff().drop_nulls() > 0).all()
+    return found if rises else found.unique(), minor

@@ -12,7 +12,16 @@ import polars as pl
 
 from dagster_project.ingestion.border import Border, forward
 from dagster_project.ingestion.deliver import has_accepted, prepare, read_original
-from dagster_project.ingestion.delivery import QUARANTINE, Taken, blank_receipt, control_amounts, minor_of, read, write
+from dagster_project.ingestion.delivery import (
+    QUARANTINE,
+    Taken,
+    blank_receipt,
+    control_amounts,
+    minor_of,
+    read,
+    with_vault,
+    write,
+)
 from dagster_project.ingestion.key_store import KeyDestroyedError
 from dagster_project.ingestion.known import Known
 from dagster_project.ingestion.lake import write_parquet
@@ -55,10 +64,11 @@ def readmit(source: Source, border: Border, now: datetime, delivery: str | None 
             gone.append(holding.receipt.file_name)
             continue
         if taken:
+            (receipt,) = with_vault([taken], source, border)
             border.key_store.flush()
-            commit([taken.receipt], border)
-            known.add([(taken.receipt, taken.keys)])
-            done.append(taken.receipt)
+            commit([receipt], border)
+            known.add([(receipt, taken.keys)])
+            done.append(receipt)
     known.save()
     return Readmission(tuple(done), tuple(gone))
 
@@ -107,7 +117,7 @@ class _Holding:
         files = (*taken.receipt.files, LakeFile(READMITTED, str(path), digest, notes.height))
         reason = f"readmitted under contract {self.source.contract.version}; held under {self.receipt.contract_version}"
         receipt = replace(change, state=State.READMITTED, reason=reason, files=files, readmits=self._root)
-        return Taken(receipt, taken.keys)
+        return Taken(receipt, taken.keys, taken.told)
 
     @property
     def _root(self) -> int:

@@ -90,7 +90,8 @@ def _column_rules(column: Column, typed: pl.Expr) -> Iterator[tuple[str, str, pl
     if column.required:
         yield f"{name}:required", f"{name} is empty", value.is_not_null()
     if column.is_money:
-        yield f"{name}:money", f"{name} is no amount with at most 2 decimals", value.str.contains(MONEY_PATTERN)
+        is_read = value.is_null() | typed.is_not_null()  # what is like an amount always fits
+        yield f"{name}:money", f"{name} is no amount with at most 2 decimals", is_read
     elif column.dtype == pl.Int32:
         yield f"{name}:integer", f"{name} is no whole number", value.str.contains(_INTEGER_PATTERN)
     elif column.dtype == pl.Date:

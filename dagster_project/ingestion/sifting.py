@@ -79,6 +79,8 @@ def lines_of(records: Records, rows: pl.DataFrame) -> int:
     """How many raw lines these records stand on."""
     if rows.is_empty():
         return 0
+    if rows[LINE_NO].equals(records.text[LINE_NO]):  # all of them, as in nearly every file
+        return int(records.text[LINES].sum())
     return int(places(records).join(rows, on=LINE_NO, how="semi")[LINES].sum())
 
 

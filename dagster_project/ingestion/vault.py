@@ -5,6 +5,7 @@ values that the delivery gave of them, sealed; the keys lie in the key store.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from dagster_project.ingestion.contracts import Table
 from dagster_project.ingestion.keys import seal, unseal
 from dagster_project.ingestion.lake import verified, write_parquet
 from dagster_project.ingestion.persons import PersonColumn, number, persons_of
-from dagster_project.ingestion.receipts import LakeFile, Receipt
+from dagster_project.ingestion.receipts import LakeFile
 from dagster_project.ingestion.source import Source
 
 VAULT = "vault"
@@ -30,50 +31,78 @@ class Kept:
     rows: tuple[dict[str, str | None], ...]
 
 
-def write_vault(
-    accepted: pl.DataFrame, layout: Table, source: Source, border: Border, receipt: Receipt, part: str
-) -> list[LakeFile]:
-    """Seal what the accepted rows of a delivery tell of persons.
+@dataclass(frozen=True)
+class Told:
+    """What the accepted rows of a delivery tell of persons, not sealed yet.
+
+    `path`: of the file to be, in the lake. `persons`: for each column of persons' numbers that is given `value`, the
+    number, and `row`, all that identifies, a row a delivered row.
+    """
+
+    layout: Table
+    path: Path
+    persons: tuple[tuple[PersonColumn, pl.DataFrame], ...]
+
+    @property
+    def height(self) -> int:
+        """How many rows."""
+        return sum(rows.height for _, rows in self.persons)
+
+
+def told_of(accepted: pl.DataFrame, layout: Table, source: Source, name: str) -> Told:
+    """What accepted rows, the columns of their layout as text, tell; `name` is that of the delivery's files."""
+    persons = tuple(
+        (
+            person,
+            accepted.filter(pl.col(person.column).is_not_null()).select(
+                number(person, layout).alias("value"), pl.struct(person.identifying).alias("row")
+            ),
+        )
+        for person in persons_of(layout, source)
+    )
+    return Told(layout, Path(VAULT) / source.name / name, tuple((p, rows) for p, rows in persons if rows.height))
+
+
+def write_vault(told: Sequence[Told], source: Source, border: Border) -> list[tuple[LakeFile, ...]]:
+    """Seal what deliveries tell of persons: of each one file, or none. They share their looks at the key store.
 
     A person who is known and tells no more than their number is not kept again; an erased one never is.
-
-    Args:
-        accepted: the columns of the layout as text.
-        layout: of the file.
-        source: the source.
-        border: lake, keys and key store.
-        receipt: the delivery.
-        part: set apart from what was written of this delivery before.
     """
-    parts = [_sealed(accepted, person, layout, source, border) for person in persons_of(layout, source)]
-    kept = pl.concat(parts) if parts else pl.DataFrame()
-    if kept.is_empty():
-        return []
-    frame = kept.with_columns(layout=pl.lit(layout.name)).sort("pseudonym")
-    path = Path(VAULT) / source.name / f"{receipt.delivery_id}{part}.parquet"
-    return [LakeFile(VAULT, str(path), write_parquet(frame, border.lake / path, flushed=False), frame.height)]
+    columns: dict[tuple[str, PersonColumn], list[pl.DataFrame]] = {}
+    for place, of_one in enumerate(told):
+        for person, rows in of_one.persons:
+            columns.setdefault((of_one.layout.name, person), []).append(rows.with_columns(place=pl.lit(place)))
+    sealed = [_sealed(pl.concat(rows), person, source, border) for (_, person), rows in columns.items()]
+    if not sealed:
+        return [()] * len(told)
+    files = dict(pl.concat(sealed).partition_by("place", as_dict=True, include_key=False).items())
+    return [_written(of_one, files[place,], border) if (place,) in files else () for place, of_one in enumerate(told)]
 
 
-def _sealed(
-    accepted: pl.DataFrame, person: PersonColumn, layout: Table, source: Source, border: Border
-) -> pl.DataFrame:
-    """The persons of one column: pseudonym, and their rows as JSON, sealed."""
+def _sealed(rows: pl.DataFrame, person: PersonColumn, source: Source, border: Border) -> pl.DataFrame:
+    """The persons of one column: place of the delivery, pseudonym, and their rows in it as JSON, sealed."""
     told = (
-        accepted.filter(pl.col(person.column).is_not_null())
-        .select(number(person, layout).alias("value"), pl.struct(person.identifying).alias("row"))
-        .unique(maintain_order=True)
+        rows.unique(maintain_order=True)
         .with_columns(pl.col("row").struct.json_encode())
-        .group_by("value", maintain_order=True)
+        .group_by("place", "value", maintain_order=True)
         .agg(pl.col("row").str.join(","))
     )
-    named = told.join(border.keys.pseudonyms(told["value"], person.domain), on="value").drop("value")
     number_alone = person.identifying == (person.column,)
+    if number_alone:  # the second delivery tells nothing new
+        told = told.unique("value", keep="first", maintain_order=True)
+    named = told.join(border.keys.pseudonyms(told["value"], person.domain), on="value").drop("value")
     keys = border.key_store.person_keys(source.name, named["pseudonym"].to_list(), only_new=number_alone)
     sealed = [
         seal(keys[pseudonym], f"[{rows}]".encode(), _context(source.name, pseudonym)) if pseudonym in keys else None
         for rows, pseudonym in named.select("row", "pseudonym").iter_rows()
     ]
-    return named.select("pseudonym", pl.Series("sealed", sealed, dtype=pl.Binary)).drop_nulls()
+    return named.select("place", "pseudonym", pl.Series("sealed", sealed, dtype=pl.Binary)).drop_nulls()
+
+
+def _written(told: Told, sealed: pl.DataFrame, border: Border) -> tuple[LakeFile, ...]:
+    frame = sealed.with_columns(layout=pl.lit(told.layout.name)).sort("pseudonym")
+    digest = write_parquet(frame, border.lake / told.path, flushed=False)
+    return (LakeFile(VAULT, str(told.path), digest, frame.height),)
 
 
 def read_person(border: Border, source: str, pseudonym: str) -> list[Kept]:
