@@ -30,7 +30,7 @@ WATCHED = {
     str(_ROOT / name)
     for name in (
         "audit.py", "alone.py", "files.py", "ingestion/deliver.py", "ingestion/delivery.py", "ingestion/lake.py",
-        "ingestion/receipts.py", "ingestion/trail.py", "publishing/snapshot.py",
+        "ingestion/receipts.py", "ingestion/trail.py", "ingestion/vault.py", "publishing/snapshot.py",
     )
 }  # fmt: skip
 

@@ -65,13 +65,13 @@ def ingest_files(files: list[Path], source: Source, border: Border, now: datetim
     prepare(source, border)
     if not files:
         return []
-    with border.key_store.kept_open(), ThreadPoolExecutor(_READERS) as readers:
-        known = Known(source.contract, border.lake, border.book.all(source.name))
-        intake = _Intake(source, border, forward(now, border), readers, known)
+    known = Known(source.contract, border.lake, border.book.all(source.name))
+    with border.key_store.kept_open(), ThreadPoolExecutor(_READERS) as readers, ThreadPoolExecutor(1) as committer:
+        intake = _Intake(source, border, forward(now, border), readers, committer, known)
         for path in files:
             intake.add(path)
-        intake.commit()
-        known.save()
+        intake.finish()
+    known.save()
     return intake.committed
 
 
@@ -105,17 +105,28 @@ class DeliveryChangedError(RuntimeError):
     """A file was written to while it was read: it had not arrived yet."""
 
 
+_Handed = tuple[Path, str, Future[Taken]]  # a file, its sha256, and what is made of it
+
+
+def _nothing() -> tuple[set[str], Future[None]]:
+    done: Future[None] = Future()
+    done.set_result(None)
+    return set(), done
+
+
 @dataclass
 class _Intake:
-    """Files on their way: those that were handed to a reader, and the receipts that are committed."""
+    """Files on their way: those that were handed to a reader, a batch that is committed meanwhile, and receipts."""
 
     source: Source
     border: Border
     now: datetime
     readers: Executor
+    committer: Executor
     known: Known
     committed: list[Receipt] = field(default_factory=list)
-    _reading: list[tuple[Path, str, Future[Taken]]] = field(default_factory=list)
+    _reading: list[_Handed] = field(default_factory=list)
+    _committing: tuple[set[str], Future[None]] = field(default_factory=_nothing)
     _layout: Table | None = None
 
     def add(self, path: Path) -> None:
@@ -124,8 +135,9 @@ class _Intake:
         layout = self.source.contract.layout_of(path.name)
         once = layout is not None and layout.delivered_once
         # What becomes of this one may depend on what became of those before it: payments are looked at beside loans.
-        if once or layout != self._layout or any(file.sha256 == other for _, other, _ in self._reading):
-            self.commit()
+        on_their_way = {sha256 for _, sha256, _ in self._reading} | self._committing[0]
+        if once or layout != self._layout or file.sha256 in on_their_way:
+            self.finish()
         self._layout = layout
         leftover = self.border.book.unarchived(self.source.name, file.sha256, path.name)
         if leftover is not None:
@@ -158,21 +170,31 @@ class _Intake:
 
         return self.readers.submit(both)
 
+    def finish(self) -> None:
+        """Commit all that was handed out, and wait for it."""
+        self.commit()
+        self._committing[1].result()
+
     def commit(self) -> None:
-        """Write the receipts of all files that were handed out, in order and in one transaction; then archive."""
-        if not self._reading:
+        """Have the files that were handed out committed, after the batch before them; others are read meanwhile."""
+        self._committing[1].result()
+        handed, self._reading = self._reading, []
+        self._committing = {sha256 for _, sha256, _ in handed}, self.committer.submit(self._commit, handed)
+
+    def _commit(self, handed: list[_Handed]) -> None:
+        """Write the receipts of these files, in order and in one transaction; then archive."""
+        if not handed:
             return
-        taken = [task.result() for _, _, task in self._reading]
+        taken = [task.result() for _, _, task in handed]
         if self.known.may_know(t.keys for t in taken):
-            taken = [self._one_by_one(path, t) for (path, _, _), t in zip(self._reading, taken, strict=True)]
+            taken = [self._one_by_one(path, t) for (path, _, _), t in zip(handed, taken, strict=True)]
         else:
             self.known.add([(t.receipt, t.keys) for t in taken])
         receipts = with_vault(taken, self.source, self.border)
         flush_originals(self.border, self.source.name, [r.sha256 for r in receipts])
         numbers = commit(receipts, self.border)
-        _archive([(path, sha256) for path, sha256, _ in self._reading], numbers, self.source.name, self.border)
+        _archive([(path, sha256) for path, sha256, _ in handed], numbers, self.source.name, self.border)
         self.committed += receipts
-        self._reading.clear()
 
     def _take_in(self, file: Delivered, *, compare: bool) -> Taken:
         return take_in(file, self.source, self.border, self.known, self.now, compare=compare)

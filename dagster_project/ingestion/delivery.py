@@ -21,7 +21,7 @@ from dagster_project.ingestion.originals import seal_rows
 from dagster_project.ingestion.persons import persons_of
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, State
-from dagster_project.ingestion.rules import money, within_bounds
+from dagster_project.ingestion.rules import money_within_bounds
 from dagster_project.ingestion.sifting import Sifted, lines_of, places, sift
 from dagster_project.ingestion.source import Source
 from dagster_project.ingestion.vault import Told, told_of, write_vault
@@ -144,8 +144,8 @@ def control_amounts(records: Records, layout: Table) -> pl.DataFrame:
     A part that is no amount, or outside the column's own bounds, counts as 0 wherever its record ends.
     """
     columns = [c for c in layout.columns if c.name in layout.control]
-    parts = [pl.lit(0, dtype=_TOTAL)]  # a layout need not have an amount
-    parts += [pl.when(within_bounds(c)).then(money(c.name)).fill_null(0).cast(_TOTAL) for c in columns]
+    parts = [money_within_bounds(c).fill_null(0).cast(_TOTAL) for c in columns]
+    parts = parts or [pl.lit(0, dtype=_TOTAL)]  # a layout need not have an amount
     # Lazily, so that what the parts have in common is computed once.
     return records.text.lazy().select(LINE_NO, pl.sum_horizontal(parts).alias("amount")).collect()
 

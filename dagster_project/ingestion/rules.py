@@ -75,12 +75,12 @@ def money(column: str) -> pl.Expr:
     return pl.when(value.str.contains(MONEY_PATTERN)).then(value).cast(MONEY, strict=False)
 
 
-def within_bounds(column: Column) -> pl.Expr:
-    """Whether the text of a column is a value within its bounds; null where it is no value."""
-    number = _typed(column)
-    low = number >= column.minimum if column.minimum is not None else number.is_not_null()
-    high = number <= column.maximum if column.maximum is not None else number.is_not_null()
-    return low & high
+def money_within_bounds(column: Column) -> pl.Expr:
+    """The text of a column as DECIMAL(18, 2); null where it is no amount, or outside of the column's bounds."""
+    amount = money(column.name)
+    if column.minimum is not None:
+        amount = pl.when(amount >= column.minimum).then(amount)
+    return amount if column.maximum is None else pl.when(amount <= column.maximum).then(amount)
 
 
 def _column_rules(column: Column, typed: pl.Expr) -> Iterator[tuple[str, str, pl.Expr]]:
