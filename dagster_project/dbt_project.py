@@ -62,7 +62,9 @@ def prepare_manifest(settings: Settings, policy: Policy) -> Path:
     done = run_dbt(settings, policy, ["parse", "--quiet"], quiet=True)
     if done.returncode:
         raise DbtError(f"dbt cannot parse {settings.dbt_project}:\n{done.stdout}{done.stderr}")
-    replace_text(manifest, (settings.dbt_target / "manifest.json").read_text())
+    written = (settings.dbt_target / "manifest.json").read_text()
+    json.loads(written)  # another dbt may be writing it
+    replace_text(manifest, written)
     replace_text(mark, state)
     return manifest
 

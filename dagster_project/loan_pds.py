@@ -56,14 +56,15 @@ class Scorer:
         return found.rename({"month_on": "first_on", "pd": "pd_first"})
 
     def _scored(self, which: str, loans: Range, given: dict[str, object]) -> pl.DataFrame:
-        columns = ", ".join(f"f.{name}" for name in ("loan_id", "month_on", *self.model.fit.features))
+        columns = ", ".join(f"f.{name}" for name in ("loan_id", "month_on", "in_default", *self.model.fit.features))
         query = f"select {columns} {_MINE} and {which} order by f.loan_id, f.month_on"
         params = {"source": self.source, "low": loans[0], "high": loans[1], **given}
         rows: pl.DataFrame = self.db.sql(query, params=params).pl()
         if rows.is_empty():
             return rows.select("loan_id", "month_on", pd=pl.lit(None, pl.Float64))
         pd = np.maximum(self.model.platt.pd(self.model.fit.margin(rows)), self.pd_floor)
-        return rows.select("loan_id", "month_on", pd=pl.Series(pd))
+        # whoever was in default as far as it was known then has no other PD, as in a night's scores
+        return rows.select("loan_id", "month_on", pd=pl.when("in_default").then(1.0).otherwise(pl.Series(pd)))
 
 
 def scorer(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> Scorer:

@@ -99,12 +99,17 @@ def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, mo
 
 
 def _in_stage_2(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame:
-    """Accounts of stages 1 and 2, and those in stage 2, in as many months as judging the newest one may look at."""
+    """Accounts of stages 1 and 2, and those in stage 2, in the newest months.
+
+    They are as many as judging the newest one may look at, and those before in which a warning that is open may have
+    opened: without these a warning would open anew each night, in the first month that is told.
+    """
     asked = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
     (newest,) = db.execute(asked, [source]).fetchall()[0]
     if not is_yearly(pipeline, db, source) or newest is None:
         return _summed(db, source, _judged([]))
-    months = pipeline.policy.early_warning.oldest_base("stage_2_share")
+    policy = pipeline.policy.early_warning
+    months = policy.oldest_base("stage_2_share") + policy.hold_base_months
     since = pl.select(pl.lit(newest).dt.offset_by(f"-{months}mo").dt.month_end()).item()
     parts = []
     for staged in stage_history(pipeline, scorer(pipeline, db, source), since):

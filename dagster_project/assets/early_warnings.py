@@ -29,7 +29,8 @@ _SHOWN = 50
 def build_early_warning_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """The table with its checks, and the messages."""
     policy, owner = pipeline.policy.early_warning, pipeline.policy.owners.risk
-    needs = [mart_asset("monitor_early_warning_figures"), *map(champion_asset, pipeline.sources)]
+    marts = ("monitor_early_warning_figures", "feat_loan_months", "port_month_exposures")
+    needs = [*map(mart_asset, marts), *map(champion_asset, pipeline.sources)]
 
     @dg.asset(
         key=dg.AssetKey(EARLY_WARNINGS_ASSET),

@@ -194,7 +194,11 @@ def _base(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy)
         and _months(f.month_on, month) <= oldest
         and _months(run.segment_begins, f.month_on) >= run.policy.young_months
     ]
-    return sorted(usable, key=lambda f: f.month_on)[-run.policy.base_months :]
+    base = sorted(usable, key=lambda f: f.month_on)[-run.policy.base_months :]
+    # What changed in a quarter is not told by a month that lies further back.
+    lag = run.policy.base_lag_months
+    is_there = lag == 1 or (base and _months(base[-1].month_on, before) == lag)
+    return base if is_there else []
 
 
 def _row(

@@ -98,7 +98,9 @@ def figures(row: Mapping[str, Any], policy: EarlyWarningPolicy) -> str:
         return f"{month} cannot be judged: {row['note']}"
     indicator, test = policy.indicators[row["indicator"]], MEASURES[row["indicator"]].test
     of = "on average of" if test == "mean" else "of"
-    compared = "expected by the model" if test == "expected" else "in the months before"
+    lag = indicator.base_lag_months
+    before = "in the months before" if lag == 1 else f"{lag} months before"
+    compared = "expected by the model" if test == "expected" else before
     said = f"{month}: {row['value']:.2%} {of} {row['accounts']:,} accounts, {row['base']:.2%} {compared}"
     if row["move"] is None:
         return said

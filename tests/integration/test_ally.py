@@ -177,7 +177,7 @@ def test_expected_loss_of_the_car_loans(both, published):
 
 
 def test_share_in_stage_2_is_that_of_the_expected_losses(published):
-    """At the newest month-end, by accounts and by what is owed; sixteen months are told, by the same model."""
+    """At the newest month-end, by accounts and by what is owed; 28 months are told, by the same model."""
     owed = published("port_exposures").select("loan_id", "balance", as_of_on="month_on")
     losses = published("port_expected_losses").filter(pl.col("stage") < 3).join(owed, on=["loan_id", "as_of_on"])
     bad = losses.filter(pl.col("stage") == 2)
@@ -188,7 +188,7 @@ def test_share_in_stage_2_is_that_of_the_expected_losses(published):
     by_amount = float(bad["balance"].sum() / losses["balance"].sum())
     assert newest["value_by_amount"] == pytest.approx(by_amount, abs=1e-9)
     with_figures = told.drop_nulls("value")
-    assert with_figures.height == 16
+    assert with_figures.height == 28
     assert with_figures["accounts"].is_sorted(descending=True), "a pool that was closed shrinks"
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import fisher_exact, ttest_ind
 
 from dagster_project.early_warning.evaluate import HISTORY, KEYS, evaluate
-from dagster_project.early_warning.messages import changes, newest
+from dagster_project.early_warning.messages import changes, figures, newest
 from dagster_project.early_warning.rules import MEASURES, State
 from dagster_project.early_warning.significance import above_expected, higher_mean, holm, more_often
 from dagster_project.early_warning.states import LEGAL, Standing, step
@@ -115,9 +115,16 @@ def test_share_in_stage_2_is_measured_by_the_month_a_quarter_before():
     share = [0.05] * 12 + [0.057, 0.064, 0.071]
     rising = series([round(20_000 * s) for s in share], of=20_000, indicator="stage_2_share", begins=20)
     history = evaluate(pl.concat([rising, series([400] * 35, of=20_000)]), POLICY).filter(indicator="stage_2_share")
-    assert states(history, segment="loan") == ["not_enough_history"] * 3 + ["green"] * 11 + ["amber"]
+    assert states(history, segment="loan") == ["not_enough_history"] * 7 + ["green"] * 7 + ["amber"]
     row = history.filter(segment="loan", month_on=month(34)).row(0, named=True)
     assert row["base"] == 0.05 and row["move"] == pytest.approx(0.021)
+    assert "5.00% 3 months before" in figures(row, POLICY)
+    gap = evaluate(pl.concat([rising.filter(pl.col("month_on") != month(31)), series([400] * 35, of=20_000)]), POLICY)
+    assert (
+        gap.filter(indicator="stage_2_share", month_on=month(34), segment="loan")["note"]
+        .str.contains("0 earlier")
+        .all()
+    )
     alone = evaluate(rising, POLICY).filter(indicator="stage_2_share")
     assert states(alone, segment="loan") == ["not_enough_history"] * 15
 

@@ -1,5 +1,6 @@
 -- Every month of every default of a loan: what came in, discounted to the month in which the default began at the loan's
--- own rate. A loan that is cured has recovered what it then owes; a write-off ends no workout.
+-- own rate. A loan that is cured has recovered what it then owes; a write-off ends no workout. A restructuring that never
+-- came to the plain flag is none: PDs know nothing of it, and a loss given default is of the defaults that they are of.
 {%- set recovered -%}
     case when d.age > 0 then d.paid + case when d.is_end then d.balance else 0 end else 0 end
 {%- endset %}
@@ -12,6 +13,7 @@ with spells as (
         last_day(defaulted_on) as first_month,
         case when ended_by in ('cured', 'settled') then last_day(ended_on) end as last_month
     from {{ ref('fct_defaults') }}
+    where trigger <> 'distressed_restructuring' or plain_default_on is not null
 ),
 
 dated as (
