@@ -283,16 +283,17 @@ def _read_back(lake: Path, files: list[LakeFile], control: Table) -> tuple[pl.Da
 
     The amount is in minor units.
     """
-    lines, minor = [pl.DataFrame(schema={LINE_NO: pl.Int64})], 0
+    lines, minor = [pl.Series(LINE_NO, dtype=pl.Int64)], 0
     for file in files:
         if file.table in (QUARANTINE, SUPERSEDED):
             continue
         wanted = [LINE_NO, *(control.control[:1] if file.table == control.name else ())]
         found = pl.read_parquet(lake / file.path, columns=wanted)
-        lines.append(found.select(LINE_NO))
+        lines.append(found[LINE_NO])
         if len(wanted) > 1:
-            minor += _minor(found.select(pl.col(wanted[1]).cast(_TOTAL).alias("amount")))
-    found = pl.concat(lines)
+            minor += int(found[wanted[1]].cast(_TOTAL).sum() * MINOR_PER_UNIT)
+    together = pl.concat(lines)
+    numbers = together.to_numpy()
     # A line may have made rows in several tables, or several in one.
-    rises = (found[LINE_NO].diff().drop_nulls() > 0).all()
-    return found if rises else found.unique(), minor
+    is_once = bool((numbers[1:] > numbers[:-1]).all())
+    return (together if is_once else together.unique()).to_frame(), minor

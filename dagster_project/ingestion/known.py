@@ -97,9 +97,9 @@ class Known:
                 self._openings = self._read_openings()
         hashes, loans = self._openings
         last = loans["opened_on"].max()
-        early = payments.clear() if last is None else payments.filter(pl.col("paid_on") < last)
-        if early.is_empty():
-            return _lines(early)
+        if last is None or not (payments["paid_on"] < last).any():
+            return _lines(payments.clear())
+        early = payments.filter(pl.col("paid_on") < last)
         asked = early["loan_id"].hash(seed=1).to_numpy()
         place = np.minimum(np.searchsorted(hashes, asked), len(hashes) - 1)
         opened = loans["opened_on"].gather(place)

@@ -61,7 +61,7 @@ def _table(table: Table, delivered: pl.DataFrame, contract: Contract) -> pl.Data
         for c in table.columns
     ]
     event = pl.col(str(table.event_on))
-    known = pl.col(str(table.known_on or table.event_on)).dt.offset_by(f"{contract.known_at_lag_days}d")
+    known = pl.col(str(table.known_on or table.event_on)) + pl.duration(days=contract.known_at_lag_days)
     rows = delivered.select(*columns, "line_no", event.alias("event_on"), known.alias("known_at"))
     # A person with two loans stands in two lines, and is one borrower, known since the first.
     return (

@@ -21,6 +21,7 @@ _DATE_PATTERNS = {"%Y-%m-%d": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "%m-%d-%Y": r"^[0
 MAX_FIELD_BYTES = 1_000_000
 _TYPED = "typed:"  # what begins so is a column of text read as what it should be
 _NO_BAD = pl.DataFrame(schema={LINE_NO: pl.Int64, "rule": pl.String, "message": pl.String})
+_NO_LINES = pl.DataFrame(schema={LINE_NO: pl.Int64})
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def check_rows(text: pl.DataFrame, layout: Table) -> Checked:
     if marked["_broken"].null_count() == marked.height:  # as in nearly every file
         bad, sound = _NO_BAD, marked
     else:
-        bad = marked.drop_nulls("_broken").join(names, on="_broken", how="left").select(LINE_NO, "rule", "message")
+        bad = marked.drop_nulls("_broken").join(names, on="_broken", how="left").sort(LINE_NO)
+        bad = bad.select(LINE_NO, "rule", "message")
         sound = marked.filter(pl.col("_broken").is_null())
     rows = sound.select(LINE_NO, *(pl.col(_TYPED + column.name).alias(column.name) for column in layout.columns))
     return _split_repeated(rows, bad, layout)
@@ -123,10 +125,10 @@ def _split_repeated(typed: pl.DataFrame, bad: pl.DataFrame, layout: Table) -> Ch
     key, content = list(layout.key), list(layout.schema)
     # Rows of one key have one hash: where no hash is there twice, as in nearly every file, nothing is.
     if typed.select(pl.struct(key).hash()).to_series().n_unique() == typed.height:
-        return Checked(typed, bad.sort(LINE_NO), typed.select(LINE_NO).clear())
+        return Checked(typed, bad, _NO_LINES)
     repeated = typed.filter(pl.struct(key).is_duplicated())
     if repeated.is_empty():
-        return Checked(typed, bad.sort(LINE_NO), typed.select(LINE_NO).clear())
+        return Checked(typed, bad, _NO_LINES)
     versions = repeated.group_by(key).agg(pl.struct(content).n_unique().alias("_versions"))
     conflicting = repeated.join(versions.filter(pl.col("_versions") > 1), on=key, how="semi")
     first = typed.group_by(content).agg(pl.col(LINE_NO).min())[LINE_NO]

@@ -26,6 +26,10 @@ BAD = {
     "against_line_no": pl.Int64(),
 }
 
+_NO_BAD = pl.DataFrame(schema=BAD)
+_NOTHING_WRONG = pl.DataFrame(schema={c: BAD[c] for c in (LINE_NO, "rule", "message")})
+_NOT_SUPERSEDED = pl.DataFrame(schema=raw_schema(SUPERSEDED))
+
 
 @dataclass(frozen=True)
 class Sifted:
@@ -58,7 +62,7 @@ def sift(
     _refuse_cut_off(records, checked)
     checked = _limit_bad_share(checked, records, border.max_bad_row_share)
     good, bad = checked.good, _all_bad(checked, records)
-    duplicates, superseded = checked.duplicates, pl.DataFrame(schema=raw_schema(SUPERSEDED))
+    duplicates, superseded = checked.duplicates, _NOT_SUPERSEDED
     tables = _canonical(layout, good, source, border.keys, receipt)
     wrong = _wrong_beside_loans(tables, source, known)
     if wrong.height:
@@ -115,10 +119,12 @@ def _limit_bad_share(checked: Checked, records: Records, limit: float) -> Checke
 
 
 def _all_bad(checked: Checked, records: Records) -> pl.DataFrame:
+    if checked.bad.is_empty() and records.ragged.is_empty():
+        return _NO_BAD
     ragged = records.ragged.select(
         LINE_NO, pl.lit("ragged").alias("rule"), pl.lit("the row has another number of fields").alias("message")
     )
-    return _sorted(pl.DataFrame(schema=BAD), checked.bad, ragged)
+    return _sorted(_NO_BAD, checked.bad, ragged)
 
 
 def _sorted(*bad: pl.DataFrame) -> pl.DataFrame:
@@ -140,12 +146,12 @@ def _canonical(
     personal = [c.name for c in layout.columns if c.classification == "personal"]  # an adapter never sees them
     for name, rows in source.adapt(layout.name, good.drop(personal), source.contract).items():
         table = source.contract.table(name)
-        frame = _pseudonymise(rows, table, keys, source.name).with_columns(**lineage)
+        frame = _pseudonymise(rows, table, keys, source.name)
         schema = raw_schema(name)
-        absent = {c: pl.lit(None, dtype=t) for c, t in schema.items() if c not in frame.columns}
-        absent = {c: null for c, null in absent.items() if c not in table.schema}
+        absent = set(schema) - set(frame.columns) - set(table.schema)
+        added = {c: pl.lit(None, dtype=schema[c]) for c in absent} | lineage
         try:
-            tables[name] = frame.with_columns(**absent).select(list(schema)).match_to_schema(schema)
+            tables[name] = frame.select(added.get(c, pl.col(c)).alias(c) for c in schema).match_to_schema(schema)
         except (pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError) as error:
             raise ContractError(f"{source.name}.{table.name}: not what the contract says: {error}") from None
     return tables
@@ -165,7 +171,7 @@ def _wrong_beside_loans(tables: dict[str, pl.DataFrame], source: Source, known: 
     found = [
         (rows.filter(pl.col("currency") != currency), "other_currency", f"{name}.currency is not {currency}")
         for name, rows in tables.items()
-        if "currency" in rows.columns
+        if "currency" in rows.columns and (rows["currency"] != currency).any()
     ]
     if "payments" in tables:
         early = known.before_opening(tables["payments"])
@@ -175,5 +181,6 @@ def _wrong_beside_loans(tables: dict[str, pl.DataFrame], source: Source, known: 
         for rows, rule, message in found
         if rows.height
     ]
-    nothing = pl.DataFrame(schema={c: BAD[c] for c in (LINE_NO, "rule", "message")})
-    return pl.concat([nothing, *wrong]).unique(LINE_NO, keep="first", maintain_order=True)
+    if not wrong:
+        return _NOTHING_WRONG
+    return pl.concat([_NOTHING_WRONG, *wrong]).unique(LINE_NO, keep="first", maintain_order=True)
