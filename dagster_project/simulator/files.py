@@ -12,7 +12,7 @@ import polars as pl
 from dagster_project.simulator.bookings import METHODS, Bookings
 from dagster_project.simulator.borrowers import Borrowers
 from dagster_project.simulator.cards import Statements
-from dagster_project.simulator.clock import Calendar, Ints, as_date
+from dagster_project.simulator.clock import Calendar, Floats, Ints, as_date
 from dagster_project.simulator.funding import Funding
 from dagster_project.simulator.products import CHANNELS, PRODUCTS, Loans
 from dagster_project.simulator.schedules import instalments
@@ -131,13 +131,15 @@ def opening_schedules(loans: Loans, new: Ints, day: int, calendar: Calendar) -> 
     """
     new = new[~loans.is_card[new]]
     first_month = loans.opened_month[new] + 1
-    return version(loans, new, loans.amount[new], loans.instalment[new], loans.term[new], day, first_month, calendar)
+    terms = (loans.amount[new], loans.annual_rate[new], loans.instalment[new], loans.term[new])
+    return version(loans, new, *terms, day, first_month, calendar)
 
 
 def version(
     loans: Loans,
     loan: Ints,
     principal: Ints,
+    annual_rate: Floats,
     instalment: Ints,
     term: Ints,
     valid_from: int,
@@ -145,7 +147,7 @@ def version(
     calendar: Calendar,
 ) -> pl.DataFrame:
     """One version of these loans' schedules, with an instalment a month from `first_month` on."""
-    made = instalments(principal, loans.annual_rate[loan], instalment, term)
+    made = instalments(principal, annual_rate, instalment, term)
     month = np.broadcast_to(first_month, loan.shape)[made.loan] + made.number - 1
     due_on = calendar.starts[month] + loans.due_day[loan][made.loan] - 1
     number = loans.number[loan][made.loan]

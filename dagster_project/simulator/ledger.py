@@ -25,8 +25,10 @@ from dagster_project.simulator.drift import in_segment
 from dagster_project.simulator.products import Loans
 from dagster_project.simulator.schedules import annuity, split
 
-# A restructuring: from 2 behind, where at least MONTHS_LEFT instalments are left (see `truth`), MORE_MONTHS longer.
+# A restructuring: from 2 behind, where at least MONTHS_LEFT instalments are left (see `truth`), MORE_MONTHS longer; and
+# for some at a part of the rate, which is a loss to the lender.
 RESTRUCTURE, MONTHS_LEFT, MORE_MONTHS = 0.06, 16, 12
+CONCESSION, RATE_LEFT = 0.3, 0.5
 PARTIAL, RECOVERY = 0.25, 0.2
 
 
@@ -36,6 +38,7 @@ class Rescheduled:
 
     loan: Ints
     principal: Ints
+    annual_rate: Floats
     instalment: Ints
     term: Ints
 
@@ -71,6 +74,7 @@ class Ledger:
         self._lots = lots
         self.in_default_since = np.full(count, -1, dtype=np.int64)
         self._instalment = loans.instalment.copy()
+        self._rate = loans.annual_rate.copy()
         self._balance = np.where(loans.is_card, 0, loans.amount)  # as scheduled; of a card, all that is owed
         self._minimum = np.zeros(count, dtype=np.int64)  # of a card's last statement
         self._paid = np.zeros(count, dtype=np.int64)  # on a card, in the month that was advanced last
@@ -81,25 +85,27 @@ class Ledger:
         self._is_written_off = np.zeros(count, dtype=np.bool_)
 
     def restructure(self, month: int) -> Rescheduled:
-        """Grant some of the loans that are 2 or 3 behind lower instalments over a longer term."""
+        """Grant some of the loans that are 2 or 3 behind lower instalments over a longer term, or a lower rate too."""
         random = generator(self._seed, "restructures", month)
         loan = np.flatnonzero((self.state == 2) | (self.state == 3))
         left = self.instalments[loan] - self._age(loan, month) + 1
         granted = (random.random(len(loan)) < RESTRUCTURE) & (left >= MONTHS_LEFT) & ~self._is_restructured[loan]
         granted &= ~self.loans.is_card[loan]
+        cheaper = (random.random(len(loan)) < CONCESSION)[granted]
         loan, left = loan[granted], left[granted]
         term = left + MORE_MONTHS
         self._is_restructured[loan] = True
         self.instalments[loan] += MORE_MONTHS
-        self._instalment[loan] = annuity(self._balance[loan], self.loans.annual_rate[loan], term)
-        return Rescheduled(loan, self._balance[loan], self._instalment[loan], term)
+        self._rate[loan] *= np.where(cheaper, RATE_LEFT, 1.0)
+        self._instalment[loan] = annuity(self._balance[loan], self._rate[loan], term)
+        return Rescheduled(loan, self._balance[loan], self._rate[loan], self._instalment[loan], term)
 
     def defer(self, month: int) -> Rescheduled:
         """Grant the payment holidays that begin in a month: the same instalments, after it."""
         loan = np.flatnonzero((self._lots == month) & (self.state == 0))
         left = self.instalments[loan] - self._age(loan, month - 1)
         self.deferred_from[loan] = month
-        return Rescheduled(loan, self._balance[loan], self._instalment[loan], left)
+        return Rescheduled(loan, self._balance[loan], self._rate[loan], self._instalment[loan], left)
 
     def _age(self, loan: Ints, month: int) -> Ints:
         """Instalments due so far; those of a holiday are not."""
@@ -144,7 +150,7 @@ class Ledger:
 
     def _fall_due(self, loan: Ints, left: Ints) -> tuple[Ints, Ints, Ints]:
         """(amount, principal, interest) of the month's instalment; 0 where none is left, a minimum of a card."""
-        principal, interest = split(self._balance[loan], self.loans.annual_rate[loan], self._instalment[loan], left)
+        principal, interest = split(self._balance[loan], self._rate[loan], self._instalment[loan], left)
         is_due = (left > 0) & ~self.loans.is_card[loan]
         return (principal + interest) * is_due + self._minimum[loan], principal * is_due, interest * is_due
 

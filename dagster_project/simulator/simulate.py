@@ -193,7 +193,7 @@ class _Book:
 
     def _version(self, changed: Rescheduled, month: int, first_month: int) -> pl.DataFrame:
         begins = int(self.calendar.starts[month])
-        terms = (changed.principal, changed.instalment, changed.term)
+        terms = (changed.principal, changed.annual_rate, changed.instalment, changed.term)
         return version(self.loans, changed.loan, *terms, begins, first_month, self.calendar)
 
     def _settled(self, paid: Paid, month: int) -> pl.DataFrame:

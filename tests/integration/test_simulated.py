@@ -117,6 +117,28 @@ def test_book_holds_what_it_should(built):
     assert row["restructured"] >= 5, row
 
 
+def test_a_lower_rate_is_a_default_and_a_longer_term_is_none(built):
+    """Every restructuring makes the term longer; those that also lower the rate lose more than the policy allows."""
+    query = """
+        select s.loan_id, s.valid_from as changed_on,
+               12 * arg_min(s.interest, s.instalment_no) / sum(s.principal) as rate, any_value(l.annual_rate) as agreed
+        from staging.stg_schedules as s
+        join staging.stg_loan_events as e on s.loan_id = e.loan_id and s.valid_from = e.occurred_on
+        join staging.stg_loans as l on s.loan_id = l.loan_id
+        where e.kind = 'restructured' and s.superseded_at is null
+            and s.valid_from <= (select max(month_on) from marts.fct_loan_months)
+        group by all
+    """
+    signs = "select loan_id, from_on from intermediate.int_default_signs where kind = 'distressed_restructuring'"
+    lost = "select value_lost from marts.fct_defaults where trigger = 'distressed_restructuring'"
+    with duckdb.connect(str(built.settings.home / "warehouse/creditloom.duckdb"), read_only=True) as db:
+        changed, found, losses = db.sql(query).pl(), db.sql(signs).fetchall(), db.sql(lost).pl()["value_lost"]
+    cheaper = changed.filter(pl.col("rate") < 0.75 * pl.col("agreed"))
+    assert 2 <= cheaper.height < changed.height - 2
+    assert set(found) == set(cheaper.select("loan_id", "changed_on").rows())
+    assert losses.len() > 0 and losses.is_between(0.02, 0.25).all()
+
+
 def test_vintages_are_the_truths_defaults(built):
     """Cumulated defaults of every origination month and age, from the truth alone."""
     truth = pl.read_parquet(built.settings.home / "truth/loan_months/*.parquet")
