@@ -1,7 +1,8 @@
 """Runs by itself: forks processes that ingest, publish or read, and kills those that are to be killed.
 
-A process may be told to kill its whole group before the n-th line that it executes in the modules on which the promise
-rests: that is the same point at each run with the same seed, and there is no line that it cannot hit.
+A process may be told to kill its whole group before the n-th line that it executes in the modules on which the
+promise rests: there is no line that it cannot hit. Which one that is depends on how its threads take turns, and whether
+it is hit at all.
 """
 
 import datetime as dt
@@ -20,11 +21,13 @@ from lender_support import pipeline_of
 import dagster_project
 from dagster_project.alone import NightRunningError, alone_in
 from dagster_project.audit import AuditLog, Entry, Kind
+from dagster_project.ingestion import deliver
 from dagster_project.ingestion.deliver import ingest
 from dagster_project.ingestion.landing import waiting
 from dagster_project.publishing.snapshot import current_snapshot, publish, snapshot_faults, table_of
 
 SOURCE = "young_lender"
+deliver._BATCH = 2  # so that one batch is committed while another is read
 _ROOT = Path(dagster_project.__file__).parent
 WATCHED = {
     str(_ROOT / name)

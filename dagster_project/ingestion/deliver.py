@@ -1,14 +1,16 @@
 """Taking in what waits: files are read side by side, and committed in order, a batch while the next is read.
 
-The order is the promise: the Parquet files, the vault and the encrypted originals first, then the keys, the receipts
-last, then their rows in the audit chain, and only then do the files leave the landing folder. A crash at any point
-leaves either nothing that counts, or receipts whose audit rows are written, and files taken away, on the next start.
+The order is the promise: the encrypted originals and the keys are flushed first, then the Parquet files and the
+vault's, the receipts last, then their rows in the audit chain, and only then do the files leave the landing folder. A
+crash at any point leaves either nothing that counts, or receipts whose audit rows are written, and files taken away, on
+the next start.
 
 Files are read on the assumption that their rows are new, which the keys of the lake confirm before anything is
 committed. Where one may be known, the files are read again one after the other, each beside what came before it.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -69,9 +71,12 @@ def ingest_files(files: list[Path], source: Source, border: Border, now: datetim
     known = Known(source.contract, border.lake, border.book.all(source.name))
     with border.key_store.kept_open(), ThreadPoolExecutor(_READERS) as readers, ThreadPoolExecutor(1) as committer:
         intake = _Intake(source, border, forward(now, border), readers, committer, known)
-        for path in files:
-            intake.add(path)
-        intake.finish()
+        try:
+            for path in files:
+                intake.add(path)
+            intake.finish()
+        finally:
+            intake.settled()
     known.save()
     return intake.committed
 
@@ -85,6 +90,7 @@ def prepare(source: Source, border: Border) -> None:
     sweep(border.lake)
     border.book.key_mark(border.keys.mark)
     border.check_key()
+    border.key_store.upgrade()
     settle(border)
     _settle(source, border)
     sweep_originals(border, source.name)
@@ -128,10 +134,13 @@ class _Intake:
     committed: list[Receipt] = field(default_factory=list)
     _reading: list[_Handed] = field(default_factory=list)
     _committing: tuple[set[str], Future[None]] = field(default_factory=_nothing)
+    _in_hand: deque[Future[Taken]] = field(default_factory=deque)
     _layout: Table | None = None
 
     def add(self, path: Path) -> None:
         """Hash a file; have it read, or say that it was taken in before."""
+        if self._committing[1].done():
+            self.settled()
         file, refused = _open(path)
         layout = self.source.contract.layout_of(path.name)
         once = layout is not None and layout.delivered_once
@@ -154,9 +163,10 @@ class _Intake:
         else:
             task = self._read(file, self._take_in, file, compare=False)
         self._reading.append((path, file.sha256, task))
-        if len(self._reading) > _READERS:
-            self._reading[-_READERS - 1][2].result()  # so that few files are in memory at once
-        done = [task.result() for _, _, task in self._reading[:-_READERS]]
+        self._in_hand.append(task)
+        if len(self._in_hand) > _READERS:
+            self._in_hand.popleft().result()  # so that few files are in memory at once
+        done = [task.result() for _, _, task in self._reading if task.done()]
         rows, told = sum(t.receipt.landed_rows for t in done), sum(t.told.height for t in done if t.told)
         if len(self._reading) >= _BATCH or rows > _BATCH_ROWS or told > _BATCH_TOLD:
             self.commit()
@@ -174,11 +184,15 @@ class _Intake:
     def finish(self) -> None:
         """Commit all that was handed out, and wait for it."""
         self.commit()
+        self.settled()
+
+    def settled(self) -> None:
+        """Wait for the batch that is committed, and raise what went wrong with it, before anything else that did."""
         self._committing[1].result()
 
     def commit(self) -> None:
         """Have the files that were handed out committed, after the batch before them; others are read meanwhile."""
-        self._committing[1].result()
+        self.settled()
         handed, self._reading = self._reading, []
         self._committing = {sha256 for _, sha256, _ in handed}, self.committer.submit(self._commit, handed)
 
@@ -191,7 +205,8 @@ class _Intake:
             taken = [self._one_by_one(path, t) for (path, _, _), t in zip(handed, taken, strict=True)]
         else:
             self.known.add([(t.receipt, t.keys) for t in taken])
-        receipts = with_vault(taken, self.source, self.border)
+        receipts = with_vault(taken, self.source, self.border, self.known)
+        self.known.note(receipts)
         flush_originals(self.border, self.source.name, [r.sha256 for r in receipts])
         numbers = commit(receipts, self.border)
         _archive([(path, sha256) for path, sha256, _ in handed], numbers, self.source.name, self.border)

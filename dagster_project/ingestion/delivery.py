@@ -52,10 +52,10 @@ class Taken:
     told: Told | None = None
 
 
-def with_vault(taken: Sequence[Taken], source: Source, border: Border) -> list[Receipt]:
+def with_vault(taken: Sequence[Taken], source: Source, border: Border, known: Known) -> list[Receipt]:
     """The receipts of deliveries that were taken in, once the vault has what they tell of persons."""
     told = [t.told for t in taken if t.told]
-    files = iter(write_vault(told, source, border))
+    files = iter(write_vault(told, source, border, known))
     return [replace(t.receipt, files=(*t.receipt.files, *next(files))) if t.told else t.receipt for t in taken]
 
 
@@ -64,7 +64,8 @@ def take_in(
 ) -> Taken:
     """Read a delivery and write what is good of it, and what is not, into the lake.
 
-    The same content at the same time (`now`) always writes the same bytes under the same names.
+    The same content at the same time (`now`) always writes the same bytes under the same names. The receipt lacks the
+    vault's file still, see `with_vault`.
 
     Args:
         file: the delivery.

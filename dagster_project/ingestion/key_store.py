@@ -7,7 +7,7 @@ that a key which is destroyed here cannot come back with it. Tombstones and hold
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from dagster_project.files import flush
 from dagster_project.ingestion.keys import KEY_BYTES, Keys, MasterKeyError, seal, unseal
 
-# `wrapped` is null where the key was destroyed.
+# `wrapped` is null where the key was destroyed. `told_by`: the vault's file for which the key was made; null of keys
+# from before that was noted, whose persons are in the vault.
 _SCHEMA = """
 create table root (wrapped blob not null);
 create table persons (
@@ -27,6 +28,7 @@ create table persons (
   pseudonym text not null,
   wrapped   blob,
   erased_at text,
+  told_by   text,
   primary key (source, pseudonym),
   check ((wrapped is null) = (erased_at is not null))
 ) without rowid;
@@ -96,25 +98,43 @@ class KeyStore:
             found = db.execute("select wrapped from root").fetchone()
         return self._keys.rooted(self._unwrap(found[0], "root"))
 
-    def person_keys(self, source: str, pseudonyms: Sequence[str], *, only_new: bool = False) -> dict[str, bytes]:
+    def person_keys(
+        self, source: str, told_by: Mapping[str, str], in_vault: Callable[[str], bool] | None = None
+    ) -> dict[str, bytes]:
         """The data key of each of these persons, made where there is none; an erased one gets none and is left out.
 
-        `only_new`: leave out the persons who had a key before, too.
+        Args:
+            source: the source.
+            told_by: by pseudonym, the vault's file that is to hold what is told of the person.
+            in_vault: leave out the persons who have a key, if what they were told by when it was made is in the vault.
         """
-        asked = sorted(set(pseudonyms))  # in the order of the table: pages are then found and written one after another
+        asked = sorted(told_by)  # in the order of the table: pages are then found and written one after another
         with self._change() as db:
             db.execute("create temp table asked (pseudonym text primary key) without rowid")
             db.executemany("insert into asked values (?)", ((p,) for p in asked))
             # `cross`: the few who are asked about are looked up among all persons, not the other way round.
-            query = "select pseudonym, wrapped from asked cross join persons using (pseudonym) where source = ?"
-            known = dict(db.execute(query, (source,)))
+            query = (
+                "select pseudonym, wrapped, told_by from asked cross join persons using (pseudonym) where source = ?"
+            )
+            known = {p: (wrapped, before) for p, wrapped, before in db.execute(query, (source,))}
             made = self._new_keys([(p, f"{source}:{p}") for p in asked if p not in known])
-            rows = ((source, p, wrapped) for p, (_, wrapped) in made.items())
-            db.executemany("insert into persons (source, pseudonym, wrapped) values (?, ?, ?)", rows)
+            rows = ((source, p, wrapped, told_by[p]) for p, (_, wrapped) in made.items())
+            db.executemany("insert into persons (source, pseudonym, wrapped, told_by) values (?, ?, ?, ?)", rows)
+            again = {p: wrapped for p, (wrapped, _) in known.items() if wrapped is not None}
+            if in_vault:
+                again = {p: w for p, w in again.items() if known[p][1] is not None and not in_vault(known[p][1])}
+                later = ((told_by[p], source, p) for p in again)
+                db.executemany("update persons set told_by = ? where source = ? and pseudonym = ?", later)
         keys = {p: key for p, (key, _) in made.items()}
-        if not only_new:
-            keys |= {p: self._unwrap(w, f"{source}:{p}") for p, w in known.items() if w is not None}
-        return keys
+        return keys | {p: self._unwrap(wrapped, f"{source}:{p}") for p, wrapped in again.items()}
+
+    def upgrade(self) -> None:
+        """Bring a file of an older version up to this one: it does not say what its persons were told by."""
+        if not self.path.exists():
+            return
+        with self._open() as db:
+            if "told_by" not in {name for _, name, *_ in db.execute("pragma table_info(persons)")}:
+                db.execute("alter table persons add column told_by text")
 
     def known_persons(self, source: str, pseudonyms: Iterable[str]) -> dict[str, datetime | None]:
         """Which of these persons have, or had, a key: None, or when it was destroyed (UTC)."""

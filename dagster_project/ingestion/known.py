@@ -50,7 +50,10 @@ def keys_of(tables: Mapping[str, pl.DataFrame], contract: Contract) -> dict[str,
 
 
 class Known:
-    """The rows that a source's receipts name, while its deliveries are taken in one after the other."""
+    """The rows that a source's receipts name, while its deliveries are taken in.
+
+    One thread adds to it; others ask, meanwhile, for loans' openings alone.
+    """
 
     def __init__(self, contract: Contract, lake: Path, receipts: Iterable[Receipt]) -> None:
         self._contract, self._lake = contract, lake
@@ -58,8 +61,7 @@ class Known:
         self._places: dict[str, KeyPlaces] = {}
         self._openings: tuple[Hashes, pl.DataFrame] | None = None
         self._lock = Lock()
-        for receipt in receipts:
-            self._note(receipt.files)
+        self.note(receipts)
 
     def may_know(self, deliveries: Iterable[KeysOf]) -> bool:
         """Whether a key of these deliveries may be known, or stands in two of them."""
@@ -82,8 +84,7 @@ class Known:
                     together.setdefault(file.table, []).append((file.path, keys[file.table]))
         for table, found in together.items():
             self._placed(table).add(found)
-        for receipt, _ in taken:
-            self._note(receipt.files)
+        self.note(receipt for receipt, _ in taken)
 
     def save(self) -> None:
         """Keep the indexes for the next time; to be called once all that was added is committed."""
@@ -95,7 +96,7 @@ class Known:
         with self._lock:  # files are read side by side, and one of them is the first to ask
             if self._openings is None:
                 self._openings = self._read_openings()
-        hashes, loans = self._openings
+            hashes, loans = self._openings
         last = loans["opened_on"].max()
         if last is None or not (payments["paid_on"] < last).any():
             return _lines(payments.clear())
@@ -140,11 +141,17 @@ class Known:
             _superseded(versions.filter(met).join(corrected, on=LINE_NO, how="semi")),
         )
 
-    def _note(self, files: Iterable[LakeFile]) -> None:
-        for file in files:
-            self._files.setdefault(file.table, {})[file.path] = file
-            if file.table in ("loans", SUPERSEDED):
-                self._openings = None
+    def note(self, receipts: Iterable[Receipt]) -> None:
+        """The files that receipts name; nothing is read of them."""
+        with self._lock:  # one batch is committed while another is read
+            for file in (file for receipt in receipts for file in receipt.files):
+                self._files.setdefault(file.table, {})[file.path] = file
+                if file.table in ("loans", SUPERSEDED):
+                    self._openings = None
+
+    def has_file(self, table: str, path: str) -> bool:
+        """Whether a receipt names this file."""
+        return path in self._files.get(table, {})
 
     def _placed(self, name: str) -> KeyPlaces:
         """The index of a table's keys, brought up to what the receipts name."""

@@ -64,7 +64,7 @@ def readmit(source: Source, border: Border, now: datetime, delivery: str | None 
             gone.append(holding.receipt.file_name)
             continue
         if taken:
-            (receipt,) = with_vault([taken], source, border)
+            (receipt,) = with_vault([taken], source, border, known)
             border.key_store.flush()
             commit([receipt], border)
             known.add([(receipt, taken.keys)])

@@ -14,12 +14,14 @@ import polars as pl
 from dagster_project.ingestion.border import Border
 from dagster_project.ingestion.contracts import Table
 from dagster_project.ingestion.keys import seal, unseal
+from dagster_project.ingestion.known import Known
 from dagster_project.ingestion.lake import verified, write_parquet
 from dagster_project.ingestion.persons import PersonColumn, number, persons_of
 from dagster_project.ingestion.receipts import LakeFile
 from dagster_project.ingestion.source import Source
 
 VAULT = "vault"
+_KEYS_AT_ONCE = 250_000  # others wait for the key store so long
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Told:
     """What the accepted rows of a delivery tell of persons, not sealed yet.
 
     `path`: of the file to be, in the lake. `persons`: for each column of persons' numbers that is given `value`, the
-    number, and `row`, all that identifies, a row a delivered row.
+    number, and `row`, what identifies them as JSON; a row a number.
     """
 
     layout: Table
@@ -45,7 +47,7 @@ class Told:
 
     @property
     def height(self) -> int:
-        """How many rows."""
+        """How many persons."""
         return sum(rows.height for _, rows in self.persons)
 
 
@@ -54,44 +56,49 @@ def told_of(accepted: pl.DataFrame, layout: Table, source: Source, name: str) ->
     persons = tuple(
         (
             person,
-            accepted.filter(pl.col(person.column).is_not_null()).select(
-                number(person, layout).alias("value"), pl.struct(person.identifying).alias("row")
-            ),
+            accepted.filter(pl.col(person.column).is_not_null())
+            .select(number(person, layout).alias("value"), pl.struct(person.identifying).alias("row"))
+            .unique(maintain_order=True)
+            .with_columns(pl.col("row").struct.json_encode())
+            .group_by("value", maintain_order=True)
+            .agg(pl.col("row").str.join(",")),
         )
         for person in persons_of(layout, source)
     )
     return Told(layout, Path(VAULT) / source.name / name, tuple((p, rows) for p, rows in persons if rows.height))
 
 
-def write_vault(told: Sequence[Told], source: Source, border: Border) -> list[tuple[LakeFile, ...]]:
+def write_vault(told: Sequence[Told], source: Source, border: Border, known: Known) -> list[tuple[LakeFile, ...]]:
     """Seal what deliveries tell of persons: of each one file, or none. They share their looks at the key store.
 
-    A person who is known and tells no more than their number is not kept again; an erased one never is.
+    A person who is in the vault and of whom no more than the number is told is not kept again; an erased one never is.
+    In the vault is who was told of by a file that a receipt names: a crash may have left a key and no receipt.
     """
     columns: dict[tuple[str, PersonColumn], list[pl.DataFrame]] = {}
     for place, of_one in enumerate(told):
         for person, rows in of_one.persons:
             columns.setdefault((of_one.layout.name, person), []).append(rows.with_columns(place=pl.lit(place)))
-    sealed = [_sealed(pl.concat(rows), person, source, border) for (_, person), rows in columns.items()]
+    paths = [str(of_one.path) for of_one in told]
+    sealed = [_sealed(pl.concat(rows), paths, person, source, border, known) for (_, person), rows in columns.items()]
     if not sealed:
         return [()] * len(told)
-    files = dict(pl.concat(sealed).partition_by("place", as_dict=True, include_key=False).items())
+    files = pl.concat(sealed).partition_by("place", as_dict=True, include_key=False)
     return [_written(of_one, files[place,], border) if (place,) in files else () for place, of_one in enumerate(told)]
 
 
-def _sealed(rows: pl.DataFrame, person: PersonColumn, source: Source, border: Border) -> pl.DataFrame:
-    """The persons of one column: place of the delivery, pseudonym, and their rows in it as JSON, sealed."""
-    told = (
-        rows.unique(maintain_order=True)
-        .with_columns(pl.col("row").struct.json_encode())
-        .group_by("place", "value", maintain_order=True)
-        .agg(pl.col("row").str.join(","))
-    )
+def _sealed(
+    told: pl.DataFrame, paths: list[str], person: PersonColumn, source: Source, border: Border, known: Known
+) -> pl.DataFrame:
+    """The persons of one column: place of the delivery, pseudonym, and their rows in it, sealed."""
     number_alone = person.identifying == (person.column,)
     if number_alone:  # the second delivery tells nothing new
         told = told.unique("value", keep="first", maintain_order=True)
     named = told.join(border.keys.pseudonyms(told["value"], person.domain), on="value").drop("value")
-    keys = border.key_store.person_keys(source.name, named["pseudonym"].to_list(), only_new=number_alone)
+    keys: dict[str, bytes] = {}
+    for some in named.select("pseudonym", "place").iter_slices(_KEYS_AT_ONCE):
+        told_by = {pseudonym: paths[place] for pseudonym, place in some.iter_rows()}
+        in_vault = (lambda path: known.has_file(VAULT, path)) if number_alone else None
+        keys |= border.key_store.person_keys(source.name, told_by, in_vault)
     sealed = [
         seal(keys[pseudonym], f"[{rows}]".encode(), _context(source.name, pseudonym)) if pseudonym in keys else None
         for rows, pseudonym in named.select("row", "pseudonym").iter_rows()

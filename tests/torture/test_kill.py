@@ -5,6 +5,7 @@
 
 import random
 
+import polars as pl
 import pytest
 from lender_support import pipeline_of
 from torture_support import (
@@ -20,6 +21,7 @@ from torture_support import (
 )
 
 from dagster_project.audit import AuditLog, Entry, Kind
+from dagster_project.ingestion.vault import read_person
 from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults
 from dagster_project.verify import verify
 
@@ -69,6 +71,9 @@ def test_taking_in_loses_nothing_whenever_it_is_killed(victims, tmp_path, kills)
     assert_lake_is(pipeline, tmp_path / "selection", expected, (SEED, hit))
     assert list((home / "landing/young_lender").glob("[!.]*")) == []
     assert verify(pipeline).faults == [], (SEED, hit)
+    borrowers = pl.read_parquet(home / "lake/raw/young_lender/borrowers/*.parquet")["borrower_id"].unique().sort()
+    for name in borrowers.head(20):
+        assert read_person(pipeline.border, "young_lender", name), (SEED, hit)
     told_of = [row.subject for row in pipeline.border.audit.rows(Kind.DELIVERY)]
     assert len(told_of) == len(set(told_of)) == len(pipeline.border.book.all()), (SEED, hit)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 from dataclasses import replace
 
 import polars as pl
@@ -48,7 +49,8 @@ def test_the_vault_gives_back_what_was_delivered_and_the_lake_only_pseudonyms(le
 def test_each_person_has_a_key_of_their_own(lender):
     """A row of the vault opens with its own person's key, and with no other."""
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
-    keys = lender.border.key_store.person_keys("lender", [pseudonym(lender, p["customer_no"]) for p in PEOPLE])
+    told_by = {pseudonym(lender, p["customer_no"]): "vault/lender/x.parquet" for p in PEOPLE}
+    keys = lender.border.key_store.person_keys("lender", told_by)
     (file,) = (lender.border.lake / "vault/lender").glob("*.parquet")
     opened = 0
     for name, sealed in pl.read_parquet(file, columns=["pseudonym", "sealed"]).iter_rows():
@@ -69,6 +71,27 @@ def test_a_number_alone_is_kept_once(lender):
     assert [f.rows for f in receipt.files if f.table == "vault"] == [1]
     (kept,) = read_person(lender.border, "lender", pseudonym(lender, "C100004"))
     assert kept.rows == ({"customer_no": "C100004"},)
+
+
+def test_a_number_alone_is_kept_although_a_crash_left_its_key(lender, monkeypatch):
+    """Who has a key is in the vault only if a receipt names the file that the key was made for."""
+    with monkeypatch.context() as patch:
+        patch.setattr(type(lender.border.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            deliver(lender, {"transfers-1.csv": csv_of("transfers", transfer(1, payer_no="P77"))})
+    (lender.settings.landing / "lender/transfers-1.csv").unlink()  # and the file does not come again
+    payer = pseudonym(lender, "P77", "payer_id")
+    for n in (2, 3):
+        deliver(lender, {f"transfers-{n}.csv": csv_of("transfers", transfer(n, payer_no="P77"))})
+        assert [kept.rows for kept in read_person(lender.border, "lender", payer)] == [({"payer_no": "P77"},)], n
+
+
+def test_a_key_store_from_before_it_was_noted_who_told_of_persons(lender):
+    deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE[:2])})
+    with sqlite3.connect(lender.border.key_store.path) as db:
+        db.execute("alter table persons drop column told_by")
+    (receipt,) = deliver(lender, {"agreements-1.csv": csv_of("agreements", agreement(1), agreement(4))})
+    assert [f.rows for f in receipt.files if f.table == "vault"] == [1], "who was there is in the vault"
 
 
 def test_a_payer_is_a_person_too(lender):
@@ -95,6 +118,27 @@ def test_a_crash_before_the_receipt_leaves_keys_that_the_next_start_uses(lender,
     assert receipt.state is State.ACCEPTED
     assert len(read_person(lender.border, "lender", pseudonym(lender, "C100000"))) == 1
     assert open_original(lender.border, "lender", receipt.sha256) == files["people-1.csv"]
+
+
+def test_what_went_wrong_with_a_commit_is_told_before_what_went_wrong_with_a_reader(lender, monkeypatch):
+    """A batch is committed while others are read; nothing is committed after one that failed."""
+    monkeypatch.setattr("dagster_project.ingestion.deliver._BATCH", 2)
+    tried, read = [], intake.take_in
+
+    def commit(receipts, _border):
+        tried.append([r.file_name for r in receipts])
+        raise RuntimeError("no room for the receipts")
+
+    def take_in(file, *args, **more):
+        if file.name == "transfers-4.csv":
+            raise ValueError("cannot be read")
+        return read(file, *args, **more)
+
+    monkeypatch.setattr(intake, "commit", commit)
+    monkeypatch.setattr(intake, "take_in", take_in)
+    with pytest.raises(RuntimeError, match="no room"):
+        deliver(lender, {f"transfers-{n}.csv": csv_of("transfers", transfer(n, payer_no=f"P{n}")) for n in range(9)})
+    assert tried == [["transfers-0.csv", "transfers-1.csv"]]
 
 
 def test_originals_and_keys_are_on_the_disk_before_the_receipt(lender, monkeypatch):
