@@ -1,16 +1,20 @@
 -- What is owed, and could be, at the newest month-end of a source and at the one before: the loans that expected loss is
 -- computed on.
 with reported as (
-    select source, {{ month_end_before('max(month_on)') }} as month_before
-    from {{ ref('fct_loan_months') }}
-    group by source
+    select source, max(month_on) as month_on from {{ ref('fct_loan_months') }} group by source
+),
+
+-- two months by name, and not all from one on: DuckDB then takes the rows before it joins them to others
+asked as (
+    select source, month_on from reported
+    union all
+    select source, {{ month_end_before('month_on') }} from reported
 ),
 
 newest as (
     select m.*
     from {{ ref('fct_loan_months') }} as m
-    inner join reported as r on m.source = r.source
-    where m.month_on >= r.month_before
+    inner join asked as a on m.source = a.source and m.month_on = a.month_on
 ),
 
 {{ exposures('newest') }}
