@@ -14,7 +14,7 @@ from dagster_project.ingestion.erasure import Erasure, Person, erase, find_perso
 from dagster_project.ingestion.key_store import Hold
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.source import Source
-from dagster_project.ingestion.vault import Kept, read_person
+from dagster_project.ingestion.vault import Kept, read_payer, read_person
 from dagster_project.resources import Pipeline
 
 
@@ -53,7 +53,7 @@ def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: da
 
 
 def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason: str) -> list[Kept]:
-    """What the vault holds of a borrower; the reason is a row of the audit chain.
+    """What the vault holds of a borrower, and the originals of a payer; the reason is a row of the audit chain.
 
     Raises:
         UnknownPersonError: see there.
@@ -63,7 +63,8 @@ def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason:
     with alone_in(pipeline.settings.home):
         known, person = _known(pipeline, borrower, source, "reveal", reason)
         keys = pipeline.border.key_store.known_persons(known.name, person.pseudonyms)
-        return [kept for pseudonym in keys for kept in read_person(pipeline.border, known.name, pseudonym)]
+        kept = [kept for pseudonym in keys for kept in read_person(pipeline.border, known.name, pseudonym)]
+        return kept + read_payer(pipeline.border, known, person.pseudonyms)
 
 
 def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:

@@ -140,8 +140,9 @@ NEEDED: dict[str, tuple[str, ...]] = {
 # Tables of persons: whoever comes back with another loan is delivered again, and is one row where it was first known.
 PERSONS = ("borrowers", "borrower_attributes")
 
-# Columns that hold pseudonyms wherever they stand; those of persons first, whose data keys they name.
-PERSON_IDS = ("borrower_id", "payer_id")
+# Columns that hold pseudonyms wherever they stand; those of persons first.
+BORROWER, PAYER = "borrower_id", "payer_id"
+PERSON_IDS = (BORROWER, PAYER)
 PSEUDONYMS = (*PERSON_IDS, "account_id")
 
 # The one table that may hold sensitive values in the clear: fairness is monitored with them, and nothing else.

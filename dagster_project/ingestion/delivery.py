@@ -18,10 +18,9 @@ from dagster_project.ingestion.known import KeysOf, Known, keys_of
 from dagster_project.ingestion.lake import write_parquet
 from dagster_project.ingestion.manifest import Manifest
 from dagster_project.ingestion.originals import seal_rows
-from dagster_project.ingestion.persons import persons_of
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, State
-from dagster_project.ingestion.rules import money_within_bounds
+from dagster_project.ingestion.rules import Typed, money_within_bounds, read_as
 from dagster_project.ingestion.sifting import Sifted, lines_of, places, sift
 from dagster_project.ingestion.source import Source
 from dagster_project.ingestion.vault import Told, told_of, write_vault
@@ -82,9 +81,10 @@ def take_in(
     blank = blank_receipt(file, source, now)
     try:
         layout, records = read(file, source)
-        amounts = control_amounts(records, layout)
+        typed = read_as(records.text, layout)
+        amounts = control_amounts(typed, layout)
         file.manifest.check(file.sha256, records.landed, amounts["amount"].sum())
-        sifted = sift(records, layout, source, border, known, blank, compare=compare)
+        sifted = sift(records, typed, layout, source, border, known, blank, compare=compare)
     except DeliveryRefusedError as refused:
         return Taken(_refused(blank, refused), {})
     return write(blank, sifted, records, amounts, layout, source, border, part)
@@ -97,8 +97,9 @@ def hold_back(file: Delivered, source: Source, now: datetime) -> Taken:
         layout, records = read(file, source)
     except DeliveryRefusedError as refused:
         return Taken(_refused(blank, refused), {})
+    amounts = control_amounts(read_as(records.text, layout), layout)
     reason = f"unexpected_delivery: {layout.name} comes once; another file of it, with other content, was accepted"
-    return Taken(_held_back(blank, records.landed, _minor(control_amounts(records, layout)), reason), {})
+    return Taken(_held_back(blank, records.landed, _minor(amounts), reason), {})
 
 
 def refuse(file: Delivered, source: Source, now: datetime, refused: DeliveryRefusedError) -> Taken:
@@ -139,16 +140,15 @@ def read(file: Delivered, source: Source) -> tuple[Table, Records]:
     return layout, read_records(file.content, layout)
 
 
-def control_amounts(records: Records, layout: Table) -> pl.DataFrame:
-    """The control amount of each record, from the text and not from the typed rows: line_no and amount.
+def control_amounts(records: Typed, layout: Table) -> pl.DataFrame:
+    """The control amount of each record, whether it is taken in or not: line_no and amount.
 
     A part that is no amount, or outside the column's own bounds, counts as 0 wherever its record ends.
     """
     columns = [c for c in layout.columns if c.name in layout.control]
     parts = [money_within_bounds(c).fill_null(0).cast(_TOTAL) for c in columns]
     parts = parts or [pl.lit(0, dtype=_TOTAL)]  # a layout need not have an amount
-    # Lazily, so that what the parts have in common is computed once.
-    return records.text.lazy().select(LINE_NO, pl.sum_horizontal(parts).alias("amount")).collect()
+    return records.rows.select(LINE_NO, pl.sum_horizontal(parts).alias("amount"))
 
 
 def write(
@@ -168,11 +168,7 @@ def write(
     folder, name = Path("raw") / source.name, f"{blank.delivery_id}{part}.parquet"
     tables = sifted.tables | ({SUPERSEDED: sifted.superseded} if sifted.superseded.height else {})
     files = [_write(table, folder / table / name, rows, border.lake) for table, rows in tables.items()]
-    told = None
-    if sifted.good.height and persons_of(layout, source):
-        all_good = sifted.good.height == records.text.height
-        accepted_text = records.text if all_good else records.text.join(sifted.good, on=LINE_NO, how="semi")
-        told = told_of(accepted_text, layout, source, name)
+    told = told_of(records.text, sifted.good, layout, source, name)
     if sifted.bad.height:
         files.append(_write_quarantine(sifted.bad, records, amounts, source, border, blank, part))
     accepted, accepted_minor = _read_back(border.lake, files, source.contract.control_table)

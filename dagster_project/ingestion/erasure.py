@@ -8,7 +8,7 @@ are bytes that nobody can read, in every backup of the data folder too.
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from dagster_project.ingestion.originals import (
 from dagster_project.ingestion.persons import Sought, UnreadableError, domains, hide, mentions, persons_of
 from dagster_project.ingestion.scan import find_words
 from dagster_project.ingestion.source import Source
-from dagster_project.ingestion.vault import VAULT, read_person
+from dagster_project.ingestion.vault import VAULT, read_payer, read_person
 
 _PSEUDONYM = re.compile(r"^[0-9a-f]{32}$")
 _MIN_WORD = 6
@@ -87,18 +87,20 @@ class Erasure:
 def find_person(border: Border, source: Source, borrower: str) -> Person | None:
     """A person by the source's own number or by pseudonym; None where the source never told of them.
 
-    What the vault holds of them is read: the caller writes that down.
+    What vault and originals hold of them is read: the caller writes that down.
     """
-    store = border.key_store
-    given = list(store.known_persons(source.name, [borrower])) if _PSEUDONYM.match(borrower) else []
-    numbers = _numbers(border, source, borrower) if given else {borrower}
+    store, numbers, given = border.key_store, {borrower}, list[str]()
+    if _PSEUDONYM.match(borrower):
+        behind = _numbers(border, source, borrower)
+        if behind or store.known_persons(source.name, [borrower]):
+            numbers, given = behind, [borrower]
     made = [_pseudonym(border, n, domain) for n in sorted(numbers) for domain in domains(source)]
     pseudonyms = tuple(dict.fromkeys([*given, *made]))
     known = store.known_persons(source.name, pseudonyms)
-    words = {w for p, erased in known.items() if erased is None for w in _words(border, source, p)} | numbers
-    sought = Sought(frozenset(pseudonyms), frozenset(words))
+    told = list(_told(border, source, pseudonyms))
+    sought = Sought(frozenset(pseudonyms), frozenset(numbers.union(*(_words(*row) for row in told))))
     person = Person(pseudonyms, sought, max((at for at in known.values() if at), default=None))
-    return person if known or any(_changed(border, source, person.sought)) else None
+    return person if known or told or any(_changed(border, source, person.sought)) else None
 
 
 def retention(border: Border, source: Source, person: Person, years: int) -> Hold | None:
@@ -213,30 +215,32 @@ def _pseudonym(border: Border, number: str, domain: str) -> str:
     return str(border.keys.pseudonyms(pl.Series([number]), domain)["pseudonym"].item())
 
 
-def _told(border: Border, source: Source, pseudonym: str) -> Iterator[tuple[Table, dict[str, str | None]]]:
-    """What the vault holds of a person: layout and values; nothing where the key was destroyed."""
-    with contextlib.suppress(KeyDestroyedError):
-        layouts = {layout.name: layout for layout in source.contract.layouts}
-        for kept in read_person(border, source.name, pseudonym):
-            if kept.layout in layouts:
-                yield from ((layouts[kept.layout], row) for row in kept.rows)
+def _told(border: Border, source: Source, pseudonyms: Collection[str]) -> Iterator[tuple[Table, dict[str, str | None]]]:
+    """What is held of a person, as borrower and as payer: layout and values; nothing where the key was destroyed."""
+    layouts = {layout.name: layout for layout in source.contract.layouts}
+    found = read_payer(border, source, pseudonyms)
+    for pseudonym in pseudonyms:
+        with contextlib.suppress(KeyDestroyedError):
+            found += read_person(border, source.name, pseudonym)
+    for kept in found:
+        if kept.layout in layouts:
+            yield from ((layouts[kept.layout], row) for row in kept.rows)
 
 
 def _numbers(border: Border, source: Source, pseudonym: str) -> set[str]:
-    """The person's number behind a pseudonym, from the vault."""
+    """The person's number behind a pseudonym."""
     return {
         number
-        for layout, row in _told(border, source, pseudonym)
+        for layout, row in _told(border, source, [pseudonym])
         for person in persons_of(layout, source)
         if (number := row.get(person.column)) and _pseudonym(border, number, person.domain) == pseudonym
     }
 
 
-def _words(border: Border, source: Source, pseudonym: str) -> set[str]:
+def _words(layout: Table, row: Mapping[str, str | None]) -> set[str]:
     """The values of a person that are told apart from other text: names, accounts, addresses; not a code or a count."""
     return {
         value.strip()
-        for layout, row in _told(border, source, pseudonym)
         for column, value in row.items()
         if value and layout.schema.get(column) == pl.String and (_is_distinctive(value) or _is_long_number(value))
     }

@@ -17,9 +17,9 @@ from dagster_project.files import flush, replace_text
 
 Hashes = NDArray[np.uint64]
 # What an index on disk was made with; another library or another way to hash makes it worthless.
-HASHING = f"polars {pl.__version__}, 2"
-# A run is merged with the one before it once it is this part of its size: few runs to ask, and few merges.
-_MERGE_FROM = 0.25
+HASHING = f"polars {pl.__version__}, 3"
+# A run is merged with the one before it once it is as long: few runs to ask, and few merges.
+_MERGE_FROM = 1.0
 _FILES_AT_ONCE = 64
 
 
@@ -65,7 +65,7 @@ class KeyIndex:
             last = np.load(self._folder / kept[-1], mmap_mode="r")
             if len(hashes) < _MERGE_FROM * len(last):
                 break
-            hashes = np.sort(np.concatenate([last, hashes]), kind="stable")  # two sorted runs are merged in one pass
+            hashes = _merged(last, hashes)
             kept.pop()
         _write_run(self._folder / f"{name}.npy", hashes)
         return KeyIndex(self._folder, (*kept, f"{name}.npy"))
@@ -73,6 +73,11 @@ class KeyIndex:
     def sweep(self) -> None:
         """Remove the runs that no longer count."""
         _sweep(self._folder, self.runs)
+
+
+def _merged(one: Hashes, other: Hashes) -> Hashes:
+    """Two sorted runs in one, which a stable sort does in one pass."""
+    return np.sort(np.concatenate([one, other]), kind="stable")
 
 
 def _write_run(path: Path, hashes: Hashes) -> None:
@@ -89,8 +94,9 @@ def _sweep(folder: Path, runs: Collection[str]) -> None:
             path.unlink()
 
 
-# An entry of `KeyPlaces`: the upper bits of the key's hash, and in the lower ones the number of the file it stands in.
-_FILE_BITS = 20
+# An entry of `KeyPlaces`: the upper bits of the key's hash, and in its lower ones the lower bits of the file's number.
+# With 20 of them two keys of a batch of millions were taken for one in nearly every batch, which was then read again.
+_FILE_BITS = 12
 _FILE = np.uint64(2**_FILE_BITS - 1)
 # Slots of the filter: one byte each, for each entry at least so many, and no more in all (256 MB).
 _SLOTS_EACH, _MOST_SLOTS_BITS = 8, 28
@@ -137,15 +143,13 @@ class KeyPlaces:
             first, last = _span(run, hashes)
             for begin, end in zip(first[last > first].tolist(), last[last > first].tolist(), strict=True):
                 found |= set((run[begin:end] & _FILE).tolist())
-        return {self.files[number] for number in found}
+        return {file for number in found for file in self.files[number :: int(_FILE) + 1]}
 
     def add(self, found: Iterable[tuple[str, Hashes]]) -> None:
         """Add files of the lake and the hashes of their keys."""
         parts = []
         for file, hashes in found:
-            if len(self.files) > int(_FILE):
-                raise OverflowError(f"{self._folder}: more than {len(self.files)} files in one raw table")
-            parts.append((hashes & ~_FILE) | np.uint64(len(self.files)))
+            parts.append((hashes & ~_FILE) | (np.uint64(len(self.files)) & _FILE))
             self.files.append(file)
         if not parts or not (run := np.sort(np.concatenate(parts))).size:
             return
@@ -155,7 +159,7 @@ class KeyPlaces:
             else:
                 self._slots[self._slot(run)] = True
         while self._runs and len(run) >= _MERGE_FROM * len(self._runs[-1]):
-            run = np.sort(np.concatenate([self._runs.pop(), run]))
+            run = _merged(self._runs.pop(), run)
             self._names.pop()
         self._runs.append(run)
         self._names.append(None)

@@ -61,7 +61,7 @@ class Keys:
         """A table (value, pseudonym) of the distinct values; 32 hex digits, different in each domain."""
         keyed = HMAC(self.derive(f"pseudonym:{domain}"), SHA256())
         distinct = values.drop_nulls().unique()
-        named = [_digest(keyed, str(v))[:16].hex() for v in distinct]
+        named = [_digest(keyed, str(v))[:16].hex() for v in distinct.to_list()]
         return pl.DataFrame({"value": distinct, "pseudonym": pl.Series(named, dtype=pl.String)})
 
 

@@ -35,7 +35,7 @@ def write_parquet(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TMP)
     written = io.BytesIO()  # in memory first, so that the bytes are hashed and written without being read again
-    frame.write_parquet(written, compression="zstd", compression_level=1, statistics=True, metadata=metadata)
+    frame.write_parquet(written, compression="zstd", compression_level=1, statistics=False, metadata=metadata)
     temporary.write_bytes(written.getbuffer())
     digest = hashlib.sha256(written.getbuffer()).hexdigest()
     if flushed:

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import polars as pl
 
-from dagster_project.ingestion.canonical import PERSON_IDS
+from dagster_project.ingestion.canonical import BORROWER, PERSON_IDS
 from dagster_project.ingestion.contracts import Table
 from dagster_project.ingestion.keys import Keys
 from dagster_project.ingestion.reading import (
@@ -24,7 +24,7 @@ from dagster_project.ingestion.reading import (
     Records,
     read_records,
 )
-from dagster_project.ingestion.rules import check_rows
+from dagster_project.ingestion.rules import check_rows, read_as
 from dagster_project.ingestion.source import Source
 
 IDENTIFYING = ("identifier", "personal")
@@ -36,11 +36,15 @@ _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
 
 @dataclass(frozen=True)
 class PersonColumn:
-    """A column that holds persons' numbers. `domain`: of their pseudonyms; `identifying`: it, and what is theirs."""
+    """A column that holds persons' numbers.
+
+    `domain`: of their pseudonyms. `identifying`: it, and what is theirs. `is_borrower`: or who pays for one.
+    """
 
     column: str
     domain: str
     identifying: tuple[str, ...]
+    is_borrower: bool
 
 
 def persons_of(layout: Table, source: Source) -> tuple[PersonColumn, ...]:
@@ -56,9 +60,14 @@ def persons_of(layout: Table, source: Source) -> tuple[PersonColumn, ...]:
         if column.name in PERSON_IDS and column.origin
     }
     identifying = [c.name for c in layout.columns if c.classification in IDENTIFYING and c.name not in numbers]
-    main = next((column for column, name in numbers.items() if name == PERSON_IDS[0]), None)
+    main = next((column for column, name in numbers.items() if name == BORROWER), None)
     return tuple(
-        PersonColumn(column, f"{source.name}.{name}", (column, *(identifying if column == (main or column) else ())))
+        PersonColumn(
+            column,
+            f"{source.name}.{name}",
+            (column, *(identifying if column == (main or column) else ())),
+            is_borrower=name == BORROWER,
+        )
         for column, name in numbers.items()
     )
 
@@ -171,7 +180,7 @@ def _columns_to_blank(
 
 def _records_to_blank(records: Records, layout: Table, source: Source, keys: Keys, sought: Sought) -> set[int]:
     """Line numbers of the records that break a rule and mention a sought person."""
-    bad = check_rows(records.text, layout).bad
+    bad = check_rows(read_as(records.text, layout), layout).bad
     if bad.is_empty() and records.ragged.is_empty():
         return set()
     # A record with another person's number is theirs, even if both have one name.

@@ -29,6 +29,7 @@ from dagster_project.ingestion.originals import OriginalMissingError
 from dagster_project.ingestion.quarantine import KNOWN_BY_THEN, NOTES, OPEN, READMITTED, TAKEN_BACK, WHOLE_FILE, held
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records
 from dagster_project.ingestion.receipts import LakeFile, Receipt, State
+from dagster_project.ingestion.rules import read_as
 from dagster_project.ingestion.sifting import Sifted, sift
 from dagster_project.ingestion.source import Source
 from dagster_project.ingestion.trail import commit
@@ -90,15 +91,17 @@ class _Holding:
         file = read_original(self.receipt, self.border)
         try:
             layout, records = read(file, self.source)
-            amounts = control_amounts(records, layout)
+            typed = read_as(records.text, layout)
+            amounts = control_amounts(typed, layout)
             file.manifest.check(file.sha256, records.landed, amounts["amount"].sum())
             whole = (self.rows[LINE_NO] == WHOLE_FILE).any()
             if whole and layout.delivered_once and has_accepted(layout, self.source, self.border):
                 return None
             if not whole:
                 records, amounts = _only(records, self.rows), amounts.join(self.rows, on=LINE_NO, how="semi")
+                typed = read_as(records.text, layout)
             blank = blank_receipt(file, self.source, self.now)
-            sifted = sift(records, layout, self.source, self.border, self.known, blank, compare=True)
+            sifted = sift(records, typed, layout, self.source, self.border, self.known, blank, compare=True)
         except DeliveryRefusedError:
             return None
         if not sifted.tables and sifted.duplicates.is_empty():

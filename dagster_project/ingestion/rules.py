@@ -3,14 +3,19 @@
 A rejected row carries the first rule it breaks and a message that names the column and never the value.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from dagster_project.ingestion.canonical import MONEY, RATE
 from dagster_project.ingestion.contracts import Column, Table
+from dagster_project.ingestion.key_index import key_hash
 from dagster_project.ingestion.reading import LINE_NO
 
 # [0-9] and not \d, which also takes the digits of other scripts.
@@ -19,6 +24,7 @@ _INTEGER_PATTERN = r"^-?[0-9]{1,9}$"
 _RATE_PATTERN = r"^-?[0-9]{1,3}(\.[0-9]{1,6})?$"
 _DATE_PATTERNS = {"%Y-%m-%d": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "%m-%d-%Y": r"^[0-9]{2}-[0-9]{2}-[0-9]{4}$"}
 MAX_FIELD_BYTES = 1_000_000
+_WORDS = re.compile(r"^\^(?:(\w+)|\((\w+(?:\|\w+)*)\))\$$", re.ASCII)
 _TYPED = "typed:"  # what begins so is a column of text read as what it should be
 _NO_BAD = pl.DataFrame(schema={LINE_NO: pl.Int64, "rule": pl.String, "message": pl.String})
 _NO_LINES = pl.DataFrame(schema={LINE_NO: pl.Int64})
@@ -33,31 +39,76 @@ class Checked:
     duplicates: pl.DataFrame
 
 
-def check_rows(text: pl.DataFrame, layout: Table) -> Checked:
-    """Apply every rule of `layout` to records read as text."""
-    typed, broken, names = _rules(layout)
-    marked = text.with_columns(typed).with_columns(broken)
-    if marked["_broken"].null_count() == marked.height:  # as in nearly every file
-        bad, sound = _NO_BAD, marked
-    else:
-        bad = marked.drop_nulls("_broken").join(names, on="_broken", how="left").sort(LINE_NO)
+@dataclass(frozen=True)
+class Typed:
+    """Records as text, and each column as what its layout says it is: null where a text cannot be read as that.
+
+    `rows`: the records' columns, and those that `typed` names. `rules`: that they are held to.
+    """
+
+    rows: pl.DataFrame
+    rules: "_Rules"
+
+
+def read_as(text: pl.DataFrame, layout: Table) -> Typed:
+    """Read the columns of records, which are text, as what a layout says that they are."""
+    rules = _rules(layout, _constant(text, layout))
+    return Typed(text.with_columns(rules.typed), rules)
+
+
+def typed(column: Column) -> pl.Expr:
+    """A column of `Typed.rows` as what it should be."""
+    return pl.col(_TYPED + column.name)
+
+
+def check_rows(records: Typed, layout: Table) -> Checked:
+    """Apply every rule of `layout` to records."""
+    sound, bad, rules = records.rows, _NO_BAD, records.rules
+    if not sound.select(rules.hold).item():  # which one does not, in a few files alone
+        marked = sound.with_columns(rules.broken)
+        bad = marked.drop_nulls("_broken").join(rules.names, on="_broken", how="left").sort(LINE_NO)
         bad = bad.select(LINE_NO, "rule", "message")
         sound = marked.filter(pl.col("_broken").is_null())
-    rows = sound.select(LINE_NO, *(pl.col(_TYPED + column.name).alias(column.name) for column in layout.columns))
+    rows = sound.select(LINE_NO, *(typed(column).alias(column.name) for column in layout.columns))
     return _split_repeated(rows, bad, layout)
 
 
-@lru_cache
-def _rules(layout: Table) -> tuple[list[pl.Expr], pl.Expr, pl.DataFrame]:
-    """Of a layout: its columns as what they should be, the number of the first broken rule, and the rules' names.
+def _constant(text: pl.DataFrame, layout: Table) -> frozenset[str]:
+    """The columns that have one value throughout, as the day in a day's file often has."""
+    columns = [text[name] for name in layout.schema] if text.height else []
+    may_be = [pl.col(c.name) for c in columns if c[0] == c[-1]]
+    same = text.select(column.eq_missing(column.first()).all() for column in may_be)
+    return frozenset(column.name for column in same if column[0])
 
-    Each text is read as what it should be once, for its rules and for the typed rows. To put the rules together took as
-    long as to apply them to a day's file.
+
+class _Rules(NamedTuple):
+    """Of a layout: its columns as what they should be, and its rules.
+
+    `hold`: whether all do, in all rows. `broken`: the number of the first that a row breaks. `names`: by number.
     """
-    rules = [rule for column in layout.columns for rule in _column_rules(column, pl.col(_TYPED + column.name))]
+
+    typed: list[pl.Expr]
+    hold: pl.Expr
+    broken: pl.Expr
+    names: pl.DataFrame
+
+
+@lru_cache
+def _rules(layout: Table, constant: frozenset[str]) -> _Rules:
+    """The rules of a layout; of a column that is constant only the first text is read.
+
+    To put them together took as long as to apply them to a day's file.
+    """
+
+    def read(name: str) -> pl.Expr:
+        return pl.col(name).first() if name.removeprefix(_TYPED) in constant else pl.col(name)
+
+    columns = [(column, read(column.name), read(_TYPED + column.name)) for column in layout.columns]
+    rules = [rule for column in columns for rule in _column_rules(*column)]
     # A null means that the rule has nothing to say about an absent value; `required` says it.
+    hold = pl.all_horizontal(holds.all(ignore_nulls=True) for _, _, holds in rules)
     broken = pl.coalesce(
-        *(pl.when(~holds.fill_null(value=True)).then(pl.lit(i)) for i, (_, _, holds) in enumerate(rules)),
+        *(pl.when(~holds.fill_null(value=True)).then(pl.lit(i)) for i, (_, _, holds) in enumerate(rules))
     )
     names = pl.DataFrame(
         {
@@ -67,27 +118,21 @@ def _rules(layout: Table) -> tuple[list[pl.Expr], pl.Expr, pl.DataFrame]:
         },
         schema={"_broken": pl.Int32, "rule": pl.String, "message": pl.String},
     )
-    typed = [_typed(column).alias(_TYPED + column.name) for column in layout.columns]
-    return typed, broken.alias("_broken"), names
-
-
-def money(column: str) -> pl.Expr:
-    """Text as DECIMAL(18, 2); null where it is no amount with at most two decimals."""
-    value = pl.col(column)
-    return pl.when(value.str.contains(MONEY_PATTERN)).then(value).cast(MONEY, strict=False)
+    as_typed = [_typed(column, value).alias(_TYPED + column.name) for column, value, _ in columns]
+    return _Rules(as_typed, hold, broken.alias("_broken"), names)
 
 
 def money_within_bounds(column: Column) -> pl.Expr:
-    """The text of a column as DECIMAL(18, 2); null where it is no amount, or outside of the column's bounds."""
-    amount = money(column.name)
+    """A column of `Typed.rows` as DECIMAL(18, 2); null where it is no amount, or outside of the column's bounds."""
+    amount = typed(column)
     if column.minimum is not None:
         amount = pl.when(amount >= column.minimum).then(amount)
     return amount if column.maximum is None else pl.when(amount <= column.maximum).then(amount)
 
 
-def _column_rules(column: Column, typed: pl.Expr) -> Iterator[tuple[str, str, pl.Expr]]:
-    """(rule id, message, expression that is true where the rule holds) for one column of text, and as `typed`."""
-    value, name = pl.col(column.name), column.name
+def _column_rules(column: Column, value: pl.Expr, typed: pl.Expr) -> Iterator[tuple[str, str, pl.Expr]]:
+    """(rule id, message, expression that is true where the rule holds) for one column, as text and as `typed`."""
+    name = column.name
     yield f"{name}:size", f"{name} is longer than 1 MB", value.str.len_bytes() <= MAX_FIELD_BYTES
     if column.required:
         yield f"{name}:required", f"{name} is empty", value.is_not_null()
@@ -103,28 +148,38 @@ def _column_rules(column: Column, typed: pl.Expr) -> Iterator[tuple[str, str, pl
     elif column.dtype == RATE:
         yield f"{name}:rate", f"{name} is no rate with at most 6 decimals", value.str.contains(_RATE_PATTERN)
     if column.pattern:
-        yield f"{name}:pattern", f"{name} does not match its agreed pattern", value.str.contains(column.pattern)
-    # Whatever the rules above let through must also convert: a value never turns into nothing.
-    yield f"{name}:type", f"{name} cannot be read as {column.dtype}", value.is_null() | typed.is_not_null()
+        yield f"{name}:pattern", f"{name} does not match its agreed pattern", _matches(value, column.pattern)
+    if column.dtype != pl.String:
+        # Whatever the rules above let through must also convert: a value never turns into nothing.
+        yield f"{name}:type", f"{name} cannot be read as {column.dtype}", value.is_null() | typed.is_not_null()
     if column.minimum is not None:
         yield f"{name}:minimum", f"{name} is below {column.minimum}", typed >= column.minimum
     if column.maximum is not None:
         yield f"{name}:maximum", f"{name} is above {column.maximum}", typed <= column.maximum
 
 
-def _typed(column: Column) -> pl.Expr:
+def _matches(value: pl.Expr, pattern: str) -> pl.Expr:
+    """Whether a text matches; one of a few words, the usual pattern, is looked for without a search."""
+    words = _WORDS.match(pattern)
+    if not words:
+        return value.str.contains(pattern)
+    return reduce(or_, (value == word for word in (words[1] or words[2]).split("|")))
+
+
+def _typed(column: Column, value: pl.Expr) -> pl.Expr:
     if column.is_money:
-        return money(column.name).alias(column.name)
+        return pl.when(value.str.contains(MONEY_PATTERN)).then(value).cast(MONEY, strict=False)
     if column.dtype == pl.Date:
-        return pl.col(column.name).str.to_date(column.date_format, strict=False)
-    return pl.col(column.name).cast(column.dtype, strict=False)
+        return value.str.to_date(column.date_format, strict=False)
+    return value.cast(column.dtype, strict=False)
 
 
 def _split_repeated(typed: pl.DataFrame, bad: pl.DataFrame, layout: Table) -> Checked:
     """Rows of one key: the same content twice is one row and duplicates; different content is a conflict."""
     key, content = list(layout.key), list(layout.schema)
     # Rows of one key have one hash: where no hash is there twice, as in nearly every file, nothing is.
-    if typed.select(pl.struct(key).hash()).to_series().n_unique() == typed.height:
+    hashes = np.sort(typed.select(key_hash(key)).to_series().to_numpy())
+    if not (hashes[1:] == hashes[:-1]).any():
         return Checked(typed, bad, _NO_LINES)
     repeated = typed.filter(pl.struct(key).is_duplicated())
     if repeated.is_empty():

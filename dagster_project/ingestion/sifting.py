@@ -15,7 +15,7 @@ from dagster_project.ingestion.keys import Keys
 from dagster_project.ingestion.known import Known
 from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records
 from dagster_project.ingestion.receipts import Receipt
-from dagster_project.ingestion.rules import Checked, check_rows
+from dagster_project.ingestion.rules import Checked, Typed, check_rows
 from dagster_project.ingestion.source import Source
 
 BAD = {
@@ -48,17 +48,26 @@ class Sifted:
 
 
 def sift(
-    records: Records, layout: Table, source: Source, border: Border, known: Known, receipt: Receipt, *, compare: bool
+    records: Records,
+    typed: Typed,
+    layout: Table,
+    source: Source,
+    border: Border,
+    known: Known,
+    receipt: Receipt,
+    *,
+    compare: bool,
 ) -> Sifted:
     """Say of every record what becomes of it.
 
-    `compare`: look for the rows among those that are known; without, the caller knows that their keys are new.
+    `typed`: the same records, see `read_as`. `compare`: look for the rows among those that are known; without, the
+    caller knows that their keys are new.
 
     Raises:
         DeliveryRefusedError: the file ends in the middle of a record.
         ContractError: the adapter makes other tables than the contract says.
     """
-    checked = check_rows(records.text, layout)
+    checked = check_rows(typed, layout)
     _refuse_cut_off(records, checked)
     checked = _limit_bad_share(checked, records, border.max_bad_row_share)
     good, bad = checked.good, _all_bad(checked, records)

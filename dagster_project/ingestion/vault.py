@@ -1,22 +1,28 @@
-"""The vault: what identifies persons, as it was delivered, each person's under a data key of their own.
+"""The vault: what identifies borrowers, as it was delivered, each borrower's under a data key of their own.
 
-One Parquet file a delivery, named by its receipt: without the receipt it does not count. A row is a person and the
-values that the delivery gave of them, sealed; the keys lie in the key store.
+One Parquet file a delivery, named by its receipt: without the receipt it does not count. A row is a borrower and the
+values that the delivery gave of them, sealed; the keys lie in the key store. What was told of a payer is kept no second
+time: it stands in the encrypted original, where the row with the pseudonym says.
 """
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from dagster_project.ingestion.border import Border
+from dagster_project.ingestion.canonical import CANONICAL, PAYER
 from dagster_project.ingestion.contracts import Table
+from dagster_project.ingestion.key_store import KeyDestroyedError
 from dagster_project.ingestion.keys import seal, unseal
 from dagster_project.ingestion.known import Known
 from dagster_project.ingestion.lake import verified, write_parquet
+from dagster_project.ingestion.originals import open_original
 from dagster_project.ingestion.persons import PersonColumn, number, persons_of
+from dagster_project.ingestion.reading import LINE_NO, read_records
 from dagster_project.ingestion.receipts import LakeFile
 from dagster_project.ingestion.source import Source
 
@@ -35,9 +41,9 @@ class Kept:
 
 @dataclass(frozen=True)
 class Told:
-    """What the accepted rows of a delivery tell of persons, not sealed yet.
+    """What the accepted rows of a delivery tell of borrowers, not sealed yet.
 
-    `path`: of the file to be, in the lake. `persons`: for each column of persons' numbers that is given `value`, the
+    `path`: of the file to be, in the lake. `persons`: for each column of borrowers' numbers that is given `value`, the
     number, and `row`, what identifies them as JSON; a row a number.
     """
 
@@ -51,8 +57,20 @@ class Told:
         return sum(rows.height for _, rows in self.persons)
 
 
-def told_of(accepted: pl.DataFrame, layout: Table, source: Source, name: str) -> Told:
-    """What accepted rows, the columns of their layout as text, tell; `name` is that of the delivery's files."""
+def told_of(text: pl.DataFrame, good: pl.DataFrame, layout: Table, source: Source, name: str) -> Told | None:
+    """What the accepted rows of a delivery tell of borrowers; None where they tell nothing.
+
+    Args:
+        text: the delivery's records, each column as text.
+        good: line_no of those that are accepted.
+        layout: of the delivery.
+        source: its source.
+        name: of the delivery's files.
+    """
+    borrowers = [person for person in persons_of(layout, source) if person.is_borrower]
+    if not borrowers or good.is_empty():
+        return None
+    accepted = text if good.height == text.height else text.join(good, on=LINE_NO, how="semi")
     persons = tuple(
         (
             person,
@@ -63,7 +81,7 @@ def told_of(accepted: pl.DataFrame, layout: Table, source: Source, name: str) ->
             .group_by("value", maintain_order=True)
             .agg(pl.col("row").str.join(",")),
         )
-        for person in persons_of(layout, source)
+        for person in borrowers
     )
     return Told(layout, Path(VAULT) / source.name / name, tuple((p, rows) for p, rows in persons if rows.height))
 
@@ -113,10 +131,10 @@ def _written(told: Told, sealed: pl.DataFrame, border: Border) -> tuple[LakeFile
 
 
 def read_person(border: Border, source: str, pseudonym: str) -> list[Kept]:
-    """All that the vault holds of a person, oldest delivery first.
+    """All that the vault holds of a borrower, oldest delivery first.
 
     Raises:
-        KeyDestroyedError: the person was erased, or is not known.
+        KeyDestroyedError: the borrower was erased, or is not known.
         LakeCorruptionError: a file of the vault is missing or changed.
     """
     key = border.key_store.person_key(source, pseudonym)
@@ -128,6 +146,35 @@ def read_person(border: Border, source: str, pseudonym: str) -> list[Kept]:
                 for layout, sealed in rows.select("layout", "sealed").iter_rows():
                     values = json.loads(unseal(key, sealed, _context(source, pseudonym)))
                     found.append(Kept(receipt.delivery_id, layout, tuple(values)))
+    return found
+
+
+def read_payer(border: Border, source: Source, pseudonyms: Collection[str]) -> list[Kept]:
+    """All that accepted rows told of a payer, from the originals of their deliveries, oldest first.
+
+    An original that an erasure wrote anew, or whose key it destroyed, tells nothing of the person any more.
+
+    Raises:
+        LakeCorruptionError: a file is missing or changed.
+    """
+    found = []
+    for receipt in border.book.all(source.name):
+        lines = [pl.Series(LINE_NO, dtype=pl.Int64)]
+        for item in receipt.files:
+            if PAYER in CANONICAL.get(item.table, {}):
+                rows = pl.scan_parquet(verified(border.lake, item)).filter(pl.col(PAYER).is_in(list(pseudonyms)))
+                lines.append(rows.select(LINE_NO).collect().to_series())
+        theirs, layout = pl.concat(lines), source.contract.layout_of(receipt.file_name)
+        if theirs.is_empty() or layout is None:
+            continue
+        with contextlib.suppress(KeyDestroyedError):
+            records = read_records(open_original(border, source.name, receipt.sha256), layout)
+            payers = [p for p in persons_of(layout, source) if not p.is_borrower]
+            for payer in payers:
+                told = records.text.filter(pl.col(LINE_NO).is_in(theirs.implode()), pl.col(payer.column).is_not_null())
+                values = told.select(payer.identifying).unique(maintain_order=True).to_dicts()
+                if values:
+                    found.append(Kept(receipt.delivery_id, layout.name, tuple(values)))
     return found
 
 

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from dagster_project.ingestion import deliver, reading
 from dagster_project.ingestion.border import Border
 from dagster_project.ingestion.deliver import ingest
+from dagster_project.ingestion.delivery import control_amounts
 from dagster_project.ingestion.key_store import KeyStore
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.landing import land_packaged
 from dagster_project.ingestion.originals import open_row
+from dagster_project.ingestion.reading import LINE_NO, LINES
 from dagster_project.ingestion.receipts import IdentityError, ReceiptBook, State
+from dagster_project.ingestion.rules import check_rows, read_as
 from dagster_project.ingestion.source import load_sources
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
@@ -357,6 +360,47 @@ def test_plain_reading_is_reading_record_by_record(rows, end):
     assert plain.ragged.equals(careful.ragged)
     assert plain.landed == careful.landed
     assert plain.raw_record(2, 1) == careful.raw_record(2, 1)
+
+
+CELLS = st.sampled_from(
+    [
+        None,
+        "1",
+        "-1",
+        "007",
+        "1.5",
+        "1.505",
+        "1e3",
+        "2020-02-29",
+        "2021-02-29",
+        "2020-2-9",
+        "EUR",
+        "cash",
+        "cash\n",
+        "x",
+    ]
+)
+WIDTH = len(SIMULATED_PAYMENTS.schema)
+
+
+@given(st.lists(st.lists(CELLS, min_size=WIDTH, max_size=WIDTH), min_size=1, max_size=4))
+def test_column_with_one_value_is_judged_as_any_other(rows):
+    """A column that is constant is read once: each row must fare as it does in a file where no column is."""
+    layout, columns = SIMULATED_PAYMENTS, list(SIMULATED_PAYMENTS.schema)
+    schema = {LINE_NO: pl.Int64, LINES: pl.Int64} | dict.fromkeys(columns, pl.String)
+    assert layout.key == (columns[0],)
+
+    def judged(*together):
+        numbered = [[n, 1, str(n), *row[1:]] for n, row in enumerate(together, 2)]  # no row repeats another
+        read = read_as(pl.DataFrame(numbered, schema=schema, orient="row"), layout)
+        return check_rows(read, layout), control_amounts(read, layout)
+
+    alone, amounts = judged(*rows)
+    among, all_amounts = judged(*rows, ["mixed"] * WIDTH, [None] * WIDTH)
+    last = len(rows) + 2
+    assert alone.bad.equals(among.bad.filter(pl.col(LINE_NO) < last))
+    assert alone.good.equals(among.good.filter(pl.col(LINE_NO) < last))
+    assert amounts.equals(all_amounts.filter(pl.col(LINE_NO) < last))
 
 
 def test_plain_files_are_read_in_one_go():

@@ -227,6 +227,16 @@ def test_places_name_every_file_that_has_a_key(tmp_path_factory, files, asked, s
     assert places.places(hashes(asked)) == {str(n) for n, keys in enumerate(files) if set(keys) & set(asked)}
 
 
+def test_more_files_than_an_entry_can_tell_apart_are_all_named(tmp_path):
+    """An entry has room for the lower bits of its file's number: it names the others that have the same, too."""
+    places, apart = KeyPlaces(tmp_path, ["k"], set()), 1 << 12
+    key = lambda n: np.array([(n + 1) << 40], dtype=np.uint64)
+    places.add((str(n), key(n)) for n in range(apart + 3))
+    assert places.places(key(apart + 1)) == {"1", str(apart + 1)}
+    assert places.places(key(5)) == {"5"}
+    assert not places.knows_any(key(apart + 3))
+
+
 def test_packed_and_renamed_it_is_the_same_delivery(border):
     drop(border, "payments-2024-01-01.csv", payment(1), payment(2))
     folder = border.landing / "simulated"

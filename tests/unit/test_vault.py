@@ -20,7 +20,8 @@ from dagster_project.ingestion.lake import LakeCorruptionError
 from dagster_project.ingestion.originals import open_original, read_sealed, write_sealed
 from dagster_project.ingestion.receipts import State
 from dagster_project.ingestion.scan import find_words
-from dagster_project.ingestion.vault import read_person
+from dagster_project.ingestion.vault import read_payer, read_person
+from dagster_project.privacy import erase_person, reveal_person
 from dagster_project.settings import Settings
 
 PEOPLE = [person(n) for n in range(5)]
@@ -78,12 +79,13 @@ def test_a_number_alone_is_kept_although_a_crash_left_its_key(lender, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(type(lender.border.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            deliver(lender, {"transfers-1.csv": csv_of("transfers", transfer(1, payer_no="P77"))})
-    (lender.settings.landing / "lender/transfers-1.csv").unlink()  # and the file does not come again
-    payer = pseudonym(lender, "P77", "payer_id")
+            deliver(lender, {"agreements-1.csv": csv_of("agreements", agreement(1))})
+    (lender.settings.landing / "lender/agreements-1.csv").unlink()  # and the file does not come again
+    borrower = pseudonym(lender, "C100001")
     for n in (2, 3):
-        deliver(lender, {f"transfers-{n}.csv": csv_of("transfers", transfer(n, payer_no="P77"))})
-        assert [kept.rows for kept in read_person(lender.border, "lender", payer)] == [({"payer_no": "P77"},)], n
+        deliver(lender, {f"agreements-{n}.csv": csv_of("agreements", agreement(1, loan_no=f"L{n}"))})
+        kept = [kept.rows for kept in read_person(lender.border, "lender", borrower)]
+        assert kept == [({"customer_no": "C100001"},)], n
 
 
 def test_a_key_store_from_before_it_was_noted_who_told_of_persons(lender):
@@ -95,10 +97,19 @@ def test_a_key_store_from_before_it_was_noted_who_told_of_persons(lender):
 
 
 def test_a_payer_is_a_person_too(lender):
-    deliver(lender, {"transfers-1.csv": csv_of("transfers", transfer(1, payer_no="P77"), transfer(2))})
-    (kept,) = read_person(lender.border, "lender", pseudonym(lender, "P77", "payer_id"))
-    assert kept.rows == ({"payer_no": "P77"},)
-    assert raw(lender, "payments")["payer_id"].to_list() == [pseudonym(lender, "P77", "payer_id"), None]
+    """Not in the vault: what is behind the pseudonym stands in the encrypted original, and nowhere else."""
+    payer = pseudonym(lender, "P77", "payer_id")
+    (receipt,) = deliver(lender, {"transfers-1.csv": csv_of("transfers", transfer(1, payer_no="P77"), transfer(2))})
+    assert {f.table for f in receipt.files} == {"payments"}
+    assert raw(lender, "payments")["payer_id"].to_list() == [payer, None]
+    (kept,) = read_payer(lender.border, lender.sources["lender"], [payer])
+    assert (kept.delivery_id, kept.layout, kept.rows) == (receipt.delivery_id, "transfers", ({"payer_no": "P77"},))
+    assert reveal_person(lender, payer, None, "asked by a court") == [kept]
+    assert reveal_person(lender, "P77", None, "asked by a court") == [kept]
+    assert erase_person(lender, payer, None).proof.left == ()
+    assert read_payer(lender.border, lender.sources["lender"], [payer]) == []
+    with pytest.raises(KeyDestroyedError):
+        reveal_person(lender, payer, None, "asked by a court")
 
 
 def test_a_file_that_names_nobody_makes_no_vault(lender):
