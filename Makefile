@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test truth warnings torture bench bench-ingest chromium up screenshots lint lock sources clean
+.PHONY: help run test truth warnings torture protections bench bench-ingest chromium up screenshots lint lock sources clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -35,6 +35,9 @@ truth: $(SETUP) ## minutes: the model finds the truth of a long simulated book a
 
 torture: $(SETUP) ## the long torture suite: kills, floods and full disks by the hundred (SEED=7 for another)
 	@pytest -n 0 -m long tests/torture tests/sql/test_increment.py tests/integration/test_backfill.py tests/integration/test_replay.py
+
+protections: $(SETUP) ## minutes: each promise's protection taken out, and its test seen to fail: docs/promises.md
+	@python tests/protections.py
 
 warnings: $(SETUP) ## minutes: early warnings on twenty books with a planted segment, and on twenty clean ones
 	@pytest -n 0 -m long tests/integration/test_early_warning_books.py

@@ -19,6 +19,7 @@ DOCS = (
     "docs/simulated-book.md",
     "docs/performance.md",
     "docs/data-protection.md",
+    "docs/promises.md",
 )
 PLOTS = "docs/simulated_book_plots.py"
 PAGES = [PROJECT_ROOT / name for name in ("README.md", "CONTRIBUTING.md", *DOCS)]

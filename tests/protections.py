@@ -1,0 +1,325 @@
+"""`make protections`: takes each protection out, once, and sees its test fail. The table is in docs/promises.md.
+
+A test that passes with and without what it is for says nothing. So each promise names here a line that keeps it, what
+is put in that line's place, and the test that must then fail. The tree is copied, the line is replaced in the copy, and
+only there the test runs; a line that is not found exactly once, and a test that does not fail, end the command with 1.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "promises.md"
+BEGIN, END = "<!-- written by make protections: begin -->", "<!-- written by make protections: end -->"
+_TESTS_FAILED = 1  # of pytest's exit codes; any other is a test that could not run
+_FAILURE = re.compile(r"^FAILED (\S+)(?: - (.*))?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Protection:
+    """A line that keeps a promise.
+
+    `promise`: its number. `what`: the line does. `file`, `line`: where it stands; `instead`: is put in its place.
+    `tests`: arguments for pytest, one of which must fail.
+    """
+
+    promise: str
+    what: str
+    file: str
+    line: str
+    instead: str
+    tests: tuple[str, ...]
+
+
+KILL, AT_ONCE, NIGHTS = (f"tests/torture/test_{name}.py" for name in ("kill", "at_once", "nights"))
+CORRUPTION, FULL, BAD_INPUT = (f"tests/torture/test_{name}.py" for name in ("corruption", "disk_full", "bad_input"))
+CANARY, BLOCKING = "tests/torture/test_canary.py", "tests/orchestration/test_blocking.py"
+AUDIT, ERASURE = "tests/unit/test_audit.py", "tests/unit/test_erasure.py"
+INGESTION = "dagster_project/ingestion"
+SNAPSHOT = "dagster_project/publishing/snapshot.py"
+
+PROTECTIONS = (
+    Protection(
+        "R1",
+        "a file whose receipt stands, and which a crash left in the landing folder, is not taken for a second delivery",
+        f"{INGESTION}/deliver.py",
+        "leftover = self.border.book.unarchived(self.source.name, file.sha256, path.name)",
+        "leftover = None",
+        (f"{KILL}::test_taking_in_loses_nothing_whenever_it_is_killed[20]",),
+    ),
+    Protection(
+        "R1",
+        "receipts that a crash left without a row in the audit chain get one",
+        f"{INGESTION}/deliver.py",
+        "    settle(border)\n",
+        "",
+        (f"{KILL}::test_taking_in_loses_nothing_whenever_it_is_killed[200]",),
+    ),
+    Protection(
+        "R1",
+        "readers are pointed at a snapshot once it is whole",
+        SNAPSHOT,
+        "    if not final.exists():\n        for path in",
+        "    if changed and make_current:\n        _point(published, final)\n"
+        "    if not final.exists():\n        for path in",
+        (f"{KILL}::test_readers_see_the_old_or_the_new_whenever_publishing_is_killed[20]",),
+    ),
+    Protection(
+        "R3",
+        "content that has a receipt is a duplicate, whatever its name",
+        f"{INGESTION}/deliver.py",
+        "earlier = self.border.book.find(self.source.name, file.sha256, self.source.contract.version)",
+        "earlier = None",
+        (f"{AT_ONCE}::test_one_file_ten_times_is_one_delivery_and_nine_duplicates",),
+    ),
+    Protection(
+        "R4",
+        "the pointer that readers follow is renamed over the old one",
+        SNAPSHOT,
+        "    fresh.replace(published / CURRENT)\n",
+        "    (published / CURRENT).unlink(missing_ok=True)\n    fresh.replace(published / CURRENT)\n",
+        (f"{AT_ONCE}::test_four_publish_and_four_read_at_once",),
+    ),
+    Protection(
+        "R4",
+        "one night at a time in a home",
+        "dagster_project/alone.py",
+        "fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+        (f"{AT_ONCE}::test_four_nights_and_four_readers_at_once",),
+    ),
+    Protection(
+        "R5",
+        "a published table has an order of its own, not that in which rows came",
+        "dagster_project/publication.py",
+        "order by {', '.join(keys)}",
+        "",
+        (f"{NIGHTS}::test_shuffled_and_interrupted_backfill_ends_as_an_ordered_one",),
+    ),
+    Protection(
+        "R6",
+        "an amount has at most two decimals",
+        f"{INGESTION}/rules.py",
+        r'MONEY_PATTERN = r"^-?[0-9]{1,16}(\.[0-9]{1,2})?$"',
+        r'MONEY_PATTERN = r"^-?[0-9]{1,16}(\.[0-9]+)?$"',
+        (BAD_INPUT,),
+    ),
+    Protection(
+        "R6",
+        "a file that is wrong in more rows than the policy bears is held back whole",
+        f"{INGESTION}/sifting.py",
+        "    if wrong <= limit * records.landed:\n",
+        "    if True:\n",
+        (BAD_INPUT,),
+    ),
+    Protection(
+        "R7",
+        "a file of the lake is hashed before it is read",
+        f"{INGESTION}/lake.py",
+        "    if found != item.sha256:\n",
+        '    if found == "missing":\n',
+        (f"{CORRUPTION}::test_flipped_byte_is_caught_before_use[lake]",),
+    ),
+    Protection(
+        "R7",
+        "so is a published mart",
+        SNAPSHOT,
+        "if file_sha256(folder / n) != hashes[n]]",
+        "if not (folder / n).exists()]",
+        (f"{CORRUPTION}::test_flipped_byte_is_caught_before_use[mart]",),
+    ),
+    Protection(
+        "R7",
+        "so is a model, against what the promotion ledger says",
+        "ml/model.py",
+        "    if found != expected_sha256:\n",
+        "    if not found:\n",
+        (f"{CORRUPTION}::test_flipped_byte_is_caught_before_use[model]",),
+    ),
+    Protection(
+        "R8",
+        "a night that may fill the disk is not begun",
+        "dagster_project/space.py",
+        "    if free < need:\n",
+        "    if free < 0:\n",
+        (f"{FULL}::test_night_without_room_is_refused_however_it_is_started[40]",),
+    ),
+    Protection(
+        "R8",
+        "a snapshot is built beside the one that readers see",
+        SNAPSHOT,
+        'building = published / ".building"',
+        'building = before.folder if before else published / ".building"',
+        (f"{FULL}::test_publishing_leaves_the_old_until_there_is_room[4]",),
+    ),
+    Protection(
+        "R9",
+        "a suite with a critical failure stops what comes after it",
+        "dagster_project/checks.py",
+        "        if result.blocking_failures:\n",
+        "        if False:\n",
+        (f"{BLOCKING}::test_broken_expectation_stops_the_night",),
+    ),
+    Protection(
+        "R9",
+        "nothing is published over a failed check, even by hand",
+        "dagster_project/publication.py",
+        "    if failed:\n        raise UnauditedError",
+        "    if False:\n        raise UnauditedError",
+        (f"{BLOCKING}::test_nothing_is_published_over_a_failed_check",),
+    ),
+    Protection(
+        "R9",
+        "a dbt test without a pass is no pass",
+        "dagster_project/publication.py",
+        "    if open_tests:\n",
+        "    if False:\n",
+        (f"{BLOCKING}::test_nothing_is_published_over_a_dbt_test_without_a_pass",),
+    ),
+    Protection(
+        "S1",
+        "identifiers become pseudonyms at the border",
+        f"{INGESTION}/sifting.py",
+        'frame = frame.with_columns(pl.col(column.name).replace_strict(known["value"], known["pseudonym"]))',
+        "del known",
+        (f"{CANARY}::test_no_sink_holds_a_canary[young]",),
+    ),
+    Protection(
+        "S1",
+        "originals are encrypted",
+        f"{INGESTION}/originals.py",
+        "out.write(cipher.encrypt(nonce, view[i * _CHUNK : (i + 1) * _CHUNK], context.encode()))",
+        "out.write(view[i * _CHUNK : (i + 1) * _CHUNK])",
+        (f"{CANARY}::test_no_sink_holds_a_canary[young]",),
+    ),
+    Protection(
+        "S1",
+        "the search for canaries opens Parquet files",
+        f"{INGESTION}/scan.py",
+        "        yield from _frame_values(pl.read_parquet(path))\n",
+        "        return\n",
+        (f"{CANARY}::test_the_scan_finds_a_planted_canary",),
+    ),
+    Protection(
+        "S2",
+        "each row's seal is computed again",
+        "dagster_project/audit.py",
+        "            if not hmac.compare_digest(self._seal(row, before), row.seal):\n",
+        "            if not row.seal:\n",
+        (f"{AUDIT}::test_every_tampering_is_found_and_its_first_row_named",),
+    ),
+    Protection(
+        "S2",
+        "the head, which is kept elsewhere, tells that the end was cut off",
+        "dagster_project/audit.py",
+        "        elif head.number >= due:\n",
+        "        elif False:\n",
+        (f"{AUDIT}::test_every_tampering_is_found_and_its_first_row_named[cut]",),
+    ),
+    Protection(
+        "S5",
+        "an erasure destroys the keys of the originals that told of the person",
+        f"{INGESTION}/key_store.py",
+        "for sha256, new in deliveries.items():",
+        "for sha256, new in ():",
+        (f"{ERASURE}::test_a_backup_of_the_data_folder_brings_nothing_back",),
+    ),
+    Protection(
+        "S5",
+        "what is destroyed is overwritten in the file of the keys, too",
+        f"{INGESTION}/key_store.py",
+        "pragma secure_delete = on",
+        "pragma secure_delete = off",
+        (f"{ERASURE}::test_a_destroyed_key_is_not_left_in_the_bytes_of_the_store",),
+    ),
+    Protection(
+        "identity",
+        "landed = accepted + quarantined + duplicate, in the receipt's own transaction",
+        f"{INGESTION}/receipts.py",
+        "check (landed_rows = accepted_rows + quarantined_rows + duplicate_rows)",
+        "check (landed_rows is not null)",
+        ("tests/unit/test_delivery.py",),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What became of the tests without the protection. `failed`: the first that did, `said`: its error; or none."""
+
+    protection: Protection
+    failed: str = ""
+    said: str = ""
+
+
+def without(protection: Protection, work: Path) -> Seen:
+    """Run a protection's tests in a copy of the tree that lacks its line.
+
+    Raises:
+        LookupError: the line does not stand there exactly once.
+        RuntimeError: the tests could not run.
+    """
+    tree = work / "tree"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "target", "results"))
+    file = tree / protection.file
+    text = file.read_text()
+    if text.count(protection.line) != 1:
+        raise LookupError(f"{protection.file}: not exactly once there: {protection.line!r}")
+    file.write_text(text.replace(protection.line, protection.instead))
+    line = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-m", "long or not long", "-p", "no:cacheprovider"]
+    environment = os.environ | {"PYTHONPATH": str(tree), "TMPDIR": str(work)}
+    done = subprocess.run(
+        [*line, "--basetemp", str(work / "tests"), *protection.tests],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode not in (0, _TESTS_FAILED):
+        raise RuntimeError(f"{' '.join(protection.tests)}: pytest ended with {done.returncode}:\n{done.stdout}")
+    failure = _FAILURE.search(done.stdout)
+    if done.returncode and not failure:
+        raise RuntimeError(f"{' '.join(protection.tests)}: no test failed, and pytest did:\n{done.stdout}")
+    return Seen(protection, failure[1], failure[2] or "") if failure else Seen(protection)
+
+
+def section(seen: list[Seen]) -> str:
+    """What was seen, as Markdown: a row a protection."""
+    lines = ["| promise | without the line that sees to it that | in | this fails |", "|---|---|---|---|"]
+    for one in seen:
+        file = one.protection.file.removeprefix("dagster_project/")
+        test = one.failed.rpartition("/")[2].replace("|", "\\|").replace("::", " ")
+        lines.append(f"| {one.protection.promise} | {one.protection.what} | `{file}` | `{test}` |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Take out all protections, or those of some promises; the page is written if all were."""
+    parser = argparse.ArgumentParser(description="Each protection taken out once, and its test seen to fail.")
+    parser.add_argument("promises", nargs="*", help="R1, S5, ...: these alone, and the page stays as it is")
+    chosen = parser.parse_args().promises
+    seen = []
+    for protection in (p for p in PROTECTIONS if not chosen or p.promise in chosen):
+        with tempfile.TemporaryDirectory(prefix="creditloom-without-") as work:
+            one = without(protection, Path(work))
+        seen.append(one)
+        verdict = f"fails: {one.failed}  {one.said[:100]}" if one.failed else "NOTHING FAILED"
+        sys.stdout.write(f"{protection.promise:<9}{protection.what}\n         {verdict}\n")
+        sys.stdout.flush()
+    if not all(one.failed for one in seen):
+        return 1
+    if not chosen:
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{section(seen)}\n\n{END}{rest.partition(END)[2]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
