@@ -6,7 +6,8 @@ keys there are, `KeyPlaces` also in which files of the lake they stand.
 """
 
 import json
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def key_hashes(files: Iterable[Path], key: list[str]) -> Hashes:
         pl.scan_parquet(chunk).select(key_hash(key)).collect().to_series().to_numpy()
         for chunk in _chunks(sorted(files))
     ]
-    return np.sort(np.concatenate(parts)) if parts else np.empty(0, dtype=np.uint64)
+    return together(parts) if parts else np.empty(0, dtype=np.uint64)
 
 
 def key_hash(key: list[str]) -> pl.Expr:
@@ -76,8 +77,17 @@ class KeyIndex:
 
 
 def _merged(one: Hashes, other: Hashes) -> Hashes:
-    """Two sorted runs in one, which a stable sort does in one pass."""
-    return np.sort(np.concatenate([one, other]), kind="stable")
+    """Two sorted runs in one, which a stable sort does in one pass, and in place: runs are large."""
+    both = np.concatenate([one, other])
+    both.sort(kind="stable")
+    return both
+
+
+def together(parts: Sequence[Hashes]) -> Hashes:
+    """Many short sorted runs in one."""
+    all_of_them = np.concatenate(parts)
+    all_of_them.sort()
+    return all_of_them
 
 
 def _write_run(path: Path, hashes: Hashes) -> None:
@@ -99,7 +109,7 @@ def _sweep(folder: Path, runs: Collection[str]) -> None:
 _FILE_BITS = 12
 _FILE = np.uint64(2**_FILE_BITS - 1)
 # Slots of the filter: one byte each, for each entry at least so many, and no more in all (256 MB).
-_SLOTS_EACH, _MOST_SLOTS_BITS = 8, 28
+_SLOTS_EACH, _MOST_SLOTS_BITS = 4, 28
 
 
 class KeyPlaces:
@@ -151,7 +161,7 @@ class KeyPlaces:
         for file, hashes in found:
             parts.append((hashes & ~_FILE) | (np.uint64(len(self.files)) & _FILE))
             self.files.append(file)
-        if not parts or not (run := np.sort(np.concatenate(parts))).size:
+        if not parts or not (run := together(parts)).size:
             return
         if self._slots is not None:
             if len(self._slots) < min(_SLOTS_EACH * (len(self) + len(run)), 2**_MOST_SLOTS_BITS):
@@ -170,9 +180,9 @@ class KeyPlaces:
             return
         # A run is of the files up to the newest, so no name comes twice.
         self._names = [name or f"{len(self.files)}-{number}.npy" for number, name in enumerate(self._names)]
-        for name, run in zip(self._names, self._runs, strict=True):
-            if not isinstance(run, np.memmap):
-                _write_run(self._folder / str(name), run)
+        new = [(n, run) for n, run in zip(self._names, self._runs, strict=True) if not isinstance(run, np.memmap)]
+        with ThreadPoolExecutor() as writers:  # which wait for the disk
+            list(writers.map(lambda item: _write_run(self._folder / str(item[0]), item[1]), new))
         values = {"made_with": self._made_with, "files": self.files, "runs": self._names}
         replace_text(self._memory, json.dumps(values))
         _sweep(self._folder, set(map(str, self._names)))

@@ -15,7 +15,7 @@ import polars as pl
 
 from dagster_project.ingestion.canonical import PERSONS, SUPERSEDED, raw_schema
 from dagster_project.ingestion.contracts import Contract
-from dagster_project.ingestion.key_index import Hashes, KeyPlaces, key_hash
+from dagster_project.ingestion.key_index import Hashes, KeyPlaces, key_hash, together
 from dagster_project.ingestion.lake import verified
 from dagster_project.ingestion.reading import LINE_NO
 from dagster_project.ingestion.receipts import LakeFile, Receipt
@@ -65,24 +65,24 @@ class Known:
 
     def may_know(self, deliveries: Iterable[KeysOf]) -> bool:
         """Whether a key of these deliveries may be known, or stands in two of them."""
-        together: dict[str, list[Hashes]] = {}
+        by_table: dict[str, list[Hashes]] = {}
         for keys in deliveries:
             for table, hashes in keys.items():
-                together.setdefault(table, []).append(hashes)
-        for table, parts in together.items():
-            hashes = np.sort(np.concatenate(parts)) if len(parts) > 1 else parts[0]
+                by_table.setdefault(table, []).append(hashes)
+        for table, parts in by_table.items():
+            hashes = together(parts) if len(parts) > 1 else parts[0]
             if (hashes[1:] == hashes[:-1]).any() or self._placed(table).knows_any(hashes):
                 return True
         return False
 
     def add(self, taken: Sequence[tuple[Receipt, KeysOf]]) -> None:
         """Deliveries that were taken in, in order."""
-        together: dict[str, list[tuple[str, Hashes]]] = {}
+        by_table: dict[str, list[tuple[str, Hashes]]] = {}
         for receipt, keys in taken:
             for file in receipt.files:
                 if file.table in keys:
-                    together.setdefault(file.table, []).append((file.path, keys[file.table]))
-        for table, found in together.items():
+                    by_table.setdefault(file.table, []).append((file.path, keys[file.table]))
+        for table, found in by_table.items():
             self._placed(table).add(found)
         self.note(receipt for receipt, _ in taken)
 
