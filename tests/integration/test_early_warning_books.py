@@ -40,8 +40,8 @@ def sql(tmp_path_factory) -> str:
 def history_of(sql, tmp_path):
     """The history of early warnings of a book, by what the night runs: the mart's SQL and the evaluation.
 
-    Where nothing drifts also by the indicators that need a model: one that tells the true PD. Where something does, such
-    a model would know of it before, and they take no part.
+    Where nothing drifts also by the indicators that need a model: one that tells the true PD. Where something does,
+    such a model would know of it before, and they take no part.
     """
 
     def _history_of(seed: int, drift_month: int | None) -> pl.DataFrame:
