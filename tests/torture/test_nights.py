@@ -1,4 +1,4 @@
-"""R1, R5 and R8 on whole nights, as processes. Minutes, so only in `make torture`; CI kills steps instead.
+"""R1, R5 and R8 on whole nights, as processes. Minutes, so R5 and R8 only in `make torture`.
 
 NIGHTS says how many nights are killed; SEED replays.
 """
@@ -29,7 +29,6 @@ from torture_support import (
 from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults, verified
 from dagster_project.verify import verify
 
-pytestmark = pytest.mark.long
 NIGHTS = int(os.environ.get("NIGHTS", "5"))
 
 
@@ -79,6 +78,7 @@ def test_whole_nights_lose_nothing_whenever_they_are_killed(tmp_path):
     assert verify(pipeline).faults == [], (SEED, killed_at)
 
 
+@pytest.mark.long
 def test_shuffled_and_interrupted_backfill_ends_as_an_ordered_one(tmp_path):
     """R5: 24 months at once and in order, against files that arrive in any order, cut off three times; to the byte."""
     draw = random.Random(f"{SEED}:backfill")
@@ -111,6 +111,7 @@ def test_shuffled_and_interrupted_backfill_ends_as_an_ordered_one(tmp_path):
     assert verify(pipeline).faults == []
 
 
+@pytest.mark.long
 def test_night_on_a_full_disk_keeps_what_is_published_and_goes_on(tmp_path):
     """R8: little room at random, in up to three nights; the disk fills after the preflight has let the night begin."""
     with mounted(tmp_path / "disk", 300) as disk:
