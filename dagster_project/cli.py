@@ -325,7 +325,7 @@ def reveal(
     reason: Annotated[str, typer.Option(help="Why the vault is read; it is written down, so without personal data.")],
     source: OneSource = None,
 ) -> None:
-    """Show what the vault holds of a borrower, as it was delivered: for a letter, or an answer to a request.
+    """Show what is held of a borrower or a payer, as it was delivered: for a letter, or an answer to a request.
 
     Example: creditloom reveal 10000421 --reason "adverse action letter"
     """

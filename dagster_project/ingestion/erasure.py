@@ -17,7 +17,7 @@ import polars as pl
 
 from dagster_project.files import flush
 from dagster_project.ingestion.border import Border
-from dagster_project.ingestion.canonical import CANONICAL, PERSON_IDS
+from dagster_project.ingestion.canonical import CANONICAL, PAYER, PERSON_IDS
 from dagster_project.ingestion.contracts import Table
 from dagster_project.ingestion.key_store import DeliveryKey, Hold, KeyDestroyedError
 from dagster_project.ingestion.landing import waiting
@@ -31,7 +31,7 @@ from dagster_project.ingestion.originals import (
 from dagster_project.ingestion.persons import Sought, UnreadableError, domains, hide, mentions, persons_of
 from dagster_project.ingestion.scan import find_words
 from dagster_project.ingestion.source import Source
-from dagster_project.ingestion.vault import VAULT, read_payer, read_person
+from dagster_project.ingestion.vault import NOT_READ, VAULT, read_payer, read_person
 
 _PSEUDONYM = re.compile(r"^[0-9a-f]{32}$")
 _MIN_WORD = 6
@@ -229,7 +229,8 @@ def _told(border: Border, source: Source, pseudonyms: Collection[str]) -> Iterat
 
 def _numbers(border: Border, source: Source, pseudonym: str) -> set[str]:
     """The person's number behind a pseudonym."""
-    return {
+    unread = [kept for kept in read_payer(border, source, [pseudonym]) if kept.layout == NOT_READ]
+    return {number for kept in unread for row in kept.rows if (number := row[PAYER])} | {
         number
         for layout, row in _told(border, source, [pseudonym])
         for person in persons_of(layout, source)

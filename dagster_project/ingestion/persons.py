@@ -140,17 +140,22 @@ def _may_tell(content: bytes, sought: Sought) -> bool:
 
 def mentions(texts: Sequence[str], source: Source, keys: Keys, sought: Sought, *, by_word: bool = True) -> list[bool]:
     """Which of these texts name a person who is sought: a field is the person's number, or a word identifies them."""
+    pattern = sought.pattern if by_word else None
+    return [
+        bool(theirs) or bool(pattern and pattern.search(text))
+        for text, theirs in zip(texts, numbers_in(texts, source, keys, sought), strict=True)
+    ]
+
+
+def numbers_in(texts: Sequence[str], source: Source, keys: Keys, sought: Sought) -> list[set[str]]:
+    """The fields of each text that are the number of a person who is sought, whatever its layout."""
     fields = [_fields(text) for text in texts]
     distinct = pl.Series(list({f for found in fields for f in found}), dtype=pl.String)
     theirs: set[str] = set()
     for domain in domains(source):
         known = keys.pseudonyms(distinct, domain)
         theirs.update(known.filter(pl.col("pseudonym").is_in(list(sought.pseudonyms)))["value"])
-    pattern = sought.pattern if by_word else None
-    return [
-        not theirs.isdisjoint(found) or bool(pattern and pattern.search(text))
-        for text, found in zip(texts, fields, strict=True)
-    ]
+    return [theirs & found for found in fields]
 
 
 def domains(source: Source) -> list[str]:

@@ -21,12 +21,13 @@ from dagster_project.ingestion.keys import seal, unseal
 from dagster_project.ingestion.known import Known
 from dagster_project.ingestion.lake import verified, write_parquet
 from dagster_project.ingestion.originals import open_original
-from dagster_project.ingestion.persons import PersonColumn, number, persons_of
-from dagster_project.ingestion.reading import LINE_NO, read_records
+from dagster_project.ingestion.persons import PersonColumn, Sought, number, numbers_in, persons_of
+from dagster_project.ingestion.reading import LINE_NO, DeliveryRefusedError, raw_lines, read_records
 from dagster_project.ingestion.receipts import LakeFile
 from dagster_project.ingestion.source import Source
 
 VAULT = "vault"
+NOT_READ = "no layout reads it now"  # in the place of a layout's name
 _KEYS_AT_ONCE = 250_000  # others wait for the key store so long
 
 
@@ -152,30 +153,48 @@ def read_person(border: Border, source: str, pseudonym: str) -> list[Kept]:
 def read_payer(border: Border, source: Source, pseudonyms: Collection[str]) -> list[Kept]:
     """All that accepted rows told of a payer, from the originals of their deliveries, oldest first.
 
-    An original that an erasure wrote anew, or whose key it destroyed, tells nothing of the person any more.
+    Where the contract has changed since, so that an original is no longer read by it, the number alone is told. An
+    original that an erasure wrote anew, or whose key it destroyed, tells nothing of the person any more.
 
     Raises:
         LakeCorruptionError: a file is missing or changed.
     """
-    found = []
+    found: list[Kept] = []
     for receipt in border.book.all(source.name):
         lines = [pl.Series(LINE_NO, dtype=pl.Int64)]
         for item in receipt.files:
             if PAYER in CANONICAL.get(item.table, {}):
                 rows = pl.scan_parquet(verified(border.lake, item)).filter(pl.col(PAYER).is_in(list(pseudonyms)))
                 lines.append(rows.select(LINE_NO).collect().to_series())
-        theirs, layout = pl.concat(lines), source.contract.layout_of(receipt.file_name)
-        if theirs.is_empty() or layout is None:
-            continue
-        with contextlib.suppress(KeyDestroyedError):
-            records = read_records(open_original(border, source.name, receipt.sha256), layout)
-            payers = [p for p in persons_of(layout, source) if not p.is_borrower]
-            for payer in payers:
-                told = records.text.filter(pl.col(LINE_NO).is_in(theirs.implode()), pl.col(payer.column).is_not_null())
-                values = told.select(payer.identifying).unique(maintain_order=True).to_dicts()
-                if values:
-                    found.append(Kept(receipt.delivery_id, layout.name, tuple(values)))
+        theirs = pl.concat(lines).unique().sort()
+        if theirs.len():
+            with contextlib.suppress(KeyDestroyedError):
+                content = open_original(border, source.name, receipt.sha256)
+                layout, told = _payer_in(
+                    content, receipt.file_name, theirs, border, source, Sought(frozenset(pseudonyms))
+                )
+                found += [Kept(receipt.delivery_id, layout, tuple(told))] if told else []
     return found
+
+
+def _payer_in(
+    content: bytes, name: str, lines: pl.Series, border: Border, source: Source, sought: Sought
+) -> tuple[str, list[dict[str, str | None]]]:
+    """The layout of an original, and what these of its lines tell of a payer."""
+    layout = source.contract.layout_of(name)
+    payers = [person for person in persons_of(layout, source) if not person.is_borrower] if layout else []
+    try:
+        if not layout or not payers:
+            raise DeliveryRefusedError("unknown_file", "no layout with a payer", 0)
+        text = read_records(content, layout).text.filter(pl.col(LINE_NO).is_in(lines.implode()))
+    except DeliveryRefusedError:
+        raw = raw_lines(content)
+        numbers = set().union(*numbers_in([raw[n - 1] for n in lines], source, border.keys, sought))
+        return NOT_READ, [{PAYER: number} for number in sorted(numbers)]
+    told = [
+        text.filter(pl.col(p.column).is_not_null()).select(p.identifying).unique(maintain_order=True) for p in payers
+    ]
+    return layout.name, [row for rows in told for row in rows.to_dicts()]
 
 
 def _context(source: str, pseudonym: str) -> str:

@@ -112,6 +112,22 @@ def test_a_payer_is_a_person_too(lender):
         reveal_person(lender, payer, None, "asked by a court")
 
 
+@pytest.mark.parametrize("change", [("'transfers*'", "'payins*'"), ("transfer_no", "transfer_id")])
+def test_a_payer_is_found_under_a_contract_that_no_longer_reads_the_file(lender, change):
+    payer, other = pseudonym(lender, "P77", "payer_id"), pseudonym(lender, "P78", "payer_id")
+    paid = [transfer(1, payer_no="P77"), transfer(2, payer_no="P78"), transfer(3, payer_no="P77")]
+    deliver(lender, {"transfers-1.csv": csv_of("transfers", *paid)})
+    assert change[0] in CONTRACT
+    newer = lender_in(lender.settings.home, CONTRACT.replace(*change))
+    (kept,) = reveal_person(newer, payer, None, "asked by a court")
+    assert kept.rows == ({"payer_id": "P77"},)
+    assert reveal_person(newer, "P77", None, "asked by a court") == [kept]
+    assert erase_person(newer, payer, None).proof.left == ()
+    source = newer.sources["lender"]
+    assert read_payer(newer.border, source, [payer]) == []
+    assert [kept.rows for kept in read_payer(newer.border, source, [other])] == [({"payer_id": "P78"},)]
+
+
 def test_a_file_that_names_nobody_makes_no_vault(lender):
     (receipt,) = deliver(lender, {"transfers-1.csv": csv_of("transfers", transfer(1))})
     assert {f.table for f in receipt.files} == {"payments"}
