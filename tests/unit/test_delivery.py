@@ -18,7 +18,7 @@ from dagster_project.ingestion.landing import land_packaged
 from dagster_project.ingestion.originals import open_row
 from dagster_project.ingestion.reading import LINE_NO, LINES
 from dagster_project.ingestion.receipts import IdentityError, ReceiptBook, State
-from dagster_project.ingestion.rules import check_rows, read_as
+from dagster_project.ingestion.rules import _matches, check_rows, read_as
 from dagster_project.ingestion.source import load_sources
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
@@ -401,6 +401,15 @@ def test_column_with_one_value_is_judged_as_any_other(rows):
     assert alone.bad.equals(among.bad.filter(pl.col(LINE_NO) < last))
     assert alone.good.equals(among.good.filter(pl.col(LINE_NO) < last))
     assert amounts.equals(all_amounts.filter(pl.col(LINE_NO) < last))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^EUR$", "^(a|b)$", "^a|b$", "^(a)|b$", "^(a.b|a)$", "^(a|)$", "^a$|^b$", "a", "^é$"]
+)
+def test_few_words_are_looked_for_as_their_pattern_would(pattern):
+    texts = pl.DataFrame({"x": ["EUR", "EUR\n", "eur", "a", "b", "ab", "xb", "a.b", "axb", "", "é", None]})
+    found = texts.select(_matches(pl.col("x"), pattern), pl.col("x").str.contains(pattern).alias("searched"))
+    assert found["x"].equals(found["searched"])
 
 
 def test_plain_files_are_read_in_one_go():
