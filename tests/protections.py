@@ -297,11 +297,12 @@ def without(protection: Protection, work: Path) -> Seen:
 
 def section(seen: list[Seen]) -> str:
     """What was seen, as Markdown: a row a protection."""
-    lines = ["| promise | without the line that sees to it that | in | this fails |", "|---|---|---|---|"]
+    lines = ["| promise | what keeps it | the line that was changed | this fails then |", "|---|---|---|---|"]
     for one in seen:
-        file = one.protection.file.removeprefix("dagster_project/")
-        test = one.failed.rpartition("/")[2].replace("|", "\\|").replace("::", " ")
-        lines.append(f"| {one.protection.promise} | {one.protection.what} | `{file}` | `{test}` |")
+        taken, (file, _, test) = one.protection, one.failed.partition("::")
+        line = taken.line.strip().partition("\n")[0].replace("|", "\\|")
+        where = f"`{taken.file.removeprefix('dagster_project/')}`: `{line}`"
+        lines.append(f"| {taken.promise} | {taken.what} | {where} | `{Path(file).name}`: `{test}` |")
     return "\n".join(lines)
 
 
