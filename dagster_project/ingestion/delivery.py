@@ -240,7 +240,8 @@ def _held_back(blank: Receipt, lines: int, minor: int, reason: str) -> Receipt:
 
 
 def _write(table: str, path: Path, rows: pl.DataFrame, lake: Path) -> LakeFile:
-    return LakeFile(table, str(path), write_parquet(rows, lake / path, flushed=False), rows.height)
+    # Raw tables are read whole: statistics would take a sixth of the time that writing takes.
+    return LakeFile(table, str(path), write_parquet(rows, lake / path, flushed=False, statistics=False), rows.height)
 
 
 def _write_quarantine(

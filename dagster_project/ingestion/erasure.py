@@ -229,8 +229,13 @@ def _told(border: Border, source: Source, pseudonyms: Collection[str]) -> Iterat
 
 def _numbers(border: Border, source: Source, pseudonym: str) -> set[str]:
     """The person's number behind a pseudonym."""
-    unread = [kept for kept in read_payer(border, source, [pseudonym]) if kept.layout == NOT_READ]
-    return {number for kept in unread for row in kept.rows if (number := row[PAYER])} | {
+    layouts = {layout.name: layout for layout in source.contract.layouts}
+    found = set()
+    for kept in read_payer(border, source, [pseudonym]):  # which are the person's
+        persons = persons_of(layouts[kept.layout], source) if kept.layout != NOT_READ else ()
+        columns = [person.column for person in persons if not person.is_borrower] or [PAYER]
+        found |= {number for row in kept.rows for column in columns if (number := row.get(column))}
+    return found | {
         number
         for layout, row in _told(border, source, [pseudonym])
         for person in persons_of(layout, source)

@@ -26,16 +26,22 @@ class LakeCorruptionError(RuntimeError):
 
 
 def write_parquet(
-    frame: pl.DataFrame, path: Path, metadata: dict[str, str] | None = None, *, flushed: bool = True
+    frame: pl.DataFrame,
+    path: Path,
+    metadata: dict[str, str] | None = None,
+    *,
+    flushed: bool = True,
+    statistics: bool = True,
 ) -> str:
     """Write a frame under its final name or not at all; returns the sha256 of the bytes.
 
-    `flushed`: without it, whoever commits the file calls `flush_files` before.
+    `flushed`: without it, whoever commits the file calls `flush_files` before. `statistics`: by which a reader of few
+    rows may skip others.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TMP)
     written = io.BytesIO()  # in memory first, so that the bytes are hashed and written without being read again
-    frame.write_parquet(written, compression="zstd", compression_level=1, statistics=False, metadata=metadata)
+    frame.write_parquet(written, compression="zstd", compression_level=1, statistics=statistics, metadata=metadata)
     temporary.write_bytes(written.getbuffer())
     digest = hashlib.sha256(written.getbuffer()).hexdigest()
     if flushed:

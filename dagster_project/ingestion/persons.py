@@ -4,6 +4,7 @@ All of it follows from the contract: a column that becomes `borrower_id` or `pay
 of the classes identifier and personal identify.
 """
 
+import contextlib
 import csv
 import io
 import re
@@ -22,6 +23,7 @@ from dagster_project.ingestion.reading import (
     PARQUET,
     DeliveryRefusedError,
     Records,
+    raw_lines,
     read_records,
 )
 from dagster_project.ingestion.rules import check_rows, read_as
@@ -159,9 +161,8 @@ def numbers_in(texts: Sequence[str], source: Source, keys: Keys, sought: Sought)
 
 
 def domains(source: Source) -> list[str]:
-    """The domains of the pseudonyms of a source's persons."""
-    names = {c.name for table in source.contract.tables for c in table.columns if c.name in PERSON_IDS}
-    return [f"{source.name}.{name}" for name in sorted(names)]
+    """The domains of the pseudonyms of a source's persons, those too that its contract does not tell of any more."""
+    return [f"{source.name}.{name}" for name in sorted(PERSON_IDS)]
 
 
 def _fields(text: str) -> set[str]:
@@ -173,7 +174,11 @@ def _columns_to_blank(
 ) -> dict[int, set[str]]:
     """The columns that identify, by the line number of each record whose number is a sought person's."""
     found: dict[int, set[str]] = {}
-    for person in persons_of(layout, source):
+    persons = persons_of(layout, source)
+    # An identifier that the contract takes into no table may be a person's number, as it was under one of before.
+    unmapped = {c.name for c in layout.columns if c.classification == "identifier"} - {p.column for p in persons}
+    others = (PersonColumn(c, domain, (c,), is_borrower=False) for c in sorted(unmapped) for domain in domains(source))
+    for person in (*persons, *others):
         numbers = records.text.select(LINE_NO, number(person, layout).alias("value"))
         theirs = keys.pseudonyms(numbers["value"], person.domain).filter(
             pl.col("pseudonym").is_in(list(sought.pseudonyms))
@@ -243,7 +248,13 @@ def _without_in_parquet(
 
 
 def _hide_lines(content: bytes, source: Source, keys: Keys, sought: Sought) -> tuple[bytes, int] | None:
-    """A refused file: its lines that mention a sought person are taken out, as far as it is text."""
+    """A file that its layout does not read: its lines that mention a sought person are taken out, as far as it has any.
+
+    It was refused; or taken in, under a contract of before.
+    """
+    if content.startswith(PARQUET):
+        with contextlib.suppress(pl.exceptions.ComputeError):
+            return _hide_rows(pl.read_parquet(content), raw_lines(content)[1:], source, keys, sought)
     try:
         if b"\x00" in content or content.startswith(_PACKED):
             raise ValueError
@@ -257,6 +268,17 @@ def _hide_lines(content: bytes, source: Source, keys: Keys, sought: Sought) -> t
         return None
     kept = [_GONE if is_theirs else line for line, is_theirs in zip(lines, found, strict=True)]
     return "\n".join(kept).encode(), sum(found)
+
+
+def _hide_rows(
+    frame: pl.DataFrame, rows: list[str], source: Source, keys: Keys, sought: Sought
+) -> tuple[bytes, int] | None:
+    found = mentions(rows, source, keys, sought)
+    if not any(found):
+        return None
+    out = io.BytesIO()
+    frame.select(pl.when(~pl.Series(found)).then(pl.col(name)).alias(name) for name in frame.columns).write_parquet(out)
+    return out.getvalue(), sum(found)
 
 
 def _may_hold(content: bytes, sought: Sought) -> bool:

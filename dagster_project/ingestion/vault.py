@@ -20,7 +20,7 @@ from dagster_project.ingestion.key_store import KeyDestroyedError
 from dagster_project.ingestion.keys import seal, unseal
 from dagster_project.ingestion.known import Known
 from dagster_project.ingestion.lake import verified, write_parquet
-from dagster_project.ingestion.originals import open_original
+from dagster_project.ingestion.originals import OriginalMissingError, open_original
 from dagster_project.ingestion.persons import PersonColumn, Sought, number, numbers_in, persons_of
 from dagster_project.ingestion.reading import LINE_NO, DeliveryRefusedError, raw_lines, read_records
 from dagster_project.ingestion.receipts import LakeFile
@@ -154,21 +154,22 @@ def read_payer(border: Border, source: Source, pseudonyms: Collection[str]) -> l
     """All that accepted rows told of a payer, from the originals of their deliveries, oldest first.
 
     Where the contract has changed since, so that an original is no longer read by it, the number alone is told. An
-    original that an erasure wrote anew, or whose key it destroyed, tells nothing of the person any more.
+    original that an erasure wrote anew, or whose key it destroyed, tells nothing of the person any more, and neither
+    does one that is missing since a backup from before that erasure was restored.
 
     Raises:
-        LakeCorruptionError: a file is missing or changed.
+        LakeCorruptionError: an original is damaged.
     """
     found: list[Kept] = []
     for receipt in border.book.all(source.name):
         lines = [pl.Series(LINE_NO, dtype=pl.Int64)]
         for item in receipt.files:
             if PAYER in CANONICAL.get(item.table, {}):
-                rows = pl.scan_parquet(verified(border.lake, item)).filter(pl.col(PAYER).is_in(list(pseudonyms)))
+                rows = pl.scan_parquet(border.lake / item.path).filter(pl.col(PAYER).is_in(list(pseudonyms)))
                 lines.append(rows.select(LINE_NO).collect().to_series())
         theirs = pl.concat(lines).unique().sort()
         if theirs.len():
-            with contextlib.suppress(KeyDestroyedError):
+            with contextlib.suppress(KeyDestroyedError, OriginalMissingError):
                 content = open_original(border, source.name, receipt.sha256)
                 layout, told = _payer_in(
                     content, receipt.file_name, theirs, border, source, Sought(frozenset(pseudonyms))
@@ -180,21 +181,24 @@ def read_payer(border: Border, source: Source, pseudonyms: Collection[str]) -> l
 def _payer_in(
     content: bytes, name: str, lines: pl.Series, border: Border, source: Source, sought: Sought
 ) -> tuple[str, list[dict[str, str | None]]]:
-    """The layout of an original, and what these of its lines tell of a payer."""
+    """The layout of an original, and what these of its lines tell of a payer who is sought."""
     layout = source.contract.layout_of(name)
     payers = [person for person in persons_of(layout, source) if not person.is_borrower] if layout else []
-    try:
-        if not layout or not payers:
-            raise DeliveryRefusedError("unknown_file", "no layout with a payer", 0)
-        text = read_records(content, layout).text.filter(pl.col(LINE_NO).is_in(lines.implode()))
-    except DeliveryRefusedError:
-        raw = raw_lines(content)
-        numbers = set().union(*numbers_in([raw[n - 1] for n in lines], source, border.keys, sought))
-        return NOT_READ, [{PAYER: number} for number in sorted(numbers)]
-    told = [
-        text.filter(pl.col(p.column).is_not_null()).select(p.identifying).unique(maintain_order=True) for p in payers
-    ]
-    return layout.name, [row for rows in told for row in rows.to_dicts()]
+    told: list[dict[str, str | None]] = []
+    with contextlib.suppress(DeliveryRefusedError):
+        if layout and payers:
+            text = read_records(content, layout).text.filter(pl.col(LINE_NO).is_in(lines.implode()))
+            for payer in payers:
+                numbered = text.with_columns(number(payer, layout).alias("_number"))
+                known = border.keys.pseudonyms(numbered["_number"], payer.domain)
+                theirs = known.filter(pl.col("pseudonym").is_in(list(sought.pseudonyms)))
+                rows = numbered.filter(pl.col("_number").is_in(theirs["value"].implode()))
+                told += rows.select(payer.identifying).unique(maintain_order=True).to_dicts()
+    if layout and told:
+        return layout.name, told
+    raw = raw_lines(content)
+    numbers = set().union(*numbers_in([raw[n - 1] for n in lines], source, border.keys, sought))
+    return NOT_READ, [{PAYER: number} for number in sorted(numbers)]
 
 
 def _context(source: str, pseudonym: str) -> str:

@@ -403,6 +403,14 @@ def test_column_with_one_value_is_judged_as_any_other(rows):
     assert amounts.equals(all_amounts.filter(pl.col(LINE_NO) < last))
 
 
+def test_rows_that_are_all_alike_and_bad_are_each_of_them_bad():
+    schema = {LINE_NO: pl.Int64, LINES: pl.Int64} | dict.fromkeys(SIMULATED_PAYMENTS.schema, pl.String)
+    text = pl.DataFrame([[n, 1, *["x"] * WIDTH] for n in (2, 3, 4)], schema=schema, orient="row")
+    checked = check_rows(read_as(text, SIMULATED_PAYMENTS), SIMULATED_PAYMENTS)
+    assert checked.bad[LINE_NO].to_list() == [2, 3, 4]
+    assert checked.good.is_empty()
+
+
 @pytest.mark.parametrize(
     "pattern", ["^EUR$", "^(a|b)$", "^a|b$", "^(a)|b$", "^(a.b|a)$", "^(a|)$", "^a$|^b$", "a", "^é$"]
 )

@@ -1,7 +1,9 @@
 """What identifies a person stays outside of the border, in a vault whose keys are elsewhere."""
 
+import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -21,7 +23,7 @@ from dagster_project.ingestion.originals import open_original, read_sealed, writ
 from dagster_project.ingestion.receipts import State
 from dagster_project.ingestion.scan import find_words
 from dagster_project.ingestion.vault import read_payer, read_person
-from dagster_project.privacy import erase_person, reveal_person
+from dagster_project.privacy import UnknownPersonError, erase_person, reveal_person
 from dagster_project.settings import Settings
 
 PEOPLE = [person(n) for n in range(5)]
@@ -112,20 +114,47 @@ def test_a_payer_is_a_person_too(lender):
         reveal_person(lender, payer, None, "asked by a court")
 
 
-@pytest.mark.parametrize("change", [("'transfers*'", "'payins*'"), ("transfer_no", "transfer_id")])
-def test_a_payer_is_found_under_a_contract_that_no_longer_reads_the_file(lender, change):
+CHANGES = {
+    "another pattern": (r"'transfers\*'", "'payins*'"),
+    "another column": (r"transfer_no", "transfer_id"),
+    "no payer in the table": (r"\n.*name: payer_id.*", ""),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_payer_is_found_under_a_contract_that_no_longer_reads_the_file(lender, change, kind):
     payer, other = pseudonym(lender, "P77", "payer_id"), pseudonym(lender, "P78", "payer_id")
-    paid = [transfer(1, payer_no="P77"), transfer(2, payer_no="P78"), transfer(3, payer_no="P77")]
-    deliver(lender, {"transfers-1.csv": csv_of("transfers", *paid)})
-    assert change[0] in CONTRACT
-    newer = lender_in(lender.settings.home, CONTRACT.replace(*change))
+    paid = csv_of("transfers", *(transfer(n, payer_no=number) for n, number in ((1, "P77"), (2, "P78"), (3, "P77"))))
+    if kind == "parquet":
+        packed = io.BytesIO()
+        pl.read_csv(paid, infer_schema=False).write_parquet(packed)
+        paid = packed.getvalue()
+    deliver(lender, {f"transfers-1.{kind}": paid})
+    contract = re.sub(*change, CONTRACT)
+    assert contract != CONTRACT
+    newer = lender_in(lender.settings.home, contract)
+    source = newer.sources["lender"]
     (kept,) = reveal_person(newer, payer, None, "asked by a court")
     assert kept.rows == ({"payer_id": "P77"},)
     assert reveal_person(newer, "P77", None, "asked by a court") == [kept]
-    assert erase_person(newer, payer, None).proof.left == ()
-    source = newer.sources["lender"]
+    with pytest.raises(UnknownPersonError):
+        erase_person(newer, "P99", None)
+    done = erase_person(newer, payer, None)
+    assert (done.proof.left, done.destroyed, done.rewritten) == ((), 0, 1)
     assert read_payer(newer.border, source, [payer]) == []
     assert [kept.rows for kept in read_payer(newer.border, source, [other])] == [({"payer_id": "P78"},)]
+
+
+def test_an_original_that_is_missing_hides_no_other(lender):
+    payer = pseudonym(lender, "P77", "payer_id")
+    for n in (1, 2):
+        deliver(lender, {f"transfers-{n}.csv": csv_of("transfers", transfer(n, payer_no="P77"))})
+    first = lender.border.book.all("lender")[0]
+    (path,) = (lender.border.lake / "originals/lender").glob(f"{first.sha256}.*")
+    path.unlink()
+    (kept,) = read_payer(lender.border, lender.sources["lender"], [payer])
+    assert kept.rows == ({"payer_no": "P77"},)
 
 
 def test_a_file_that_names_nobody_makes_no_vault(lender):
