@@ -70,7 +70,7 @@ lint: $(SETUP) ## style, types, layers, Dagster definitions
 	dg check defs
 
 sources: $(SETUP) ## write dbt's source files anew from the contracts
-	@python -m dagster_project.ingestion.dbt_sources
+	@python -m dagster_project.ingestion.contracts.dbt_sources
 
 lock: $(SETUP) ## resolve the lock files anew
 	@for name in requirements requirements-data requirements-uv; do \

@@ -74,18 +74,18 @@ def payments(random: np.random.Generator, number: int, rows: int, day: dt.date) 
 
 def take_in(home: Path) -> None:
     """The project's own ingestion of all that waits in a home."""
-    from dagster_project.ingestion.deliver import ingest
-    from dagster_project.resources import load_pipeline
-    from dagster_project.settings import Settings
+    from dagster_project.home.settings import Settings
+    from dagster_project.ingestion.intake import ingest
+    from dagster_project.night.pipeline import load_pipeline
 
     pipeline = load_pipeline(Settings(home=home))
-    source, border = pipeline.sources[SOURCE], pipeline.border
-    _timed(lambda: sum(r.accepted_rows for r in ingest(source, border, dt.datetime.now(dt.UTC))))
+    source, ingest_context = pipeline.sources[SOURCE], pipeline.ingest_context
+    _timed(lambda: sum(r.accepted_rows for r in ingest(source, ingest_context, dt.datetime.now(dt.UTC))))
 
 
 def scan(home: Path) -> None:
     """The same files to one Parquet file, with the types that the contract names, and nothing else."""
-    from dagster_project.ingestion.source import load_sources
+    from dagster_project.ingestion.contracts.source import load_sources
 
     layout = load_sources()[SOURCE].contract.layout_of("payments-2020-01-01.csv")
     if layout is None:
@@ -104,8 +104,8 @@ def _timed(work: Callable[[], int]) -> None:
     """Do it, and print rows, seconds and CPU seconds."""
     before, began = _cpu(), time.perf_counter()
     rows = work()
-    told = {"rows": rows, "seconds": time.perf_counter() - began, "cpu_seconds": _cpu() - before}
-    sys.stdout.write(json.dumps(told) + "\n")
+    reported = {"rows": rows, "seconds": time.perf_counter() - began, "cpu_seconds": _cpu() - before}
+    sys.stdout.write(json.dumps(reported) + "\n")
 
 
 def _cpu() -> float:
@@ -132,9 +132,9 @@ def bench(size_gb: float, turns: int, work: Path) -> Json:
             link(sorted((work / "files").iterdir()), home / "landing" / SOURCE)
             command = [sys.executable, __file__, "--child", name, str(home)]
             measured = measure(command, {"CREDITLOOM_HOME": str(home)}, work / "errors.log")
-            if measured.exit or measured.told["rows"] != files["rows"]:
+            if measured.exit or measured.reported["rows"] != files["rows"]:
                 raise RuntimeError(f"{name} did not take in every row: {measured}; see {work / 'errors.log'}")
-            turn[name] = asdict(measured) | measured.told
+            turn[name] = asdict(measured) | measured.reported
             say(f"  {number}/{turns} {name}: {turn[name]['seconds']:.1f} s, CPU {turn[name]['cpu_seconds']:.1f} s")
             shutil.rmtree(home)
         found.append(turn)
@@ -181,8 +181,8 @@ def _peak(found: Json) -> float:
     return float(max(turn["ingest"]["peak_mb"] for turn in found["turns"]))
 
 
-def _verdict(met: bool) -> str:
-    return "PASS  " if met else "MISSED"
+def _verdict(is_met: bool) -> str:
+    return "PASS  " if is_met else "MISSED"
 
 
 def write_section(page: str, found: Json) -> str:

@@ -102,7 +102,7 @@ def _seconds(found: Json, run: str) -> str:
 
 
 def _stages(found: Json) -> str:
-    aucs = {run: found["turns"][0][run]["told"].get("auc") for run in ("first night", "floor")}
+    aucs = {run: found["turns"][0][run]["reported"].get("auc") for run in ("first night", "floor")}
     models = ", ".join(f"{value:.4f} by the {run}" for run, value in aucs.items() if value is not None)
     lines = [
         f"Seconds by stage, {found['loans']:,} loans (AUC of the model out of sample: {models}):\n",

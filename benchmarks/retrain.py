@@ -7,9 +7,9 @@ import json
 import sys
 
 from dagster_project.definitions import build_defs
-from dagster_project.instance import open_instance
-from dagster_project.jobs import RETRAIN
-from dagster_project.resources import load_pipeline
+from dagster_project.defs.instance import open_instance
+from dagster_project.defs.jobs import RETRAIN
+from dagster_project.night.pipeline import load_pipeline
 
 
 def main() -> None:

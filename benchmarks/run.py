@@ -48,13 +48,13 @@ Json = dict[str, Any]
 
 @dataclass
 class Measured:
-    """What one process took, with all that it started. `told` is what it printed, as JSON."""
+    """What one process took, with all that it started. `reported` is what it printed, as JSON."""
 
     exit: int
     seconds: float
     cpu_seconds: float
     peak_mb: float
-    told: Json = field(repr=False)
+    reported: Json = field(repr=False)
     stages: dict[str, float] = field(default_factory=dict)
 
 
@@ -72,9 +72,9 @@ def measure(command: list[str], environment: dict[str, str], log: Path) -> Measu
         seconds = time.perf_counter() - began
         output.seek(0)
         printed = output.read()
-    told = json.loads(printed) if printed.strip() else {}
+    reported = json.loads(printed) if printed.strip() else {}
     cpu = _cpu_of_children() - before
-    return Measured(process.returncode, round(seconds, 2), round(cpu, 2), round(peak), told)
+    return Measured(process.returncode, round(seconds, 2), round(cpu, 2), round(peak), reported)
 
 
 def _cpu_of_children() -> float:
@@ -116,7 +116,7 @@ def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
 
 def stages_of_floor(floor: Measured) -> dict[str, float]:
     """Seconds of the floor by stage, as it tells them; `rest` is starting and importing."""
-    stages = {name: float(stage["seconds"]) for name, stage in floor.told.get("stages", {}).items()}
+    stages = {name: float(stage["seconds"]) for name, stage in floor.reported.get("stages", {}).items()}
     return stages | {"rest": round(floor.seconds - sum(stages.values()), 2)}
 
 
@@ -132,14 +132,14 @@ def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
         raise RuntimeError(f"the book was not simulated; see {work / 'simulate.log'}")
     shutil.rmtree(book / "truth")
     first_days, last_day = split(book / "landing" / SOURCE)
-    told = simulated.told
-    say(f"{loans:,} loans, {told['payment_rows']:,} payments: simulated in {simulated.seconds:.0f} s")
+    reported = simulated.reported
+    say(f"{loans:,} loans, {reported['payment_rows']:,} payments: simulated in {simulated.seconds:.0f} s")
     turns = []
     for number in range(1, repeats + 1):
         turn = {}
         for name, measured in take_turn(work / f"turn-{number}", first_days, last_day, policy):
             turn[name] = asdict(measured)
-            failed = "" if measured.exit == 0 else f", FAILED: {measured.told.get('failures')}"
+            failed = "" if measured.exit == 0 else f", FAILED: {measured.reported.get('failures')}"
             say(f"  {number}/{repeats} {name}: {measured.seconds:.1f} s, {measured.peak_mb:,.0f} MB{failed}")
             say(f"      {measured.stages}")
         turns.append(turn)
@@ -164,7 +164,7 @@ def take_turn(
     settings = {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(policy)}
     link(first_days, landing)
     first = _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
-    first.told |= model_of(home)
+    first.reported |= model_of(home)
     yield "first night", first
     if first.exit:
         raise RuntimeError(f"the first night did not publish, and nothing else is measured; see {log} and {home}")
@@ -183,10 +183,10 @@ def take_turn(
 def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path) -> Measured:
     """Measure a command that makes a run of Dagster's; its exit is what it printed, its deliveries are not kept."""
     measured = measure(command, settings, log)
-    measured.told.pop("deliveries", None)
-    if measured.told.get("run_id"):
-        measured.stages = stages_of_run(home, measured.told["run_id"], measured.seconds)
-    measured.exit = measured.exit or int(measured.told.get("exit", 1))
+    measured.reported.pop("deliveries", None)
+    if measured.reported.get("run_id"):
+        measured.stages = stages_of_run(home, measured.reported["run_id"], measured.seconds)
+    measured.exit = measured.exit or int(measured.reported.get("exit", 1))
     return measured
 
 

@@ -2,23 +2,24 @@
 
 import dagster as dg
 
-from dagster_project.assets.early_warnings import build_early_warning_assets
-from dagster_project.assets.landing import build_landing_asset
-from dagster_project.assets.model import build_model_assets
-from dagster_project.assets.portfolio import build_portfolio_assets
-from dagster_project.assets.published import build_snapshot_asset
-from dagster_project.assets.quarantine import build_quarantine_asset
-from dagster_project.assets.raw import build_raw_assets
-from dagster_project.assets.scores import build_scores_asset
-from dagster_project.assets.warehouse import build_dbt_resource, build_warehouse_assets
-from dagster_project.checks import build_checks
-from dagster_project.dbt_project import prepare_manifest, published_models
-from dagster_project.instance import prepare_home
-from dagster_project.jobs import load_job, nightly_job, retrain_job
-from dagster_project.night_resource import NIGHT, build_night_resource
-from dagster_project.resources import Pipeline, load_pipeline
-from dagster_project.schedules import nightly_schedule, weekly_retraining
-from dagster_project.sensors import landing_sensor
+from dagster_project.defs.assets.early_warnings import build_early_warning_assets
+from dagster_project.defs.assets.landing import build_landing_asset
+from dagster_project.defs.assets.model import build_model_assets
+from dagster_project.defs.assets.portfolio import build_portfolio_assets
+from dagster_project.defs.assets.quarantine import build_quarantine_asset
+from dagster_project.defs.assets.raw import build_raw_assets
+from dagster_project.defs.assets.scores import build_scores_asset
+from dagster_project.defs.assets.snapshot import build_snapshot_asset
+from dagster_project.defs.assets.warehouse import build_dbt_resource, build_warehouse_assets
+from dagster_project.defs.checks import build_checks
+from dagster_project.defs.instance import prepare_home
+from dagster_project.defs.jobs import load_job, nightly_job, retrain_job
+from dagster_project.defs.resources import NIGHT, build_night_resource
+from dagster_project.defs.schedules import nightly_schedule, weekly_retraining
+from dagster_project.defs.sensors import landing_sensor
+from dagster_project.night.guards import guards_of
+from dagster_project.night.pipeline import Pipeline, load_pipeline
+from dagster_project.warehouse.runner import prepare_manifest, published_models
 
 
 def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
@@ -40,7 +41,7 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
             *build_early_warning_assets(pipeline),
             build_snapshot_asset(pipeline.policy, sorted(published_models(manifest))),
         ],
-        asset_checks=[build_checks(guard) for guard in pipeline.guards],
+        asset_checks=[build_checks(guard) for guard in guards_of(pipeline)],
         jobs=[nightly_job(), retrain_job(pipeline), *(load_job(name) for name in pipeline.sources)],
         executor=dg.in_process_executor,  # also for what somebody starts from the screen: the lock is a process's
         schedules=[nightly_schedule(pipeline), weekly_retraining(pipeline)],

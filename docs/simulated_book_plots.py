@@ -130,8 +130,8 @@ def draw(books: dict[str, tuple[pl.DataFrame, str]], out: Path) -> None:
             line = by_month(rows, event)
             same = event == "defaulted" and rows["defaulted"].equals(rows["written_off"], check_names=False)
             if not same:
-                told = "written off" if event == "written_off" else "ever 90 days past due"
-                losses.plot(line["mob"], line["cumulated"] * 100, style, color=colour, label=f"{name}: {told}")
+                label = "written off" if event == "written_off" else "ever 90 days past due"
+                losses.plot(line["mob"], line["cumulated"] * 100, style, color=colour, label=f"{name}: {label}")
     rolls.set_xticks(range(len(MOVES)), [f"{NAMES[a]} → {NAMES[b]}" for a, b in MOVES])
     rolls.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     rolls.set(ylim=(0, 1.0))

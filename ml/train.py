@@ -126,17 +126,17 @@ def fit(
     learned = matrix(train, names, with_target=True)
     followed = matrix(sampled(train, params.sample_rows), names, with_target=True) if follow_train else None
     stopped_on = (matrix(val, names, with_target=True), "val")
-    told: dict[str, dict[str, list[float]]] = {}
+    evaluations: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
         params.xgboost(by_name(names)),
         learned,
         num_boost_round=params.max_rounds,
         evals=[(followed, "train"), stopped_on] if followed else [stopped_on],  # the last one decides when to stop
         early_stopping_rounds=params.early_stopping_rounds,
-        evals_result=told,
+        evals_result=evaluations,
         verbose_eval=False,
     )
-    curve = {f"{block}_{what}": values for block, figures in told.items() for what, values in figures.items()}
+    curve = {f"{block}_{what}": values for block, figures in evaluations.items() for what, values in figures.items()}
     return Fit(booster, int(booster.best_iteration), names, curve)
 
 

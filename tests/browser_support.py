@@ -13,10 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dagster_project.instance import open_instance
-from dagster_project.resources import Pipeline
-from dagster_project.servers import dagster_command, end, free_port, mlflow_command, upgrade_mlflow, wait_until_up
-from dagster_project.settings import PROJECT_ROOT
+from dagster_project.defs.instance import open_instance
+from dagster_project.home.settings import PROJECT_ROOT
+from dagster_project.night.pipeline import Pipeline
+from dagster_project.operations.servers import (
+    dagster_command,
+    end,
+    free_port,
+    mlflow_command,
+    upgrade_mlflow,
+    wait_until_up,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import settings
 from tests_support import copy_home, pipeline_in, shared_night
 
-from dagster_project.night import run_night
-from dagster_project.resources import Pipeline
+from dagster_project.night.pipeline import Pipeline
+from dagster_project.operations.run_night import run_night
 
 # How long an example takes is no property of the code: these machines are shared.
 settings.register_profile("creditloom", deadline=None)
@@ -38,7 +38,7 @@ def drop() -> Callable[[Pipeline, str, bytes], Path]:
     """Drop a file into the landing folder of taiwan_cards."""
 
     def _drop(pipeline: Pipeline, name: str, content: bytes) -> Path:
-        folder = pipeline.border.landing / "taiwan_cards"
+        folder = pipeline.ingest_context.landing / "taiwan_cards"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / name
         path.write_bytes(content)

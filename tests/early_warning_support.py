@@ -5,8 +5,8 @@ import datetime as dt
 import polars as pl
 
 from dagster_project.early_warning.evaluate import FIGURES
+from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.policy import load_policy
-from dagster_project.settings import PROJECT_ROOT
 
 POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml").early_warning
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from dagster_project.ingestion.canonical import CANONICAL, raw_schema
+from dagster_project.ingestion.contracts.canonical import CANONICAL, raw_schema
 
 LAG = 2
 DAY = dt.timedelta(days=1)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from dagster_project.resources import Pipeline, load_pipeline
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.night.pipeline import Pipeline, load_pipeline
 
 MONTH_ENDS = [dt.date(2024, m + 1, 1) - dt.timedelta(days=1) for m in range(1, 11)]
 LOANS = [f"L{n}" for n in range(40)]

@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 import yaml
 
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.receipts import Receipt
-from dagster_project.resources import Pipeline, load_pipeline
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.receipts import Receipt
+from dagster_project.night.pipeline import Pipeline, load_pipeline
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
@@ -221,16 +221,16 @@ def csv_of(table: str, *rows: dict[str, str], more: str = "") -> bytes:
 
 def deliver(pipeline: Pipeline, files: dict[str, bytes], now: dt.datetime = NOW) -> list[Receipt]:
     """Land files, and take them in."""
-    folder = pipeline.border.landing / "lender"
+    folder = pipeline.ingest_context.landing / "lender"
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    return ingest(pipeline.sources["lender"], pipeline.border, now)
+    return ingest(pipeline.sources["lender"], pipeline.ingest_context, now)
 
 
 def raw(pipeline: Pipeline, table: str) -> pl.DataFrame:
     """Everything that the lake holds of a table."""
-    return pl.read_parquet(pipeline.border.lake / "raw/lender" / table / "*.parquet")
+    return pl.read_parquet(pipeline.ingest_context.lake / "raw/lender" / table / "*.parquet")
 
 
 def book(seed: int = 3, loans: int = 1000, months: int = 30) -> dict[str, list[dict[str, str]]]:

@@ -46,7 +46,7 @@ CORRUPTION, FULL, BAD_INPUT = (f"tests/torture/test_{name}.py" for name in ("cor
 CANARY, BLOCKING = "tests/torture/test_canary.py", "tests/orchestration/test_blocking.py"
 AUDIT, ERASURE = "tests/unit/test_audit.py", "tests/unit/test_erasure.py"
 INGESTION = "dagster_project/ingestion"
-SNAPSHOT = "dagster_project/publishing/snapshot.py"
+SNAPSHOT = "dagster_project/snapshots/snapshot.py"
 
 PROTECTIONS = (
     Protection(
@@ -93,7 +93,7 @@ PROTECTIONS = (
     Protection(
         "R4",
         "one night at a time in a home",
-        "dagster_project/alone.py",
+        "dagster_project/home/locks.py",
         "fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
         (f"{AT_ONCE}::test_four_nights_and_four_readers_at_once",),
@@ -101,7 +101,7 @@ PROTECTIONS = (
     Protection(
         "R5",
         "a published table has an order of its own, not that in which rows came",
-        "dagster_project/publication.py",
+        "dagster_project/night/publish.py",
         "order by {', '.join(keys)}",
         "",
         (f"{NIGHTS}::test_shuffled_and_interrupted_backfill_ends_as_an_ordered_one",),
@@ -149,7 +149,7 @@ PROTECTIONS = (
     Protection(
         "R8",
         "a night that may fill the disk is not begun",
-        "dagster_project/space.py",
+        "dagster_project/home/disk_space.py",
         "    if free < need:\n",
         "    if free < 0:\n",
         (f"{FULL}::test_night_without_room_is_refused_however_it_is_started[40]",),
@@ -165,7 +165,7 @@ PROTECTIONS = (
     Protection(
         "R9",
         "a critical check that fails blocks what comes after it, and ends the run",
-        "dagster_project/checks.py",
+        "dagster_project/defs/checks.py",
         "        if result.blocking_failures:\n",
         "        if False:\n",
         (f"{BLOCKING}::test_broken_expectation_stops_the_night",),
@@ -174,7 +174,7 @@ PROTECTIONS = (
     Protection(
         "R9",
         "nothing is published over a failed check, even by hand",
-        "dagster_project/publication.py",
+        "dagster_project/night/publish.py",
         "    if failed:\n        raise UnauditedError",
         "    if False:\n        raise UnauditedError",
         (f"{BLOCKING}::test_nothing_is_published_over_a_failed_check",),
@@ -182,7 +182,7 @@ PROTECTIONS = (
     Protection(
         "R9",
         "a dbt test without a pass is no pass",
-        "dagster_project/publication.py",
+        "dagster_project/night/publish.py",
         "    if open_tests:\n",
         "    if False:\n",
         (f"{BLOCKING}::test_nothing_is_published_over_a_dbt_test_without_a_pass",),
@@ -214,7 +214,7 @@ PROTECTIONS = (
     Protection(
         "S2",
         "each row's seal is computed again",
-        "dagster_project/audit.py",
+        "dagster_project/audit/chain.py",
         "            if not hmac.compare_digest(self._seal(row, before), row.seal):\n",
         "            if not row.seal:\n",
         (f"{AUDIT}::test_every_tampering_is_found_and_its_first_row_named",),
@@ -222,7 +222,7 @@ PROTECTIONS = (
     Protection(
         "S2",
         "the head, which is kept elsewhere, tells that the end was cut off",
-        "dagster_project/audit.py",
+        "dagster_project/audit/chain.py",
         "        elif head.number >= due:\n",
         "        elif False:\n",
         (f"{AUDIT}::test_every_tampering_is_found_and_its_first_row_named[cut]",),

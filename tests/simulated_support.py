@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.lake import select
-from dagster_project.ingestion.receipts import State
-from dagster_project.resources import Pipeline, load_pipeline
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.files import select
+from dagster_project.ingestion.lake.receipts import State
+from dagster_project.night.pipeline import Pipeline, load_pipeline
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
@@ -83,7 +83,7 @@ def one_file_a_table(landing: Path) -> None:
 def take_in_whole(pipeline: Pipeline) -> None:
     """Take in a clean book and lay it out for dbt."""
     one_file_a_table(pipeline.settings.landing / "simulated")
-    receipts = ingest(pipeline.sources["simulated"], pipeline.border, NOW)
+    receipts = ingest(pipeline.sources["simulated"], pipeline.ingest_context, NOW)
     assert {r.state for r in receipts} == {State.ACCEPTED}, [r.reason for r in receipts]
     assert sum(r.quarantined_rows + r.duplicate_rows for r in receipts) == 0
     select(pipeline.settings.lake, pipeline.settings.selection, "simulated", receipts)

@@ -8,12 +8,11 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from dagster_project import warning_figures
-from dagster_project.dbt_project import run_dbt
 from dagster_project.early_warning.evaluate import FIGURES
+from dagster_project.night import early_warning_figures
+from dagster_project.night.pipeline import Pipeline
 from dagster_project.policy import Policy
-from dagster_project.portfolio.losses import in_stages
-from dagster_project.resources import Pipeline
+from dagster_project.portfolio.expected_loss import in_stages
 from dagster_project.simulator.behaviour import CLOSED, DEFAULT
 from dagster_project.simulator.borrowers import make_borrowers
 from dagster_project.simulator.clock import Calendar
@@ -25,6 +24,7 @@ from dagster_project.simulator.macro import macro_path
 from dagster_project.simulator.products import CHANNELS, PRODUCTS, Loans, assign_borrowers, make_loans
 from dagster_project.simulator.simulate import Plan
 from dagster_project.simulator.truth import HORIZON, NOT_YET, loan_months
+from dagster_project.warehouse.runner import run_dbt
 
 SOURCE = "simulated"
 MODEL = "monitor_early_warning_figures"
@@ -60,8 +60,8 @@ def figures_by_truth(plan: Plan, sql: str, folder: Path, policy: Policy) -> pl.D
     with _book(plan, folder) as (db, truth):
         found = [db.sql(sql).pl().with_columns(expected=pl.lit(None))]
         for indicator, judged in _judged_by_truth(truth, policy).items():
-            summed = warning_figures._summed(db, SOURCE, warning_figures._judged([judged]))
-            found.append(warning_figures._named(summed, SOURCE, indicator))
+            summed = early_warning_figures._summed(db, SOURCE, early_warning_figures._judged([judged]))
+            found.append(early_warning_figures._named(summed, SOURCE, indicator))
     return pl.concat(rows.select(pl.col(c).cast(dtype) for c, dtype in FIGURES.items()) for rows in found)
 
 
@@ -72,7 +72,7 @@ def vintages_of(plan: Plan, sql: str, folder: Path) -> pl.DataFrame:
 
 
 def _judged_by_truth(truth: pl.DataFrame, policy: Policy) -> dict[str, pl.DataFrame]:
-    """Each account's share in an indicator's figures, as `warning_figures` has them.
+    """Each account's share in an indicator's figures, as `early_warning_figures` has them.
 
     `truth`: see `_live`; an account is observed from the month on that the policy says, and of its years once.
     """

@@ -19,13 +19,13 @@ for _name in [n for n in os.environ if n.startswith("CREDITLOOM_")]:
     del os.environ[_name]
 
 from dagster_project.definitions import build_defs  # noqa: E402
-from dagster_project.ingestion.lake import write_parquet  # noqa: E402
-from dagster_project.instance import open_instance  # noqa: E402
-from dagster_project.jobs import RETRAIN  # noqa: E402
-from dagster_project.night import Exit, NightResult, run_night  # noqa: E402
-from dagster_project.partitions import add_waiting_days  # noqa: E402
-from dagster_project.resources import Pipeline, load_pipeline  # noqa: E402
-from dagster_project.settings import PROJECT_ROOT, Settings  # noqa: E402
+from dagster_project.defs.instance import open_instance  # noqa: E402
+from dagster_project.defs.jobs import RETRAIN  # noqa: E402
+from dagster_project.defs.partitions import add_waiting_days  # noqa: E402
+from dagster_project.home.settings import PROJECT_ROOT, Settings  # noqa: E402
+from dagster_project.ingestion.lake.files import write_parquet  # noqa: E402
+from dagster_project.night.pipeline import Pipeline, load_pipeline  # noqa: E402
+from dagster_project.operations.run_night import Exit, NightResult, run_night  # noqa: E402
 
 
 def pipeline_in(home: Path, **more) -> Pipeline:
@@ -64,9 +64,9 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 
 def damage(pipeline: Pipeline, source: str, table: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
     """A lake whose newest file of a table was changed, receipt and all: only the borders further on can notice."""
-    path = next((pipeline.border.lake / "raw" / source / table).glob("*.parquet"))
+    path = next((pipeline.ingest_context.lake / "raw" / source / table).glob("*.parquet"))
     digest = write_parquet(change(pl.read_parquet(path)), path)
-    with sqlite3.connect(pipeline.border.lake / "receipts.sqlite") as db:
+    with sqlite3.connect(pipeline.ingest_context.lake / "receipts.sqlite") as db:
         (files,) = db.execute("select files from receipts").fetchone()
         changed = [f | {"sha256": digest} if f["table"] == table else f for f in json.loads(files)]
         db.execute("update receipts set files = ?", (json.dumps(changed),))

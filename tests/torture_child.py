@@ -19,20 +19,20 @@ import polars as pl
 from lender_support import pipeline_of
 
 import dagster_project
-from dagster_project.alone import NightRunningError, alone_in
-from dagster_project.audit import AuditLog, Entry, Kind
-from dagster_project.ingestion import deliver
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.landing import waiting
-from dagster_project.publishing.snapshot import current_snapshot, publish, snapshot_faults, table_of
+from dagster_project.audit.chain import AuditLog, Entry, Kind
+from dagster_project.home.locks import NightRunningError, home_lock
+from dagster_project.ingestion import intake
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.landing import waiting
+from dagster_project.snapshots.snapshot import current_snapshot, publish, snapshot_faults, table_of
 
 SOURCE = "young_lender"
-deliver._BATCH = 2  # so that one batch is committed while another is read
+intake._BATCH = 2  # so that one batch is committed while another is read
 _ROOT = Path(dagster_project.__file__).parent
 WATCHED = {
     str(_ROOT / name)
     for name in (
-        "audit.py", "alone.py", "files.py", "ingestion/deliver.py", "ingestion/delivery.py", "ingestion/lake.py",
+        "audit.py", "alone.py", "files.py", "ingestion/intake.py", "ingestion/delivery.py", "ingestion/lake.py",
         "ingestion/receipts.py", "ingestion/trail.py", "ingestion/vault.py", "publishing/snapshot.py",
     )
 }  # fmt: skip
@@ -43,19 +43,19 @@ pipeline = cache(pipeline_of)
 
 
 def take_in(home: Path, job: dict) -> None:
-    with alone_in(home):
-        ingest(pipeline(home).sources[SOURCE], pipeline(home).border, dt.datetime.now(dt.UTC))
+    with home_lock(home):
+        ingest(pipeline(home).sources[SOURCE], pipeline(home).ingest_context, dt.datetime.now(dt.UTC))
 
 
 def take_in_until_nothing_waits(home: Path, job: dict) -> dict:
     """As several nights at once do: who finds another at work waits, and looks again."""
-    source, border, refused = pipeline(home).sources[SOURCE], pipeline(home).border, 0
+    source, context, refused = pipeline(home).sources[SOURCE], pipeline(home).ingest_context, 0
     while True:
         try:
-            with alone_in(home):
-                if not waiting(source, border):
+            with home_lock(home):
+                if not waiting(source, context):
                     return {"refused": refused}
-                ingest(source, border, dt.datetime.now(dt.UTC))
+                ingest(source, context, dt.datetime.now(dt.UTC))
         except NightRunningError:
             refused += 1
             time.sleep(0.002)
@@ -76,7 +76,7 @@ def publish_several(home: Path, job: dict) -> dict:
     for number in job["numbers"]:
         while True:
             try:
-                with alone_in(home):
+                with home_lock(home):
                     publish_one(home, {"number": number})
                 done += 1
                 break
@@ -156,7 +156,7 @@ def main() -> None:
     for line in sys.stdin:
         jobs = json.loads(line)
         for home in {job["home"] for job in jobs if (Path(job["home"]) / "contracts").exists()}:
-            _ = pipeline(Path(home)).border
+            _ = pipeline(Path(home)).ingest_context
         started = [start(job) for job in jobs]
         for job, (pid, _) in zip(jobs, started, strict=True):
             if job.get("kill_after") is not None:

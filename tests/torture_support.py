@@ -24,9 +24,9 @@ import polars as pl
 import pytest
 from lender_support import book_file, empty_lender
 
-from dagster_project.ingestion.lake import select
-from dagster_project.ingestion.receipts import State
-from dagster_project.resources import Pipeline
+from dagster_project.ingestion.lake.files import select
+from dagster_project.ingestion.lake.receipts import State
+from dagster_project.night.pipeline import Pipeline
 
 SEED = int(os.environ.get("SEED", "1"))
 SOURCE = "young_lender"
@@ -141,8 +141,8 @@ def drop(home: Path, delivery: Delivery) -> None:
 
 def lake_of(pipeline: Pipeline, selection: Path) -> Reference:
     """What is in the lake, as a night would read it; each file's hash is verified on the way."""
-    found, receipts = Reference(), pipeline.border.book.all()
-    rows = select(pipeline.border.lake, selection, SOURCE, receipts)
+    found, receipts = Reference(), pipeline.ingest_context.book.all()
+    rows = select(pipeline.ingest_context.lake, selection, SOURCE, receipts)
     for receipt in receipts:
         for outcome in OUTCOMES:
             found.rows[outcome] += getattr(receipt, f"{outcome}_rows")

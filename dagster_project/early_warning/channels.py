@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dagster_project.files import flush
+from dagster_project.home.files import flush
 
 
 class ChannelError(RuntimeError):

@@ -15,7 +15,7 @@ Series = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """What was said last of a series."""
 
     message_id: str
@@ -39,7 +39,7 @@ def newest(history: pl.DataFrame) -> pl.DataFrame:
     return history.filter(pl.col("month_on") == pl.col("month_on").max().over("source"))
 
 
-def changes(history: pl.DataFrame, told: Mapping[Series, Told], policy: EarlyWarningPolicy) -> list[Message]:
+def changes(history: pl.DataFrame, reported: Mapping[Series, Reported], policy: EarlyWarningPolicy) -> list[Message]:
     """What is to be told: the series that stand elsewhere than was said last, or are open and nothing was said of.
 
     What cannot be judged is told only of a series that was said to be amber or red.
@@ -47,7 +47,7 @@ def changes(history: pl.DataFrame, told: Mapping[Series, Told], policy: EarlyWar
     found = []
     for row in newest(history).iter_rows(named=True):
         series = tuple(row[name] for name in SERIES)
-        last = told.get(series)
+        last = reported.get(series)
         previous, state = last.state if last else State.GREEN, State(row["state"])
         if state is not previous and OPEN & {state, previous}:
             found.append(_message(row, series, last.message_id if last else "", previous, policy))

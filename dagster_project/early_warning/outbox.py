@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 
 from dagster_project.early_warning.channels import Channel, ChannelError
-from dagster_project.early_warning.messages import SERIES, Message, Series, Told
+from dagster_project.early_warning.messages import SERIES, Message, Reported, Series
 from dagster_project.early_warning.rules import State
-from dagster_project.sqlite_file import transaction
+from dagster_project.home.sqlite import transaction
 
 _SCHEMA = """
 create table if not exists messages (
@@ -64,12 +64,12 @@ class Outbox:
         return transaction(self._path, _SCHEMA)
 
     def write(
-        self, changes: Callable[[dict[Series, Told]], Sequence[Message]], channels: Sequence[str], now: datetime
+        self, changes: Callable[[dict[Series, Reported]], Sequence[Message]], channels: Sequence[str], now: datetime
     ) -> list[Message]:
         """Write the messages that `changes` makes of what was told last, for these channels, in one transaction."""
         with self._open() as db:
             db.execute("begin immediate")
-            made = list(changes(_told(db)))
+            made = list(changes(_reported(db)))
             for message in made:
                 body = json.dumps(message.body, sort_keys=True)
                 row = (message.message_id, now.isoformat(), *message.series, message.month_on)
@@ -110,10 +110,10 @@ class Outbox:
         with self._open() as db:
             return [(message_id, body) for _, message_id, body in db.execute(query, (channel,)).fetchall()]
 
-    def told(self) -> dict[Series, Told]:
+    def reported(self) -> dict[Series, Reported]:
         """What was said last of each series."""
         with self._open() as db:
-            return _told(db)
+            return _reported(db)
 
     def _tried(self, message_id: str, channel: str, error: str | None, sent_at: datetime | None) -> None:
         with self._open() as db:
@@ -124,7 +124,7 @@ class Outbox:
             )
 
 
-def _told(db: sqlite3.Connection) -> dict[Series, Told]:
+def _reported(db: sqlite3.Connection) -> dict[Series, Reported]:
     columns = ", ".join(SERIES)
     rows = db.execute(f"select {columns}, message_id, state from messages order by message_no").fetchall()  # noqa: S608
-    return {tuple(row[: len(SERIES)]): Told(row[-2], State(row[-1])) for row in rows}
+    return {tuple(row[: len(SERIES)]): Reported(row[-2], State(row[-1])) for row in rows}

@@ -11,19 +11,19 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dagster_project.ingestion.border import Border
-from dagster_project.ingestion.canonical import SUPERSEDED
-from dagster_project.ingestion.contracts import Table
-from dagster_project.ingestion.known import KeysOf, Known, keys_of
-from dagster_project.ingestion.lake import write_parquet
-from dagster_project.ingestion.manifest import Manifest
-from dagster_project.ingestion.originals import seal_rows
-from dagster_project.ingestion.reading import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
-from dagster_project.ingestion.receipts import LakeFile, Receipt, State
-from dagster_project.ingestion.rules import Typed, money_within_bounds, read_as
-from dagster_project.ingestion.sifting import Sifted, lines_of, places, sift
-from dagster_project.ingestion.source import Source
-from dagster_project.ingestion.vault import Told, told_of, write_vault
+from dagster_project.ingestion.classify import ClassifiedRows, classify_rows, lines_of, places
+from dagster_project.ingestion.contracts.canonical import SUPERSEDED
+from dagster_project.ingestion.contracts.contract import Table
+from dagster_project.ingestion.contracts.source import Source
+from dagster_project.ingestion.lake.context import IngestContext
+from dagster_project.ingestion.lake.files import write_parquet
+from dagster_project.ingestion.lake.receipts import LakeFile, Receipt, State
+from dagster_project.ingestion.lake.row_index import KeysOf, KnownRows, keys_of
+from dagster_project.ingestion.parsing.manifest import Manifest
+from dagster_project.ingestion.parsing.records import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
+from dagster_project.ingestion.parsing.row_rules import Typed, money_within_bounds, read_as
+from dagster_project.ingestion.persons.originals import seal_rows
+from dagster_project.ingestion.persons.vault import PersonalValues, personal_values_of, write_vault
 
 MINOR_PER_UNIT = 100
 QUARANTINE = "quarantine"
@@ -48,18 +48,27 @@ class Taken:
 
     receipt: Receipt
     keys: KeysOf
-    told: Told | None = None
+    personal_values: PersonalValues | None = None
 
 
-def with_vault(taken: Sequence[Taken], source: Source, border: Border, known: Known) -> list[Receipt]:
+def with_vault(taken: Sequence[Taken], source: Source, context: IngestContext, known_rows: KnownRows) -> list[Receipt]:
     """The receipts of deliveries that were taken in, once the vault has what they tell of persons."""
-    told = [t.told for t in taken if t.told]
-    files = iter(write_vault(told, source, border, known))
-    return [replace(t.receipt, files=(*t.receipt.files, *next(files))) if t.told else t.receipt for t in taken]
+    personal_values = [t.personal_values for t in taken if t.personal_values]
+    files = iter(write_vault(personal_values, source, context, known_rows))
+    return [
+        replace(t.receipt, files=(*t.receipt.files, *next(files))) if t.personal_values else t.receipt for t in taken
+    ]
 
 
 def take_in(
-    file: Delivered, source: Source, border: Border, known: Known, now: datetime, *, compare: bool, part: str = ""
+    file: Delivered,
+    source: Source,
+    context: IngestContext,
+    known_rows: KnownRows,
+    now: datetime,
+    *,
+    compare: bool,
+    part: str = "",
 ) -> Taken:
     """Read a delivery and write what is good of it, and what is not, into the lake.
 
@@ -69,8 +78,8 @@ def take_in(
     Args:
         file: the delivery.
         source: its contract and adapter.
-        border: lake and keys.
-        known: what the lake has of this source.
+        context: lake and keys.
+        known_rows: what the lake has of this source.
         now: the clock.
         compare: whether to look for its rows among those that are known, see `sift`.
         part: set apart from what was written of this delivery before.
@@ -84,10 +93,10 @@ def take_in(
         typed = read_as(records.text, layout)
         amounts = control_amounts(typed, layout)
         file.manifest.check(file.sha256, records.landed, amounts["amount"].sum())
-        sifted = sift(records, typed, layout, source, border, known, blank, compare=compare)
+        classified = classify_rows(records, typed, layout, source, context, known_rows, blank, compare=compare)
     except DeliveryRefusedError as refused:
         return Taken(_refused(blank, refused), {})
-    return write(blank, sifted, records, amounts, layout, source, border, part)
+    return write(blank, classified, records, amounts, layout, source, context, part)
 
 
 def hold_back(file: Delivered, source: Source, now: datetime) -> Taken:
@@ -134,7 +143,7 @@ def read(file: Delivered, source: Source) -> tuple[Table, Records]:
     """
     layout = source.contract.layout_of(file.name)
     if layout is None:
-        patterns = ", ".join(known.file_pattern for known in source.contract.layouts)
+        patterns = ", ".join(known_rows.file_pattern for known_rows in source.contract.layouts)
         lines = max(file.content.count(b"\n") - 1, 0)
         raise DeliveryRefusedError("unknown_file", f"no layout is for this name; there are {patterns}", lines)
     return layout, read_records(file.content, layout)
@@ -153,12 +162,12 @@ def control_amounts(records: Typed, layout: Table) -> pl.DataFrame:
 
 def write(
     blank: Receipt,
-    sifted: Sifted,
+    classified: ClassifiedRows,
     records: Records,
     amounts: pl.DataFrame,
     layout: Table,
     source: Source,
-    border: Border,
+    context: IngestContext,
     part: str = "",
 ) -> Taken:
     """Write the rows of a delivery and those that are held back; the receipt counts both.
@@ -166,28 +175,28 @@ def write(
     What it tells of persons is not written yet, see `with_vault`.
     """
     folder, name = Path("raw") / source.name, f"{blank.delivery_id}{part}.parquet"
-    tables = sifted.tables | ({SUPERSEDED: sifted.superseded} if sifted.superseded.height else {})
-    files = [_write(table, folder / table / name, rows, border.lake) for table, rows in tables.items()]
-    told = told_of(records.text, sifted.good, layout, source, name)
-    if sifted.bad.height:
-        files.append(_write_quarantine(sifted.bad, records, amounts, source, border, blank, part))
-    accepted, accepted_minor = _read_back(border.lake, files, source.contract.control_table)
-    bad = sifted.bad
+    tables = classified.tables | ({SUPERSEDED: classified.superseded} if classified.superseded.height else {})
+    files = [_write(table, folder / table / name, rows, context.lake) for table, rows in tables.items()]
+    personal_values = personal_values_of(records.text, classified.good, layout, source, name)
+    if classified.bad.height:
+        files.append(_write_quarantine(classified.bad, records, amounts, source, context, blank, part))
+    accepted, accepted_minor = _read_back(context.lake, files, source.contract.control_table)
+    bad = classified.bad
     receipt = replace(
         blank,
-        state=_state(accepted=accepted.height, bad=bad.height, duplicates=sifted.duplicates.height),
+        state=_state(accepted=accepted.height, bad=bad.height, duplicates=classified.duplicates.height),
         landed_rows=records.landed,
         accepted_rows=lines_of(records, accepted),
         quarantined_rows=lines_of(records, bad),
-        duplicate_rows=lines_of(records, sifted.duplicates),
+        duplicate_rows=lines_of(records, classified.duplicates),
         landed_minor=_minor(amounts),
         accepted_minor=accepted_minor,
         quarantined_minor=minor_of(amounts, bad),
-        duplicate_minor=minor_of(amounts, sifted.duplicates),
+        duplicate_minor=minor_of(amounts, classified.duplicates),
         reason=_reason(bad, accepted),
         files=tuple(files),
     )
-    return Taken(receipt, keys_of(sifted.tables, source.contract), told)
+    return Taken(receipt, keys_of(classified.tables, source.contract), personal_values)
 
 
 def minor_of(amounts: pl.DataFrame, rows: pl.DataFrame) -> int:
@@ -249,7 +258,7 @@ def _write_quarantine(
     records: Records,
     amounts: pl.DataFrame,
     source: Source,
-    border: Border,
+    context: IngestContext,
     receipt: Receipt,
     part: str,
 ) -> LakeFile:
@@ -259,7 +268,7 @@ def _write_quarantine(
     """
     kept = bad.join(places(records), on=LINE_NO, how="left").join(amounts, on=LINE_NO, how="left")
     texts = [records.raw_record(line, lines) for line, lines in kept.select(LINE_NO, LINES).iter_rows()]
-    sealed = seal_rows(kept[LINE_NO].to_list(), texts, source, border, receipt.sha256)
+    sealed = seal_rows(kept[LINE_NO].to_list(), texts, source, context, receipt.sha256)
     frame = kept.drop("amount").with_columns(
         (kept["amount"].fill_null(0) * MINOR_PER_UNIT).cast(pl.Int64).alias("minor"),
         source=pl.lit(receipt.source),
@@ -269,7 +278,7 @@ def _write_quarantine(
     )
     # A delivery that is read again under a newer contract leaves what the older one held back as it was.
     name = f"{receipt.delivery_id}-{receipt.contract_version}{part}.parquet"
-    return _write(QUARANTINE, Path(QUARANTINE) / receipt.source / name, frame, border.lake)
+    return _write(QUARANTINE, Path(QUARANTINE) / receipt.source / name, frame, context.lake)
 
 
 def _minor(amounts: pl.DataFrame) -> int:

@@ -9,11 +9,11 @@ from datetime import datetime
 
 import polars as pl
 
-from dagster_project.ingestion.border import Border
 from dagster_project.ingestion.delivery import QUARANTINE
-from dagster_project.ingestion.lake import verified
-from dagster_project.ingestion.reading import LINE_NO, LINES
-from dagster_project.ingestion.receipts import LakeFile, Receipt, State
+from dagster_project.ingestion.lake.context import IngestContext
+from dagster_project.ingestion.lake.files import verified
+from dagster_project.ingestion.lake.receipts import LakeFile, Receipt, State
+from dagster_project.ingestion.parsing.records import LINE_NO, LINES
 
 READMITTED = "readmitted"  # the lake's table of notes
 OPEN, TAKEN_BACK, KNOWN_BY_THEN = "open", "readmitted", "duplicate"
@@ -37,7 +37,7 @@ HELD: dict[str, pl.DataType] = {
 NOTES: dict[str, pl.DataType] = {"receipt_no": pl.Int64(), LINE_NO: pl.Int64(), "outcome": pl.String()}
 
 
-def held(border: Border, source: str | None = None, until: datetime | None = None) -> pl.DataFrame:
+def held(context: IngestContext, source: str | None = None, until: datetime | None = None) -> pl.DataFrame:
     """All that was ever held back, of one source or of all, in the order in which it came (`HELD`).
 
     `receipt_no` is the receipt that counted it as quarantined; `minor` is what of the control amount it counted.
@@ -46,10 +46,10 @@ def held(border: Border, source: str | None = None, until: datetime | None = Non
     Raises:
         LakeCorruptionError: a file of the quarantine is not what its receipt says.
     """
-    found = border.book.numbered("source = ?", (source,)) if source else border.book.numbered()
+    found = context.book.numbered("source = ?", (source,)) if source else context.book.numbered()
     receipts = [(n, r) for n, r in found if until is None or r.ingested_at <= until]
-    rows = [_rows(number, receipt, border) for number, receipt in receipts]
-    notes = [pl.read_parquet(verified(border.lake, f)) for _, r in receipts for f in _files(r, READMITTED)]
+    rows = [_rows(number, receipt, context) for number, receipt in receipts]
+    notes = [pl.read_parquet(verified(context.lake, f)) for _, r in receipts for f in _files(r, READMITTED)]
     outcomes = pl.concat([pl.DataFrame(schema=NOTES), *notes])
     return (
         pl.concat([pl.DataFrame(schema=HELD).drop("state"), *rows])
@@ -77,14 +77,14 @@ def _files(receipt: Receipt, table: str) -> Iterable[LakeFile]:
     return (f for f in receipt.files if f.table == table)
 
 
-def _rows(number: int, receipt: Receipt, border: Border) -> pl.DataFrame:
+def _rows(number: int, receipt: Receipt, context: IngestContext) -> pl.DataFrame:
     """What one receipt counted as quarantined."""
     columns = [c for c in HELD if c != "state"]
     files = list(_files(receipt, QUARANTINE))
     own = {"file_name": pl.lit(receipt.file_name), "receipt_no": pl.lit(number, dtype=pl.Int64())}
     own |= {"contract_version": pl.lit(receipt.contract_version)}
     parts = [
-        pl.read_parquet(verified(border.lake, f), columns=[c for c in columns if c not in own]).with_columns(**own)
+        pl.read_parquet(verified(context.lake, f), columns=[c for c in columns if c not in own]).with_columns(**own)
         for f in files
     ]
     if receipt.state is State.QUARANTINED and not files:

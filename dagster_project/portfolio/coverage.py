@@ -59,5 +59,5 @@ def coverage(
         found["expected_loss"] = (NONE, why_no_expected_loss)
     if not rows["port_client_money"]:
         found["client_money"] = (NONE, "the source delivers no account for the money of others")
-    told = [(source, subject, status, reason) for subject, (status, reason) in found.items()]
-    return pl.DataFrame(told, schema=_SCHEMA, orient="row")
+    listed = [(source, subject, status, reason) for subject, (status, reason) in found.items()]
+    return pl.DataFrame(listed, schema=_SCHEMA, orient="row")

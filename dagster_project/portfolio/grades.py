@@ -34,10 +34,10 @@ def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bo
         .with_columns(share=(pl.col("loans") / pl.col("loans").sum()).round(9))
     )
     pd = rows["mean_pd"].to_numpy()
-    known = (pd > 0) & (pd < 1) & priced
+    is_usable = (pd > 0) & (pd < 1) & priced
     weight, rate = np.full(len(pd), np.nan), np.full(len(pd), np.nan)
-    weight[known] = risk_weight(pd[known], loss, "other_retail")
-    rate[known] = risk_based_price(pd[known], loss, price.capital_ratio * weight[known], price)
+    weight[is_usable] = risk_weight(pd[is_usable], loss, "other_retail")
+    rate[is_usable] = risk_based_price(pd[is_usable], loss, price.capital_ratio * weight[is_usable], price)
     return rows.with_columns(
         pl.Series("risk_weight", weight).fill_nan(None).round(9), pl.Series("price", rate).fill_nan(None).round(9)
     ).select("grade", "loans", "share", "balance", "mean_pd", "risk_weight", "price", "agreed_rate")

@@ -85,8 +85,8 @@ def _segment(rows: pl.DataFrame, policy: PoolPolicy) -> pl.DataFrame:
     opened = _months(cohorts)
     found = {name: np.full(rows.height, np.nan) for name in (*_RATES, "to")}
     for now in np.unique(month):
-        known = seen & (opened[:, None] + np.arange(ages) <= now)
-        defaults, base = np.where(known, new, 0.0), np.where(known, loans[:, None], 0.0)
+        observed = seen & (opened[:, None] + np.arange(ages) <= now)
+        defaults, base = np.where(observed, new, 0.0), np.where(observed, loans[:, None], 0.0)
         for place in np.flatnonzero(month == now):
             own, age = at[place], mob[place]
             others = base.sum(axis=0) - base[own]
@@ -121,10 +121,10 @@ def _judge(
     found["p_worse"][place] = binomial_p(np.array([min(expected, 1.0)]), size, count)[0]
     found["p_jeffreys"][place] = jeffreys_p(np.array([min(expected, 1.0)]), size, count)[0]
     later = hazard[age + 1 :]
-    known = int(np.argmax(np.isnan(later))) if np.isnan(later).any() else len(later)
+    observed = int(np.argmax(np.isnan(later))) if np.isnan(later).any() else len(later)
     level = (defaults + prior) / (expected * loans + prior)
-    found["forecast_rate"][place] = min(defaults / loans + level * float(later[:known].sum()), 1.0)
-    found["to"][place] = age + known
+    found["forecast_rate"][place] = min(defaults / loans + level * float(later[:observed].sum()), 1.0)
+    found["to"][place] = age + observed
 
 
 def _months(days: pl.Series) -> NDArray[np.int64]:

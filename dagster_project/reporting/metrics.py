@@ -6,7 +6,7 @@ import polars as pl
 
 from dagster_project.early_warning.messages import newest, open_series, place
 from dagster_project.early_warning.rules import State
-from dagster_project.ingestion.receipts import Receipt
+from dagster_project.ingestion.lake.receipts import Receipt
 from expectations.suite import SuiteResult
 
 Value = float | int | str

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dagster_project.reporting.restatement import Amount, Figure, Restatement
+from dagster_project.reporting.month_comparison import Amount, Figure, Restatement
 
 Value = float | int | str
 _ROWS, _WARNINGS, _CHANGES = 50, 5, 20  # shown at most
@@ -98,16 +98,17 @@ def held_rows(rows: pl.DataFrame) -> Group:
 def restated(found: Restatement) -> Group:
     """A month before and now, and the rows behind the difference, those of one loan and delivery together."""
     first = found.reported
-    known = f"taken in by {first.taken_in_by:%Y-%m-%d %H:%M} UTC, when the month was first reported"
+    knowledge = f"taken in by {first.taken_in_by:%Y-%m-%d %H:%M} UTC, when the month was first reported"
     if not first.as_newest:
-        known = f"known on {first.observed_on}, of what was {known}, with later ones"
+        knowledge = f"known on {first.observed_on}, of what was {knowledge}, with later ones"
     title = f"{found.source}, {found.month_on:%Y-%m}"
     if found.loans.is_empty():
         return Group(
-            _facts(title, {"as reported": f"what was {known}", "since then": "nothing that moved it"}), _moved(found)
+            _facts(title, {"as reported": f"what was {knowledge}", "since then": "nothing that moved it"}),
+            _moved(found),
         )
     facts = {
-        "as reported": f"what was {known}",
+        "as reported": f"what was {knowledge}",
         "moved since": f"{found.loans.height:,} loans, by {found.rows.height:,} rows",
     }
     if found.unexplained:
@@ -141,10 +142,10 @@ def _behind(rows: pl.DataFrame) -> Table:
     for column in table.columns:
         column.justify, column.no_wrap = "left", False
     for row in together.head(_CHANGES).iter_rows(named=True):
-        told = f"{row['event_on']}, known {row['known_at']}, taken in {row['ingested_at']:%Y-%m-%d}"
+        dates = f"{row['event_on']}, known {row['known_at']}, taken in {row['ingested_at']:%Y-%m-%d}"
         said = [_change(change) for change in row["changed"] if change["after"] != str(row["event_on"])]
         said += [f"and {row['count'] - 1:,} rows more"] if row["count"] > 1 else []
-        table.add_row(row["loan_id"], f"{row['file']}, line {row['line']}\n{told}", "\n".join(said))
+        table.add_row(row["loan_id"], f"{row['file']}, line {row['line']}\n{dates}", "\n".join(said))
     return table
 
 

@@ -34,7 +34,7 @@ class Bookings:
     amount: Ints
     method: Ints
     payer: Ints
-    known: Ints
+    known_on: Ints
 
 
 def draw_helpers(seed: int, loans: Loans) -> Ints:
@@ -97,5 +97,5 @@ def book(paid: Paid, loans: Loans, helper: Ints, month: int, seed: int, calendar
         amount=amounts[order],
         method=how,
         payer=np.where(how == _TRANSFER, helper[loan], 0),
-        known=booked_on,
+        known_on=booked_on,
     )

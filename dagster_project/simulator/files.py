@@ -208,7 +208,7 @@ def statement_rows(loans: Loans, made: Statements, day: int) -> pl.DataFrame:
 
 
 def payment_rows(
-    loan_no: Ints, number: Ints, day: Ints, amount: Ints, method: Ints, payer: Ints, known: Ints | None = None
+    loan_no: Ints, number: Ints, day: Ints, amount: Ints, method: Ints, payer: Ints, known_on: Ints | None = None
 ) -> pl.DataFrame:
     """Bookings, each with the day of its file; the payer is empty where it is the borrower."""
     rows = pl.DataFrame(
@@ -220,7 +220,7 @@ def payment_rows(
             "currency": _same(CURRENCY, len(number)),
             "method": _named(METHODS, method),
             "payer_no": payer,
-            "booked_on": (day if known is None else known).astype(np.int32),
+            "booked_on": (day if known_on is None else known_on).astype(np.int32),
         }
     )
     return rows.with_columns(
@@ -231,8 +231,8 @@ def payment_rows(
 
 def write_payments(landing: Landing, bookings: Bookings, loans: Loans, until: int) -> None:
     """The bookings of a month, a file a day; those that are known later are held."""
-    order = np.argsort(bookings.known, kind="stable")
-    known = bookings.known[order]
+    order = np.argsort(bookings.known_on, kind="stable")
+    known_on = bookings.known_on[order]
     rows = payment_rows(
         loans.number[bookings.loan[order]],
         bookings.number[order],
@@ -240,9 +240,9 @@ def write_payments(landing: Landing, bookings: Bookings, loans: Loans, until: in
         bookings.amount[order],
         bookings.method[order],
         bookings.payer[order],
-        known,
+        known_on,
     )
-    landing.write_days("payments", known, rows, until)
+    landing.write_days("payments", known_on, rows, until)
 
 
 def _named(names: Sequence[str], places: Ints) -> pl.Series:

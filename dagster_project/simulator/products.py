@@ -70,8 +70,8 @@ def assign_borrowers(seed: int, loans: int) -> Ints:
     random = generator(seed, "loans", 1)
     is_new = random.random(loans) >= 0.15
     is_new[0] = True
-    known = np.cumsum(is_new)
-    return np.where(is_new, known - 1, (random.random(loans) * known).astype(np.int64))
+    borrowers_so_far = np.cumsum(is_new)
+    return np.where(is_new, borrowers_so_far - 1, (random.random(loans) * borrowers_so_far).astype(np.int64))
 
 
 def make_loans(seed: int, borrower: Ints, borrowers: Borrowers, opened_within: int) -> Loans:

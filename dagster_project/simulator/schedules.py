@@ -13,8 +13,8 @@ from dagster_project.simulator.clock import Floats, Ints
 
 def annuity(principal: Ints, annual_rate: Floats, term: Ints) -> Ints:
     """The equal instalment in cents."""
-    monthly = annual_rate / 12
-    return np.rint(principal * monthly / -np.expm1(-term * np.log1p(monthly))).astype(np.int64)
+    monthly_rate = annual_rate / 12
+    return np.rint(principal * monthly_rate / -np.expm1(-term * np.log1p(monthly_rate))).astype(np.int64)
 
 
 def split(balance: Ints, annual_rate: Floats, instalment: Ints, left: Ints) -> tuple[Ints, Ints]:

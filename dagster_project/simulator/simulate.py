@@ -33,12 +33,12 @@ from dagster_project.simulator.files import (
     write_payments,
 )
 from dagster_project.simulator.funding import Funding, draw_funding
-from dagster_project.simulator.leaks import Exports, delay
+from dagster_project.simulator.leakage_traps import Exports, delay
 from dagster_project.simulator.ledger import Ledger, Paid, Rescheduled
 from dagster_project.simulator.macro import macro_path
 from dagster_project.simulator.planted import FRAUD, all_noted, noted
 from dagster_project.simulator.products import assign_borrowers, make_loans
-from dagster_project.simulator.tilts import tilt_borrowers, tilt_loans
+from dagster_project.simulator.risk_shifts import tilt_borrowers, tilt_loans
 from dagster_project.simulator.truth import HORIZON, NOT_YET, loan_months
 from dagster_project.simulator.typologies import hold_cases, make_cases
 

@@ -152,8 +152,8 @@ def loan_months(
             pd[:, :, drawn - begin] = np.where(is_granted, after, before)
         loan, month = np.nonzero(states[:, part].T != NOT_YET)
         state = states[:, part][month, loan]
-        known = state < DEFAULT
-        value = np.where(known, pd[np.where(known, state, 0), month, loan], np.nan)
+        is_performing = state < DEFAULT
+        value = np.where(is_performing, pd[np.where(is_performing, state, 0), month, loan], np.nan)
         yield pl.DataFrame(
             {
                 "loan_id": number[part][loan],

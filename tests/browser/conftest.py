@@ -7,7 +7,7 @@ import pytest
 from browser_support import ABSENT, Troubles, chromium, dagster_server, mlflow_server, new_context, started_browser
 from tests_support import home_with_challenger, home_with_stopped_night, once, pipeline_in
 
-from dagster_project.resources import Pipeline
+from dagster_project.night.pipeline import Pipeline
 
 
 @pytest.fixture(scope="session")

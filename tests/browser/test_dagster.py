@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from dagster_project.instance import open_instance
+from dagster_project.defs.instance import open_instance
 
 expect.set_options(timeout=60_000)  # two shared cores, and the code location has to load
 

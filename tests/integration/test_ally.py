@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 from tests_support import copy_home, pipeline_in, shared_night
 
-from dagster_project.dbt_project import published_models, run_dbt
-from dagster_project.ingestion.deliver import ingest, ingest_files
-from dagster_project.ingestion.lake import select
-from dagster_project.ingestion.landing import land_folder, land_packaged, waiting
-from dagster_project.instance import prepare_home
-from dagster_project.night import Exit, NightResult, run_night
-from dagster_project.publishing.snapshot import current_snapshot
-from dagster_project.settings import PROJECT_ROOT
+from dagster_project.defs.instance import prepare_home
+from dagster_project.home.settings import PROJECT_ROOT
+from dagster_project.ingestion.intake import ingest, ingest_files
+from dagster_project.ingestion.lake.files import select
+from dagster_project.ingestion.lake.landing import land_folder, land_packaged, waiting
+from dagster_project.operations.run_night import Exit, NightResult, run_night
+from dagster_project.snapshots.snapshot import current_snapshot
+from dagster_project.warehouse.runner import published_models, run_dbt
 
 TAPES = PROJECT_ROOT.parent / "shared" / "data" / "ally_2017_3"
 pytestmark = pytest.mark.skipif(not TAPES.exists(), reason="the car loan tapes are not here; nothing of them is tested")
@@ -34,7 +34,7 @@ def both(first_night, tmp_path_factory):
 
     def second_night(home: Path) -> NightResult:
         pipeline = pipeline_in(copy_home(first_night, home))
-        assert len(land_folder(pipeline.sources["ally_auto"], pipeline.border, TAPES)) == 45
+        assert len(land_folder(pipeline.sources["ally_auto"], pipeline.ingest_context, TAPES)) == 45
         return run_night(pipeline)
 
     home = shared_night(tmp_path_factory, "both-sources", second_night)
@@ -218,7 +218,7 @@ def test_night_rebuilt_as_of_between_two_loads_is_the_one_published_then(both, f
     """Byte for byte, marts, scores and metrics; and what is published now stays."""
     pipeline, together = both
     home = copy_home(pipeline.settings.home, tmp_path / "home")
-    tapes_came = min(r.ingested_at for r in pipeline.border.book.all("ally_auto"))
+    tapes_came = min(r.ingested_at for r in pipeline.ingest_context.book.all("ally_auto"))
     then = pipeline_in(home, known_as_of=tapes_came - dt.timedelta(microseconds=1))
     assert then.active_sources() == ["taiwan_cards"]
     result = run_night(then)
@@ -256,18 +256,18 @@ def test_order_of_loading_changes_no_mart(tmp_path, order):
     for how in (order, "at once"):
         pipeline = pipeline_in(tmp_path / how.replace(" ", "-"))
         prepare_home(pipeline.settings)
-        source, border = pipeline.sources["ally_auto"], pipeline.border
-        land_folder(source, border, TAPES)
-        files = waiting(source, border)
+        source, context = pipeline.sources["ally_auto"], pipeline.ingest_context
+        land_folder(source, context, TAPES)
+        files = waiting(source, context)
         if how == "shuffled":
             random.Random(7).shuffle(files)
         if how == "at once":
-            ingest(source, border, NOW)
+            ingest(source, context, NOW)
         else:
             for n, path in enumerate(files):
-                ingest_files([path], source, border, NOW + dt.timedelta(days=n))
+                ingest_files([path], source, context, NOW + dt.timedelta(days=n))
         for name in pipeline.sources:
-            select(border.lake, pipeline.settings.selection, name, border.book.all(name))
+            select(context.lake, pipeline.settings.selection, name, context.book.all(name))
         marts[how] = _marts(pipeline)
     assert marts[order] == marts["at once"]
 
@@ -277,11 +277,11 @@ def test_features_cannot_see_what_became_known_later(tmp_path, seed):
     """Features at t are the same after everything that was known after t + lag is deleted: cards and car loans."""
     pipeline = pipeline_in(tmp_path / "home")
     prepare_home(pipeline.settings)
-    land_folder(pipeline.sources["ally_auto"], pipeline.border, TAPES)
+    land_folder(pipeline.sources["ally_auto"], pipeline.ingest_context, TAPES)
     for name, source in pipeline.sources.items():
-        land_packaged(source, pipeline.border)
-        ingest(source, pipeline.border, NOW)
-        select(pipeline.border.lake, pipeline.settings.selection, name, pipeline.border.book.all(name))
+        land_packaged(source, pipeline.ingest_context)
+        ingest(source, pipeline.ingest_context, NOW)
+        select(pipeline.ingest_context.lake, pipeline.settings.selection, name, pipeline.ingest_context.book.all(name))
     cuts = {"taiwan_cards": random.Random(seed).choice(["2005-06-30", "2005-07-31", "2005-08-31"])}
     year, month = random.Random(seed).choice([(2018, 3), (2019, 1), (2019, 11), (2020, 5)])
     cuts["ally_auto"] = str(dt.date(year + month // 12, month % 12 + 1, 1) - dt.timedelta(days=1))

@@ -13,11 +13,12 @@ import pytest
 import yaml
 from lender_support import MONTH_ENDS, POLICY, command, lender, pipeline_of
 
-from dagster_project.instance import open_instance
-from dagster_project.night import Exit, run_night
-from dagster_project.publication import warehouse_is_published
-from dagster_project.publishing.snapshot import current_snapshot
-from dagster_project.resources import Pipeline, landing_asset
+from dagster_project.defs.asset_keys import landing_asset
+from dagster_project.defs.instance import open_instance
+from dagster_project.night.pipeline import Pipeline
+from dagster_project.night.publish import warehouse_is_published
+from dagster_project.operations.run_night import Exit, run_night
+from dagster_project.snapshots.snapshot import current_snapshot
 
 
 def filled(pipeline: Pipeline) -> set[str]:
@@ -33,17 +34,17 @@ def test_backfill_that_was_killed_goes_on_and_ends_as_one_load_does(tmp_path):
 
     pipeline = lender(tmp_path / "cut-off")
     with command(pipeline.settings.home, "backfill", "--json") as run:
-        while len(pipeline.border.book.all()) < 4:
+        while len(pipeline.ingest_context.book.all()) < 4:
             assert run.poll() is None, run.communicate()
             time.sleep(0.05)
         os.killpg(run.pid, signal.SIGKILL)
-    taken_in = len(pipeline.border.book.all())
+    taken_in = len(pipeline.ingest_context.book.all())
     assert taken_in < 11
     with command(pipeline.settings.home, "backfill", "--json") as run:
         said = json.loads(run.communicate()[0].splitlines()[-1])
     assert said["exit"] == 0
     assert said["snapshot_sha256"] == at_once.snapshot.sha256
-    assert [r.state for r in pipeline.border.book.all()] == ["ACCEPTED"] * 11
+    assert [r.state for r in pipeline.ingest_context.book.all()] == ["ACCEPTED"] * 11
     with open_instance(pipeline.settings) as instance:
         days = set(instance.get_dynamic_partitions("landing_day_young_lender"))
     assert {str(end + dt.timedelta(days=3)) for end in MONTH_ENDS} < days
@@ -56,7 +57,7 @@ def test_range_is_loaded_and_what_is_outside_goes_on_waiting(tmp_path):
     with command(pipeline.settings.home, "backfill", "--from", "2024-03-01", "--to", "2024-05-31", "--json") as run:
         said = json.loads(run.communicate()[0].splitlines()[-1])
     assert said["exit"] == 0
-    assert [r.file_name for r in pipeline.border.book.all()] == ["2024-02.csv", "2024-03.csv", "2024-04.csv"]
+    assert [r.file_name for r in pipeline.ingest_context.book.all()] == ["2024-02.csv", "2024-03.csv", "2024-04.csv"]
     assert len(list((pipeline.settings.landing / "young_lender").iterdir())) == 8
     assert filled(pipeline) == {"2024-03-03", "2024-04-03", "2024-05-03"}
     assert run_night(pipeline).exit is Exit.PUBLISHED
@@ -76,7 +77,7 @@ def test_young_book_is_published_unscored_and_its_replay_only_goes_forward(tmp_p
     assert pl.read_parquet(snapshot.folder / "scores.parquet").is_empty()
     months = pl.read_parquet(snapshot.folder / "fct_loan_months.parquet")["month_on"]
     assert months.unique().sort().to_list() == MONTH_ENDS[:3]
-    assert [str(r.ingested_at.date()) for r in pipeline.border.book.all()] == [
+    assert [str(r.ingested_at.date()) for r in pipeline.ingest_context.book.all()] == [
         "2024-01-05", "2024-02-03", "2024-03-03", "2024-04-03"
     ]  # fmt: skip
     late = pipeline.settings.landing / "young_lender/2024-01.csv"
@@ -135,7 +136,7 @@ def test_range_that_cannot_be_is_a_usage_error(tmp_path, options):
     pipeline = lender(tmp_path / "home")
     with command(pipeline.settings.home, "backfill", *options, "--json") as run:
         assert json.loads(run.communicate()[0])["exit"] == run.wait() == 2
-    assert pipeline.border.book.all() == []
+    assert pipeline.ingest_context.book.all() == []
 
 
 def test_scores_of_a_night_without_a_model_have_the_shape_of_scores(first_night, pipeline):
@@ -150,7 +151,7 @@ def test_scores_of_a_night_without_a_model_have_the_shape_of_scores(first_night,
     [({"on": "today"}, "a day is"), ({"on": "2024-01-01", "known_as_of": "2024-01-01"}, "rebuilds one")],
 )
 def test_night_config_that_says_nothing_usable_is_refused(pipeline, config, says):
-    from dagster_project.night_resource import NightConfigError, build_night_resource
+    from dagster_project.defs.resources import NightConfigError, build_night_resource
 
     with pytest.raises(NightConfigError, match=says):
         list(build_night_resource(pipeline).resource_fn(dg.build_init_resource_context(config=config)))

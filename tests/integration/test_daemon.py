@@ -10,10 +10,10 @@ from importlib import metadata
 import polars as pl
 from dagster import DagsterInstance
 
-from dagster_project.instance import open_instance
-from dagster_project.publishing.snapshot import current_snapshot
-from dagster_project.servers import free_port
-from dagster_project.settings import PROJECT_ROOT
+from dagster_project.defs.instance import open_instance
+from dagster_project.home.settings import PROJECT_ROOT
+from dagster_project.operations.servers import free_port
+from dagster_project.snapshots.snapshot import current_snapshot
 
 PATIENCE_SECONDS = 600
 
@@ -60,7 +60,7 @@ def test_dropped_delivery_becomes_scores_and_the_schedule_finds_nothing_new(pipe
         snapshot = wait_for(lambda: current_snapshot(home / "published"), server)
         scores = pl.read_parquet(snapshot.folder / "scores.parquet")
         assert scores.height == 30_000
-        assert [r.file_name for r in pipeline.border.book.all()] == ["cards.csv"]
+        assert [r.file_name for r in pipeline.ingest_context.book.all()] == ["cards.csv"]
         with open_instance(pipeline.settings) as instance:
             asked = wait_for(lambda: ticks(instance, "landing", "SUCCESS"), server)
             assert any(t.run_ids for t in asked)

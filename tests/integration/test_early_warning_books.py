@@ -16,9 +16,9 @@ from simulated_warnings_support import compiled_model, figures_by_truth, figures
 from tests_support import pipeline_in
 
 from dagster_project.early_warning.evaluate import evaluate
+from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.policy import load_policy
 from dagster_project.portfolio.pools import static_pools
-from dagster_project.settings import PROJECT_ROOT
 from dagster_project.simulator.simulate import Plan
 
 WHOLE_POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml")

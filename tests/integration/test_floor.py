@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 from simulated_support import simulated_in, take_in_whole
 
-from dagster_project.dbt_project import run_dbt
-from dagster_project.settings import PROJECT_ROOT
+from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.simulator.simulate import Plan, simulate
+from dagster_project.warehouse.runner import run_dbt
 from ml import training_set
 from ml.features import FEATURE_NAMES
 

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 import yaml
 
-from dagster_project.ingestion.contracts import ContractError
-from dagster_project.ingestion.source import load_sources
-from dagster_project.night import Exit, run_night
-from dagster_project.resources import load_pipeline
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.ingestion.contracts.contract import ContractError
+from dagster_project.ingestion.contracts.source import load_sources
+from dagster_project.night.pipeline import load_pipeline
+from dagster_project.operations.run_night import Exit, run_night
 
 MONTHS = 30
 CONTRACT = """

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 from tests_support import pipeline_in
 
-from dagster_project.alone import NightRunningError, alone_in
-from dagster_project.ingestion.originals import open_original
-from dagster_project.ingestion.receipts import ReceiptBook
-from dagster_project.night import Exit, run_night
-from dagster_project.publishing.snapshot import current_snapshot
-from dagster_project.settings import PROJECT_ROOT
+from dagster_project.home.locks import NightRunningError, home_lock
+from dagster_project.home.settings import PROJECT_ROOT
+from dagster_project.ingestion.lake.receipts import ReceiptBook
+from dagster_project.ingestion.persons.originals import open_original
+from dagster_project.operations.run_night import Exit, run_night
+from dagster_project.snapshots.snapshot import current_snapshot
 from ml.experiment import CURVE_POINTS
 from ml.promote import PromotionLedger
 from ml.registry import CHAMPION
@@ -155,8 +155,8 @@ def test_second_night_has_nothing_to_do(home_after_night):
 
 def test_redelivered_file_is_counted_as_duplicate_and_changes_no_score(home_after_night, snapshot):
     pipeline = pipeline_in(home_after_night)
-    (first,) = pipeline.border.book.all("taiwan_cards")
-    original = open_original(pipeline.border, "taiwan_cards", first.sha256)
+    (first,) = pipeline.ingest_context.book.all("taiwan_cards")
+    original = open_original(pipeline.ingest_context, "taiwan_cards", first.sha256)
     (home_after_night / "landing/taiwan_cards/again.csv").write_bytes(original)
     result = run_night(pipeline)
     assert result.exit is Exit.PUBLISHED
@@ -171,7 +171,7 @@ def test_redelivered_file_is_counted_as_duplicate_and_changes_no_score(home_afte
 
 def test_two_nights_do_not_share_a_home(home_after_night):
     pipeline = pipeline_in(home_after_night)
-    with alone_in(home_after_night), pytest.raises(NightRunningError, match="another night"):
+    with home_lock(home_after_night), pytest.raises(NightRunningError, match="another night"):
         run_night(pipeline, force=True)
 
 
@@ -237,7 +237,7 @@ def test_registered_model_gives_the_champions_margins(first_night):
     import numpy as np
     import xgboost as xgb
 
-    from dagster_project.modelling import load_champion
+    from dagster_project.night.champion import load_champion
 
     pipeline = pipeline_in(first_night)
     mlflow.set_tracking_uri(pipeline.settings.mlflow_uri)
@@ -260,7 +260,7 @@ def test_ledger_and_receipts_tell_the_story(first_night):
 
 
 def test_run_is_seen_in_the_dagster_instance(first_night):
-    from dagster_project.instance import open_instance
+    from dagster_project.defs.instance import open_instance
 
     with open_instance(pipeline_in(first_night).settings) as instance:
         (run,) = instance.get_runs()

@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 from simulated_support import simulated_in
 
+from dagster_project.ingestion.lake.receipts import State
 from dagster_project.ingestion.quarantine import WHOLE_FILE
-from dagster_project.ingestion.receipts import State
-from dagster_project.publishing.snapshot import current_snapshot
-from dagster_project.resources import Pipeline
+from dagster_project.night.pipeline import Pipeline
 from dagster_project.simulator.simulate import Plan, simulate
+from dagster_project.snapshots.snapshot import current_snapshot
 
 pytestmark = pytest.mark.long
 
@@ -50,7 +50,7 @@ def test_planted_is_found_by_class(night):
     """As many of each class as were planted, by the table of held rows, the receipts and the published marts."""
     rows = night.held.filter(pl.col("line_no") != WHOLE_FILE).select("rule").to_series().to_list()
     whole = night.held.filter(pl.col("line_no") == WHOLE_FILE).select("rule").to_series().to_list()
-    receipts = night.pipeline.border.book.all()
+    receipts = night.pipeline.ingest_context.book.all()
     again = [r for r in receipts if r.state is State.DUPLICATE and str(r.reason).startswith("same content")]
     repeated = {r.file_name for r in receipts if r.duplicate_rows and r not in again}
     snapshot = current_snapshot(night.pipeline.settings.home / "published")
@@ -76,7 +76,7 @@ def test_planted_is_found_where_it_was_planted(night):
 
 
 def test_every_line_and_cent_is_accounted_for(night):
-    receipts = night.pipeline.border.book.all()
+    receipts = night.pipeline.ingest_context.book.all()
     for unit in ("rows", "minor"):
         sums = {
             w: sum(getattr(r, f"{w}_{unit}") for r in receipts)

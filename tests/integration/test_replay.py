@@ -11,9 +11,9 @@ import pytest
 import yaml
 from lender_support import LOANS, MONTH_ENDS, book_file, empty_lender, pipeline_of
 
-from dagster_project.backfill import replay_range
-from dagster_project.night import Exit, run_night
-from dagster_project.publishing.snapshot import current_snapshot
+from dagster_project.operations.backfill import replay_range
+from dagster_project.operations.run_night import Exit, run_night
+from dagster_project.snapshots.snapshot import current_snapshot
 
 pytestmark = pytest.mark.long
 

@@ -17,16 +17,16 @@ from ledger_support import write_selection
 from lender_support import lender
 from simulated_support import correct, one_file_a_table, simulated_in, with_corrections
 
-from dagster_project.dbt_project import run_dbt
-from dagster_project.ingestion.canonical import CANONICAL, raw_schema
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.receipts import ReceiptBook
+from dagster_project.home.settings import Settings
+from dagster_project.ingestion.contracts.canonical import CANONICAL, raw_schema
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.receipts import ReceiptBook
+from dagster_project.night.pipeline import Pipeline
+from dagster_project.operations.restate import restate_month
 from dagster_project.policy import load_policy
-from dagster_project.reporting.restatement import Restatement
-from dagster_project.resources import Pipeline
-from dagster_project.restate import restate_month
-from dagster_project.settings import Settings
+from dagster_project.reporting.month_comparison import Restatement
 from dagster_project.simulator.simulate import Plan, simulate
+from dagster_project.warehouse.runner import run_dbt
 
 FIRST, *LATER = [dt.date(2018, 7, 1), dt.date(2018, 8, 1), dt.date(2018, 9, 1)]
 # A month that came with later ones and one that was the newest of its night; each was observed on the day after.
@@ -72,11 +72,11 @@ def arrive(pipeline: Pipeline, waiting: Path, until: dt.date) -> None:
             path.rename(landing / path.name)
     one_file_a_table(landing)
     now = dt.datetime.combine(until, dt.time(2))
-    ingest(pipeline.sources["simulated"], pipeline.border, now)
+    ingest(pipeline.sources["simulated"], pipeline.ingest_context, now)
     for path in list(waiting.with_name("corrections").iterdir()):  # not in one file with what they correct
         if path.name.split("-", 1)[1][:10] <= str(until):
             path.rename(landing / path.name)
-    ingest(pipeline.sources["simulated"], pipeline.border, now)
+    ingest(pipeline.sources["simulated"], pipeline.ingest_context, now)
 
 
 def raw_rows(home: Path) -> dict[str, pl.DataFrame]:
@@ -205,9 +205,9 @@ def test_late_tape_brings_its_own_month_and_moves_the_next(tmp_path):
         tape = (landing / f"{month}.csv").read_text()
         (landing / f"{month}.csv").write_text(tape.replace("00.00,100.00", "00.00,0.00", 1))
     late = (landing / "2024-03.csv").rename(tmp_path / "2024-03.csv")
-    ingest(source, pipeline.border, dt.datetime(2024, 5, 3, 2), on=dt.date(2024, 5, 3))
+    ingest(source, pipeline.ingest_context, dt.datetime(2024, 5, 3, 2), on=dt.date(2024, 5, 3))
     late.rename(landing / "2024-03.csv")
-    ingest(source, pipeline.border, dt.datetime(2024, 5, 10, 2), on=dt.date(2024, 5, 10))
+    ingest(source, pipeline.ingest_context, dt.datetime(2024, 5, 10, 2), on=dt.date(2024, 5, 10))
     april = restate_month(pipeline, "young_lender", dt.date(2024, 4, 30), lambda _step: None)
     assert april.reported.as_newest and april.reported.taken_in_by == dt.datetime(2024, 5, 3, 2)
     moved = {f.name: (f.reported, f.restated) for f in april.figures if f.loans}

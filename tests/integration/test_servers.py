@@ -8,7 +8,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from dagster_project.servers import free_port
+from dagster_project.operations.servers import free_port
 
 
 def children_of(pid: int) -> set[int]:

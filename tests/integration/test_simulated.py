@@ -10,16 +10,16 @@ import polars as pl
 import pytest
 from simulated_support import NOW, simulated_in, take_in_whole
 
-from dagster_project.dbt_project import run_dbt
-from dagster_project.ingestion.deliver import ingest
+from dagster_project.ingestion.contracts.source import Source
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.receipts import Receipt, State
 from dagster_project.ingestion.quarantine import held
 from dagster_project.ingestion.readmit import readmit
-from dagster_project.ingestion.receipts import Receipt, State
-from dagster_project.ingestion.source import Source
-from dagster_project.resources import Pipeline
+from dagster_project.night.pipeline import Pipeline
 from dagster_project.simulator.deferral import MONTHS as HOLIDAY
 from dagster_project.simulator.dirt import FILES, ONCE, ROWS, TEXTS
 from dagster_project.simulator.simulate import Plan, simulate
+from dagster_project.warehouse.runner import run_dbt
 
 LOANS, MONTHS = 2_000, 24
 RULES_ELSEWHERE = {"key_conflict", "duplicate_file", "rate_in_percent", "negative_instalment", "schema_change"}
@@ -218,7 +218,7 @@ def dirty(request, tmp_path_factory) -> Dirty:
     shutil.copytree(base / "home/landing", base / "as_dropped")
     lines = {path.name: lines_in(path.read_bytes()) for path in (base / "home/landing/simulated").iterdir()}
     pipeline = simulated_in(base / "home")
-    receipts = ingest(pipeline.sources["simulated"], pipeline.border, NOW)
+    receipts = ingest(pipeline.sources["simulated"], pipeline.ingest_context, NOW)
     planted = pl.read_parquet(base / "home/truth/dirt.parquet")
     return Dirty(pipeline, receipts, planted, lines, base / "clean", base / "as_dropped")
 
@@ -294,7 +294,7 @@ def balance(pipeline: Pipeline, receipts: list[Receipt], lines: dict[str, int]) 
         cents = int(sum(frame["amount"].sum() for frame in paid) * 100)
         counts.append((receipt.file_name, 0, len(written), 0, receipt.duplicate_rows, 0, cents))
         counts.append((receipt.file_name, 0, 0, 0, 0, receipt.landed_minor, receipt.duplicate_minor))
-    still = held(pipeline.border).filter(pl.col("state") == "open")
+    still = held(pipeline.ingest_context).filter(pl.col("state") == "open")
     for delivery, count, cents in still.select("delivery_id", "lines", "minor").rows():
         counts.append((file_of[delivery], 0, 0, count, 0, 0, cents))
     kinds = ["landed", "accepted", "held", "duplicate", "landed_minor", "other_minor"]
@@ -310,7 +310,7 @@ def balance(pipeline: Pipeline, receipts: list[Receipt], lines: dict[str, int]) 
 
 
 def assert_balanced(pipeline: Pipeline, lines: dict[str, int], two_line_records: int) -> None:
-    receipts = pipeline.border.book.all("simulated")
+    receipts = pipeline.ingest_context.book.all("simulated")
     found = balance(pipeline, receipts, lines)
     assert found["day"].n_unique() > 100 and found["kind"].n_unique() == 10
     off = found.filter(pl.col("landed") != pl.col("accepted") + pl.col("held") + pl.col("duplicate"))
@@ -346,27 +346,27 @@ def test_readmission_brings_back_exactly_what_the_newer_contract_accepts(dirty, 
     shutil.copytree(dirty.as_dropped, home / "landing")
     pipeline, now = simulated_in(home), NOW.replace(tzinfo=None)
     source, lake = pipeline.sources["simulated"], pipeline.settings.lake
-    ingest(with_rules(source, "1.0.0", 900, nationality=False), pipeline.border, NOW)
-    before = held(pipeline.border).filter(pl.col("state") == "open")
+    ingest(with_rules(source, "1.0.0", 900, nationality=False), pipeline.ingest_context, NOW)
+    before = held(pipeline.ingest_context).filter(pl.col("state") == "open")
     assert before.filter(pl.col("rule") == "amount:maximum").height > 100
     assert before.filter(pl.col("rule") == "too_many_bad_rows").height > 1_000, "whole files, for a few large payments"
     mended = with_rules(source, "1.1.0", None, nationality=True)
-    done = readmit(mended, pipeline.border, now + dt.timedelta(days=1))
-    assert not done.gone and readmit(mended, pipeline.border, now + dt.timedelta(days=2)).receipts == ()
+    done = readmit(mended, pipeline.ingest_context, now + dt.timedelta(days=1))
+    assert not done.gone and readmit(mended, pipeline.ingest_context, now + dt.timedelta(days=2)).receipts == ()
 
     # What stays held is what was planted, by file and line, but for the column that the contract knows now.
     expected = dirty.planted.filter(
         ~pl.col("expected").is_in(["ACCEPTED", "DUPLICATE", "duplicate_row", "suspense", "late"])
     )
     new_column = pl.col("fault") == "schema_change"
-    still = held(pipeline.border).filter(pl.col("state") == "open").select("file_name", "line_no")
+    still = held(pipeline.ingest_context).filter(pl.col("state") == "open").select("file_name", "line_no")
     assert set(still.rows()) == set(expected.filter(~new_column).select("file", pl.col("line").fill_null(0)).rows())
     came = {r.file_name for r in done.receipts if r.file_name.startswith("attributes-")}
     assert came == set(expected.filter(new_column)["file"])
 
     # The lake has the rows that it would have if the contract had been right from the beginning.
     def rows(of: Pipeline) -> pl.DataFrame:
-        files = [f for r in of.border.book.all() for f in r.files if f.table == "payments"]
+        files = [f for r in of.ingest_context.book.all() for f in r.files if f.table == "payments"]
         columns = ["payment_id", "loan_id", "paid_on", "amount", "known_at", "payer_id"]
         return pl.concat([pl.read_parquet(of.settings.lake / f.path, columns=columns) for f in files]).sort(columns)
 

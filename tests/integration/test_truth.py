@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from simulated_support import simulated_in, take_in_whole
 
-from dagster_project.dbt_project import run_dbt
-from dagster_project.modelling import training_set_of
+from dagster_project.night.champion import training_set_of
 from dagster_project.simulator.simulate import Plan, simulate
+from dagster_project.warehouse.runner import run_dbt
 from ml.candidate import Candidate, train_candidate
 from ml.training_set import TrainingSet
 from ml.validate import auc, measure

@@ -13,12 +13,12 @@ import polars as pl
 import pytest
 from tests_support import pipeline_in
 
-from dagster_project import trail
-from dagster_project.alone import alone_in
-from dagster_project.audit import AuditError, Kind
-from dagster_project.night_resource import build_night_resource
-from dagster_project.publishing.snapshot import publish, table_of
-from dagster_project.verify import verify
+from dagster_project.audit.chain import AuditError, Kind
+from dagster_project.defs.resources import build_night_resource
+from dagster_project.home.locks import home_lock
+from dagster_project.night import audit_entries
+from dagster_project.operations.verify import verify
+from dagster_project.snapshots.snapshot import publish, table_of
 
 
 def says(home, *options):
@@ -29,7 +29,7 @@ def says(home, *options):
 
 def test_whole_night_left_a_row_of_each_thing_and_nothing_is_wrong(first_night):
     pipeline = pipeline_in(first_night)
-    rows = pipeline.border.audit.rows()
+    rows = pipeline.ingest_context.audit.rows()
     assert [r.kind for r in rows] == [Kind.DELIVERY, Kind.PROMOTION, Kind.PUBLISH]
     assert not any(r.late for r in rows)
     assert rows[0].told()["accepted_minor"] == 94_954_177_700
@@ -117,7 +117,7 @@ def test_words_on_the_terminal(home_after_night):
     code, said, complaint = says(home_after_night)
     assert code == 1
     assert "audit chain: the log ends with row 2" in complaint
-    with alone_in(home_after_night):
+    with home_lock(home_after_night):
         code, _, complaint = says(home_after_night)
     assert code == 1
     assert "another night is running" in " ".join(complaint.split())
@@ -129,17 +129,17 @@ def test_words_on_the_terminal(home_after_night):
 
 def test_rows_that_a_crash_left_out_are_written_late_and_marked(home_after_night):
     pipeline = pipeline_in(home_after_night)
-    pipeline.border.audit.path.unlink()
+    pipeline.ingest_context.audit.path.unlink()
     pipeline.settings.audit_head_file.unlink()
     assert len(verify(pipeline).faults) == 3, "each thing is named that has no row"
-    trail.begin(pipeline, "run")
-    rows = pipeline.border.audit.rows()
+    audit_entries.begin(pipeline, "run")
+    rows = pipeline.ingest_context.audit.rows()
     assert [(r.kind, r.late) for r in rows] == [(k, True) for k in (Kind.DELIVERY, Kind.PROMOTION, Kind.PUBLISH)]
     found = verify(pipeline)
     assert found.faults == []
     assert "3 audit rows were written late" in found.notes[0]
-    trail.begin(pipeline, "run")
-    assert pipeline.border.audit.rows() == rows, "and once"
+    audit_entries.begin(pipeline, "run")
+    assert pipeline.ingest_context.audit.rows() == rows, "and once"
 
 
 def test_run_on_a_log_that_was_cut_does_not_begin(home_after_night):
@@ -152,6 +152,6 @@ def test_run_on_a_log_that_was_cut_does_not_begin(home_after_night):
 
 def test_replay_is_a_row(home_after_night):
     pipeline = replace(pipeline_in(home_after_night), on=dt.date(2026, 1, 2))
-    trail.begin(pipeline, "run-1")
-    row = pipeline.border.audit.newest(Kind.REPLAY)
+    audit_entries.begin(pipeline, "run-1")
+    row = pipeline.ingest_context.audit.newest(Kind.REPLAY)
     assert (row.subject, row.told()) == ("2026-01-02", {"run_id": "run-1"})

@@ -11,13 +11,13 @@ import time
 import pytest
 from tests_support import copy_home, damage, pipeline_in
 
-from dagster_project.explain import FAILED_IN, STOPPED_BY
-from dagster_project.instance import open_instance
-from dagster_project.night import Exit, run_night
-from dagster_project.publication import UnauditedError, audited, publish_night
-from dagster_project.publishing.snapshot import current_snapshot
-from dagster_project.resources import load_pipeline
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.defs.instance import open_instance
+from dagster_project.defs.run_failures import FAILED_IN, STOPPED_BY
+from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.night.pipeline import load_pipeline
+from dagster_project.night.publish import UnauditedError, audited, publish_night
+from dagster_project.operations.run_night import Exit, run_night
+from dagster_project.snapshots.snapshot import current_snapshot
 from expectations.suite import no_row
 
 RAW = [

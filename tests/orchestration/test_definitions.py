@@ -8,11 +8,13 @@ import dagster as dg
 import pytest
 from tests_support import pipeline_in
 
-from dagster_project.alone import alone_in
 from dagster_project.definitions import build_defs
-from dagster_project.ingestion.source import load_sources
-from dagster_project.jobs import NIGHTLY
-from dagster_project.settings import PROJECT_ROOT
+from dagster_project.defs.asset_keys import guarded_asset
+from dagster_project.defs.jobs import NIGHTLY
+from dagster_project.home.locks import home_lock
+from dagster_project.home.settings import PROJECT_ROOT
+from dagster_project.ingestion.contracts.source import load_sources
+from dagster_project.night.guards import guards_of
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_assets_read_as_the_way_of_a_payment(defs):
 
 def test_every_critical_check_blocks(defs, pipeline):
     graph = defs.resolve_asset_graph()
-    declared = {(g.asset, c.name): c.severity for g in pipeline.guards for c in g.suite.checks}
+    declared = {(guarded_asset(g), c.name): c.severity for g in guards_of(pipeline) for c in g.suite.checks}
     found = {(tuple(k.asset_key.path), k.name): graph.get_check_spec(k) for k in graph.asset_check_keys}
     assert declared.keys() <= found.keys()
     for key, severity in declared.items():
@@ -128,7 +130,7 @@ def test_tick_skips_where_nothing_is_new_and_runs_where_a_file_waits(home_after_
     assert "nothing new" in tick.skip_message
     (home_after_night / "landing/taiwan_cards/new.csv").write_text("x")
     assert len(schedule.evaluate_tick(dg.build_schedule_context()).run_requests) == 1
-    with alone_in(home_after_night):  # as the night that the landing sensor began
+    with home_lock(home_after_night):  # as the night that the landing sensor began
         assert "is running" in schedule.evaluate_tick(dg.build_schedule_context()).skip_message
 
 

@@ -12,14 +12,15 @@ from early_warning_support import POLICY, series
 from pydantic import SecretStr
 from tests_support import pipeline_in
 
-from dagster_project.assets.early_warnings import build_early_warning_assets
+from dagster_project.defs.asset_keys import EARLY_WARNINGS_ASSET, NOTIFICATIONS_ASSET
+from dagster_project.defs.assets.early_warnings import build_early_warning_assets
+from dagster_project.defs.resources import NIGHT, build_night_resource
 from dagster_project.early_warning.evaluate import KEYS
-from dagster_project.night_resource import NIGHT, build_night_resource
-from dagster_project.notices import EARLY_WARNINGS, channels, outbox, send_what_waits
-from dagster_project.publishing.snapshot import publish, table_of
+from dagster_project.night.notify import EARLY_WARNINGS, channels, outbox, send_what_waits
+from dagster_project.night.pipeline import Pipeline
 from dagster_project.reporting.metrics import warning_metrics
 from dagster_project.reporting.summary import _warnings
-from dagster_project.resources import EARLY_WARNINGS_ASSET, NOTICES_ASSET, Pipeline
+from dagster_project.snapshots.snapshot import publish, table_of
 
 
 @pytest.fixture
@@ -76,19 +77,21 @@ def test_what_is_published_is_told_once(book):
     pipeline, put = book
     put(series([200] * 20 + [300]))
     run(pipeline, EARLY_WARNINGS_ASSET)
-    assert run(pipeline, NOTICES_ASSET).success and not pipeline.settings.warnings_log.exists(), "nothing is published"
+    assert run(pipeline, NOTIFICATIONS_ASSET).success and not pipeline.settings.warnings_log.exists(), (
+        "nothing is published"
+    )
     history = published(pipeline)
     rebuilt = replace(pipeline, known_as_of=datetime(2026, 1, 1))
     config = {"resources": {NIGHT: {"config": {"known_as_of": "2026-01-01"}}}}
     dg.materialize(
         build_early_warning_assets(rebuilt),
-        selection=[dg.AssetKey(NOTICES_ASSET)],
+        selection=[dg.AssetKey(NOTIFICATIONS_ASSET)],
         resources={NIGHT: build_night_resource(rebuilt)},
         run_config=config,
     )
     assert not pipeline.settings.warnings_log.exists(), "a rebuilt night tells nobody"
     for _ in range(2):
-        assert run(pipeline, NOTICES_ASSET).success
+        assert run(pipeline, NOTIFICATIONS_ASSET).success
     (line,) = pipeline.settings.warnings_log.read_text().splitlines()
     body = json.loads(line)
     assert (body["source"], body["segment"], body["state"]) == ("lender", "loan", "red")

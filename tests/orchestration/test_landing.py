@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from dagster_project.alone import alone_in
 from dagster_project.definitions import build_defs
-from dagster_project.instance import open_instance
-from dagster_project.status import status
+from dagster_project.defs.instance import open_instance
+from dagster_project.home.locks import home_lock
+from dagster_project.operations.status import status
 
 
 def test_drop_asks_for_a_night_once_it_is_complete(pipeline, drop):
@@ -36,7 +36,7 @@ def test_drop_asks_for_a_night_once_it_is_complete(pipeline, drop):
             (request,) = tick().run_requests
             assert request.tags["creditloom/files_of_taiwan_cards"] == "1"
             assert [r.run_key for r in tick().run_requests] == [request.run_key], "the same drop, the same run"
-            with alone_in(pipeline.settings.home, "backfill"):
+            with home_lock(pipeline.settings.home, "backfill"):
                 assert "a backfill is running" in tick().skip_message
             hidden.rename(path.with_name("second.csv"))
             later += quiet + 1

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from dagster_project.cli import app
 from dagster_project.definitions import build_defs
-from dagster_project.ingestion.deliver import ingest
+from dagster_project.defs.asset_keys import QUARANTINE_ASSET
+from dagster_project.defs.instance import open_instance
+from dagster_project.ingestion.intake import ingest
 from dagster_project.ingestion.quarantine import held
-from dagster_project.instance import open_instance
 from dagster_project.reporting.summary import held_rows
-from dagster_project.resources import QUARANTINE_ASSET
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 AMOUNT = "4711.0815"
@@ -37,7 +37,7 @@ def home(tmp_path):
     (landing / "payments-1.csv").write_text("\n".join([head, *good, row.format(999, AMOUNT), ""]))
     (landing / "payments-2.csv").write_text("\n".join([head, row.format(1, "6.00"), ""]))
     (landing / "payments-3.csv").write_text("\n".join([head + ",note", row.format(2000, "5.00") + ",x", ""]))
-    ingest(source, pipeline.border, NOW)
+    ingest(source, pipeline.ingest_context, NOW)
     return home
 
 
@@ -82,7 +82,7 @@ def test_commands_list_and_take_back(home):
 
 def test_list_says_where_and_why(home):
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(held_rows(held(pipeline_in(home).border)))
+    console.print(held_rows(held(pipeline_in(home).ingest_context)))
     text = console.export_text()
     for place in ("simulated/payments-1.csv", "202", "all 1", "amount is no amount with at most 2 decimals"):
         assert place in text

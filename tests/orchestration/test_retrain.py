@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from tests_support import pipeline_in, retrain
 
-from dagster_project.night import Exit, run_night
+from dagster_project.operations.run_night import Exit, run_night
 from expectations.suite import no_row
 from ml.calibrate import logistic_line
 
@@ -61,7 +61,7 @@ def test_source_whose_outcomes_cannot_be_calibrated_is_published_unscored(home_a
     def train(*_):
         logistic_line(np.array([1.0, 2, 3, 4]), np.array([0.0, 0, 1, 1]))
 
-    monkeypatch.setattr("dagster_project.modelling.train_candidate", train)
+    monkeypatch.setattr("dagster_project.night.champion.train_candidate", train)
     night = run_night(pipeline_in(home_after_night), force=True)
     assert night.exit is Exit.PUBLISHED, night.failures
     metrics = night.snapshot.metrics()

@@ -14,12 +14,12 @@ import duckdb
 import pytest
 from simulated_support import correct, opened_later, simulated_in, with_corrections
 
-from dagster_project.dbt_project import run_dbt
-from dagster_project.increment import begin_build, end_build
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.lake import select
-from dagster_project.resources import Pipeline
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.files import select
+from dagster_project.night.incremental_build import begin_build, end_build
+from dagster_project.night.pipeline import Pipeline
 from dagster_project.simulator.simulate import Plan, simulate
+from dagster_project.warehouse.runner import run_dbt
 
 SOURCE = "simulated"
 SEED = int(os.environ.get("SEED", "1"))
@@ -87,7 +87,9 @@ def night(pipeline: Pipeline, files: list[Path], number: int) -> bool:
     landing.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copy(file, landing)
-    ingest(pipeline.sources[SOURCE], pipeline.border, dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(number))
+    ingest(
+        pipeline.sources[SOURCE], pipeline.ingest_context, dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(number)
+    )
     return build(pipeline)
 
 

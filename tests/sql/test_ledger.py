@@ -27,9 +27,9 @@ from ledger_support import (
     write_selection,
 )
 
-from dagster_project.dbt_project import run_dbt
+from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.warehouse.runner import run_dbt
 
 LOANS = 2_000
 CUTS = [dt.date(2020, 3, 31), dt.date(2020, 6, 30), dt.date(2020, 9, 30), dt.date(2020, 12, 31), dt.date(2021, 2, 28)]

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from dagster_project.dbt_project import declared_tests, manifest_file, prepare_manifest
-from dagster_project.ingestion.canonical import CANONICAL, PERSONS, SUPERSEDED
-from dagster_project.resources import load_pipeline
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.ingestion.contracts.canonical import CANONICAL, PERSONS, SUPERSEDED
+from dagster_project.night.pipeline import load_pipeline
+from dagster_project.warehouse.runner import declared_tests, manifest_file, prepare_manifest
 from ml.features import FEATURE_NAMES
 
 NEWS, BASE, VIEW = "stg_news", "base_", "port_month_exposures"

@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 from tests_support import copy_home, pipeline_in
 
-from dagster_project.dbt_project import run_dbt
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.lake import select
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.files import select
 from dagster_project.simulator.simulate import Plan, simulate
+from dagster_project.warehouse.runner import run_dbt
 
 
 @pytest.fixture(params=["statements", "ledger"])
@@ -19,7 +19,7 @@ def built(request, first_night, tmp_path):
     simulate(Plan(400, 18, seed=5), tmp_path / "home")
     pipeline = pipeline_in(tmp_path / "home")
     source = pipeline.sources["simulated"]
-    receipts = ingest(source, pipeline.border, pipeline.now())
+    receipts = ingest(source, pipeline.ingest_context, pipeline.now())
     for name in pipeline.sources:
         select(pipeline.settings.lake, pipeline.settings.selection, name, receipts if name == source.name else [])
     _build(pipeline, "build", "--exclude-resource-type", "unit_test")

@@ -11,9 +11,9 @@ import yaml
 from ledger_support import lined, months_from, write_selection
 from lender_support import POLICY
 
-from dagster_project.dbt_project import run_dbt
+from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.warehouse.runner import run_dbt
 
 LAG, WRITE_OFF, OPENED, OPENING, INSTALMENT = 2, 100, dt.date(2020, 1, 5), 1_000, 100
 MONTHS = months_from(OPENED, dt.date(2020, 12, 31))

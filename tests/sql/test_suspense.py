@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 from ledger_support import lined, write_selection
 
-from dagster_project.dbt_project import run_dbt
+from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.warehouse.runner import run_dbt
 
 NEWEST = dt.date(2020, 3, 1)
 

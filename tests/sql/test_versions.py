@@ -6,9 +6,9 @@ from dataclasses import replace
 import duckdb
 from simulated_support import simulated_in
 
-from dagster_project.dbt_project import run_dbt
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.lake import select
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.files import select
+from dagster_project.warehouse.runner import run_dbt
 
 FIRST, SECOND, THIRD = (dt.datetime(2026, 1, day) for day in (2, 9, 16))
 
@@ -29,8 +29,8 @@ def test_each_version_is_staged_until_the_next_and_the_older_one_as_of_before(tm
         ("05", THIRD, [payment(1, "5.50", "05")]),  # known before the one that arrived before it
     ):
         (landing / f"payments-2024-01-{day}.csv").write_text("\n".join([head, *rows, ""]))
-        ingest(source, pipeline.border, when)
-    receipts = pipeline.border.book.all()
+        ingest(source, pipeline.ingest_context, when)
+    receipts = pipeline.ingest_context.book.all()
     select(pipeline.settings.lake, pipeline.settings.selection, "simulated", receipts)
 
     def staged(as_of: dt.datetime) -> list[tuple[str, float, int, int | None]]:

@@ -4,7 +4,7 @@ import duckdb
 import pytest
 from tests_support import pipeline_in
 
-from dagster_project.dbt_project import run_dbt
+from dagster_project.warehouse.runner import run_dbt
 
 
 def rows(home, query):
@@ -41,7 +41,7 @@ def test_dbt_without_policy_says_how_to_run_it(home_after_night):
     import os
     import subprocess
 
-    from dagster_project.dbt_project import dbt_environment, dbt_executable
+    from dagster_project.warehouse.runner import dbt_environment, dbt_executable
 
     pipeline = pipeline_in(home_after_night)
     project = str(pipeline.settings.dbt_project)

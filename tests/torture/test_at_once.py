@@ -20,9 +20,9 @@ from torture_support import (
     month_file,
 )
 
-from dagster_project.ingestion.receipts import State
-from dagster_project.publishing.snapshot import current_snapshot, verified
-from dagster_project.verify import verify
+from dagster_project.ingestion.lake.receipts import State
+from dagster_project.operations.verify import verify
+from dagster_project.snapshots.snapshot import current_snapshot, verified
 
 AT_ONCE = 4
 
@@ -41,7 +41,7 @@ def test_one_file_ten_times_is_one_delivery_and_nine_duplicates(victims, tmp_pat
     assert [t["error"] for t in told] == [None] * AT_ONCE, (SEED, told)
     pipeline = pipeline_of(home)
     assert_lake_is(pipeline, tmp_path / "selection", expected, SEED)
-    states = [r.state for r in pipeline.border.book.all() if not r.file_name.startswith("book")]
+    states = [r.state for r in pipeline.ingest_context.book.all() if not r.file_name.startswith("book")]
     assert sorted(states) == [State.DUPLICATE] * 9 + [State.PARTIAL]
     before = {p: p.stat().st_ino for p in (home / "lake/raw").rglob("*.parquet")}
     for delivery in deliveries[1:]:

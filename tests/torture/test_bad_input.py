@@ -20,13 +20,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dagster_project.ingestion.border import Border
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.key_store import KeyStore
-from dagster_project.ingestion.keys import load_keys
-from dagster_project.ingestion.landing import strays, unfinished
-from dagster_project.ingestion.receipts import State
-from dagster_project.ingestion.source import load_sources
+from dagster_project.ingestion.contracts.source import load_sources
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.context import IngestContext
+from dagster_project.ingestion.lake.landing import strays, unfinished
+from dagster_project.ingestion.lake.receipts import State
+from dagster_project.keys.master import load_keys
+from dagster_project.keys.store import KeyStore
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 SIMULATED = load_sources()["simulated"]
@@ -46,11 +46,11 @@ GOOD = {  # a good line of each kind of file; {n} is its own number
 }
 
 
-def border_in(home: Path) -> Border:
+def border_in(home: Path) -> IngestContext:
     (home / "landing/simulated").mkdir(parents=True)
     keys = load_keys(None, None, production=False)
     store = KeyStore(home / "elsewhere/keys.sqlite", keys)
-    return Border(home / "landing", home / "lake", keys, 0.01, store, home / "audit.head")
+    return IngestContext(home / "landing", home / "lake", keys, 0.01, store, home / "audit.head")
 
 
 def content(kind: str, first: int, count: int = ROWS) -> bytes:
@@ -58,16 +58,16 @@ def content(kind: str, first: int, count: int = ROWS) -> bytes:
     return "\n".join([HEADER[f"{kind}_file"], *lines, ""]).encode()
 
 
-def taken_in(border: Border):
-    receipts = {r.file_name: r for r in ingest(SIMULATED, border, NOW)}
+def taken_in(context: IngestContext):
+    receipts = {r.file_name: r for r in ingest(SIMULATED, context, NOW)}
     for r in receipts.values():
         assert r.landed_rows == r.accepted_rows + r.quarantined_rows + r.duplicate_rows, r.file_name
         assert r.landed_minor == r.accepted_minor + r.quarantined_minor + r.duplicate_minor, r.file_name
     return receipts
 
 
-def rules_by_line(border: Border, receipt) -> dict[int, str]:
-    files = [border.lake / f.path for f in receipt.files if f.table == "quarantine"]
+def rules_by_line(context: IngestContext, receipt) -> dict[int, str]:
+    files = [context.lake / f.path for f in receipt.files if f.table == "quarantine"]
     return {n: rule for f in files for n, rule in pl.read_parquet(f, columns=["line_no", "rule"]).rows()}
 
 
@@ -266,18 +266,18 @@ FILES = files()
 
 @pytest.fixture(scope="module")
 def dropped(tmp_path_factory):
-    border = border_in(tmp_path_factory.mktemp("files"))
+    context = border_in(tmp_path_factory.mktemp("files"))
     for file in FILES:
-        path = border.landing / "simulated" / file.name
+        path = context.landing / "simulated" / file.name
         path.write_bytes(file.content)
         if file.manifest is not None:
             path.with_name(path.name + ".done").write_text(file.manifest)
-    return border, taken_in(border)
+    return context, taken_in(context)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f"{f.name}-{f.expected}")
 def test_whole_file(dropped, file):
-    border, receipts = dropped
+    context, receipts = dropped
     receipt = receipts[file.name]
     if isinstance(file.expected, State):
         assert (receipt.state, receipt.reason) == (file.expected, None)
@@ -286,7 +286,7 @@ def test_whole_file(dropped, file):
         assert receipt.state is State.QUARANTINED
         assert receipt.accepted_rows == 0
         if file.expected in ("too_many_bad_rows", "all_bad"):
-            rules = set(rules_by_line(border, receipt).values())
+            rules = set(rules_by_line(context, receipt).values())
             assert rules >= ({file.expected} if file.expected == "too_many_bad_rows" else {"currency:pattern"})
         else:
             assert receipt.reason.split(":")[0] == file.expected
@@ -295,8 +295,8 @@ def test_whole_file(dropped, file):
 
 
 def test_nothing_is_left_in_the_landing_folder(dropped):
-    border, _ = dropped
-    assert not [p for p in border.landing.rglob("*") if p.is_file()]
+    context, _ = dropped
+    assert not [p for p in context.landing.rglob("*") if p.is_file()]
 
 
 # Rows ---------------------------------------------------------------------------------------------------------------
@@ -405,7 +405,7 @@ def changed(row: Row, number: int) -> str:
 @pytest.fixture(scope="module")
 def long_files(tmp_path_factory):
     """For each kind a file of 100 good lines a case with the changed lines in it: lines of cases, rules by line."""
-    border, lines = border_in(tmp_path_factory.mktemp("rows")), {}
+    context, lines = border_in(tmp_path_factory.mktemp("rows")), {}
     for kind in GOOD:
         cases = [row for row in (*ROWS_BAD, *ROWS_GOOD) if row.kind == kind]
         body, line = content(kind, 1, 100 * (3 + len(cases))).decode(), 0
@@ -417,9 +417,9 @@ def long_files(tmp_path_factory):
         short, long = (",".join(GOOD[kind].format(n=n).split(",")[:-1]) for n in (1, 2))
         body += f"{short}\n{long},x,y\n"
         lines[kind] = line
-        (border.landing / "simulated" / f"{kind}-2024-03-01.csv").write_text(body)
-    receipts = taken_in(border)
-    rules = {name.split("-")[0]: rules_by_line(border, receipt) for name, receipt in receipts.items()}
+        (context.landing / "simulated" / f"{kind}-2024-03-01.csv").write_text(body)
+    receipts = taken_in(context)
+    rules = {name.split("-")[0]: rules_by_line(context, receipt) for name, receipt in receipts.items()}
     return lines, rules
 
 
@@ -444,20 +444,20 @@ def test_there_are_cases_enough():
 
 
 def test_link_in_the_landing_folder_is_never_followed(tmp_path):
-    border = border_in(tmp_path / "home")
+    context = border_in(tmp_path / "home")
     secret = tmp_path / "secret.csv"
     secret.write_bytes(content("payments", 1))
-    (border.landing / "simulated/payments-2024-03-01.csv").symlink_to(secret)
-    assert taken_in(border) == {}
-    assert secret.exists() and strays(border, ["simulated"]) == ["simulated/payments-2024-03-01.csv"]
+    (context.landing / "simulated/payments-2024-03-01.csv").symlink_to(secret)
+    assert taken_in(context) == {}
+    assert secret.exists() and strays(context, ["simulated"]) == ["simulated/payments-2024-03-01.csv"]
 
 
 def test_hidden_file_waits(tmp_path):
-    border = border_in(tmp_path)
-    path = border.landing / "simulated/.payments-2024-03-01.csv"
+    context = border_in(tmp_path)
+    path = context.landing / "simulated/.payments-2024-03-01.csv"
     path.write_bytes(content("payments", 1)[:500])
-    assert taken_in(border) == {}
-    assert unfinished(SIMULATED, border) == [path]
+    assert taken_in(context) == {}
+    assert unfinished(SIMULATED, context) == [path]
 
 
 # Drawn cases --------------------------------------------------------------------------------------------------------
@@ -489,34 +489,34 @@ BAD_FIELD = st.one_of(
 
 
 def _bad_rows(bad, tmp_path_factory):
-    border = border_in(tmp_path_factory.mktemp("drawn"))
+    context = border_in(tmp_path_factory.mktemp("drawn"))
     lines = [changed(row, 1_000 + n) for n, row in enumerate(bad)]
     body = content("payments", 5_000, 100 * len(bad)).decode() + "\n".join([*lines, ""])
-    (border.landing / "simulated/payments-2024-03-01.csv").write_text(body)
-    (receipt,) = taken_in(border).values()
+    (context.landing / "simulated/payments-2024-03-01.csv").write_text(body)
+    (receipt,) = taken_in(context).values()
     first = 2 + 100 * len(bad)
     assert receipt.state is State.PARTIAL
-    assert rules_by_line(border, receipt) == {first + n: row.rule for n, row in enumerate(bad)}
+    assert rules_by_line(context, receipt) == {first + n: row.rule for n, row in enumerate(bad)}
 
 
 def _cut(at, tmp_path_factory):
     """A file that ends anywhere before its end, and whose sender says how many rows it has, is never accepted."""
-    border = border_in(tmp_path_factory.mktemp("cut"))
+    context = border_in(tmp_path_factory.mktemp("cut"))
     whole = content("payments", 1, 20)
-    path = border.landing / "simulated/payments-2024-03-01.csv"
+    path = context.landing / "simulated/payments-2024-03-01.csv"
     path.write_bytes(whole[: at % (len(whole) - 1)])
     path.with_name(path.name + ".done").write_text('{"rows": 20, "control_total": 250}')
-    (receipt,) = taken_in(border).values()
+    (receipt,) = taken_in(context).values()
     assert (receipt.state, receipt.accepted_rows) == (State.QUARANTINED, 0)
 
 
 def _noise(noise, at, tmp_path_factory):
     """Any bytes anywhere in a file: every raw line ends in one place, or the file is refused as a whole."""
-    border = border_in(tmp_path_factory.mktemp("noise"))
+    context = border_in(tmp_path_factory.mktemp("noise"))
     whole = content("payments", 1, 200)
     at %= len(whole)
-    (border.landing / "simulated/payments-2024-03-01.csv").write_bytes(whole[:at] + noise + whole[at:])
-    (receipt,) = taken_in(border).values()
+    (context.landing / "simulated/payments-2024-03-01.csv").write_bytes(whole[:at] + noise + whole[at:])
+    (receipt,) = taken_in(context).values()
     assert receipt.accepted_rows <= 201 + noise.count(b"\n")
 
 

@@ -21,12 +21,12 @@ import pytest
 from person_support import agreement, book, csv_of, lender_in, person
 from tests_support import once
 
-from dagster_project.ingestion.originals import open_original
-from dagster_project.ingestion.receipts import State
-from dagster_project.ingestion.scan import find_words, forms
-from dagster_project.night import Exit, run_night
-from dagster_project.publishing.snapshot import current_snapshot
-from dagster_project.settings import PROJECT_ROOT
+from dagster_project.home.settings import PROJECT_ROOT
+from dagster_project.ingestion.lake.receipts import State
+from dagster_project.ingestion.persons.originals import open_original
+from dagster_project.ingestion.persons.scan import find_words, forms
+from dagster_project.operations.run_night import Exit, run_night
+from dagster_project.snapshots.snapshot import current_snapshot
 from expectations.suite import no_row
 
 MARK = "Zqxv7Canary"  # in every value that identifies a canary, and nowhere else
@@ -115,14 +115,16 @@ def canary_night(request, tmp_path_factory) -> Path:
 def test_the_canaries_went_through_every_kind_of_outcome(canary_night):
     """Or the scan below would find nothing because there was nothing."""
     pipeline = lender_in(canary_night)
-    receipts = {r.file_name: r for r in pipeline.border.book.all("lender")}
+    receipts = {r.file_name: r for r in pipeline.ingest_context.book.all("lender")}
     states = {name: receipt.state for name, receipt in receipts.items()}
     assert states["people-1.csv"] is states["agreements-1.csv"] is State.PARTIAL
     assert states["transfers-1.csv"] is State.ACCEPTED
     refused = ("people-2.csv", "people-3.csv", "people-4.csv", "people-5.parquet", "people-6.csv", "notes.txt")
     assert {states[name] for name in refused} == {State.QUARANTINED}
     assert receipts["people-1.csv"].quarantined_rows == 6
-    kept = [open_original(pipeline.border, "lender", r.sha256) for r in receipts.values() if r.file_name in files()]
+    kept = [
+        open_original(pipeline.ingest_context, "lender", r.sha256) for r in receipts.values() if r.file_name in files()
+    ]
     assert sum(MARK.encode() in content or MARK.encode("utf-16-le") in content for content in kept) == 9
     snapshot = current_snapshot(pipeline.settings.published)
     assert (snapshot.metrics()["model.lender.state"] == "champion") == canary_night.name.endswith(str(OLD))
@@ -226,10 +228,10 @@ def test_an_erasure_changes_no_figure(canary_night, tmp_path):
     assert "Published again with the same content" in night.stdout
     after = current_snapshot(home / "published")
     assert after.sha256 == before.sha256
-    border = lender_in(home).border
-    kept = border.key_store.delivery_keys("lender")  # but for refused files that could not be searched
-    receipts = [r for r in border.book.all("lender") if r.sha256 in kept]
-    left = {r.file_name: open_original(border, "lender", r.sha256) for r in receipts}
+    context = lender_in(home).ingest_context
+    kept = context.key_store.delivery_keys("lender")  # but for refused files that could not be searched
+    receipts = [r for r in context.book.all("lender") if r.sha256 in kept]
+    left = {r.file_name: open_original(context, "lender", r.sha256) for r in receipts}
     assert not [name for name, content in left.items() if f"{MARK}006".encode() in content]
     assert f"Rosa {MARK}005".encode() in left["people-1.csv"]
     shutil.rmtree(home / "said")  # the command line was given the number, and says nothing of it but that

@@ -7,11 +7,11 @@ import pytest
 from tests_support import copy_home, pipeline_in
 from torture_support import SEED
 
-from dagster_project.ingestion.lake import LakeCorruptionError, select
-from dagster_project.modelling import load_champion
-from dagster_project.publication import nothing_new
-from dagster_project.publishing.snapshot import SnapshotCorruptionError, current_snapshot, verified
-from dagster_project.verify import verify
+from dagster_project.ingestion.lake.files import LakeCorruptionError, select
+from dagster_project.night.champion import load_champion
+from dagster_project.night.publish import nothing_new
+from dagster_project.operations.verify import verify
+from dagster_project.snapshots.snapshot import SnapshotCorruptionError, current_snapshot, verified
 from ml.model import ModelIntegrityError
 
 FLIPS = 50

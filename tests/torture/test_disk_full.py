@@ -22,12 +22,12 @@ from torture_support import (
     mounted,
 )
 
-from dagster_project import night
-from dagster_project.night import run_night
-from dagster_project.night_resource import build_night_resource
-from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults
-from dagster_project.space import DiskFullError, check_space
-from dagster_project.verify import verify
+from dagster_project.defs.resources import build_night_resource
+from dagster_project.home.disk_space import DiskFullError, check_disk_space
+from dagster_project.operations import run_night as night_module
+from dagster_project.operations.run_night import run_night
+from dagster_project.operations.verify import verify
+from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults
 
 SAYS_FULL = ("No space left on device", "disk is full", "disk I/O error")
 
@@ -47,7 +47,7 @@ def test_taking_in_goes_on_once_there_is_room(victims, small_disk, tmp_path):
         drop(home, delivery)
         expected.add(delivery.becomes)
     assert victims.run("take_in", home)["error"] is None
-    _ = pipeline.border  # opens the key store, which needs a little room to be opened
+    _ = pipeline.ingest_context  # opens the key store, which needs a little room to be opened
     for month in range(1, 13):
         delivery = month_file(month, draw)
         drop(home, delivery)
@@ -100,10 +100,10 @@ def test_night_without_room_is_refused_however_it_is_started(small_disk):
 def test_room_is_reckoned_with_what_a_night_writes_anew(small_disk):
     """64 MB for whatever a run writes, twice what waits, and the warehouse and the snapshot once more."""
     warehouse = small_disk / "w"
-    check_space(small_disk, 1 << 20, warehouse, None)
+    check_disk_space(small_disk, 1 << 20, warehouse, None)
     warehouse.write_bytes(b"0" * (5 << 20))
     with pytest.raises(DiskFullError, match="make room, then start it again"):
-        check_space(small_disk, 1 << 20, warehouse, None)
+        check_disk_space(small_disk, 1 << 20, warehouse, None)
 
 
 def test_full_disk_that_shows_when_the_log_of_the_tools_is_closed(tmp_path, monkeypatch):
@@ -114,10 +114,10 @@ def test_full_disk_that_shows_when_the_log_of_the_tools_is_closed(tmp_path, monk
         log = pipeline.settings.home / "logs" / "night.log"
         log.parent.mkdir(exist_ok=True)
         log.symlink_to("/dev/full")
-        with night._tools_print_to(log):
+        with night_module._tools_print_to(log):
             sys.stdout.write("what a tool says")
             raise OSError("the first that failed")
 
-    monkeypatch.setattr(night, "_run", _run)
+    monkeypatch.setattr(night_module, "_run", _run)
     with pytest.raises(DiskFullError, match="was full"):
-        night.run_night(pipeline, force=True)
+        night_module.run_night(pipeline, force=True)

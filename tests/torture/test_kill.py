@@ -20,10 +20,10 @@ from torture_support import (
     month_file,
 )
 
-from dagster_project.audit import AuditLog, Entry, Kind
-from dagster_project.ingestion.vault import read_person
-from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults
-from dagster_project.verify import verify
+from dagster_project.audit.chain import AuditLog, Entry, Kind
+from dagster_project.ingestion.persons.vault import read_person
+from dagster_project.operations.verify import verify
+from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults
 
 KILLS = [pytest.param(20, id="20"), pytest.param(200, id="200", marks=pytest.mark.long)]
 
@@ -73,9 +73,9 @@ def test_taking_in_loses_nothing_whenever_it_is_killed(victims, tmp_path, kills)
     assert verify(pipeline).faults == [], (SEED, hit)
     borrowers = pl.read_parquet(home / "lake/raw/young_lender/borrowers/*.parquet")["borrower_id"].unique().sort()
     for name in borrowers.head(20):
-        assert read_person(pipeline.border, "young_lender", name), (SEED, hit)
-    told_of = [row.subject for row in pipeline.border.audit.rows(Kind.DELIVERY)]
-    assert len(told_of) == len(set(told_of)) == len(pipeline.border.book.all()), (SEED, hit)
+        assert read_person(pipeline.ingest_context, "young_lender", name), (SEED, hit)
+    told_of = [row.subject for row in pipeline.ingest_context.audit.rows(Kind.DELIVERY)]
+    assert len(told_of) == len(set(told_of)) == len(pipeline.ingest_context.book.all()), (SEED, hit)
 
 
 @pytest.mark.parametrize("step", [pytest.param(3, id="3"), pytest.param(1, id="1", marks=pytest.mark.long)])

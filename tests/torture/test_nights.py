@@ -26,8 +26,8 @@ from torture_support import (
     mounted,
 )
 
-from dagster_project.publishing.snapshot import current_snapshot, snapshot_faults, verified
-from dagster_project.verify import verify
+from dagster_project.operations.verify import verify
+from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults, verified
 
 NIGHTS = int(os.environ.get("NIGHTS", "5"))
 
@@ -94,9 +94,9 @@ def test_shuffled_and_interrupted_backfill_ends_as_an_ordered_one(tmp_path):
     for part in range(0, len(shuffled), 7):
         for delivery in shuffled[part : part + 7]:
             drop(home, delivery)
-        before = len(pipeline.border.book.all())
+        before = len(pipeline.ingest_context.book.all())
         run = command(home, "backfill", "--json")
-        while len(pipeline.border.book.all()) < before + draw.randrange(1, 4):
+        while len(pipeline.ingest_context.book.all()) < before + draw.randrange(1, 4):
             assert run.poll() is None, run.communicate()
             time.sleep(0.02)
         os.killpg(run.pid, signal.SIGKILL)
@@ -128,8 +128,8 @@ def test_night_on_a_full_disk_keeps_what_is_published_and_goes_on(tmp_path):
             assert "make room, then start it again" in night(home)["failures"][0]
             assert current_snapshot(home / "published") == before
             filler.remove()
-            taken_in, run = len(pipeline.border.book.all()), command(home, "night", "--json")
-            while len(pipeline.border.book.all()) == taken_in:  # the preflight is behind it
+            taken_in, run = len(pipeline.ingest_context.book.all()), command(home, "night", "--json")
+            while len(pipeline.ingest_context.book.all()) == taken_in:  # the preflight is behind it
                 assert run.poll() is None, run.communicate()
                 time.sleep(0.05)
             time.sleep(draw.random() * 5)

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from dagster_project.audit import AuditError, AuditLog, Entry, Kind
+from dagster_project.audit.chain import AuditError, AuditLog, Entry, Kind
 
 SEED = int(os.environ.get("SEED", "1"))
 ROWS = 60

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 from tests_support import pipeline_in
 
-from dagster_project.ingestion.landing import waiting
-from dagster_project.ingestion.source import load_sources
+from dagster_project.home.settings import PROJECT_ROOT
+from dagster_project.ingestion.contracts.source import load_sources
+from dagster_project.ingestion.lake.landing import waiting
 from dagster_project.policy import load_policy
-from dagster_project.settings import PROJECT_ROOT
 from ml.features import FEATURE_NAMES
 from ml.training_set import TrainingSet, build, too_short
 from ml.validate import auc, auc_interval, auc_standard_error, clustered_standard_error
@@ -137,13 +137,13 @@ def test_tapes_become_loans_statements_and_payments():
 
 def test_replayed_day_sees_only_what_had_arrived(pipeline):
     """A tape's name tells its month; it arrives when the contract says that a month is out."""
-    source, folder = pipeline.sources["ally_auto"], pipeline.border.landing / "ally_auto"
+    source, folder = pipeline.sources["ally_auto"], pipeline.ingest_context.landing / "ally_auto"
     folder.mkdir(parents=True)
     for name in ("loans.csv", "2017-05.csv", "2017-06.csv"):
         (folder / name).touch()
     assert source.contract.arrives_on("2017-05.csv") == dt.date(2017, 6, 15)
     assert source.contract.arrives_on("2017-13.csv") is None
-    names = lambda on: [p.name for p in waiting(source, pipeline.border, on)]
+    names = lambda on: [p.name for p in waiting(source, pipeline.ingest_context, on)]
     assert names(dt.date(2017, 6, 14)) == ["loans.csv"]
     assert names(dt.date(2017, 6, 15)) == ["2017-05.csv", "loans.csv"]
     assert names(None) == ["2017-05.csv", "2017-06.csv", "loans.csv"]

@@ -18,7 +18,7 @@ def figures(loans: int, first: float, floor: float, *, exit_code: int = 0, peak:
             "seconds": seconds,
             "cpu_seconds": seconds,
             "peak_mb": peak,
-            "told": {},
+            "reported": {},
             "stages": stages,
         }
 
@@ -28,7 +28,7 @@ def figures(loans: int, first: float, floor: float, *, exit_code: int = 0, peak:
         "retrain": one(5.0, {"training": 4.0}),
         "floor": one(floor, {"load": 3.0, "loan months": 4.0, "features": 2.0}),
     }
-    simulated = {"seconds": 60.0, "peak_mb": 700, "told": {"payment_rows": loans * 21}}
+    simulated = {"seconds": 60.0, "peak_mb": 700, "reported": {"payment_rows": loans * 21}}
     machine = {"cores": 2, "memory_gb": 24, "python": "3.11", "load_before": 0.0}
     return {"loans": loans, "machine": machine, "simulate": simulated, "turns": [turn]}
 
@@ -73,7 +73,7 @@ def test_a_process_is_measured_with_its_children(tmp_path):
     child = "b = bytearray(200_000_000); import time; time.sleep(1)"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}]); print('{{\"a\": 1}}')"
     measured = run.measure([sys.executable, "-c", code], {}, tmp_path / "log")
-    assert measured.exit == 0 and measured.told == {"a": 1}
+    assert measured.exit == 0 and measured.reported == {"a": 1}
     assert measured.peak_mb > 200
 
 

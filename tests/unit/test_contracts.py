@@ -3,13 +3,13 @@
 import polars as pl
 import pytest
 
-from dagster_project.ingestion.contracts import MONEY, ContractError, load_contract
-from dagster_project.ingestion.dbt_sources import SOURCES_FILE, sources_yaml
+from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.ingestion.contracts.contract import MONEY, ContractError, load_contract
+from dagster_project.ingestion.contracts.dbt_sources import SOURCES_FILE, sources_yaml
+from dagster_project.night.pipeline import load_pipeline
 from dagster_project.policy import PolicyError, dbt_vars, load_policy
-from dagster_project.resources import load_pipeline
-from dagster_project.settings import PROJECT_ROOT, Settings
 
-CONTRACT = PROJECT_ROOT / "dagster_project/ingestion/sources/taiwan_cards/contract.yaml"
+CONTRACT = PROJECT_ROOT / "dagster_project/ingestion/contracts/sources/taiwan_cards/contract.yaml"
 POLICY = PROJECT_ROOT / "policy/default.yaml"
 
 

@@ -8,18 +8,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dagster_project.ingestion import deliver, reading
-from dagster_project.ingestion.border import Border
-from dagster_project.ingestion.deliver import ingest
+from dagster_project.ingestion import intake
+from dagster_project.ingestion.contracts.source import load_sources
 from dagster_project.ingestion.delivery import control_amounts
-from dagster_project.ingestion.key_store import KeyStore
-from dagster_project.ingestion.keys import load_keys
-from dagster_project.ingestion.landing import land_packaged
-from dagster_project.ingestion.originals import open_row
-from dagster_project.ingestion.reading import LINE_NO, LINES
-from dagster_project.ingestion.receipts import IdentityError, ReceiptBook, State
-from dagster_project.ingestion.rules import _matches, check_rows, read_as
-from dagster_project.ingestion.source import load_sources
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.context import IngestContext
+from dagster_project.ingestion.lake.landing import land_packaged
+from dagster_project.ingestion.lake.receipts import IdentityError, ReceiptBook, State
+from dagster_project.ingestion.parsing import records
+from dagster_project.ingestion.parsing.records import LINE_NO, LINES
+from dagster_project.ingestion.parsing.row_rules import _matches, check_rows, read_as
+from dagster_project.ingestion.persons.originals import open_row
+from dagster_project.keys.master import load_keys
+from dagster_project.keys.store import KeyStore
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 CARDS = load_sources()["taiwan_cards"]
@@ -28,14 +29,14 @@ SIMULATED_PAYMENTS = load_sources()["simulated"].contract.layout_of("payments-20
 
 def take_in(pipeline, drop, name, content):
     drop(pipeline, name, content)
-    (receipt,) = ingest(CARDS, pipeline.border, NOW)
+    (receipt,) = ingest(CARDS, pipeline.ingest_context, NOW)
     assert receipt.landed_rows == receipt.accepted_rows + receipt.quarantined_rows + receipt.duplicate_rows
     assert receipt.landed_minor == receipt.accepted_minor + receipt.quarantined_minor + receipt.duplicate_minor
     return receipt
 
 
 def raw(pipeline, receipt, table):
-    paths = [pipeline.border.lake / f.path for f in receipt.files if f.table == table]
+    paths = [pipeline.ingest_context.lake / f.path for f in receipt.files if f.table == table]
     return pl.read_parquet(paths)
 
 
@@ -51,7 +52,7 @@ def test_good_file_becomes_canonical_tables(pipeline, drop, cards):
     assert september["known_at"].item() == dt.date(2005, 10, 15)
     # A month without a payment has none; the second account paid only in August.
     assert raw(pipeline, receipt, "payments")["payment_id"].sort().to_list() == ["1-200508", "1-200509", "2-200508"]
-    assert not list(pipeline.border.landing.rglob("*.csv")), "the original has left the landing folder"
+    assert not list(pipeline.ingest_context.landing.rglob("*.csv")), "the original has left the landing folder"
 
 
 def test_borrower_is_a_pseudonym_and_the_loan_keeps_its_number(pipeline, drop, cards):
@@ -99,7 +100,7 @@ def test_unreadable_file_is_quarantined_whole(pipeline, drop, cards, rule, damag
     assert receipt.reason.startswith(rule)
     assert receipt.accepted_rows == 0
     assert receipt.landed_rows == (0 if rule in ("empty_file", "header_only") else 2)
-    assert not list(pipeline.border.landing.rglob("*.csv"))
+    assert not list(pipeline.ingest_context.landing.rglob("*.csv"))
 
 
 BAD_LINES = {
@@ -127,7 +128,7 @@ def test_bad_row_is_quarantined_alone_and_sealed(pipeline, drop, cards, rule, ot
     kept = raw(pipeline, receipt, "quarantine").row(0, named=True)
     assert (kept["line_no"], kept["rule"]) == (201, rule)
     # The value stands only in the sealed row, which opens with its own delivery and line.
-    assert open_row(pipeline.border, receipt.source, receipt.sha256, 201, 1, kept["sealed_row"]) == lines[-1]
+    assert open_row(pipeline.ingest_context, receipt.source, receipt.sha256, 201, 1, kept["sealed_row"]) == lines[-1]
     assert all(value not in kept["message"] for value in other.values() if len(value) > 1)
 
 
@@ -137,7 +138,7 @@ def test_sealed_row_is_the_delivered_text(pipeline, drop, cards):
     odd = line(200).replace("1000.0", '"1,000.0"')
     receipt = take_in(pipeline, drop, "a.csv", card_file(*(line(n) for n in range(1, 200)), odd))
     kept = raw(pipeline, receipt, "quarantine").row(0, named=True)
-    assert open_row(pipeline.border, receipt.source, receipt.sha256, 201, 1, kept["sealed_row"]) == odd
+    assert open_row(pipeline.ingest_context, receipt.source, receipt.sha256, 201, 1, kept["sealed_row"]) == odd
 
 
 def test_newline_inside_quotes_is_one_row_on_two_lines(pipeline, drop, cards):
@@ -183,14 +184,14 @@ def test_quarantined_file_is_read_again_under_a_new_contract(pipeline, drop, car
     columns = tuple(replace(c, minimum=16) if c.name == "AGE" else c for c in layout.columns)
     mended = replace(CARDS.contract, version="1.1.0", layouts=(replace(layout, columns=columns),))
     drop(pipeline, "a.csv", content)
-    (receipt,) = ingest(replace(CARDS, contract=mended), pipeline.border, NOW)
+    (receipt,) = ingest(replace(CARDS, contract=mended), pipeline.ingest_context, NOW)
     assert (receipt.state, receipt.accepted_rows) == (State.ACCEPTED, 4)
 
 
 def test_users_own_file_goes_before_the_packaged_one(pipeline, drop, cards):
     card_file, line = cards
     path = drop(pipeline, "UCI_Credit_card.csv", card_file(line(1)))
-    assert not land_packaged(CARDS, pipeline.border)
+    assert not land_packaged(CARDS, pipeline.ingest_context)
     assert path.stat().st_size < 1000
 
 
@@ -219,7 +220,7 @@ def test_same_content_again_is_a_duplicate_under_any_name(pipeline, drop, cards)
     again = [take_in(pipeline, drop, f"{n}.csv", content) for n in range(9)]
     assert first.state is State.ACCEPTED
     assert [r.state for r in again] == [State.DUPLICATE] * 9
-    assert sum(r.accepted_rows for r in pipeline.border.book.all()) == 2
+    assert sum(r.accepted_rows for r in pipeline.ingest_context.book.all()) == 2
     assert {r.duplicate_rows for r in again} == {2}
 
 
@@ -234,7 +235,7 @@ def test_second_delivery_of_a_single_delivery_source_is_held_back(pipeline, drop
 def test_original_is_kept_for_its_owner_only(pipeline, drop, cards):
     card_file, line = cards
     receipt = take_in(pipeline, drop, "a.csv", card_file(line(1)))
-    (kept,) = (pipeline.border.lake / "originals").rglob(f"{receipt.sha256}*")
+    (kept,) = (pipeline.ingest_context.lake / "originals").rglob(f"{receipt.sha256}*")
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
@@ -242,7 +243,7 @@ def test_clock_that_was_set_back_does_not_run_backwards(pipeline, drop, cards):
     card_file, line = cards
     first = take_in(pipeline, drop, "a.csv", card_file(line(1)))
     drop(pipeline, "b.csv", card_file(line(1)))
-    (second,) = ingest(CARDS, pipeline.border, NOW - dt.timedelta(days=1))
+    (second,) = ingest(CARDS, pipeline.ingest_context, NOW - dt.timedelta(days=1))
     assert second.ingested_at == first.ingested_at
 
 
@@ -250,12 +251,12 @@ def test_crash_after_the_receipt_is_not_a_duplicate(pipeline, drop, cards, monke
     card_file, line = cards
     drop(pipeline, "a.csv", card_file(line(1)))
     with monkeypatch.context() as patch:
-        patch.setattr(deliver, "_archive", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(intake, "_archive", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            ingest(CARDS, pipeline.border, NOW)
-    assert ingest(CARDS, pipeline.border, NOW) == []
-    assert [r.state for r in pipeline.border.book.all()] == [State.ACCEPTED]
-    assert not list(pipeline.border.landing.rglob("*.csv"))
+            ingest(CARDS, pipeline.ingest_context, NOW)
+    assert ingest(CARDS, pipeline.ingest_context, NOW) == []
+    assert [r.state for r in pipeline.ingest_context.book.all()] == [State.ACCEPTED]
+    assert not list(pipeline.ingest_context.landing.rglob("*.csv"))
 
 
 def test_crash_after_a_duplicates_receipt_counts_it_once(pipeline, drop, cards, monkeypatch):
@@ -263,12 +264,12 @@ def test_crash_after_a_duplicates_receipt_counts_it_once(pipeline, drop, cards, 
     take_in(pipeline, drop, "a.csv", card_file(line(1)))
     drop(pipeline, "b.csv", card_file(line(1)))
     with monkeypatch.context() as patch:
-        patch.setattr(deliver, "_archive", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(intake, "_archive", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            ingest(CARDS, pipeline.border, NOW)
+            ingest(CARDS, pipeline.ingest_context, NOW)
     drop(pipeline, "a2.csv", card_file(line(1)))
-    assert [r.file_name for r in ingest(CARDS, pipeline.border, NOW)] == ["a2.csv"]
-    assert [r.state for r in pipeline.border.book.all()] == [State.ACCEPTED, State.DUPLICATE, State.DUPLICATE]
+    assert [r.file_name for r in ingest(CARDS, pipeline.ingest_context, NOW)] == ["a2.csv"]
+    assert [r.state for r in pipeline.ingest_context.book.all()] == [State.ACCEPTED, State.DUPLICATE, State.DUPLICATE]
 
 
 def test_crash_while_originals_move_hides_no_later_duplicate(pipeline, drop, cards, monkeypatch):
@@ -278,33 +279,33 @@ def test_crash_while_originals_move_hides_no_later_duplicate(pipeline, drop, car
     with monkeypatch.context() as patch:
         patch.setattr(ReceiptBook, "mark_archived", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            ingest(CARDS, pipeline.border, NOW)
-    assert not list(pipeline.border.landing.rglob("*.csv"))
-    ingest(CARDS, pipeline.border, NOW)
+            ingest(CARDS, pipeline.ingest_context, NOW)
+    assert not list(pipeline.ingest_context.landing.rglob("*.csv"))
+    ingest(CARDS, pipeline.ingest_context, NOW)
     drop(pipeline, "a.csv", card_file(line(1)))
-    assert [r.state for r in ingest(CARDS, pipeline.border, NOW)] == [State.DUPLICATE]
+    assert [r.state for r in ingest(CARDS, pipeline.ingest_context, NOW)] == [State.DUPLICATE]
 
 
 def test_crash_before_the_receipt_leaves_nothing_that_counts(pipeline, drop, cards, monkeypatch):
     card_file, line = cards
     drop(pipeline, "a.csv", card_file(line(1)))
     with monkeypatch.context() as patch:
-        patch.setattr(type(pipeline.border.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(type(pipeline.ingest_context.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            ingest(CARDS, pipeline.border, NOW)
-    assert pipeline.border.book.all() == []
-    (receipt,) = ingest(CARDS, pipeline.border, NOW)
+            ingest(CARDS, pipeline.ingest_context, NOW)
+    assert pipeline.ingest_context.book.all() == []
+    (receipt,) = ingest(CARDS, pipeline.ingest_context, NOW)
     assert (receipt.state, receipt.accepted_rows) == (State.ACCEPTED, 1)
 
 
 def test_receipt_that_does_not_add_up_is_refused(pipeline, drop, cards, monkeypatch):
     """An adapter that loses a line cannot commit."""
     card_file, line = cards
-    lossy = deliver.Source(CARDS.contract, lambda layout, frame, contract: CARDS.adapt(layout, frame.head(1), contract))
+    lossy = intake.Source(CARDS.contract, lambda layout, frame, contract: CARDS.adapt(layout, frame.head(1), contract))
     drop(pipeline, "a.csv", card_file(line(1), line(2)))
     with pytest.raises(IdentityError, match="landed_rows"):
-        ingest(lossy, pipeline.border, NOW)
-    assert pipeline.border.book.all() == []
+        ingest(lossy, pipeline.ingest_context, NOW)
+    assert pipeline.ingest_context.book.all() == []
 
 
 CELL = st.one_of(
@@ -327,12 +328,12 @@ def test_identity_holds_for_any_file(rows, good, quote, cards, tmp_path_factory)
     home = tmp_path_factory.mktemp("any")
     keys = load_keys(None, None, production=False)
     store = KeyStore(home / "elsewhere/keys.sqlite", keys)
-    border = Border(home / "landing", home / "lake", keys, 0.05, store, home / "audit.head")
-    folder = border.landing / "taiwan_cards"
+    context = IngestContext(home / "landing", home / "lake", keys, 0.05, store, home / "audit.head")
+    folder = context.landing / "taiwan_cards"
     folder.mkdir(parents=True)
     content = card_file(*(line(n) for n in range(1, good + 1)), *(",".join(r) + quote for r in rows))
     (folder / "a.csv").write_bytes(content)
-    (receipt,) = ingest(CARDS, border, NOW)
+    (receipt,) = ingest(CARDS, context, NOW)
     assert receipt.landed_rows == content.count(b"\n") - 1, "counted in the bytes"
     assert receipt.landed_rows == receipt.accepted_rows + receipt.quarantined_rows + receipt.duplicate_rows
     assert receipt.landed_minor == receipt.accepted_minor + receipt.quarantined_minor + receipt.duplicate_minor
@@ -352,10 +353,10 @@ def test_plain_reading_is_reading_record_by_record(rows, end):
     """Where Polars reads a file in one go, it reads what the careful way reads; every other file it leaves alone."""
     layout = SIMULATED_PAYMENTS
     content = ("\n".join([",".join(layout.schema), *(",".join(row) for row in rows)]) + end).encode()
-    plain = reading._read_plain(content, layout)
+    plain = records._read_plain(content, layout)
     if plain is None:
         return
-    careful = reading._read_by_record(content, layout)
+    careful = records._read_by_record(content, layout)
     assert plain.text.equals(careful.text)
     assert plain.ragged.equals(careful.ragged)
     assert plain.landed == careful.landed
@@ -425,4 +426,4 @@ def test_plain_files_are_read_in_one_go():
     columns = list(SIMULATED_PAYMENTS.schema)
     rows = [columns, [str(n) for n in range(len(columns))], [""] * len(columns)]
     content = "".join(",".join(row) + "\n" for row in rows)
-    assert reading._read_plain(content.encode(), SIMULATED_PAYMENTS) is not None
+    assert records._read_plain(content.encode(), SIMULATED_PAYMENTS) is not None

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dagster_project.cli import app
-from dagster_project.settings import PROJECT_ROOT
+from dagster_project.home.settings import PROJECT_ROOT
 
 README = (PROJECT_ROOT / "README.md").read_text()
 DOCS = (

@@ -16,8 +16,8 @@ from dagster_project.early_warning.messages import changes, figures, newest
 from dagster_project.early_warning.rules import MEASURES, State
 from dagster_project.early_warning.significance import above_expected, higher_mean, holm, more_often
 from dagster_project.early_warning.states import LEGAL, Standing, step
+from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.policy import PolicyError, load_policy
-from dagster_project.settings import PROJECT_ROOT
 
 SIGNALS = st.lists(st.sampled_from(list(State)), max_size=60)
 RANK = {State.GREEN: 0, State.AMBER: 1, State.RED: 2}

@@ -20,7 +20,7 @@ from dagster_project.early_warning.evaluate import evaluate
 from dagster_project.early_warning.messages import changes
 from dagster_project.early_warning.outbox import Outbox
 from dagster_project.early_warning.rules import State
-from dagster_project.settings import Settings
+from dagster_project.home.settings import Settings
 
 NOW = datetime(2026, 1, 2, 2)
 RISES = [200] * 20 + [260, 300, 300, 200, 200, 200, 200, 200]  # amber, red, red, red, amber, amber, green, green

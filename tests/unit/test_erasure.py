@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from person_support import DAY, NOW, agreement, csv_of, deliver, lender_in, person, raw, transfer
 
-from dagster_project.ingestion import erasure
-from dagster_project.ingestion.erasure import ErasureError, erase, find_person
-from dagster_project.ingestion.key_store import Hold, KeyDestroyedError, KeyStore
-from dagster_project.ingestion.lake import LakeCorruptionError
-from dagster_project.ingestion.originals import open_original, open_row, sealed_rows
-from dagster_project.ingestion.persons import Sought, hide
-from dagster_project.ingestion.receipts import State
-from dagster_project.ingestion.scan import find_words
-from dagster_project.ingestion.vault import read_person
+from dagster_project.ingestion.lake.files import LakeCorruptionError
+from dagster_project.ingestion.lake.receipts import State
+from dagster_project.ingestion.persons import erasure
+from dagster_project.ingestion.persons.erasure import ErasureError, erase, find_person
+from dagster_project.ingestion.persons.identity import Sought, hide
+from dagster_project.ingestion.persons.originals import open_original, open_row, sealed_rows
+from dagster_project.ingestion.persons.scan import find_words
+from dagster_project.ingestion.persons.vault import read_person
+from dagster_project.keys.store import Hold, KeyDestroyedError, KeyStore
 
 YEARS = 5
 ANNA = person(7, name="Anna Zwetschke", street="Hinterm Deich 7", account_no="DE55777777777777")
@@ -60,28 +60,28 @@ def everywhere(lender):
 
 def forget(lender, borrower="C100007", **more):
     source = lender.sources["lender"]
-    found = find_person(lender.border, source, borrower)
+    found = find_person(lender.ingest_context, source, borrower)
     folders = [lender.settings.lake]
-    return erase(lender.border, source, found, folders, NOW.replace(tzinfo=None), YEARS, **more)
+    return erase(lender.ingest_context, source, found, folders, NOW.replace(tzinfo=None), YEARS, **more)
 
 
 def opened(lender):
     """Everything that the keys of this moment open, as bytes: vault, originals, quarantined rows."""
-    border, store = lender.border, lender.border.key_store
+    context, store = lender.ingest_context, lender.ingest_context.key_store
     with store._open() as db:
         persons = [p for (p,) in db.execute("select pseudonym from persons where wrapped is not null")]
     found = []
     for pseudonym in persons:
-        found += [repr(kept.rows).encode() for kept in read_person(border, "lender", pseudonym)]
+        found += [repr(kept.rows).encode() for kept in read_person(context, "lender", pseudonym)]
     for sha256 in store.delivery_keys("lender"):
         try:
-            found.append(open_original(border, "lender", sha256))
+            found.append(open_original(context, "lender", sha256))
         except LakeCorruptionError:
             continue
         if found[-1].startswith(b"PAR1"):
             found.append(pl.read_parquet(found[-1]).write_csv().encode())
-    for receipt in border.book.all("lender"):
-        found += [text.encode() for text in sealed_rows(border, receipt)]
+    for receipt in context.book.all("lender"):
+        found += [text.encode() for text in sealed_rows(context, receipt)]
     return found
 
 
@@ -112,22 +112,22 @@ def test_a_backup_of_the_data_folder_brings_nothing_back(lender, tmp_path):
     assert hits(restored) == []
     assert find_words([restored.settings.home], WORDS) == []
     # Everybody else is still there, but for originals that told of her.
-    name = restored.border.keys.pseudonyms(pl.Series(["C100008"]), "lender.borrower_id")["pseudonym"].item()
-    told = [row for kept in read_person(restored.border, "lender", name) for row in kept.rows]
+    name = restored.ingest_context.keys.pseudonyms(pl.Series(["C100008"]), "lender.borrower_id")["pseudonym"].item()
+    told = [row for kept in read_person(restored.ingest_context, "lender", name) for row in kept.rows]
     assert "Ilse Quandt-00008" in {row.get("name") for row in told}
     months = next(r for r in receipts if r.file_name == "months-1.csv")
-    assert open_original(restored.border, "lender", months.sha256).startswith(b"loan_no")
+    assert open_original(restored.ingest_context, "lender", months.sha256).startswith(b"loan_no")
     people = next(r for r in receipts if r.file_name == "people-1.csv")
     with pytest.raises(LakeCorruptionError, match="older than the last erasure"):
-        open_original(restored.border, "lender", people.sha256)
+        open_original(restored.ingest_context, "lender", people.sha256)
 
 
 def test_an_erasure_touches_no_other_person_and_no_line_number(lender):
     receipts = everywhere(lender)
     people = next(r for r in receipts if r.file_name == "people-1.csv")
-    before = open_original(lender.border, "lender", people.sha256).decode().split("\n")
+    before = open_original(lender.ingest_context, "lender", people.sha256).decode().split("\n")
     forget(lender)
-    after = open_original(lender.border, "lender", people.sha256).decode().split("\n")
+    after = open_original(lender.ingest_context, "lender", people.sha256).decode().split("\n")
     assert len(after) == len(before)
     assert {n: text for n, (old, text) in enumerate(zip(before, after, strict=True)) if old != text} == {
         8: f",,,,{ANNA['sex']},{DAY}",
@@ -144,9 +144,11 @@ def test_quarantined_rows_of_others_can_still_be_read(lender):
     forget(lender, "C100007")
     (file,) = (f for f in receipt.files if f.table == "quarantine")
     row = (
-        pl.read_parquet(lender.border.lake / file.path).filter(pl.col("rule") == "reported_on:date").row(0, named=True)
+        pl.read_parquet(lender.ingest_context.lake / file.path)
+        .filter(pl.col("rule") == "reported_on:date")
+        .row(0, named=True)
     )
-    place = (lender.border, "lender", receipt.sha256, row["line_no"], row["lines"])
+    place = (lender.ingest_context, "lender", receipt.sha256, row["line_no"], row["lines"])
     assert open_row(*place, row["sealed_row"]) == ",".join(bad.values())
 
 
@@ -185,7 +187,7 @@ def test_the_same_file_again_does_not_bring_the_original_back(lender):
 @pytest.mark.parametrize("by", ["number", "pseudonym"])
 def test_a_borrower_is_given_by_number_or_pseudonym(lender, by):
     everywhere(lender)
-    name = lender.border.keys.pseudonyms(pl.Series(["C100007"]), "lender.borrower_id")["pseudonym"].item()
+    name = lender.ingest_context.keys.pseudonyms(pl.Series(["C100007"]), "lender.borrower_id")["pseudonym"].item()
     done = forget(lender, "C100007" if by == "number" else name)
     assert name in done.pseudonyms
     assert hits(lender) == []
@@ -199,16 +201,16 @@ def test_a_borrower_who_was_only_ever_held_back_can_be_erased(lender):
 
 def test_a_stranger_is_not_found(lender):
     everywhere(lender)
-    assert find_person(lender.border, lender.sources["lender"], "C999999") is None
-    assert find_person(lender.border, lender.sources["lender"], "0" * 32) is None
+    assert find_person(lender.ingest_context, lender.sources["lender"], "C999999") is None
+    assert find_person(lender.ingest_context, lender.sources["lender"], "0" * 32) is None
 
 
 @pytest.mark.parametrize("kind", ["retention", "set"])
 def test_a_hold_wins_and_nothing_is_done(lender, kind):
     everywhere(lender)
-    name = lender.border.keys.pseudonyms(pl.Series(["C100007"]), "lender.borrower_id")["pseudonym"].item()
+    name = lender.ingest_context.keys.pseudonyms(pl.Series(["C100007"]), "lender.borrower_id")["pseudonym"].item()
     if kind == "set":
-        lender.border.key_store.hold("lender", name, Hold(dt.date(2031, 1, 1), "suspicion report 17"))
+        lender.ingest_context.key_store.hold("lender", name, Hold(dt.date(2031, 1, 1), "suspicion report 17"))
     else:
         deliver(lender, {"months-2.csv": b"loan_no,month_end,open,paid_in,repaid\nL7,2021-06-30,90.00,10.00,10.00\n"})
     done = forget(lender)
@@ -216,9 +218,9 @@ def test_a_hold_wins_and_nothing_is_done(lender, kind):
     assert ("17" if kind == "set" else "5 years after the last event, 2021-06-30") in done.held.reason
     assert set(hits(lender)) == set(WORDS)
     later = erase(
-        lender.border,
+        lender.ingest_context,
         lender.sources["lender"],
-        find_person(lender.border, lender.sources["lender"], "C100007"),
+        find_person(lender.ingest_context, lender.sources["lender"], "C100007"),
         [],
         dt.datetime(2031, 1, 1),
         YEARS,
@@ -228,7 +230,7 @@ def test_a_hold_wins_and_nothing_is_done(lender, kind):
 
 def test_files_that_wait_are_taken_in_first(lender):
     everywhere(lender)
-    (lender.border.landing / "lender/people-6.csv").write_bytes(csv_of("people", ANNA))
+    (lender.ingest_context.landing / "lender/people-6.csv").write_bytes(csv_of("people", ANNA))
     with pytest.raises(ErasureError, match="wait in"):
         forget(lender)
 
@@ -249,15 +251,15 @@ def test_an_erasure_that_is_cut_off_can_be_repeated(lender, monkeypatch, moment)
     assert done.proof.left == ()
     assert hits(lender) == []
     deliver(lender, {})
-    files = {p.name.split(".")[0] for p in (lender.border.lake / "originals/lender").iterdir()}
-    assert len(files) == len(list((lender.border.lake / "originals/lender").iterdir())) == len(receipts) - 1
+    files = {p.name.split(".")[0] for p in (lender.ingest_context.lake / "originals/lender").iterdir()}
+    assert len(files) == len(list((lender.ingest_context.lake / "originals/lender").iterdir())) == len(receipts) - 1
 
 
 def test_a_destroyed_key_is_not_left_in_the_bytes_of_the_store(lender):
     everywhere(lender)
-    store = lender.border.key_store
+    store = lender.ingest_context.key_store
     with store._open() as db:
-        name = lender.border.keys.pseudonyms(pl.Series(["C100007"]), "lender.borrower_id")["pseudonym"].item()
+        name = lender.ingest_context.keys.pseudonyms(pl.Series(["C100007"]), "lender.borrower_id")["pseudonym"].item()
         (wrapped,) = db.execute("select wrapped from persons where pseudonym = ?", (name,)).fetchone()
     assert wrapped in store.path.read_bytes()
     with store.kept_open():  # SQLite empties the journal itself only when nobody else has the file open
@@ -291,10 +293,10 @@ def test_hiding_blanks_exactly_the_fields_of_the_person(rows, tmp_path_factory):
     """Whatever names hold: the file without C1 is read as the same records, C1's without what identifies."""
     from csv import writer
 
-    from dagster_project.ingestion.reading import DeliveryRefusedError, read_records
+    from dagster_project.ingestion.parsing.records import DeliveryRefusedError, read_records
 
     lender = LENDERS[0] if LENDERS else LENDERS.append(lender_in(tmp_path_factory.mktemp("any"))) or LENDERS[0]
-    source, keys = lender.sources["lender"], lender.border.keys
+    source, keys = lender.sources["lender"], lender.ingest_context.keys
     layout = source.contract.layout_of("people-1.csv")
     out = io.StringIO(newline="")
     write = writer(out, lineterminator="\n")

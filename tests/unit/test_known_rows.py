@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests_support import pipeline_in
 
-from dagster_project.ingestion.contracts import ContractError
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.key_index import KeyPlaces
-from dagster_project.ingestion.lake import LakeCorruptionError
-from dagster_project.ingestion.landing import unfinished, waiting
-from dagster_project.ingestion.mapped import refuse_corrections
-from dagster_project.ingestion.receipts import ReceiptBook, State
-from dagster_project.ingestion.source import load_sources
+from dagster_project.ingestion.contracts.contract import ContractError
+from dagster_project.ingestion.contracts.contract_adapter import refuse_corrections
+from dagster_project.ingestion.contracts.source import load_sources
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.files import LakeCorruptionError
+from dagster_project.ingestion.lake.key_index import KeyPlaces
+from dagster_project.ingestion.lake.landing import unfinished, waiting
+from dagster_project.ingestion.lake.receipts import ReceiptBook, State
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 SIMULATED = load_sources()["simulated"]
@@ -34,12 +34,12 @@ CORRECTED = replace(
 
 
 @pytest.fixture
-def border(tmp_path):
-    return pipeline_in(tmp_path / "home").border
+def context(tmp_path):
+    return pipeline_in(tmp_path / "home").ingest_context
 
 
-def drop(border, name, *rows):
-    folder = border.landing / "simulated"
+def drop(context, name, *rows):
+    folder = context.landing / "simulated"
     folder.mkdir(parents=True, exist_ok=True)
     layout = SIMULATED.contract.layout_of(name)
     (folder / name).write_text("\n".join([",".join(layout.schema), *rows]) + "\n")
@@ -53,65 +53,65 @@ def loan(number, opened_on):
     return f"{number:08},c{number},car_loan,web,{opened_on},100.00,,12,0.05,9.00,EUR,open"
 
 
-def take_in(border, source=SIMULATED):
-    receipts = ingest(source, border, NOW)
+def take_in(context, source=SIMULATED):
+    receipts = ingest(source, context, NOW)
     for r in receipts:
         assert r.landed_rows == r.accepted_rows + r.quarantined_rows + r.duplicate_rows
         assert r.landed_minor == r.accepted_minor + r.quarantined_minor + r.duplicate_minor
     return receipts
 
 
-def rows(border, table):
-    files = [f for r in border.book.all() for f in r.files if f.table == table]
-    frame = pl.concat([pl.read_parquet(border.lake / f.path) for f in files])
+def rows(context, table):
+    files = [f for r in context.book.all() for f in r.files if f.table == table]
+    frame = pl.concat([pl.read_parquet(context.lake / f.path) for f in files])
     return frame.sort(frame.columns)
 
 
-def accepted(border):
-    return dict(rows(border, "payments").select("payment_id", pl.col("amount").cast(pl.Float64)).rows())
+def accepted(context):
+    return dict(rows(context, "payments").select("payment_id", pl.col("amount").cast(pl.Float64)).rows())
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_same_row_again_is_a_duplicate(border, together):
+def test_same_row_again_is_a_duplicate(context, together):
     """In the same intake as in a later one."""
-    drop(border, "payments-2024-01-01.csv", payment(1), payment(2))
-    first = [] if together else take_in(border)
-    drop(border, "payments-2024-01-02.csv", payment(2), payment(3, day="2024-01-02"))
-    drop(border, "payments-2024-01-03.csv", payment(3, day="2024-01-02"))
-    receipts = first + take_in(border)
+    drop(context, "payments-2024-01-01.csv", payment(1), payment(2))
+    first = [] if together else take_in(context)
+    drop(context, "payments-2024-01-02.csv", payment(2), payment(3, day="2024-01-02"))
+    drop(context, "payments-2024-01-03.csv", payment(3, day="2024-01-02"))
+    receipts = first + take_in(context)
     assert [(r.accepted_rows, r.duplicate_rows) for r in receipts] == [(2, 0), (1, 1), (0, 1)]
     assert [r.state for r in receipts] == [State.ACCEPTED, State.ACCEPTED, State.DUPLICATE]
-    assert accepted(border) == {"1": 5, "2": 5, "3": 5}
+    assert accepted(context) == {"1": 5, "2": 5, "3": 5}
     assert sum(r.duplicate_minor for r in receipts) == 1000
 
 
-def test_only_the_day_of_knowing_differs(border):
+def test_only_the_day_of_knowing_differs(context):
     """A platform that exports a row again dates the export anew; the row is known since it came first."""
-    drop(border, "payments-2024-01-01.csv", payment(1))
-    drop(border, "payments-2024-01-02.csv", payment(1, booked="2024-01-02"))
-    assert [r.duplicate_rows for r in take_in(border)] == [0, 1]
+    drop(context, "payments-2024-01-01.csv", payment(1))
+    drop(context, "payments-2024-01-02.csv", payment(1, booked="2024-01-02"))
+    assert [r.duplicate_rows for r in take_in(context)] == [0, 1]
 
 
-def test_other_content_is_a_conflict_and_names_the_accepted_line(border):
-    drop(border, "payments-2024-01-01.csv", payment(1), payment(2))
-    drop(border, "payments-2024-01-02.csv", payment(2, "6.00"), payment(3))
-    first, second = take_in(border)
+def test_other_content_is_a_conflict_and_names_the_accepted_line(context):
+    drop(context, "payments-2024-01-01.csv", payment(1), payment(2))
+    drop(context, "payments-2024-01-02.csv", payment(2, "6.00"), payment(3))
+    first, second = take_in(context)
     assert (second.state, second.accepted_rows, second.quarantined_rows) == (State.PARTIAL, 1, 1)
-    held = rows(border, "quarantine").row(0, named=True)
+    held = rows(context, "quarantine").row(0, named=True)
     assert (held["rule"], held["line_no"]) == ("conflict", 2)
     assert (held["against_delivery_id"], held["against_line_no"]) == (first.delivery_id, 3)
     assert "6" not in held["message"]
-    assert accepted(border) == {"1": 5, "2": 5, "3": 5}
+    assert accepted(context) == {"1": 5, "2": 5, "3": 5}
 
 
-def test_persons_who_come_back_are_no_conflict(border):
-    drop(border, "borrowers-2024-01-01.csv", "c1,Ann,a1,2024-01-01,10.00,1,1")
-    drop(border, "borrowers-2024-01-02.csv", "c1,Ann,a2,2024-01-02,11.00,1,1")
-    assert [r.state for r in take_in(border)] == [State.ACCEPTED, State.ACCEPTED]
+def test_persons_who_come_back_are_no_conflict(context):
+    drop(context, "borrowers-2024-01-01.csv", "c1,Ann,a1,2024-01-01,10.00,1,1")
+    drop(context, "borrowers-2024-01-02.csv", "c1,Ann,a2,2024-01-02,11.00,1,1")
+    assert [r.state for r in take_in(context)] == [State.ACCEPTED, State.ACCEPTED]
 
 
 @pytest.mark.parametrize("order", ["in order", "later first"])
-def test_corrections_make_the_newest_version_count(border, order):
+def test_corrections_make_the_newest_version_count(context, order):
     """By the day on which a version was known, in whatever order the files come."""
     files = {
         "payments-2024-01-01.csv": [payment(1), payment(2)],
@@ -119,27 +119,27 @@ def test_corrections_make_the_newest_version_count(border, order):
         "payments-2024-01-09.csv": [payment(2, "7.00", booked="2024-01-09"), payment(9)],
     }
     for name, lines in files.items() if order == "in order" else reversed(files.items()):
-        drop(border, name, *lines)
-        (receipt,) = take_in(border, CORRECTED)
+        drop(context, name, *lines)
+        (receipt,) = take_in(context, CORRECTED)
         assert receipt.state is State.ACCEPTED
-    newest = rows(border, "payments").join(
-        rows(border, "superseded"),
+    newest = rows(context, "payments").join(
+        rows(context, "superseded"),
         left_on=["delivery_id", "line_no"],
         right_on=["old_delivery_id", "old_line_no"],
         how="anti",
     )
     assert dict(newest.select("payment_id", pl.col("amount").cast(pl.Float64)).rows()) == {"1": 5, "2": 7, "9": 5}
-    assert rows(border, "payments").height == 5, "no version is lost"
+    assert rows(context, "payments").height == 5, "no version is lost"
     # Each version points to every later one; until when it counted is the first of their days.
-    older = rows(border, "superseded").join(
-        rows(border, "payments"), left_on=["old_delivery_id", "old_line_no"], right_on=["delivery_id", "line_no"]
+    older = rows(context, "superseded").join(
+        rows(context, "payments"), left_on=["old_delivery_id", "old_line_no"], right_on=["delivery_id", "line_no"]
     )
     counted = older.group_by("amount").agg(pl.col("known_at").min().dt.day()).sort("amount")
     assert older.height == 3
     assert counted.with_columns(pl.col("amount").cast(pl.Float64)).rows() == [(5, 5), (6, 9)]
     # What was superseded and comes again is the version that it was.
-    drop(border, "payments-2024-01-12.csv", payment(2), payment(2, booked="2024-01-01", loan="7"))
-    (receipt,) = take_in(border, CORRECTED)
+    drop(context, "payments-2024-01-12.csv", payment(2), payment(2, booked="2024-01-01", loan="7"))
+    (receipt,) = take_in(context, CORRECTED)
     assert (receipt.state, receipt.duplicate_rows) == (State.DUPLICATE, 2)
 
 
@@ -148,63 +148,63 @@ def test_corrections_need_a_contract_without_adapter():
         refuse_corrections("here", CORRECTED.contract)
 
 
-def test_payment_before_opening_and_of_an_unknown_loan(border):
-    drop(border, "loans-2024-01-01.csv", loan(1, "2024-01-01"), loan(2, "2024-03-01"))
+def test_payment_before_opening_and_of_an_unknown_loan(context):
+    drop(context, "loans-2024-01-01.csv", loan(1, "2024-01-01"), loan(2, "2024-03-01"))
     lines = [payment(n, loan=f"{n:08}", day="2024-02-01") for n in (1, 2, 3)]
-    drop(border, "payments-2024-02-01.csv", *lines)
-    _, receipt = take_in(border)
+    drop(context, "payments-2024-02-01.csv", *lines)
+    _, receipt = take_in(context)
     assert (receipt.accepted_rows, receipt.quarantined_rows) == (2, 1)
-    held = rows(border, "quarantine").row(0, named=True)
+    held = rows(context, "quarantine").row(0, named=True)
     assert (held["rule"], held["line_no"], held["minor"]) == ("before_opening", 3, 500)
 
 
-def test_other_currency_than_the_contracts(border):
+def test_other_currency_than_the_contracts(context):
     """Also where no pattern of the file says so."""
     layouts = tuple(
         replace(t, columns=tuple(replace(c, pattern=None) if c.name == "currency" else c for c in t.columns))
         for t in SIMULATED.contract.layouts
     )
-    drop(border, "payments-2024-02-01.csv", payment(1), payment(2, currency="USD"))
+    drop(context, "payments-2024-02-01.csv", payment(1), payment(2, currency="USD"))
     source = replace(SIMULATED, contract=replace(SIMULATED.contract, layouts=layouts))
-    (receipt,) = take_in(border, source)
+    (receipt,) = take_in(context, source)
     assert (receipt.accepted_rows, receipt.quarantined_rows) == (1, 1)
-    assert rows(border, "quarantine")["rule"].to_list() == ["other_currency"]
+    assert rows(context, "quarantine")["rule"].to_list() == ["other_currency"]
 
 
-def test_index_that_lags_behind_the_receipts_is_brought_up(border, monkeypatch):
+def test_index_that_lags_behind_the_receipts_is_brought_up(context, monkeypatch):
     """A crash between the receipts and the index, and a folder that is gone."""
-    drop(border, "payments-2024-01-01.csv", payment(1))
+    drop(context, "payments-2024-01-01.csv", payment(1))
     monkeypatch.setattr(KeyPlaces, "save", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        take_in(border)
+        take_in(context)
     monkeypatch.undo()
-    drop(border, "payments-2024-01-02.csv", payment(1), payment(2))
-    assert [r.duplicate_rows for r in take_in(border)] == [1]
-    for path in (border.lake / "keys").rglob("*.npy"):
+    drop(context, "payments-2024-01-02.csv", payment(1), payment(2))
+    assert [r.duplicate_rows for r in take_in(context)] == [1]
+    for path in (context.lake / "keys").rglob("*.npy"):
         path.unlink()
-    drop(border, "payments-2024-01-03.csv", payment(1), payment(2), payment(3))
-    assert [r.duplicate_rows for r in take_in(border)] == [2]
+    drop(context, "payments-2024-01-03.csv", payment(1), payment(2), payment(3))
+    assert [r.duplicate_rows for r in take_in(context)] == [2]
 
 
-def test_uncommitted_keys_are_not_remembered(border, monkeypatch):
-    drop(border, "payments-2024-01-01.csv", payment(1))
+def test_uncommitted_keys_are_not_remembered(context, monkeypatch):
+    drop(context, "payments-2024-01-01.csv", payment(1))
     monkeypatch.setattr(ReceiptBook, "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        take_in(border)
+        take_in(context)
     monkeypatch.undo()
-    assert [r.state for r in take_in(border)] == [State.ACCEPTED]
+    assert [r.state for r in take_in(context)] == [State.ACCEPTED]
 
 
-def test_known_rows_are_read_only_from_sound_files(border):
-    drop(border, "payments-2024-01-01.csv", payment(1))
-    (receipt,) = take_in(border)
-    path = border.lake / receipt.files[0].path
+def test_known_rows_are_read_only_from_sound_files(context):
+    drop(context, "payments-2024-01-01.csv", payment(1))
+    (receipt,) = take_in(context)
+    path = context.lake / receipt.files[0].path
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
-    drop(border, "payments-2024-01-02.csv", payment(1, "6.00"))
+    drop(context, "payments-2024-01-02.csv", payment(1, "6.00"))
     with pytest.raises(LakeCorruptionError):
-        take_in(border)
+        take_in(context)
 
 
 @given(
@@ -237,33 +237,33 @@ def test_more_files_than_an_entry_can_tell_apart_are_all_named(tmp_path):
     assert not places.knows_any(key(apart + 3))
 
 
-def test_packed_and_renamed_it_is_the_same_delivery(border):
-    drop(border, "payments-2024-01-01.csv", payment(1), payment(2))
-    folder = border.landing / "simulated"
+def test_packed_and_renamed_it_is_the_same_delivery(context):
+    drop(context, "payments-2024-01-01.csv", payment(1), payment(2))
+    folder = context.landing / "simulated"
     content = (folder / "payments-2024-01-01.csv").read_bytes()
     (folder / "payments-2024-01-02.csv.gz").write_bytes(gzip.compress(content))
     (folder / "payments-2024-01-03.csv.gz").write_bytes(gzip.compress(content, 1))
     with zipfile.ZipFile(folder / "payments-2024-01-04.csv.zip", "w") as archive:
         archive.writestr("inside.csv", content)
-    receipts = take_in(border)
+    receipts = take_in(context)
     assert [r.state for r in receipts] == [State.ACCEPTED, *[State.DUPLICATE] * 3]
     assert {r.sha256 for r in receipts} == {receipts[0].sha256}
-    assert accepted(border) == {"1": 5, "2": 5}
+    assert accepted(context) == {"1": 5, "2": 5}
     day = SIMULATED.contract.arrives_on("payments-2024-01-02.csv.gz")
     assert day == dt.date(2024, 1, 2), "the landing day is the unpacked name's"
 
 
-def test_file_waits_for_the_manifest_that_its_contract_asks_for(border):
+def test_file_waits_for_the_manifest_that_its_contract_asks_for(context):
     layouts = tuple(replace(t, manifest=t.name == "payments_file") for t in SIMULATED.contract.layouts)
     source = replace(SIMULATED, contract=replace(SIMULATED.contract, layouts=layouts))
-    drop(border, "payments-2024-01-01.csv", payment(1))
-    path = border.landing / "simulated/payments-2024-01-01.csv"
-    assert take_in(border, source) == []
-    assert unfinished(source, border) == [path] and waiting(source, border) == []
+    drop(context, "payments-2024-01-01.csv", payment(1))
+    path = context.landing / "simulated/payments-2024-01-01.csv"
+    assert take_in(context, source) == []
+    assert unfinished(source, context) == [path] and waiting(source, context) == []
     path.with_name(path.name + ".done").write_text('{"rows": 1, "control_total": 5}')
-    (receipt,) = take_in(border, source)
+    (receipt,) = take_in(context, source)
     assert receipt.state is State.ACCEPTED
-    assert not list((border.landing / "simulated").iterdir())
+    assert not list((context.landing / "simulated").iterdir())
 
 
 def _killed_at_manifests(path: Path, _unlink=Path.unlink, **more) -> None:
@@ -272,26 +272,26 @@ def _killed_at_manifests(path: Path, _unlink=Path.unlink, **more) -> None:
     _unlink(path, **more)
 
 
-def test_crash_between_file_and_manifest_leaves_no_manifest_for_the_next(border, monkeypatch):
-    drop(border, "payments-2024-01-01.csv", payment(1))
-    manifest = border.landing / "simulated/payments-2024-01-01.csv.done"
+def test_crash_between_file_and_manifest_leaves_no_manifest_for_the_next(context, monkeypatch):
+    drop(context, "payments-2024-01-01.csv", payment(1))
+    manifest = context.landing / "simulated/payments-2024-01-01.csv.done"
     manifest.write_text('{"rows": 1}')
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", _killed_at_manifests)
         with pytest.raises(KeyboardInterrupt):
-            take_in(border)
+            take_in(context)
     assert manifest.exists()
-    assert take_in(border) == []
+    assert take_in(context) == []
     assert not manifest.exists()
 
 
-def test_going_back_to_an_older_content_is_a_new_version(border):
+def test_going_back_to_an_older_content_is_a_new_version(context):
     """A row is compared with its newest version, and not with one that it has left behind."""
     for day, amount in (("2024-01-01", "5.00"), ("2024-01-05", "6.00"), ("2024-01-09", "5.00")):
-        drop(border, f"payments-{day}.csv", payment(1, amount, booked=day))
-        (receipt,) = take_in(border, CORRECTED)
+        drop(context, f"payments-{day}.csv", payment(1, amount, booked=day))
+        (receipt,) = take_in(context, CORRECTED)
         assert (receipt.state, receipt.accepted_rows) == (State.ACCEPTED, 1)
-    drop(border, "payments-2024-01-12.csv", payment(1, "6.00", booked="2024-01-12"))
-    (receipt,) = take_in(border, CORRECTED)
+    drop(context, "payments-2024-01-12.csv", payment(1, "6.00", booked="2024-01-12"))
+    (receipt,) = take_in(context, CORRECTED)
     assert receipt.accepted_rows == 1
-    assert rows(border, "superseded").height == 6, "each of four versions with those before it"
+    assert rows(context, "superseded").height == 6, "each of four versions with those before it"

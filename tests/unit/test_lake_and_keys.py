@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from dagster_project.ingestion.canonical import raw_schema
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.keys import MasterKeyError, load_keys, seal, unseal
-from dagster_project.ingestion.lake import LakeCorruptionError, select, sweep
-from dagster_project.ingestion.source import load_sources
+from dagster_project.ingestion.contracts.canonical import raw_schema
+from dagster_project.ingestion.contracts.source import load_sources
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.files import LakeCorruptionError, select, sweep
+from dagster_project.keys.master import MasterKeyError, load_keys, seal, unseal
 
 CARDS = load_sources()["taiwan_cards"]
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -21,12 +21,12 @@ NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 def lake(pipeline, drop, cards):
     card_file, line = cards
     drop(pipeline, "a.csv", card_file(line(1), line(2)))
-    ingest(CARDS, pipeline.border, NOW)
-    return pipeline.border
+    ingest(CARDS, pipeline.ingest_context, NOW)
+    return pipeline.ingest_context
 
 
-def chosen(border, tmp_path, receipts):
-    select(border.lake, tmp_path / "selection", CARDS.name, receipts)
+def chosen(context, tmp_path, receipts):
+    select(context.lake, tmp_path / "selection", CARDS.name, receipts)
     return {
         t.name: pl.read_parquet(tmp_path / "selection" / CARDS.name / t.name / "*.parquet")
         for t in CARDS.contract.tables

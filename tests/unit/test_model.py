@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.policy import load_policy
-from dagster_project.settings import PROJECT_ROOT
 from expectations import features as feature_suite
 from ml.calibrate import Platt
 from ml.features import FEATURE_NAMES, FEATURES, by_name

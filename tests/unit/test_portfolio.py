@@ -12,8 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.policy import load_policy
 from dagster_project.portfolio.coverage import coverage
+from dagster_project.portfolio.expected_loss import COMPONENTS, expected_losses_of, movement_of, staged
 from dagster_project.portfolio.grades import by_grade, concentration, moves
 from dagster_project.portfolio.impairment import (
     Loans,
@@ -25,15 +27,13 @@ from dagster_project.portfolio.impairment import (
     stages,
     weighted_loss,
 )
-from dagster_project.portfolio.loss import loss_given_default
-from dagster_project.portfolio.losses import COMPONENTS, expected_losses_of, movement_of, staged
+from dagster_project.portfolio.loss_given_default import loss_given_default
 from dagster_project.portfolio.migration import bandwidth, cell_z, generator, herfindahl, transition_matrix
 from dagster_project.portfolio.policy import PortfolioPolicy
 from dagster_project.portfolio.pools import binomial_p, jeffreys_p, static_pools
 from dagster_project.portfolio.price import risk_based_price, risk_weight
 from dagster_project.portfolio.stress import stressed_pd
 from dagster_project.portfolio.tables import TABLES, empty
-from dagster_project.settings import PROJECT_ROOT
 
 POLICY_FILE = PROJECT_ROOT / "policy/default.yaml"
 POLICY = load_policy(POLICY_FILE).portfolio

@@ -10,10 +10,11 @@ from person_support import csv_of, deliver, lender_in, person
 from rich.console import Console
 from typer.testing import CliRunner
 
-from dagster_project import cli, trail
-from dagster_project.alone import alone_in
-from dagster_project.audit import Kind
-from dagster_project.ingestion.keys import load_keys
+from dagster_project import cli
+from dagster_project.audit.chain import Kind
+from dagster_project.home.locks import home_lock
+from dagster_project.keys.master import load_keys
+from dagster_project.night import audit_entries
 
 OLD = [person(n) for n in range(3)]
 
@@ -58,7 +59,7 @@ def test_erasure_and_looks_into_the_vault_are_rows_of_the_audit_chain(lender, mo
     assert run(monkeypatch, "hold", "C100002", "--until", "2999-01-01", "--reason", "case 17")[0] == 0
     for command in (("reveal", "C100001", "--reason", "a letter"), ("erase", "C100001"), ("erase", "C100002")):
         run(monkeypatch, *command)
-    audit = lender.border.audit
+    audit = lender.ingest_context.audit
     reads, erasures = audit.rows(Kind.VAULT_READ), audit.rows(Kind.ERASURE)
     # Two rows a command: one for each domain in which the borrower has a pseudonym.
     assert [r.told()["why"] for r in reads] == ["hold"] * 2 + ["reveal"] * 2 + ["erase"] * 4
@@ -70,13 +71,13 @@ def test_erasure_and_looks_into_the_vault_are_rows_of_the_audit_chain(lender, mo
     assert not any(words in str(audit.rows()) for words in ("C10000", "Quandt"))
     audit.path.unlink()
     lender.settings.audit_head_file.unlink()
-    trail.settle(lender)
+    audit_entries.settle(lender)
     late = {(r.subject, r.late) for r in audit.rows(Kind.ERASURE)}
     assert late == {(r.subject, True) for r in erasures[:2]}
 
 
 def test_reveal_shows_what_was_delivered(lender, monkeypatch):
-    name = lender.border.keys.pseudonyms(pl.Series(["C100002"]), "lender.borrower_id")["pseudonym"].item()
+    name = lender.ingest_context.keys.pseudonyms(pl.Series(["C100002"]), "lender.borrower_id")["pseudonym"].item()
     code, said = run(monkeypatch, "reveal", name, "--reason", "a letter")
     assert code == 0
     assert "name: Ilse Quandt-00002" in said
@@ -105,10 +106,10 @@ def test_wrong_usage_is_told(lender, monkeypatch, command, code, says):
 
 
 def test_nothing_is_erased_while_a_night_runs_or_files_wait(lender, monkeypatch):
-    with alone_in(lender.settings.home):
+    with home_lock(lender.settings.home):
         code, said = run(monkeypatch, "erase", "C100001")
     assert (code, "another night is running" in said) == (1, True)
-    (lender.border.landing / "lender/people-2.csv").write_bytes(csv_of("people", person(4)))
+    (lender.ingest_context.landing / "lender/people-2.csv").write_bytes(csv_of("people", person(4)))
     code, said = run(monkeypatch, "erase", "C100001")
     assert (code, "run `creditloom night` first" in said) == (1, True)
     assert run(monkeypatch, "reveal", "C100001", "--reason", "a letter")[0] == 0

@@ -5,8 +5,8 @@ import json
 import polars as pl
 import pytest
 
-from dagster_project.publishing.fingerprint import code_fingerprint, git_revision
-from dagster_project.publishing.snapshot import (
+from dagster_project.snapshots.fingerprint import code_fingerprint, git_revision
+from dagster_project.snapshots.snapshot import (
     SnapshotCorruptionError,
     current_inputs,
     current_snapshot,

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests_support import pipeline_in
 
-from dagster_project import checks, raw_checks
-from dagster_project.checks import evaluate
-from dagster_project.ingestion.deliver import ingest
-from dagster_project.ingestion.key_index import KeyIndex, key_hashes
-from dagster_project.ingestion.known import Known
-from dagster_project.ingestion.lake import select
+from dagster_project.defs import checks
+from dagster_project.defs.checks import evaluate
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.files import select
+from dagster_project.ingestion.lake.key_index import KeyIndex, key_hashes
+from dagster_project.ingestion.lake.row_index import KnownRows
+from dagster_project.night import incremental_checks
+from dagster_project.night.guards import guards_of
 
 expose = checks._expose
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -34,13 +36,13 @@ def deliver(pipeline, day, *rows):
     told = [dict(zip(HEAD.split(","), row.split(","), strict=True)) | rest for row in rows]
     lines = [",".join(row.get(column, "") for column in layout.schema) for row in told]
     (landing / f"payments-{day}.csv").write_text("\n".join([",".join(layout.schema), *lines]) + "\n")
-    (receipt,) = ingest(pipeline.sources["simulated"], pipeline.border, NOW)
-    select(pipeline.settings.lake, pipeline.settings.selection, "simulated", pipeline.border.book.all())
+    (receipt,) = ingest(pipeline.sources["simulated"], pipeline.ingest_context, NOW)
+    select(pipeline.settings.lake, pipeline.settings.selection, "simulated", pipeline.ingest_context.book.all())
     return receipt
 
 
 def check(pipeline):
-    guard = next(g for g in pipeline.guards if g.suite.name == "raw_simulated_payments")
+    guard = next(g for g in guards_of(pipeline) if g.suite.name == "raw_simulated_payments")
     result, read = evaluate(pipeline, guard)
     unique = next(c for c in result.checks if "unique" in c.name)
     return result, unique, read
@@ -61,7 +63,7 @@ def test_each_file_is_read_once_and_counts_add_up(pipeline):
 
 def test_key_of_an_earlier_file_is_found_and_named(pipeline, monkeypatch):
     """Whatever ingestion's own index says: this is the second look."""
-    monkeypatch.setattr(Known, "may_know", lambda *_: False)
+    monkeypatch.setattr(KnownRows, "may_contain", lambda *_: False)
     deliver(pipeline, "2024-01-01", "1,7,2024-01-01,5.00,EUR", "2,7,2024-01-01,5.00,EUR")
     check(pipeline)
     deliver(pipeline, "2024-01-02", "2,8,2024-01-02,6.00,EUR", "3,7,2024-01-02,5.00,EUR")
@@ -76,11 +78,11 @@ def test_new_files_are_checked_in_parts_and_say_what_they_say_together(pipeline,
     for day in (1, 2, 3):
         deliver(pipeline, f"2024-01-0{day}", f"{day}1,7,2024-01-0{day},5.00,EUR", f"{day}2,7,2024-01-0{day},5.00,EUR")
     parts = []
-    monkeypatch.setattr(raw_checks, "_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(incremental_checks, "_ROWS_AT_ONCE", 4)
     monkeypatch.setattr(checks, "_expose", lambda files, *more: parts.append(len(files)) or expose(files, *more))
     in_parts, unique, read = check(pipeline)
     assert (parts, unique.rows, read) == ([2, 1], 6, 3)
-    monkeypatch.setattr(raw_checks, "_ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(incremental_checks, "_ROWS_AT_ONCE", 100)
     for memory in (pipeline.settings.lake / "checked").rglob("*.json"):
         memory.unlink()
     assert check(pipeline)[0] == in_parts
@@ -88,8 +90,8 @@ def test_new_files_are_checked_in_parts_and_say_what_they_say_together(pipeline,
 
 
 def test_key_that_two_parts_have_once_each_is_found(pipeline, monkeypatch):
-    monkeypatch.setattr(Known, "may_know", lambda *_: False)
-    monkeypatch.setattr(raw_checks, "_ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(KnownRows, "may_contain", lambda *_: False)
+    monkeypatch.setattr(incremental_checks, "_ROWS_AT_ONCE", 1)
     deliver(pipeline, "2024-01-01", "1,7,2024-01-01,5.00,EUR")
     deliver(pipeline, "2024-01-02", "1,8,2024-01-02,6.00,EUR")
     _, unique, _ = check(pipeline)

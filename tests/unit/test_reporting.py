@@ -5,9 +5,9 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from dagster_project.ingestion.canonical import PERSONS
-from dagster_project.ingestion.contracts import Column, Contract, Table
-from dagster_project.ingestion.mapped import adapt
+from dagster_project.ingestion.contracts.canonical import PERSONS
+from dagster_project.ingestion.contracts.contract import Column, Contract, Table
+from dagster_project.ingestion.contracts.contract_adapter import adapt
 from dagster_project.reporting.markdown import bars, table
 from dagster_project.reporting.summary import _amount
 

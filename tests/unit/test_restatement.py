@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from dagster_project.cli import app
-from dagster_project.reporting.restatement import ROW, Reported, changes, restate
+from dagster_project.reporting.month_comparison import ROW, Reported, changes, restate
 from dagster_project.reporting.summary import restated
 
 MONTH_ON = dt.date(2024, 3, 31)

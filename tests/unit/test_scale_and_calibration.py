@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.policy import load_policy
-from dagster_project.settings import PROJECT_ROOT
 from ml.calibrate import NoLineError, fit_platt, logistic_line
 from ml.scale import ScoreAnchor, band, grade, raw_score, score
 from ml.splits import assign, bucket

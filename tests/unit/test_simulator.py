@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from scipy.stats import beta
 
-from dagster_project.ingestion.reading import read_records
-from dagster_project.ingestion.rules import check_rows, read_as
-from dagster_project.ingestion.source import load_sources
+from dagster_project.ingestion.contracts.source import load_sources
+from dagster_project.ingestion.parsing.records import read_records
+from dagster_project.ingestion.parsing.row_rules import check_rows, read_as
 from dagster_project.simulator import ledger
 from dagster_project.simulator.behaviour import hazard_index, transitions
 from dagster_project.simulator.clock import generator

@@ -13,18 +13,18 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from person_support import CONTRACT, agreement, csv_of, deliver, lender_in, person, raw, transfer
 
-from dagster_project.ingestion import deliver as intake
-from dagster_project.ingestion import originals
-from dagster_project.ingestion.contracts import ContractError
-from dagster_project.ingestion.key_store import KeyDestroyedError, KeyMissingError, KeyStore
-from dagster_project.ingestion.keys import MasterKeyError, load_keys, unseal
-from dagster_project.ingestion.lake import LakeCorruptionError
-from dagster_project.ingestion.originals import open_original, read_sealed, write_sealed
-from dagster_project.ingestion.receipts import State
-from dagster_project.ingestion.scan import find_words
-from dagster_project.ingestion.vault import read_payer, read_person
-from dagster_project.privacy import UnknownPersonError, erase_person, reveal_person
-from dagster_project.settings import Settings
+from dagster_project.home.settings import Settings
+from dagster_project.ingestion import intake
+from dagster_project.ingestion.contracts.contract import ContractError
+from dagster_project.ingestion.lake.files import LakeCorruptionError
+from dagster_project.ingestion.lake.receipts import State
+from dagster_project.ingestion.persons import originals
+from dagster_project.ingestion.persons.originals import open_original, read_sealed, write_sealed
+from dagster_project.ingestion.persons.scan import find_words
+from dagster_project.ingestion.persons.vault import read_payer, read_person
+from dagster_project.keys.master import MasterKeyError, load_keys, unseal
+from dagster_project.keys.store import KeyDestroyedError, KeyMissingError, KeyStore
+from dagster_project.operations.data_subjects import UnknownPersonError, erase_person, reveal_person
 
 PEOPLE = [person(n) for n in range(5)]
 
@@ -35,13 +35,13 @@ def lender(tmp_path):
 
 
 def pseudonym(lender, number, column="borrower_id"):
-    return lender.border.keys.pseudonyms(pl.Series([number]), f"lender.{column}")["pseudonym"].item()
+    return lender.ingest_context.keys.pseudonyms(pl.Series([number]), f"lender.{column}")["pseudonym"].item()
 
 
 def test_the_vault_gives_back_what_was_delivered_and_the_lake_only_pseudonyms(lender):
     (receipt,) = deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
     name = pseudonym(lender, "C100003")
-    (kept,) = read_person(lender.border, "lender", name)
+    (kept,) = read_person(lender.ingest_context, "lender", name)
     told = {c: PEOPLE[3][c] for c in ("customer_no", "name", "street", "account_no")}
     assert (kept.delivery_id, kept.layout, kept.rows) == (receipt.delivery_id, "people", (told,))
     assert name in raw(lender, "borrowers")["borrower_id"].to_list()
@@ -53,8 +53,8 @@ def test_each_person_has_a_key_of_their_own(lender):
     """A row of the vault opens with its own person's key, and with no other."""
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
     told_by = {pseudonym(lender, p["customer_no"]): "vault/lender/x.parquet" for p in PEOPLE}
-    keys = lender.border.key_store.person_keys("lender", told_by)
-    (file,) = (lender.border.lake / "vault/lender").glob("*.parquet")
+    keys = lender.ingest_context.key_store.person_keys("lender", told_by)
+    (file,) = (lender.ingest_context.lake / "vault/lender").glob("*.parquet")
     opened = 0
     for name, sealed in pl.read_parquet(file, columns=["pseudonym", "sealed"]).iter_rows():
         for other, key in keys.items():
@@ -72,27 +72,27 @@ def test_a_number_alone_is_kept_once(lender):
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE[:2])})
     (receipt,) = deliver(lender, {"agreements-1.csv": csv_of("agreements", agreement(1), agreement(4))})
     assert [f.rows for f in receipt.files if f.table == "vault"] == [1]
-    (kept,) = read_person(lender.border, "lender", pseudonym(lender, "C100004"))
+    (kept,) = read_person(lender.ingest_context, "lender", pseudonym(lender, "C100004"))
     assert kept.rows == ({"customer_no": "C100004"},)
 
 
 def test_a_number_alone_is_kept_although_a_crash_left_its_key(lender, monkeypatch):
     """Who has a key is in the vault only if a receipt names the file that the key was made for."""
     with monkeypatch.context() as patch:
-        patch.setattr(type(lender.border.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(type(lender.ingest_context.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             deliver(lender, {"agreements-1.csv": csv_of("agreements", agreement(1))})
     (lender.settings.landing / "lender/agreements-1.csv").unlink()  # and the file does not come again
     borrower = pseudonym(lender, "C100001")
     for n in (2, 3):
         deliver(lender, {f"agreements-{n}.csv": csv_of("agreements", agreement(1, loan_no=f"L{n}"))})
-        kept = [kept.rows for kept in read_person(lender.border, "lender", borrower)]
+        kept = [kept.rows for kept in read_person(lender.ingest_context, "lender", borrower)]
         assert kept == [({"customer_no": "C100001"},)], n
 
 
 def test_a_key_store_from_before_it_was_noted_who_told_of_persons(lender):
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE[:2])})
-    with sqlite3.connect(lender.border.key_store.path) as db:
+    with sqlite3.connect(lender.ingest_context.key_store.path) as db:
         db.execute("alter table persons drop column told_by")
     (receipt,) = deliver(lender, {"agreements-1.csv": csv_of("agreements", agreement(1), agreement(4))})
     assert [f.rows for f in receipt.files if f.table == "vault"] == [1], "who was there is in the vault"
@@ -104,12 +104,12 @@ def test_a_payer_is_a_person_too(lender):
     (receipt,) = deliver(lender, {"transfers-1.csv": csv_of("transfers", transfer(1, payer_no="P77"), transfer(2))})
     assert {f.table for f in receipt.files} == {"payments"}
     assert raw(lender, "payments")["payer_id"].to_list() == [payer, None]
-    (kept,) = read_payer(lender.border, lender.sources["lender"], [payer])
+    (kept,) = read_payer(lender.ingest_context, lender.sources["lender"], [payer])
     assert (kept.delivery_id, kept.layout, kept.rows) == (receipt.delivery_id, "transfers", ({"payer_no": "P77"},))
     assert reveal_person(lender, payer, None, "asked by a court") == [kept]
     assert reveal_person(lender, "P77", None, "asked by a court") == [kept]
     assert erase_person(lender, payer, None).proof.left == ()
-    assert read_payer(lender.border, lender.sources["lender"], [payer]) == []
+    assert read_payer(lender.ingest_context, lender.sources["lender"], [payer]) == []
     with pytest.raises(KeyDestroyedError):
         reveal_person(lender, payer, None, "asked by a court")
 
@@ -142,18 +142,18 @@ def test_a_payer_is_found_under_a_contract_that_no_longer_reads_the_file(lender,
         erase_person(newer, "P99", None)
     done = erase_person(newer, payer, None)
     assert (done.proof.left, done.destroyed, done.rewritten) == ((), 0, 1)
-    assert read_payer(newer.border, source, [payer]) == []
-    assert [kept.rows for kept in read_payer(newer.border, source, [other])] == [({"payer_id": "P78"},)]
+    assert read_payer(newer.ingest_context, source, [payer]) == []
+    assert [kept.rows for kept in read_payer(newer.ingest_context, source, [other])] == [({"payer_id": "P78"},)]
 
 
 def test_an_original_that_is_missing_hides_no_other(lender):
     payer = pseudonym(lender, "P77", "payer_id")
     for n in (1, 2):
         deliver(lender, {f"transfers-{n}.csv": csv_of("transfers", transfer(n, payer_no="P77"))})
-    first = lender.border.book.all("lender")[0]
-    (path,) = (lender.border.lake / "originals/lender").glob(f"{first.sha256}.*")
+    first = lender.ingest_context.book.all("lender")[0]
+    (path,) = (lender.ingest_context.lake / "originals/lender").glob(f"{first.sha256}.*")
     path.unlink()
-    (kept,) = read_payer(lender.border, lender.sources["lender"], [payer])
+    (kept,) = read_payer(lender.ingest_context, lender.sources["lender"], [payer])
     assert kept.rows == ({"payer_no": "P77"},)
 
 
@@ -165,20 +165,20 @@ def test_a_file_that_names_nobody_makes_no_vault(lender):
 def test_a_crash_before_the_receipt_leaves_keys_that_the_next_start_uses(lender, monkeypatch):
     files = {"people-1.csv": csv_of("people", *PEOPLE)}
     with monkeypatch.context() as patch:
-        patch.setattr(type(lender.border.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(type(lender.ingest_context.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             deliver(lender, files)
-    assert list((lender.border.lake / "vault/lender").iterdir()), "written, and it does not count"
-    assert read_person(lender.border, "lender", pseudonym(lender, "C100000")) == []
+    assert list((lender.ingest_context.lake / "vault/lender").iterdir()), "written, and it does not count"
+    assert read_person(lender.ingest_context, "lender", pseudonym(lender, "C100000")) == []
     (receipt,) = deliver(lender, {})
     assert receipt.state is State.ACCEPTED
-    assert len(read_person(lender.border, "lender", pseudonym(lender, "C100000"))) == 1
-    assert open_original(lender.border, "lender", receipt.sha256) == files["people-1.csv"]
+    assert len(read_person(lender.ingest_context, "lender", pseudonym(lender, "C100000"))) == 1
+    assert open_original(lender.ingest_context, "lender", receipt.sha256) == files["people-1.csv"]
 
 
 def test_what_went_wrong_with_a_commit_is_told_before_what_went_wrong_with_a_reader(lender, monkeypatch):
     """A batch is committed while others are read; nothing is committed after one that failed."""
-    monkeypatch.setattr("dagster_project.ingestion.deliver._BATCH", 2)
+    monkeypatch.setattr("dagster_project.ingestion.intake._BATCH", 2)
     tried, read = [], intake.take_in
 
     def commit(receipts, _border):
@@ -202,8 +202,8 @@ def test_originals_and_keys_are_on_the_disk_before_the_receipt(lender, monkeypat
     order = []
     monkeypatch.setattr(originals, "flush", lambda path: order.append("folder" if path.is_dir() else "original"))
     monkeypatch.setattr(KeyStore, "flush", lambda *_: order.append("keys"))
-    commit = type(lender.border.book).commit
-    monkeypatch.setattr(type(lender.border.book), "commit", lambda *a: (order.append("receipt"), commit(*a))[1])
+    commit = type(lender.ingest_context.book).commit
+    monkeypatch.setattr(type(lender.ingest_context.book), "commit", lambda *a: (order.append("receipt"), commit(*a))[1])
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
     assert order == ["original", "folder", "keys", "receipt"]
 
@@ -256,8 +256,8 @@ def test_refused_duplicate_and_single_files_are_kept_encrypted(lender):
     (again,) = deliver(lender, {"people-2.csv": content})
     (refused,) = deliver(lender, {"people-3.csv": b"name;street\nIlse Quandt-00001;Muehlgasse 1 b\n"})
     assert [r.state for r in (good, again, refused)] == [State.ACCEPTED, State.DUPLICATE, State.QUARANTINED]
-    assert open_original(lender.border, "lender", refused.sha256).startswith(b"name;street")
-    assert len(list((lender.border.lake / "originals/lender").iterdir())) == 2
+    assert open_original(lender.ingest_context, "lender", refused.sha256).startswith(b"name;street")
+    assert len(list((lender.ingest_context.lake / "originals/lender").iterdir())) == 2
     assert find_words([lender.settings.home], ["Ilse Quandt-00001"]) == []
 
 
@@ -275,11 +275,11 @@ def test_no_key_lies_in_the_data_folder(lender):
 def test_a_data_folder_without_its_key_store_shows_nobody(lender):
     (receipt,) = deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
     shutil.rmtree(lender.settings.key_store_file.parent)
-    border = lender_in(lender.settings.home).border
+    context = lender_in(lender.settings.home).ingest_context
     with pytest.raises(KeyDestroyedError):
-        read_person(border, "lender", pseudonym(lender, "C100000"))
+        read_person(context, "lender", pseudonym(lender, "C100000"))
     with pytest.raises(KeyMissingError):
-        open_original(border, "lender", receipt.sha256)
+        open_original(context, "lender", receipt.sha256)
 
 
 def own(lender, digits):
@@ -292,19 +292,22 @@ def test_rotation_keeps_pseudonyms_and_everything_opens_with_the_new_key_only(le
     before = own(lender, "11")
     (receipt,) = deliver(before, {"people-1.csv": csv_of("people", *PEOPLE)})
     name = pseudonym(before, "C100001")
-    store, new = before.border.key_store, load_keys("22" * 32, None, production=True)
+    store, new = before.ingest_context.key_store, load_keys("22" * 32, None, production=True)
     wrapped = _wrapped(store)
     assert store.rotate(new) == len(PEOPLE) + 1
     after = own(lender, "22")
     assert pseudonym(after, "C100001") == name
-    assert read_person(after.border, "lender", name)[0].rows[0]["name"] == PEOPLE[1]["name"]
-    assert open_original(after.border, "lender", receipt.sha256) == csv_of("people", *PEOPLE)
+    assert read_person(after.ingest_context, "lender", name)[0].rows[0]["name"] == PEOPLE[1]["name"]
+    assert open_original(after.ingest_context, "lender", receipt.sha256) == csv_of("people", *PEOPLE)
     with pytest.raises(MasterKeyError, match="another master key"):
-        _ = own(lender, "11").border
+        _ = own(lender, "11").ingest_context
     bytes_left = b"".join(p.read_bytes() for p in store.path.parent.iterdir())
     assert not any(old in bytes_left for old in wrapped), "what the old key opens is gone from the file"
     (more,) = deliver(after, {"people-2.csv": csv_of("people", person(1, name="Ilse Neu-00001"))})
-    assert [k.delivery_id for k in read_person(after.border, "lender", name)] == [receipt.delivery_id, more.delivery_id]
+    assert [k.delivery_id for k in read_person(after.ingest_context, "lender", name)] == [
+        receipt.delivery_id,
+        more.delivery_id,
+    ]
 
 
 def test_a_rotation_that_is_cut_off_has_not_happened(lender, monkeypatch):
@@ -322,17 +325,17 @@ def test_a_rotation_that_is_cut_off_has_not_happened(lender, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(KeyStore, "_wrap", dies)
         with pytest.raises(KeyboardInterrupt):
-            before.border.key_store.rotate(load_keys("22" * 32, None, production=True))
+            before.ingest_context.key_store.rotate(load_keys("22" * 32, None, production=True))
     again = own(lender, "11")
-    assert read_person(again.border, "lender", pseudonym(again, "C100001"))
+    assert read_person(again.ingest_context, "lender", pseudonym(again, "C100001"))
     with pytest.raises(MasterKeyError):
-        _ = own(lender, "22").border
+        _ = own(lender, "22").ingest_context
 
 
 def test_public_pseudonyms_do_not_become_secret_by_another_master_key(lender):
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
     with pytest.raises(MasterKeyError, match="empty home"):
-        lender.border.key_store.rotate(load_keys("22" * 32, None, production=True))
+        lender.ingest_context.key_store.rotate(load_keys("22" * 32, None, production=True))
 
 
 def _wrapped(store):
@@ -404,10 +407,10 @@ def test_an_adapter_never_sees_what_is_personal(lender):
         seen.extend(rows.columns)
         return source.adapt(layout, rows, contract)
 
-    folder = lender.border.landing / "lender"
+    folder = lender.ingest_context.landing / "lender"
     folder.mkdir(parents=True)
     (folder / "people-1.csv").write_bytes(csv_of("people", *PEOPLE))
-    intake.ingest(replace(source, adapt=adapt), lender.border, lender.now())
+    intake.ingest(replace(source, adapt=adapt), lender.ingest_context, lender.now())
     assert "customer_no" in seen
     assert not {"name", "street"} & set(seen)
 
@@ -420,7 +423,9 @@ def test_no_rule_tells_a_value(lender):
     receipts = deliver(lender, {"people-1.csv": bad, "people-2.csv": shifted})
     held = [r for r in receipts if r.state is not State.ACCEPTED]
     assert len(held) == 2
-    frames = [pl.read_parquet(lender.border.lake / f.path) for r in held for f in r.files if f.table == "quarantine"]
+    frames = [
+        pl.read_parquet(lender.ingest_context.lake / f.path) for r in held for f in r.files if f.table == "quarantine"
+    ]
     told = json.dumps([r.reason for r in held]) + "".join(f.drop("sealed_row").write_json() for f in frames)
     assert "reported_on" in told
     assert not [w for w in ("Quandt", "C1003", "DE55", "31.3.18") if w in told]
@@ -431,4 +436,4 @@ def test_a_lost_key_store_is_not_made_anew_in_silence(lender):
     deliver(ours, {"people-1.csv": csv_of("people", *PEOPLE)})
     shutil.rmtree(ours.settings.key_store_file.parent)
     with pytest.raises(MasterKeyError, match="is missing"):
-        _ = own(lender, "11").border
+        _ = own(lender, "11").ingest_context

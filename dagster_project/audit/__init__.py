@@ -1,0 +1,1 @@
+"""The audit chain: an append-only log whose rows are linked by keyed hashes."""

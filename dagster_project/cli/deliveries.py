@@ -1,0 +1,114 @@
+"""Commands about delivered files: land them, list what is quarantined, take it back in."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dagster_project.cli.shared import AsJson, check_source, environment_pipeline, err, out, stop
+
+commands = typer.Typer()
+Source = Annotated[str | None, typer.Option(help="Only this source.")]
+Delivery = Annotated[str | None, typer.Option(help="Only the delivery with this id, or whose id begins so.")]
+
+
+@commands.command()
+def land(
+    source: Annotated[str, typer.Argument(help="Name of the source, as in its contract.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that holds its files.", exists=True, file_okay=False)],
+) -> None:
+    """Copy a source's files into its landing folder; files that its contract has no layout for are left.
+
+    Example: creditloom land ally_auto ~/tapes
+    """
+    from dagster_project.ingestion.lake.landing import land_folder
+
+    pipeline = environment_pipeline()
+    if source not in pipeline.sources:
+        stop(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}", 2)
+    landed = land_folder(pipeline.sources[source], pipeline.ingest_context, folder)
+    if not landed:
+        patterns = ", ".join(layout.file_pattern for layout in pipeline.sources[source].contract.layouts)
+        stop(f"{folder} holds no file that {source} has a layout for ({patterns})", 2)
+    out.print(
+        f"{len(landed)} files wait in {pipeline.ingest_context.landing / source}; run `creditloom night`",
+        highlight=False,
+    )
+
+
+@commands.command()
+def quarantine(
+    source: Source = None,
+    delivery: Delivery = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what was taken back in.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what is held back: file, line, rule and message; the delivered text stays sealed.
+
+    Example: creditloom quarantine --source simulated
+    """
+    import polars as pl
+
+    from dagster_project.ingestion.quarantine import OPEN, held
+    from dagster_project.reporting.summary import held_rows
+
+    pipeline = environment_pipeline()
+    check_source(pipeline, source, as_json=as_json)
+    rows = held(pipeline.ingest_context, source).drop("minor")
+    if delivery:
+        rows = rows.filter(pl.col("delivery_id").str.starts_with(delivery))
+    if not everything:
+        rows = rows.filter(pl.col("state") == OPEN)
+    if as_json:
+        sys.stdout.write(json.dumps({"held": rows.to_dicts()}, default=lambda moment: moment.isoformat()) + "\n")
+    else:
+        out.print(held_rows(rows))
+
+
+@commands.command()
+def readmit(source: Source = None, delivery: Delivery = None, as_json: AsJson = False) -> None:
+    """Take back in what is held and good by now, after a contract was changed; the next night builds on it.
+
+    Held rows are read again from their originals under the contract as it is now. Those that are still bad stay held.
+
+    Exit codes: 0 done (also where nothing is good yet), 1 failed, 2 usage.
+
+    Example: creditloom readmit --source simulated
+    """
+    from dagster_project.defs.instance import prepare_home
+    from dagster_project.home.locks import NightRunningError, home_lock
+    from dagster_project.ingestion.readmit import readmit as take_back
+
+    pipeline = environment_pipeline()
+    check_source(pipeline, source, as_json=as_json)
+    prepare_home(pipeline.settings)
+    try:
+        with home_lock(pipeline.settings.home):
+            done = {
+                name: take_back(pipeline.sources[name], pipeline.ingest_context, pipeline.now(), delivery)
+                for name in ([source] if source else pipeline.sources)
+            }
+    except NightRunningError as error:
+        stop(str(error), 1, as_json=as_json)
+    receipts = [r for found in done.values() for r in found.receipts]
+    gone = [f"{name}/{file}" for name, found in done.items() for file in found.gone]
+    if as_json:
+        readmitted = [
+            {"source": r.source, "file": r.file_name, "delivery": r.delivery_id}
+            | {"accepted": r.accepted_rows, "duplicate": r.duplicate_rows, "left": -r.quarantined_rows}
+            for r in receipts
+        ]
+        sys.stdout.write(json.dumps({"exit": 0, "readmitted": readmitted, "originals_gone": gone}) + "\n")
+        return
+    for file in gone:
+        err.print(f"[bold yellow]Original gone:[/] {file} cannot be read again", highlight=False)
+    for r in receipts:
+        out.print(
+            f"{r.source}/{r.file_name}: {r.accepted_rows:,} lines accepted, {r.duplicate_rows:,} duplicate,"
+            f" {-r.quarantined_rows:,} left the quarantine",
+            highlight=False,
+        )
+    words = "run `creditloom night` to build on them" if receipts else "nothing that is held is good yet"
+    out.print(f"{sum(r.accepted_rows for r in receipts):,} lines taken back in; {words}", highlight=False)

@@ -1,0 +1,124 @@
+"""Commands about persons and keys: erase, hold, reveal, rotate the master key."""
+
+import json
+import sys
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dagster_project.cli.shared import AsJson, environment_pipeline, out, stop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+commands = typer.Typer()
+Borrower = Annotated[str, typer.Argument(help="The source's own number of the borrower, or the pseudonym.")]
+OneSource = Annotated[
+    str | None, typer.Option("--source", help="Whose borrower; needed where several know the number.")
+]
+
+
+@commands.command()
+def erase(borrower: Borrower, source: OneSource = None, as_json: AsJson = False) -> None:
+    """Erase what identifies a borrower: the data key is destroyed, and a scan shows that nothing can be recovered.
+
+    Figures do not change: rows stay, under their pseudonym. Exit codes: 0 erased and proven, 1 not erased or not
+    proven, 2 usage, 3 a hold or the retention of the policy won and nothing was done.
+
+    Example: creditloom erase 10000421 --source simulated
+    """
+    from dataclasses import asdict
+
+    from dagster_project.operations import data_subjects
+    from dagster_project.reporting.summary import erasure
+
+    with _person_command(as_json=as_json):
+        done = data_subjects.erase_person(environment_pipeline(), borrower, source)
+        if as_json:
+            sys.stdout.write(json.dumps(asdict(done), default=lambda day: day.isoformat()) + "\n")
+        else:
+            out.print(erasure(asdict(done)), highlight=False)
+        raise typer.Exit(3 if done.held else 1 if not done.proof or done.proof.left else 0)
+
+
+@commands.command()
+def hold(
+    borrower: Borrower,
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day on which it holds no more.")],
+    reason: Annotated[str, typer.Option(help="Why; without personal data.")],
+    source: OneSource = None,
+) -> None:
+    """Keep a borrower's data until a day, whoever asks for erasure; it takes the place of an earlier hold.
+
+    Example: creditloom hold 10000421 --until 2031-01-01 --reason "investigation 17"
+    """
+    from dagster_project.operations import data_subjects
+
+    with _person_command():
+        name = data_subjects.hold_person(environment_pipeline(), borrower, source, until.date(), reason)
+        out.print(f"{name} is held until {until:%Y-%m-%d}", highlight=False)
+
+
+@commands.command()
+def reveal(
+    borrower: Borrower,
+    reason: Annotated[str, typer.Option(help="Why the vault is read; it is written down, so without personal data.")],
+    source: OneSource = None,
+) -> None:
+    """Show what is held of a borrower or a payer, as it was delivered: for a letter, or an answer to a request.
+
+    Example: creditloom reveal 10000421 --reason "adverse action letter"
+    """
+    from dagster_project.operations import data_subjects
+
+    with _person_command():
+        for kept in data_subjects.reveal_person(environment_pipeline(), borrower, source, reason):
+            for row in kept.rows:
+                out.print(f"delivery {kept.delivery_id}, {kept.layout}", highlight=False)
+                for column, value in row.items():
+                    out.print(f"  {column}: {value or ''}", highlight=False, markup=False)
+
+
+@commands.command("rotate-keys")
+def rotate_keys(
+    new_key_file: Annotated[
+        Path, typer.Argument(help="File with the new master key: 64 hex digits.", exists=True, dir_okay=False)
+    ],
+) -> None:
+    """Wrap all data keys with another master key; pseudonyms stay as they are.
+
+    Afterwards set CREDITLOOM_MASTER_KEY_FILE to the new file. Cut off at any point, the old key is still the one.
+
+    Example: creditloom rotate-keys /etc/creditloom/master-2027.key
+    """
+    from dagster_project.operations import data_subjects
+
+    with _person_command():
+        count = data_subjects.rotate_keys(environment_pipeline(), new_key_file)
+        out.print(
+            f"{count:,} data keys are wrapped with the new master key. Set CREDITLOOM_MASTER_KEY_FILE={new_key_file} "
+            "now; the old key opens nothing of this home any more",
+            highlight=False,
+        )
+
+
+@contextmanager
+def _person_command(*, as_json: bool = False) -> "Iterator[None]":
+    """What may go wrong in the commands about persons and keys, in words."""
+    from dagster_project.audit.chain import AuditError
+    from dagster_project.home.locks import NightRunningError
+    from dagster_project.ingestion.lake.files import LakeCorruptionError
+    from dagster_project.ingestion.persons.erasure import ErasureError
+    from dagster_project.keys.master import MasterKeyError
+    from dagster_project.keys.store import KeyDestroyedError
+    from dagster_project.operations.data_subjects import UnknownPersonError
+
+    try:
+        yield
+    except (UnknownPersonError, MasterKeyError) as error:
+        stop(str(error), 2, as_json=as_json)
+    except (AuditError, ErasureError, KeyDestroyedError, LakeCorruptionError, NightRunningError) as error:
+        stop(str(error), 1, as_json=as_json)

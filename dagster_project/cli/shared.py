@@ -1,0 +1,68 @@
+"""What every command shares: the terminal, the environment's pipeline, progress, and how a command ends in an error."""
+
+import json
+import sqlite3
+import sys
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dagster_project.night.pipeline import Pipeline
+
+# Bound to the streams as they are now: while a night runs, the output of its tools goes to a file.
+out, err = Console(file=sys.stdout), Console(file=sys.stderr)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def environment_pipeline(**night: Any) -> "Pipeline":
+    """The pipeline of the environment's settings; a setting that cannot be used ends the command with a usage error."""
+    from pydantic import ValidationError
+
+    from dagster_project.ingestion.contracts.contract import ContractError
+    from dagster_project.keys.master import MasterKeyError
+    from dagster_project.night.pipeline import load_pipeline
+    from dagster_project.policy import PolicyError
+
+    try:
+        pipeline = load_pipeline(**night)
+        _ = pipeline.ingest_context
+    except ValidationError as error:
+        first = error.errors()[0]
+        stop(f"CREDITLOOM_{str(first['loc'][0]).upper()}: {first['msg']}", 2)
+    except (PolicyError, ContractError, MasterKeyError) as error:
+        stop(str(error), 2)
+    except sqlite3.DatabaseError as error:
+        stop(f"{pipeline.settings.lake / 'receipts.sqlite'} cannot be read ({error}): restore it from a backup", 1)
+    return pipeline
+
+
+def check_source(pipeline: "Pipeline", source: str | None, *, as_json: bool) -> None:
+    """End the command with a usage error where the policy has no such source."""
+    if source is not None and source not in pipeline.sources:
+        stop(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}", 2, as_json=as_json)
+
+
+def stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:
+    """End the command: the message goes to the terminal (and into the JSON object), the code is the exit code."""
+    if as_json:
+        sys.stdout.write(json.dumps({"exit": code, "failures": [message]}) + "\n")
+    err.print(f"[bold red]creditloom:[/] {message}", highlight=False)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def progress_bar(*, shown: bool) -> "Iterator[Callable[[date | str, int, int], None]]":
+    """A progress bar: call it with a day (or step), how many are done, and how many there are."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, disable=not shown, transient=True) as bar:
+        task = bar.add_task("Beginning ...", total=None)
+        yield lambda day, done, total: bar.update(task, description=f"{day}", completed=done, total=total)

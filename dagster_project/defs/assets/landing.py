@@ -1,0 +1,95 @@
+"""Deliveries: what landed, day by day. A night takes in every day that waits; a backfill takes in chosen ones."""
+
+from collections import Counter, defaultdict
+from datetime import date
+
+import dagster as dg
+
+from dagster_project.defs.asset_keys import landing_asset
+from dagster_project.defs.partitions import add_landing_days, landing_day_partitions
+from dagster_project.defs.resources import NIGHT
+from dagster_project.ingestion.contracts.source import Source
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.landing import land_packaged, landing_day, waiting
+from dagster_project.ingestion.lake.receipts import Receipt, State
+from dagster_project.night.pipeline import Pipeline
+
+_SAID = 100
+
+
+def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
+    """One asset a source, a partition a landing day. Nights fill its partitions too, from the raw tables' step."""
+
+    @dg.asset(
+        key=dg.AssetKey(landing_asset(source.name)),
+        partitions_def=landing_day_partitions(source.name),
+        group_name="landing",
+        required_resource_keys={NIGHT},
+        kinds={"file"},
+        owners=[owner],
+        description=f"{source.contract.title}: files as they were dropped, by the day on which they landed.",
+    )
+    def _landing(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        pipeline: Pipeline = context.resources.night
+        day = date.fromisoformat(context.partition_key)
+        committed = take_in(context, pipeline, source, {day})[day]
+        before = [r for r in pipeline.receipts(source.name) if source.contract.arrives_on(r.file_name) == day]
+        if not committed and not before:
+            raise dg.Failure(f"no file of {source.name} landed on {day}: none waits, and none was taken in")
+        return dg.MaterializeResult(metadata=_figures(before or committed))
+
+    return _landing
+
+
+def take_in(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, source: Source, days: set[date] | None = None
+) -> dict[date, list[Receipt]]:
+    """Take in the files that wait, all or those of chosen landing days. Returns receipts by landing day."""
+    land_packaged(source, pipeline.ingest_context)
+    came = {p.name: landing_day(source, p) for p in waiting(source, pipeline.ingest_context, pipeline.on)}
+    committed: dict[date, list[Receipt]] = defaultdict(list)
+    receipts = ingest(source, pipeline.ingest_context, pipeline.now(), pipeline.on, days)
+    for receipt in receipts:
+        committed[came[receipt.file_name]].append(receipt)
+    # A line for each of a thousand good files would take longer than to read them, and hide the others.
+    for receipt in [r for r in receipts if r.state is not State.ACCEPTED][:_SAID]:
+        context.log.warning(_says(receipt))
+    if receipts:
+        context.log.info(f"{source.name}: {_counted(receipts)}")
+    add_landing_days(context.instance, source.name, committed)
+    return committed
+
+
+def mark(context: dg.AssetExecutionContext, source: Source, committed: dict[date, list[Receipt]]) -> None:
+    """Fill the partitions of landing days that a night took in."""
+    for day, receipts in committed.items():
+        context.log_event(
+            dg.AssetMaterialization(
+                dg.AssetKey(landing_asset(source.name)), partition=day.isoformat(), metadata=_figures(receipts)
+            )
+        )
+
+
+def _figures(receipts: list[Receipt]) -> dict[str, int | str]:
+    counts = {
+        outcome: sum(getattr(r, f"{outcome}_rows") for r in receipts)
+        for outcome in ("landed", "accepted", "quarantined", "duplicate")
+    }
+    return {
+        "dagster/partition_row_count": counts["accepted"],
+        **{f"{outcome} lines": count for outcome, count in counts.items()},
+        "files": ", ".join(sorted(r.file_name for r in receipts)),
+    }
+
+
+def _counted(receipts: list[Receipt]) -> str:
+    states = Counter(r.state for r in receipts)
+    return f"{len(receipts):,} files: " + ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
+
+
+def _says(receipt: Receipt) -> str:
+    return (
+        f"{receipt.file_name}: {receipt.state}; {receipt.landed_rows} landed = {receipt.accepted_rows} accepted"
+        f" + {receipt.quarantined_rows} quarantined + {receipt.duplicate_rows} duplicate"
+        + (f" ({receipt.reason})" if receipt.reason else "")
+    )

@@ -1,0 +1,96 @@
+"""Raw tables: takes in what waits in the landing folders and lays out what the night may read."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+import polars as pl
+
+from dagster_project.defs.asset_keys import landing_asset, raw_asset
+from dagster_project.defs.assets.landing import mark, take_in
+from dagster_project.defs.resources import NIGHT
+from dagster_project.ingestion.contracts.canonical import LINEAGE
+from dagster_project.ingestion.contracts.contract import Table
+from dagster_project.ingestion.contracts.source import Source
+from dagster_project.ingestion.lake.files import select
+from dagster_project.ingestion.lake.receipts import Receipt
+from dagster_project.night.pipeline import Pipeline
+
+_SHOWN = 10
+
+
+def build_raw_assets(source: Source, owner: str) -> dg.AssetsDefinition:
+    """One asset a canonical table of `source`, made together: a delivery is committed whole."""
+    specs = [
+        dg.AssetSpec(
+            dg.AssetKey(raw_asset(source.name, table.name)),
+            deps=[dg.AssetKey(landing_asset(source.name))],
+            group_name="raw",
+            description=table.description,
+            kinds={"parquet"},
+            owners=[owner],
+            metadata={"dagster/column_schema": _schema(table)},
+        )
+        for table in source.contract.tables
+    ]
+
+    @dg.multi_asset(name=f"ingest_{source.name}", specs=specs, required_resource_keys={NIGHT})
+    def _ingest(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        pipeline: Pipeline = context.resources.night
+        ingest_context = pipeline.ingest_context
+        if ingest_context.keys.is_development:
+            context.log.warning(
+                "Pseudonyms are made with the PUBLIC DEVELOPMENT KEY and protect nobody. "
+                "Set CREDITLOOM_MASTER_KEY_FILE before real data arrives."
+            )
+        if pipeline.takes_in(source.name):
+            mark(context, source, take_in(context, pipeline, source))
+        receipts = pipeline.receipts(source.name)
+        if not pipeline.has_delivered(source.name):
+            context.log.warning(
+                f"{source.name} has not delivered: put its files into {ingest_context.landing / source.name}, or run "
+                f"`creditloom land {source.name} FOLDER`. The other sources go on."
+            )
+        rows = select(ingest_context.lake, pipeline.settings.selection, source.name, receipts)
+        for table in source.contract.tables:
+            yield dg.MaterializeResult(
+                asset_key=dg.AssetKey(raw_asset(source.name, table.name)),
+                metadata={
+                    "dagster/row_count": rows[table.name],
+                    "deliveries": len(receipts),
+                    "newest deliveries": dg.MetadataValue.md(_newest(receipts)),
+                },
+            )
+
+    return _ingest
+
+
+def _schema(table: Table) -> dg.TableSchema:
+    """The contract's columns, then the lineage; a column's tag is its class of personal data."""
+    own = [
+        dg.TableColumn(
+            c.name,
+            _type(c.dtype),
+            c.description,
+            dg.TableColumnConstraints(nullable=not c.required),
+            {"class": c.classification} if c.classification != "none" else {},
+        )
+        for c in table.columns
+    ]
+    lineage = [dg.TableColumn(name, _type(dtype), text) for name, (dtype, text) in LINEAGE.items()]
+    return dg.TableSchema([*own, *lineage], dg.TableConstraints([f"unique: {', '.join(table.key)}"]))
+
+
+def _type(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.Decimal):
+        return f"decimal({dtype.precision},{dtype.scale})"
+    return type(dtype).__name__.lower()
+
+
+def _newest(receipts: Sequence[Receipt]) -> str:
+    """The newest deliveries as a Markdown table; file names, counts and verdicts, nothing that was in them."""
+    head = "| file | state | landed | accepted | quarantined | duplicate | |\n|---|---|--:|--:|--:|--:|---|\n"
+    return head + "\n".join(
+        f"| {r.file_name} | {r.state} | {r.landed_rows:,} | {r.accepted_rows:,} | {r.quarantined_rows:,} "
+        f"| {r.duplicate_rows:,} | {r.reason or ''} |"
+        for r in reversed(receipts[-_SHOWN:])
+    )

@@ -1,0 +1,42 @@
+"""How dbt's models appear in Dagster: keys, groups, kinds, and what they are made from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
+
+from dagster_project.defs.asset_keys import mart_asset, raw_asset
+
+
+class CreditloomTranslator(DagsterDbtTranslator):
+    """A canonical table of the lake is what every source's ingestion writes; a model stands in its layer's group."""
+
+    def __init__(self, sources: Mapping[str, frozenset[str]], owner: str) -> None:
+        # What is new of a table is the same asset as the table.
+        super().__init__(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
+        self._sources = sources
+        self._owner = owner
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """The spec of one dbt node."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = self.get_resource_props(manifest, unique_id)
+        if node["resource_type"] == "source":
+            return spec.replace_attributes(key=dg.AssetKey(["lake", node["name"]]))
+        deps = [dep for dep in spec.deps if dep.asset_key.path[0] != "lake"]
+        deps += [
+            dg.AssetDep(dg.AssetKey(raw_asset(source, dep.asset_key.path[1])))
+            for dep in spec.deps
+            if dep.asset_key.path[0] == "lake"
+            for source, tables in self._sources.items()
+            if dep.asset_key.path[1] in tables
+        ]
+        return spec.replace_attributes(
+            key=dg.AssetKey(mart_asset(node["name"])),
+            deps=deps,
+            group_name=node["fqn"][1],
+            kinds={"dbt", "duckdb"},
+            description=node["description"],
+            owners=[self._owner],
+        )

@@ -1,0 +1,87 @@
+"""The Dagster instance of a home: its folder and settings, its last night, and runs whose process died."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagster_project.home.files import replace_text
+from dagster_project.home.locks import wait_for_lock
+from dagster_project.home.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+HOLDS_HOME = ".dagster/creditloom_holds_home"  # the UI does not show tags that begin with .dagster/
+_NIGHTS_BACK = 20
+_SETTINGS = Path(__file__).with_name("dagster.yaml")
+
+
+def prepare_home(settings: Settings) -> None:
+    """Make the home's folders and give Dagster its settings; called alone, before anything is started."""
+    for folder in (settings.landing, settings.lake, settings.warehouse, settings.build, settings.published):
+        folder.mkdir(parents=True, exist_ok=True)
+    settings.mlflow.mkdir(exist_ok=True)
+    settings.dagster_home.mkdir(exist_ok=True)
+    replace_text(settings.dagster_home / "dagster.yaml", _SETTINGS.read_text())
+    os.environ.update(settings.tool_environment)
+
+
+def open_instance(settings: Settings) -> "DagsterInstance":
+    """The home's instance: what the command line runs is seen in the UI."""
+    from dagster import DagsterInstance
+
+    prepare_home(settings)
+    # The first to come creates Dagster's databases; two at once would both try, and one of them fail.
+    with wait_for_lock(settings.home, "instance"):
+        return DagsterInstance.from_config(str(settings.dagster_home))
+
+
+def fail_orphaned_runs(instance: "DagsterInstance", own_run_id: str) -> list[str]:
+    """Fail the runs whose process died while it held the home, and free their slots; returns their ids.
+
+    Call it under the lock, from a run that then tags itself with `HOLDS_HOME`: whoever holds the lock knows that every
+    other run with the tag is dead. A killed run stays `STARTED` and keeps its slot in the warehouse's pool, so the next
+    run would wait for ever.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
+
+    begun = [DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+    holders = instance.get_runs(RunsFilter(statuses=begun, tags={HOLDS_HOME: "true"}))
+    dead = [run for run in holders if run.run_id != own_run_id]
+    for run in dead:
+        instance.report_run_failed(run, "its process is gone: killed, or the machine went down")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return [run.run_id for run in dead]
+
+
+@dataclass(frozen=True)
+class LastNight:
+    """The newest run of the nightly job. Instants in UTC; `why`: what stopped or failed it, None if nothing did."""
+
+    run_id: str
+    state: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    why: str | None
+
+
+def last_night(settings: Settings) -> LastNight | None:
+    """The newest night of a home, rebuilt ones aside; None before the first."""
+    from dagster import RunsFilter
+
+    from dagster_project.defs.jobs import NIGHTLY
+    from dagster_project.defs.resources import KNOWN_AS_OF
+    from dagster_project.defs.run_failures import FAILED_IN, STOPPED_BY
+
+    with open_instance(settings) as instance:
+        found = instance.get_run_records(RunsFilter(job_name=NIGHTLY), limit=_NIGHTS_BACK)
+    record = next((r for r in found if KNOWN_AS_OF not in r.dagster_run.tags), None)
+    if record is None:
+        return None
+    run = record.dagster_run
+    began, ended = (datetime.fromtimestamp(t, UTC) if t else None for t in (record.start_time, record.end_time))
+    return LastNight(
+        run.run_id, run.status.value.lower(), began, ended, run.tags.get(STOPPED_BY, run.tags.get(FAILED_IN))
+    )

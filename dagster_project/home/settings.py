@@ -1,0 +1,194 @@
+"""Settings and every path, read once. The environment is read here and nowhere else."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Settings(BaseSettings):
+    """What differs from one installation to the next; each field is the environment variable CREDITLOOM_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="CREDITLOOM_", frozen=True, extra="ignore")
+
+    home: Path = Field(default=Path(".creditloom"), description="the data folder")
+    profile: Literal["development", "production"] = "development"
+    policy: Path = PROJECT_ROOT / "policy" / "default.yaml"
+    master_key: str | None = Field(default=None, repr=False)
+    master_key_file: Path | None = None
+    key_store: Path | None = Field(default=None, description="the file of the data keys, outside of the data folder")
+    night_cron: str = Field(
+        default="0 2 * * *", pattern=r"^[\w*,/-]+( [\w*,/-]+){4}$", description="when the nightly schedule runs"
+    )
+    duckdb_memory: str = Field(
+        default="2GB", pattern=r"^\d+(\.\d+)?(MB|GB)$", description="what DuckDB may take before it uses the disk"
+    )
+    audit_head: Path | None = Field(default=None, description="where the audit chain's head is kept")
+    warnings_webhook: SecretStr | None = Field(
+        default=None, description="where early warnings are posted as JSON; unset: nowhere"
+    )
+    timezone: str = Field(default="UTC", description="time zone of the nightly schedule")
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _absolute(cls, value: str | Path) -> Path:
+        home = Path(value).expanduser().resolve()
+        if not str(value).strip():
+            raise ValueError("the data folder is empty text; unset it for the default, or name a folder")
+        if home.exists() and not home.is_dir():
+            raise ValueError(f"{home} is no folder")
+        if set(str(home)) & set("'\"{}"):
+            raise ValueError(f"{home} has a quote or a brace in it, which SQL and templates would misread")
+        return home
+
+    @field_validator("key_store", mode="before")
+    @classmethod
+    def _outside(cls, value: str | Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            return None
+        path, home = Path(value).expanduser().resolve(), info.data.get("home")
+        if home and path.is_relative_to(home):
+            raise ValueError(f"{path} lies in the data folder, whose backups must hold no key; choose a place outside")
+        return path
+
+    @field_validator("audit_head")
+    @classmethod
+    def _absolute_file(cls, value: Path | None) -> Path | None:
+        found = value.expanduser().resolve() if value else None
+        if found and found.is_dir():
+            raise ValueError(f"{found} is a folder; name a file")
+        return found
+
+    @field_validator("warnings_webhook")
+    @classmethod
+    def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        """An address, without a word of it in the error: it may hold a secret."""
+        if value is None or not value.get_secret_value():
+            return None
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("it is no address that begins with https:// or http://")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is no time zone; for example Europe/Amsterdam")
+        return value
+
+    @property
+    def key_store_file(self) -> Path:
+        """The data keys: beside the data folder where nothing else is said, and never in it."""
+        return self.key_store or self.home.with_name(f"{self.home.name}-keys") / "keys.sqlite"
+
+    @property
+    def landing(self) -> Path:
+        """Files as the platform drops them, one folder a source."""
+        return self.home / "landing"
+
+    @property
+    def contracts(self) -> Path:
+        """Contracts of the user's own sources, one folder a source."""
+        return self.home / "contracts"
+
+    @property
+    def lake(self) -> Path:
+        """Append-only Parquet, receipts, quarantine, vault, originals."""
+        return self.home / "lake"
+
+    @property
+    def audit_head_file(self) -> Path:
+        """The head of the audit chain: outside of the lake, and best outside of the home."""
+        return self.audit_head or self.home / "audit.head"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file and what a night builds in private."""
+        return self.home / "warehouse"
+
+    @property
+    def warehouse_file(self) -> Path:
+        """The DuckDB database that dbt writes."""
+        return self.warehouse / "creditloom.duckdb"
+
+    @property
+    def selection(self) -> Path:
+        """Links to the lake files that this night reads."""
+        return self.warehouse / "selection"
+
+    @property
+    def news(self) -> Path:
+        """Links to those of them that the build before did not have."""
+        return self.warehouse / "news"
+
+    @property
+    def build(self) -> Path:
+        """Frames between the warehouse and the snapshot: training sets, scores, check results."""
+        return self.warehouse / "build"
+
+    @property
+    def published(self) -> Path:
+        """Snapshots, and the `current` pointer."""
+        return self.home / "published"
+
+    @property
+    def outbox_file(self) -> Path:
+        """What people were told, and what waits to be sent."""
+        return self.home / "outbox" / "outbox.sqlite"
+
+    @property
+    def warnings_log(self) -> Path:
+        """The early warnings that were told, a JSON line each."""
+        return self.home / "logs" / "early_warnings.jsonl"
+
+    @property
+    def mlflow(self) -> Path:
+        """MLflow's database and artifacts, and the promotion ledger."""
+        return self.home / "mlflow"
+
+    @property
+    def ledger_file(self) -> Path:
+        """The promotion ledger."""
+        return self.mlflow / "promotions.sqlite"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance."""
+        return self.home / "dagster"
+
+    @property
+    def dbt_project(self) -> Path:
+        """The dbt project, part of the code."""
+        return PROJECT_ROOT / "dbt"
+
+    @property
+    def dbt_target(self) -> Path:
+        """dbt's manifest and results, one per home."""
+        return self.home / "dbt"
+
+    @cached_property
+    def tool_environment(self) -> dict[str, str]:
+        """Environment of the tools: where they keep things, and that they stay quiet and local."""
+        return {
+            "CREDITLOOM_DUCKDB_MEMORY": self.duckdb_memory,
+            "CREDITLOOM_HOME": str(self.home),
+            "DAGSTER_HOME": str(self.dagster_home),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+            "GX_ANALYTICS_ENABLED": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_TRACKING_URI": self.mlflow_uri,
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking and registry store."""
+        return f"sqlite:///{self.mlflow / 'mlflow.db'}"

@@ -1,0 +1,1 @@
+"""What a source delivers: its contract, the canonical tables, and the adapter between them."""

@@ -1,0 +1,227 @@
+"""Receipts: one row per delivery, written last. The receipt is the commit; a file without one does not exist.
+
+Each receipt states what the delivery's lines and cents became, and the transaction refuses it unless
+landed = accepted + quarantined + duplicate, for both. What is taken back in from quarantine has a receipt of its own
+(READMITTED), which states changes: no line landed, some were accepted, and as many fewer are quarantined. So the sums
+over all receipts are how things stand.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from dagster_project.home.sqlite import transaction
+
+_SCHEMA = """
+create table if not exists receipts (
+  receipt_no       integer primary key autoincrement,
+  source           text not null,
+  delivery_id      text not null,
+  sha256           text not null,
+  file_name        text not null,
+  state            text not null check (state in ('ACCEPTED', 'PARTIAL', 'QUARANTINED', 'DUPLICATE', 'READMITTED')),
+  contract_version text not null,
+  ingested_at      text not null,
+  landed_rows      integer not null,
+  accepted_rows    integer not null,
+  quarantined_rows integer not null,
+  duplicate_rows   integer not null,
+  landed_minor     integer not null,
+  accepted_minor   integer not null,
+  quarantined_minor integer not null,
+  duplicate_minor  integer not null,
+  reason           text,
+  files            text not null,
+  readmits         integer references receipts (receipt_no),
+  archived         integer not null default 0,
+  check ((state = 'READMITTED') = (readmits is not null)),
+  check (landed_rows = accepted_rows + quarantined_rows + duplicate_rows),
+  check (landed_minor = accepted_minor + quarantined_minor + duplicate_minor)
+);
+create table if not exists key_mark (mark text not null);
+create index if not exists receipts_landed on receipts (source) where archived = 0;
+create unique index if not exists receipts_once
+  on receipts (source, sha256, contract_version) where state not in ('DUPLICATE', 'READMITTED');
+create index if not exists receipts_readmitted on receipts (readmits) where readmits is not null;
+"""
+
+
+class State(StrEnum):
+    """What became of a delivery.
+
+    WAITING has no receipt: the file is still being written. READMITTED is no state of a file: see above.
+    """
+
+    WAITING = "WAITING"
+    ACCEPTED = "ACCEPTED"
+    PARTIAL = "PARTIAL"
+    QUARANTINED = "QUARANTINED"
+    DUPLICATE = "DUPLICATE"
+    READMITTED = "READMITTED"
+
+
+# Receipts that name accepted rows.
+TAKEN_IN = (State.ACCEPTED, State.PARTIAL, State.READMITTED)
+
+
+class IdentityError(RuntimeError):
+    """The lines or cents of a delivery do not add up; nothing was committed."""
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """A Parquet file that a receipt names: its table, its path inside the lake, and the hash of its bytes."""
+
+    table: str
+    path: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One delivery's outcome. Amounts are the contract's control amount in minor units.
+
+    `readmits`: the number of the receipt whose quarantined rows this one takes back in; its counts are then changes.
+    """
+
+    source: str
+    delivery_id: str
+    sha256: str
+    file_name: str
+    state: State
+    contract_version: str
+    ingested_at: datetime
+    landed_rows: int
+    accepted_rows: int
+    quarantined_rows: int
+    duplicate_rows: int
+    landed_minor: int
+    accepted_minor: int
+    quarantined_minor: int
+    duplicate_minor: int
+    reason: str | None
+    files: tuple[LakeFile, ...]
+    readmits: int | None = None
+
+
+_COLUMNS = tuple(Receipt.__dataclass_fields__)
+
+
+class ReceiptBook:
+    """All receipts, in one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self._path, _SCHEMA)
+
+    def commit(self, receipts: Sequence[Receipt]) -> list[int]:
+        """Write receipts in one transaction, all or none; returns their numbers.
+
+        Raises:
+            IdentityError: the rows or cents of one do not add up, or its content already has a receipt.
+        """
+        columns = (*_COLUMNS, "archived")
+        insert = f"insert into receipts ({', '.join(columns)}) values ({', '.join(':' + c for c in columns)})"  # noqa: S608
+        numbers = []
+        with self._open() as db:
+            for receipt in receipts:
+                row = asdict(receipt) | {
+                    "ingested_at": receipt.ingested_at.isoformat(),
+                    "files": json.dumps([asdict(f) for f in receipt.files]),
+                    "archived": receipt.readmits is not None,  # it has no original in the landing folder
+                }
+                try:
+                    numbers.append(int(db.execute(insert, row).lastrowid or 0))
+                except sqlite3.IntegrityError as error:
+                    raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: {error}") from error
+                if receipt.readmits is not None:
+                    _refuse_more_than_held(db, receipt)
+        return numbers
+
+    def key_mark(self, mark: str) -> str:
+        """The mark of the key that this lake's pseudonyms are made with; the first one to come is kept."""
+        with self._open() as db:
+            db.execute("insert into key_mark select ? where not exists (select 1 from key_mark)", (mark,))
+            return str(db.execute("select mark from key_mark").fetchone()[0])
+
+    def mark_archived(self, receipt_nos: Iterable[int]) -> None:
+        """Note that the originals of these receipts have left the landing folder."""
+        with self._open() as db:
+            db.executemany("update receipts set archived = 1 where receipt_no = ?", [(n,) for n in receipt_nos])
+
+    def unarchived(self, source: str, sha256: str, file_name: str) -> int | None:
+        """Number of the receipt of this very file, if a crash kept its original in the landing folder."""
+        query = "select receipt_no from receipts where source = ? and sha256 = ? and file_name = ? and archived = 0"
+        with self._open() as db:
+            found = db.execute(query, (source, sha256, file_name)).fetchone()
+        return int(found[0]) if found else None
+
+    def all_unarchived(self, source: str) -> list[tuple[int, str]]:
+        """Numbers and file names of the receipts whose originals are not known to have left the landing folder."""
+        query = "select receipt_no, file_name from receipts where source = ? and archived = 0"
+        with self._open() as db:
+            return [(int(number), str(name)) for number, name in db.execute(query, (source,))]
+
+    def find(self, source: str, sha256: str, contract_version: str) -> Receipt | None:
+        """The receipt of this content, unless it is quarantined whole under another version of the contract.
+
+        What landed is as it is known now: a file that was readmitted may have been counted otherwise when it came.
+        """
+        where = (
+            "source = ? and sha256 = ? and state not in ('DUPLICATE', 'READMITTED') and (state <> 'QUARANTINED'"
+            " or contract_version = ? or receipt_no in (select readmits from receipts where source = ? and sha256 = ?))"
+        )
+        found = self.numbered(where, (source, sha256, contract_version, source, sha256))
+        if not found:
+            return None
+        number, receipt = found[0]
+        since = [later for _, later in self.numbered("readmits = ?", (number,))]
+        return replace(
+            receipt,
+            landed_rows=receipt.landed_rows + sum(r.landed_rows for r in since),
+            landed_minor=receipt.landed_minor + sum(r.landed_minor for r in since),
+        )
+
+    def has_accepted(self, source: str) -> bool:
+        """Whether any delivery of a source was accepted, in whole or in part."""
+        return any(receipt.state in TAKEN_IN for receipt in self.all(source))
+
+    def all(self, source: str | None = None) -> list[Receipt]:
+        """Every receipt, oldest first; of one source if given."""
+        return [receipt for _, receipt in (self.numbered("source = ?", (source,)) if source else self.numbered())]
+
+    def numbers(self) -> list[tuple[str, int]]:
+        """Source and number of every receipt, oldest first."""
+        with self._open() as db:
+            found = db.execute("select source, receipt_no from receipts order by receipt_no")
+            return [(str(source), int(number)) for source, number in found]
+
+    def numbered(self, where: str = "true", values: Sequence[str | int] = ()) -> list[tuple[int, Receipt]]:
+        """Receipts with their numbers, oldest first; `where` is a condition on the table's columns."""
+        query = f"select receipt_no, {', '.join(_COLUMNS)} from receipts where {where} order by receipt_no"  # noqa: S608
+        with self._open() as db:
+            return [(int(number), _receipt(tuple(row))) for number, *row in db.execute(query, values)]
+
+
+def _refuse_more_than_held(db: sqlite3.Connection, receipt: Receipt) -> None:
+    """A row leaves the quarantine once: two readmissions of one row do not both commit."""
+    query = "select sum(quarantined_rows) from receipts where receipt_no = ? or readmits = ?"
+    left = db.execute(query, (receipt.readmits, receipt.readmits)).fetchone()[0]
+    if left < 0:
+        raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: more rows readmitted than were held")
+
+
+def _receipt(row: tuple[object, ...]) -> Receipt:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["state"] = State(str(values["state"]))
+    values["ingested_at"] = datetime.fromisoformat(str(values["ingested_at"]))
+    values["files"] = tuple(LakeFile(**f) for f in json.loads(str(values["files"])))
+    return Receipt(**values)  # type: ignore[arg-type]

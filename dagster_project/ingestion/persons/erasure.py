@@ -1,0 +1,283 @@
+"""Erasing a person: destroys the data key, writes originals anew without what identifies them, and shows by a scan.
+
+Rows of the lake keep their pseudonym, so that no figure changes.
+
+Everything that decides is one transaction of the key store: before it nothing has happened, after it the old originals
+are bytes that nobody can read, in every backup of the data folder too.
+"""
+
+import contextlib
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from dagster_project.home.files import flush
+from dagster_project.ingestion.contracts.canonical import CANONICAL, PAYER, PERSON_IDS
+from dagster_project.ingestion.contracts.contract import Table
+from dagster_project.ingestion.contracts.source import Source
+from dagster_project.ingestion.lake.context import IngestContext
+from dagster_project.ingestion.lake.landing import waiting
+from dagster_project.ingestion.persons.identity import Sought, UnreadableError, domains, hide, mentions, persons_of
+from dagster_project.ingestion.persons.originals import (
+    original_path,
+    read_sealed,
+    sealed_rows,
+    sweep_originals,
+    write_sealed,
+)
+from dagster_project.ingestion.persons.scan import find_words
+from dagster_project.ingestion.persons.vault import NOT_READ, VAULT, read_payer, read_person
+from dagster_project.keys.store import DeliveryKey, Hold, KeyDestroyedError
+
+_PSEUDONYM = re.compile(r"^[0-9a-f]{32}$")
+_MIN_WORD = 6
+
+
+class ErasureError(RuntimeError):
+    """Nothing was erased; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person of a source: pseudonyms (as borrower and as payer), number where it is known, and what tells of them."""
+
+    pseudonyms: tuple[str, ...]
+    sought: Sought
+    erased_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was searched after the erasure, and where something was still found: proven if nowhere.
+
+    `shared`: originals in which the same words stand in records that are not the person's, as a joint account does.
+    """
+
+    originals: int
+    quarantined_rows: int
+    vault_rows: int
+    files: int
+    shared: int
+    left: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What an erasure did.
+
+    `pseudonyms`: that it concerns. `held`: the hold that won, in which case nothing was done. `records`: that lost what
+    identified the person, in `rewritten` originals; `destroyed`: originals of refused files that could not be written
+    without it. `erased_before`: when an earlier erasure destroyed the key.
+    """
+
+    source: str
+    pseudonyms: tuple[str, ...]
+    held: Hold | None = None
+    rewritten: int = 0
+    records: int = 0
+    destroyed: int = 0
+    erased_before: datetime | None = None
+    proof: Proof | None = None
+
+
+def find_person(context: IngestContext, source: Source, borrower: str) -> Person | None:
+    """A person by the source's own number or by pseudonym; None where the source never told of them.
+
+    What vault and originals hold of them is read: the caller writes that down.
+    """
+    store, numbers, given = context.key_store, {borrower}, list[str]()
+    if _PSEUDONYM.match(borrower):
+        behind = _numbers(context, source, borrower)
+        if behind or store.known_persons(source.name, [borrower]):
+            numbers, given = behind, [borrower]
+    made = [_pseudonym(context, n, domain) for n in sorted(numbers) for domain in domains(source)]
+    pseudonyms = tuple(dict.fromkeys([*given, *made]))
+    known_persons = store.known_persons(source.name, pseudonyms)
+    vault_rows = list(_vault_rows(context, source, pseudonyms))
+    sought = Sought(frozenset(pseudonyms), frozenset(numbers.union(*(_words(*row) for row in vault_rows))))
+    person = Person(pseudonyms, sought, max((at for at in known_persons.values() if at), default=None))
+    return person if known_persons or vault_rows or any(_changed(context, source, person.sought)) else None
+
+
+def retention(context: IngestContext, source: Source, person: Person, years: int) -> Hold | None:
+    """The hold that wins over an erasure: one that was set, or the years after the last event of any of their loans."""
+    set_by_hand = [h for p in person.pseudonyms if (h := context.key_store.held(source.name, p))]
+    last = _last_event(context, source, person)
+    if last is not None:
+        until = last.replace(year=last.year + years, day=min(last.day, 28))
+        set_by_hand.append(Hold(until, f"retention of {years} years after the last event, {last}"))
+    return max(set_by_hand, key=lambda hold: hold.until, default=None)
+
+
+def erase(
+    context: IngestContext, source: Source, person: Person, folders: Iterable[Path], now: datetime, years: int
+) -> Erasure:
+    """Erase a person, unless a hold wins.
+
+    Args:
+        context: lake, keys and key store.
+        source: whose person it is.
+        person: see `find_person`.
+        folders: that are searched for what should not stand there in the clear.
+        now: the time on the tombstone, in UTC.
+        years: of retention after the last event.
+
+    Raises:
+        ErasureError: files of the source wait in the landing folder.
+    """
+    if waiting(source, context):
+        raise ErasureError(
+            f"files of {source.name} wait in {context.landing / source.name} and may tell of the borrower: run "
+            "`creditloom night` first"
+        )
+    hold = retention(context, source, person, years)
+    if hold and hold.until > now.date():
+        return Erasure(source.name, person.pseudonyms, held=hold)
+    changes: dict[str, DeliveryKey | None] = {}
+    records = destroyed = 0
+    for sha256, hidden in _changed(context, source, person.sought):
+        if hidden is None:
+            destroyed += 1
+            changes[sha256] = None
+            continue
+        content, count = hidden
+        key = changes[sha256] = context.key_store.new_delivery_key()
+        path = original_path(context.lake, source.name, sha256, key.key_id)
+        write_sealed(content, path, key.key, f"{source.name}:{sha256}")
+        flush(path)
+        flush(path.parent)
+        records += count
+    context.key_store.erase(source.name, person.pseudonyms, changes, now)
+    sweep_originals(context, source.name)
+    return Erasure(
+        source.name,
+        person.pseudonyms,
+        rewritten=len(changes) - destroyed,
+        records=records,
+        destroyed=destroyed,
+        erased_before=person.erased_at,
+        proof=prove(context, source, person, folders),
+    )
+
+
+def prove(context: IngestContext, source: Source, person: Person, folders: Iterable[Path]) -> Proof:
+    """Open everything that still opens, and look for the person in it and in all that stands in the clear."""
+    left = [
+        f"the key of {p}" for p, at in context.key_store.known_persons(source.name, person.pseudonyms).items() if not at
+    ]
+    left += [f"original {sha256[:16]}" for sha256, _ in _changed(context, source, person.sought)]
+    pattern, originals, shared = person.sought.pattern, 0, 0
+    for _, content in _originals(context, source):
+        originals += 1
+        shared += bool(pattern and pattern.search(content.decode("utf-8", "replace")))
+    rows = vault_rows = 0
+    for receipt in context.book.all(source.name):
+        texts = sealed_rows(context, receipt)
+        rows += len(texts)
+        if any(mentions(texts, source, context.keys, person.sought, by_word=False)):
+            left.append(f"a quarantined row of {receipt.delivery_id}")
+        for item in (f for f in receipt.files if f.table == VAULT):
+            theirs = pl.col("pseudonym").is_in(list(person.pseudonyms))
+            vault_rows += pl.scan_parquet(context.lake / item.path).filter(theirs).select(pl.len()).collect().item()
+    searched = list(folders)
+    left += [str(path) for path in find_words(searched, filter(_is_distinctive, person.sought.words))]
+    files = sum(p.is_file() for folder in searched for p in folder.rglob("*"))
+    return Proof(originals, rows, vault_rows, files, shared, tuple(left))
+
+
+def _changed(context: IngestContext, source: Source, sought: Sought) -> Iterator[tuple[str, tuple[bytes, int] | None]]:
+    """Each original that holds something of the person, and its content without that; None where that cannot be."""
+    names = {r.sha256: r.file_name for r in reversed(context.book.all(source.name))}
+    for sha256, content in _originals(context, source):
+        layout = source.contract.layout_of(names.get(sha256, ""))
+        try:
+            hidden = hide(content, layout, source, context.keys, sought)
+        except UnreadableError:
+            yield sha256, None
+        else:
+            if hidden:
+                yield sha256, hidden
+
+
+def _originals(context: IngestContext, source: Source) -> Iterator[tuple[str, bytes]]:
+    """All originals that can be opened. One that a crash left without a receipt is among them."""
+    for sha256, key in context.key_store.delivery_keys(source.name).items():
+        path = original_path(context.lake, source.name, sha256, key.key_id)
+        if path.exists():
+            yield sha256, read_sealed(path, key.key, f"{source.name}:{sha256}")
+
+
+def _pseudonym(context: IngestContext, number: str, domain: str) -> str:
+    return str(context.keys.pseudonyms(pl.Series([number]), domain)["pseudonym"].item())
+
+
+def _vault_rows(
+    context: IngestContext, source: Source, pseudonyms: Collection[str]
+) -> Iterator[tuple[Table, dict[str, str | None]]]:
+    """What is held of a person, as borrower and as payer: layout and values; nothing where the key was destroyed."""
+    layouts = {layout.name: layout for layout in source.contract.layouts}
+    found = read_payer(context, source, pseudonyms)
+    for pseudonym in pseudonyms:
+        with contextlib.suppress(KeyDestroyedError):
+            found += read_person(context, source.name, pseudonym)
+    for kept in found:
+        if kept.layout in layouts:
+            yield from ((layouts[kept.layout], row) for row in kept.rows)
+
+
+def _numbers(context: IngestContext, source: Source, pseudonym: str) -> set[str]:
+    """The person's number behind a pseudonym."""
+    layouts = {layout.name: layout for layout in source.contract.layouts}
+    found = set()
+    for kept in read_payer(context, source, [pseudonym]):  # which are the person's
+        persons = persons_of(layouts[kept.layout], source) if kept.layout != NOT_READ else ()
+        columns = [person.column for person in persons if not person.is_borrower] or [PAYER]
+        found |= {number for row in kept.rows for column in columns if (number := row.get(column))}
+    return found | {
+        number
+        for layout, row in _vault_rows(context, source, [pseudonym])
+        for person in persons_of(layout, source)
+        if (number := row.get(person.column)) and _pseudonym(context, number, person.domain) == pseudonym
+    }
+
+
+def _words(layout: Table, row: Mapping[str, str | None]) -> set[str]:
+    """The values of a person that are told apart from other text: names, accounts, addresses; not a code or a count."""
+    return {
+        value.strip()
+        for column, value in row.items()
+        if value and layout.schema.get(column) == pl.String and (_is_distinctive(value) or _is_long_number(value))
+    }
+
+
+def _is_distinctive(value: str) -> bool:
+    """Whether a value is hardly found by chance: letters and something else, as in a whole name."""
+    return len(value) >= _MIN_WORD and any(c.isalpha() for c in value) and not value.isalpha()
+
+
+def _is_long_number(value: str) -> bool:
+    return len(value) >= _MIN_WORD and value.isdigit()
+
+
+def _last_event(context: IngestContext, source: Source, person: Person) -> date | None:
+    """The newest day on which something happened to the person, or to a loan of theirs."""
+    paths: dict[str, list[Path]] = {}
+    for receipt in context.book.all(source.name):
+        for item in receipt.files:
+            if item.table in CANONICAL:
+                paths.setdefault(item.table, []).append(context.lake / item.path)
+    loans: list[str] = []
+    if "loans" in paths:
+        theirs = pl.col("borrower_id").is_in(list(person.pseudonyms))
+        loans = pl.scan_parquet(paths["loans"]).filter(theirs).select("loan_id").unique().collect()["loan_id"].to_list()
+    newest = []
+    for table, files in paths.items():
+        ids = dict.fromkeys(PERSON_IDS, person.pseudonyms) | {"loan_id": loans}
+        named = [pl.col(name).is_in(list(values)) for name, values in ids.items() if name in CANONICAL[table]]
+        rows = pl.scan_parquet(files).filter(pl.any_horizontal(named))
+        newest.append(rows.select(pl.col("event_on").max()).collect().item())
+    return max((day for day in newest if day), default=None)

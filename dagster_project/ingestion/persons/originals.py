@@ -1,0 +1,217 @@
+"""Originals of deliveries, encrypted: how they are written, and the one way to read them again.
+
+A file is cut into chunks, each sealed by AES-GCM under a nonce that tells its place and whether it is the last, so that
+chunks cannot be swapped, dropped or cut off (the STREAM construction: Hoang, Reyhanitabar, Rogaway and Vizar 2015). The
+key is the delivery's own and lies in the key store; its id stands in the file's name, so that an erasure can write the
+file anew under another key before the old one is destroyed.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from dagster_project.home.files import flush
+from dagster_project.ingestion.contracts.canonical import PERSON_IDS
+from dagster_project.ingestion.contracts.source import Source
+from dagster_project.ingestion.lake.context import IngestContext
+from dagster_project.ingestion.lake.files import TMP, LakeCorruptionError, verified
+from dagster_project.ingestion.lake.receipts import Receipt, State
+from dagster_project.ingestion.parsing.records import raw_lines
+from dagster_project.ingestion.persons.identity import Sought, UnreadableError, hide, mentions
+from dagster_project.keys.master import seal, unseal
+from dagster_project.keys.store import KeyDestroyedError
+
+
+class OriginalMissingError(LakeCorruptionError):
+    """The file of an original is not there."""
+
+
+_MAGIC = b"CLO1"
+_CHUNK = 1 << 20
+_TAG = 16
+_PREFIX = 7  # of a nonce; then four bytes of counter and one that says whether it is the last
+_NAME = re.compile(r"^([0-9a-f]{64})\.([0-9a-f]{8})\.sealed$")
+
+
+def keep_original(content: bytes, source: Source, context: IngestContext, receipt: Receipt) -> None:
+    """Write a delivery's original, encrypted; what identifies an erased person is left out of it.
+
+    The same content is written once. What was written is not flushed yet: `flush_originals` is for many.
+    """
+    try:
+        key = context.key_store.delivery_key(source.name, receipt.sha256, make=True)
+    except KeyDestroyedError:
+        return  # an erasure destroyed it; the same file again changes nothing about that
+    path = original_path(context.lake, source.name, receipt.sha256, key.key_id)
+    if path.exists():
+        return
+    erased = context.key_store.erased(source.name)
+    if erased and _may_tell_of(receipt, context, erased):
+        layout = source.contract.layout_of(receipt.file_name)
+        try:
+            hidden = hide(content, layout, source, context.keys, Sought(erased))
+        except UnreadableError:
+            hidden = None  # refused, and of nobody in particular; an erasure that knows words finds them
+        content = hidden[0] if hidden else content
+    write_sealed(content, path, key.key, f"{source.name}:{receipt.sha256}")
+
+
+def _may_tell_of(receipt: Receipt, context: IngestContext, erased: frozenset[str]) -> bool:
+    """Whether a delivery holds something of an erased person; a row that was not taken in may."""
+    if receipt.state is not State.ACCEPTED:
+        return True
+    for item in receipt.files:
+        table = pl.scan_parquet(context.lake / item.path)
+        ids = [c for c in PERSON_IDS if c in table.collect_schema()]
+        named = pl.any_horizontal(pl.col(ids).is_in(list(erased))) if ids else pl.lit(value=False)
+        if table.select(named.any()).collect().item():
+            return True
+    return False
+
+
+def flush_originals(context: IngestContext, source: str, sha256s: list[str]) -> None:
+    """Make the originals of these deliveries, and the keys, survive a power cut."""
+    key_ids = context.key_store.delivery_key_ids(source)
+    for sha256 in sha256s:
+        if key_ids[sha256]:  # or an erasure destroyed it
+            flush(original_path(context.lake, source, sha256, key_ids[sha256]))
+    if _folder(context.lake, source).exists():
+        flush(_folder(context.lake, source))
+    context.key_store.flush()
+
+
+def open_original(context: IngestContext, source: str, sha256: str) -> bytes:
+    """The content of a delivery, as it came; an erasure may have taken records of a person out of it.
+
+    Raises:
+        KeyMissingError: the key store is not this lake's.
+        KeyDestroyedError: an erasure destroyed it.
+        OriginalMissingError: the file is not there, or is older than an erasure that wrote it anew.
+        LakeCorruptionError: it is damaged.
+    """
+    key = context.key_store.delivery_key(source, sha256)
+    return read_sealed(original_path(context.lake, source, sha256, key.key_id), key.key, f"{source}:{sha256}")
+
+
+def open_row(context: IngestContext, source: str, sha256: str, line_no: int, lines: int, sealed: bytes | None) -> str:
+    """The raw text of a quarantined row.
+
+    What was sealed with the row opens as long as no erasure gave the delivery another key; then it is read from the
+    original, which lost what identified the erased person.
+
+    Raises:
+        KeyDestroyedError, LakeCorruptionError: see `open_original`.
+    """
+    key = context.key_store.delivery_key(source, sha256)
+    try:
+        return unseal(key.key, sealed or b"", _row_context(source, sha256, line_no)).decode()
+    except (InvalidTag, ValueError):
+        return "\n".join(raw_lines(open_original(context, source, sha256))[line_no - 1 : line_no - 1 + lines])
+
+
+def sealed_rows(context: IngestContext, receipt: Receipt) -> list[str]:
+    """The raw texts of a delivery's quarantined rows, as far as what was sealed with them still opens."""
+    try:
+        key = context.key_store.delivery_key(receipt.source, receipt.sha256).key
+    except KeyDestroyedError:
+        return []
+    texts = []
+    for item in (f for f in receipt.files if f.table == "quarantine"):
+        rows = pl.read_parquet(verified(context.lake, item), columns=["line_no", "sealed_row"]).drop_nulls()
+        for line, sealed in rows.iter_rows():
+            with contextlib.suppress(InvalidTag):
+                texts.append(unseal(key, sealed, _row_context(receipt.source, receipt.sha256, line)).decode())
+    return texts
+
+
+def seal_rows(
+    line_nos: Sequence[int], texts: Sequence[str], source: Source, context: IngestContext, sha256: str
+) -> list[bytes | None]:
+    """The raw text of quarantined rows, sealed with the delivery's key; None where it tells of an erased person."""
+    erased = context.key_store.erased(source.name)
+    hidden = mentions(texts, source, context.keys, Sought(erased)) if erased else [False] * len(texts)
+    try:
+        key = context.key_store.delivery_key(source.name, sha256, make=True).key
+    except KeyDestroyedError:
+        return [None] * len(texts)
+    return [
+        None if is_hidden else seal(key, text.encode(), _row_context(source.name, sha256, line))
+        for line, text, is_hidden in zip(line_nos, texts, hidden, strict=True)
+    ]
+
+
+def _row_context(source: str, sha256: str, line_no: int) -> str:
+    return f"{source}:{sha256}:{line_no}"
+
+
+def original_path(lake: Path, source: str, sha256: str, key_id: str) -> Path:
+    """Where the original of a delivery lies."""
+    return _folder(lake, source) / f"{sha256}.{key_id}.sealed"
+
+
+def _folder(lake: Path, source: str) -> Path:
+    return lake / "originals" / source
+
+
+def sweep_originals(context: IngestContext, source: str) -> int:
+    """Remove originals whose key was destroyed or replaced: an erasure that was cut off left them; returns how many."""
+    folder, gone = _folder(context.lake, source), 0
+    if not folder.exists() or not context.key_store.path.exists():
+        return 0
+    keys = context.key_store.delivery_key_ids(source)
+    for path in folder.iterdir():
+        parts = _NAME.match(path.name)
+        if parts and parts[1] in keys and keys[parts[1]] != parts[2]:
+            path.unlink()
+            gone += 1
+    return gone
+
+
+def write_sealed(content: bytes, path: Path, key: bytes, context: str) -> None:
+    """Write content under its final name or not at all, for its owner only; not flushed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + TMP)
+    cipher, prefix = AESGCM(key), os.urandom(_PREFIX)
+    count = max(-(-len(content) // _CHUNK), 1)
+    view = memoryview(content)
+    temporary.touch(mode=0o600)
+    with temporary.open("wb") as out:
+        out.write(_MAGIC + prefix)
+        for i in range(count):
+            nonce = _nonce(prefix, i, is_last=i == count - 1)
+            out.write(cipher.encrypt(nonce, view[i * _CHUNK : (i + 1) * _CHUNK], context.encode()))
+    temporary.replace(path)
+
+
+def read_sealed(path: Path, key: bytes, context: str) -> bytes:
+    """Read what `write_sealed` wrote.
+
+    Raises:
+        LakeCorruptionError: missing, changed, cut off, or sealed with another key.
+    """
+    if not path.is_file():
+        raise OriginalMissingError(
+            f"the original {path.name} is missing: restore it from a backup. A backup that is older than the last "
+            "erasure that concerned it does not have it, on purpose"
+        )
+    sealed = path.read_bytes()
+    cipher, prefix = AESGCM(key), sealed[len(_MAGIC) : len(_MAGIC) + _PREFIX]
+    view, step = memoryview(sealed)[len(_MAGIC) + _PREFIX :], _CHUNK + _TAG
+    count = max(-(-len(view) // step), 1)
+    try:
+        return b"".join(
+            cipher.decrypt(_nonce(prefix, i, is_last=i == count - 1), view[i * step : (i + 1) * step], context.encode())
+            for i in range(count)
+        )
+    except (InvalidTag, ValueError):
+        raise LakeCorruptionError(f"the original {path.name} is damaged: restore it from a backup") from None
+
+
+def _nonce(prefix: bytes, counter: int, *, is_last: bool) -> bytes:
+    return prefix + counter.to_bytes(4, "big") + bytes([is_last])

@@ -1,0 +1,1 @@
+"""The steps of a night as plain functions over a `Pipeline`. No Dagster."""

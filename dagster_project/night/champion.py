@@ -1,0 +1,172 @@
+"""From a training set to a source's champion: train, judge, register, decide, write the ledger. No Dagster."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from dagster_project.home.files import file_sha256
+from dagster_project.home.settings import PROJECT_ROOT
+from dagster_project.night import audit_entries
+from dagster_project.night.pipeline import MARTS, Pipeline
+from dagster_project.snapshots.fingerprint import git_revision, values_fingerprint
+from dagster_project.warehouse.runner import project_fingerprint
+from ml.candidate import Candidate, train_candidate
+from ml.card import Origin, card
+from ml.experiment import run_name
+from ml.model import CreditModel, load_model, model_sha256
+from ml.plots import pictures
+from ml.promote import Decision, bootstrap_failures
+from ml.scale import raw_score
+from ml.train import TARGET
+from ml.training_set import TrainingSet, build
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class NoChampionError(RuntimeError):
+    """A source has no champion and its candidate may not become one: nothing can be scored."""
+
+
+def training_set_of(pipeline: Pipeline, source: str) -> TrainingSet:
+    """What a model of this source may learn from and be measured on, as the warehouse has it."""
+    labels, features = f"{MARTS}.label_loan_months", f"{MARTS}.feat_loan_months"
+    with pipeline.read_warehouse() as db:
+        own = pipeline.policy.sources[source]
+        return build(db, labels, features, source, pipeline.policy.split, own.snapshots_a_year)
+
+
+def decide(
+    pipeline: Pipeline, source: str, training: TrainingSet, training_sha256: str, *, retrain: bool = False
+) -> Decision:
+    """The champion that stands, or the decision on a candidate that is trained now.
+
+    A first candidate goes through the bootstrap gate. Where a champion stands, a candidate is only trained on demand,
+    and is held: comparing challenger and champion is not built yet, and nothing moves without it.
+
+    Raises:
+        NoChampionError: there is none, and the candidate fails the gate (the ledger says why), or the night is a
+            rebuilt one, which trains nothing.
+    """
+    standing = pipeline.champion(source)
+    if standing and not retrain:
+        return standing
+    if pipeline.known_as_of:
+        raise NoChampionError(f"{source} had no champion as of {pipeline.known_as_of}; a rebuilt night trains none")
+    policy = pipeline.policy
+    candidate = train_candidate(source, training, policy.training, policy.reasons)
+    folder = _save(pipeline, candidate.model)
+    registered = pipeline.registry.register(
+        candidate,
+        training,
+        pipeline.training_set_file(source),
+        folder,
+        _pictures(pipeline, candidate, training),
+        params={**asdict(policy.training), "split_salt": policy.split.salt, "policy_version": policy.version},
+        tags=_tags(pipeline, training_sha256, folder.name),
+        title=pipeline.sources[source].contract.title,
+    )
+    additivity_error = candidate.reasons.additivity_error
+    failures = bootstrap_failures(policy.bootstrap_gate, candidate.performance, additivity_error)
+    verdict, reason = ("rejected", "; ".join(failures)) if failures else ("promoted", "bootstrap")
+    champions_own = standing is not None and standing.sha256 == folder.name
+    if standing and not failures:
+        verdict, reason = "held", f"version {standing.model_version} is champion; challengers are not compared yet"
+    if champions_own and not failures:
+        reason = f"it is version {registered.version} again, byte for byte, which is champion"
+    decision = Decision(
+        source=source,
+        decided_at=pipeline.now(),
+        decision=verdict,
+        reason=reason,
+        model_name=registered.name,
+        model_version=registered.version,
+        run_id=registered.run_id,
+        sha256=folder.name,
+        evidence={**candidate.metrics(), **candidate.tags()},
+    )
+    if not champions_own:  # then there is nothing new to see: no run, no version, and the champion's page stays
+        # Before the ledger: a crash between the two repeats this step, and leaves no champion without alias and card.
+        _show(pipeline, candidate, training, decision, training_sha256)
+    audit_entries.decided(pipeline, pipeline.ledger.append(decision), decision)
+    if failures and not standing:
+        raise NoChampionError(
+            f"{source} has no champion, and its first candidate ({registered.name} version {registered.version}) "
+            f"was rejected: {decision.reason}. Nothing was scored; see its run in MLflow."
+        )
+    return decision
+
+
+def load_champion(pipeline: Pipeline, source: str) -> tuple[CreditModel, Decision]:
+    """The champion's model, after its bytes were checked against the ledger.
+
+    Raises:
+        NoChampionError: the ledger has none.
+        ModelIntegrityError: its files were changed.
+    """
+    decision = pipeline.champion(source)
+    if decision is None:
+        raise NoChampionError(f"{source} has no champion; run the night, which trains the first one")
+    return load_model(pipeline.model_folder(decision.sha256), decision.sha256), decision
+
+
+def _save(pipeline: Pipeline, model: CreditModel) -> Path:
+    """Save under the hash of its own bytes."""
+    building = pipeline.model_folder(".building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    model.save(building)
+    final = pipeline.model_folder(model_sha256(building))
+    if final.exists():
+        shutil.rmtree(building)
+    else:
+        building.replace(final)
+    return final
+
+
+def _show(
+    pipeline: Pipeline, candidate: Candidate, training: TrainingSet, decision: Decision, training_sha256: str
+) -> None:
+    """Tell MLflow what was decided, with the card."""
+    policy, contract = pipeline.policy, pipeline.sources[decision.source].contract
+    receipts = [r for r in pipeline.receipts(decision.source) if r.files]
+    origin = Origin(
+        title=contract.title,
+        contract_version=contract.version,
+        deliveries=len(receipts),
+        lines=sum(r.accepted_rows for r in receipts),
+        horizon_months=policy.sources[decision.source].label_horizon_months,
+        split=policy.split,
+        policy_version=policy.version,
+        git_revision=git_revision(PROJECT_ROOT),
+        training_set_sha256=training_sha256,
+    )
+    standing = f"v{decision.model_version} {decision.decision}"
+    name = run_name(candidate, training, standing)
+    pipeline.registry.decided(decision, name, card(candidate, training, origin, decision))
+
+
+def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet) -> "dict[str, Figure]":
+    oos = training.block("oos")
+    pd = candidate.model.platt.pd(candidate.model.fit.margin(oos))
+    anchor = pipeline.policy.sources[candidate.model.source].score_anchor
+    points = pl.DataFrame({"pd": pd}).select(raw_score(pl.col("pd"), pipeline.policy.scale, anchor))
+    return pictures(candidate.model.fit, oos[TARGET].to_numpy().astype(np.float64), pd, points.to_series().to_numpy())
+
+
+def _tags(pipeline: Pipeline, training_sha256: str, sha256: str) -> dict[str, str]:
+    """What the run can be traced by: code, data, dbt's manifest, locks."""
+    deliveries = sorted(r.delivery_id for r in pipeline.receipts() if r.files)
+    return {
+        "git_revision": git_revision(PROJECT_ROOT),
+        "deliveries": ",".join(deliveries),
+        "snapshot": values_fingerprint({"deliveries": deliveries}),
+        "training_set_sha256": training_sha256,
+        "model_sha256": sha256,
+        "manifest_sha256": project_fingerprint(pipeline.settings, pipeline.policy),
+        "lock_sha256": file_sha256(PROJECT_ROOT / "requirements.lock"),
+    }

@@ -1,0 +1,147 @@
+"""The figures that early warnings are judged on: those of the warehouse, and those that need a model. No Dagster."""
+
+import duckdb
+import polars as pl
+
+from dagster_project.early_warning.evaluate import FIGURES
+from dagster_project.night.champion import load_champion
+from dagster_project.night.pd_history import is_yearly, scorer, stage_history
+from dagster_project.night.pipeline import MARTS, Pipeline
+from ml.model import CreditModel
+from ml.train import TARGET
+from ml.training_set import read
+
+_FIGURES = "monitor_early_warning_figures"
+# Rows that the champion has not learned from.
+_UNSEEN = ("oos", "oot")
+# Every account in each segment that it belongs to; the mart has the same ones.
+_SEGMENTS = """
+    select loan_id, 'book' as segment_kind, 'all' as segment from staging.stg_loans where source = $source
+    union all select loan_id, 'product', product from staging.stg_loans where source = $source
+    union all select loan_id, 'channel', channel from staging.stg_loans where source = $source and channel is not null
+    union all
+    select loan_id, 'partner', partner from staging.stg_funding_shares where source = $source and partner <> 'own'
+"""
+# `value` of an account in a month, what the model expected of it, and where it is a share what was owed.
+_JUDGED = pl.Schema(
+    {
+        "loan_id": pl.String(),
+        "month_on": pl.Date(),
+        "value": pl.Float64(),
+        "expected": pl.Float64(),
+        "balance": pl.Decimal(18, 2),
+    }
+)
+# Sums of decimals do not depend on the order of addition.
+_SUMMED = """
+    select
+        segment_kind,
+        segment,
+        month_on,
+        count(*) as accounts,
+        cast(sum(cast(value as decimal(18, 9))) as double) as total,
+        cast(sum(cast(value * value as decimal(18, 9))) as double) as squares,
+        cast(sum(cast(expected as decimal(18, 9))) as double) as expected,
+        sum(balance * cast(value = 1 as integer)) as amount,
+        sum(balance) as amount_of
+    from judged join ({segments}) using (loan_id)
+    group by all
+"""
+
+
+def early_warning_figures(pipeline: Pipeline) -> pl.DataFrame:
+    """All figures as the night's warehouse and champions have them, in the columns of FIGURES, in any order."""
+    with pipeline.read_warehouse() as db:
+        parts = [_as_figures(db.sql(f"select * from {MARTS}.{_FIGURES}").pl())]  # noqa: S608
+        for source in pipeline.active_sources():
+            if pipeline.champion(source) is None:
+                continue
+            model, _ = load_champion(pipeline, source)
+            for indicator, judged in (
+                ("new_business_pd", _new_business(pipeline, db, source, model)),
+                ("default_rate_to_pd", _outcomes(pipeline, db, source, model)),
+            ):
+                found = _summed(db, source, judged)
+                parts.append(_named(found, source, indicator))
+            if "stage_2_share" in pipeline.policy.early_warning.indicators:
+                parts.append(_named(_in_stage_2(pipeline, db, source), source, "stage_2_share"))
+    return pl.concat(parts)
+
+
+def _new_business(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, model: CreditModel) -> pl.DataFrame:
+    """The PD of each account in the month in which a model first observes it; a year of them is scored at a time."""
+    first = pipeline.policy.sources[source].observe_from_month
+    if first is None:
+        return _judged([])
+    features = f"from {MARTS}.feat_loan_months where source = $source and mob = $mob and not in_default"
+    given = {"source": source, "mob": first - 1}
+    years = [y for (y,) in db.execute(f"select distinct year(month_on) {features} order by 1", given).fetchall()]
+    parts = []
+    for year in years:
+        rows = db.sql(f"select * {features} and year(month_on) = $year", params={**given, "year": year}).pl()
+        parts.append(rows.select("loan_id", "month_on", value=_pd(model, rows)))
+    return _judged(parts)
+
+
+def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, model: CreditModel) -> pl.DataFrame:
+    """What became of observations that the champion has not learned from, in the month in which their horizon ended."""
+    usable = read(pipeline.training_set_file(source)).usable.filter(pl.col("block").is_in(_UNSEEN))
+    if usable.is_empty():
+        return _judged([])
+    asked = f"select max(horizon_months) from {MARTS}.label_loan_months where source = ?"  # noqa: S608
+    (horizon,) = db.execute(asked, [source]).fetchall()[0]
+    asked = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
+    (newest,) = db.execute(asked, [source]).fetchall()[0]
+    # A source that tells outcomes itself may tell them before its statements go so far.
+    ended = pl.min_horizontal(pl.col("month_on").dt.offset_by(f"{horizon}mo").dt.month_end(), pl.lit(newest))
+    value, expected = pl.col(TARGET).cast(pl.Float64), _pd(model, usable)
+    return _judged([usable.select("loan_id", month_on=ended, value=value, expected=expected)])
+
+
+def _in_stage_2(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame:
+    """Accounts of stages 1 and 2, and those in stage 2, in the newest months.
+
+    They are as many as judging the newest one may look at, and those before in which a warning that is open may have
+    opened: without these a warning would open anew each night, in the first month that is told.
+    """
+    asked = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
+    (newest,) = db.execute(asked, [source]).fetchall()[0]
+    if not is_yearly(pipeline, db, source) or newest is None:
+        return _summed(db, source, _judged([]))
+    policy = pipeline.policy.early_warning
+    months = policy.oldest_base("stage_2_share") + policy.hold_base_months
+    since = pl.select(pl.lit(newest).dt.offset_by(f"-{months}mo").dt.month_end()).item()
+    parts = []
+    for staged in stage_history(pipeline, scorer(pipeline, db, source), since):
+        value = (pl.col("stage") == 2).cast(pl.Float64)
+        performing = staged.filter(pl.col("stage") < 3)
+        judged = _judged([performing.select("loan_id", "month_on", "balance", value=value)])
+        parts.append(_summed(db, source, judged))
+    keys, counts = ("segment_kind", "segment", "month_on"), ("accounts", "total", "squares", "amount", "amount_of")
+    return pl.concat(parts).group_by(keys).agg(pl.col(counts).sum())
+
+
+def _pd(model: CreditModel, rows: pl.DataFrame) -> pl.Series:
+    return pl.Series(model.platt.pd(model.fit.margin(rows)))
+
+
+def _judged(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat([pl.DataFrame(schema=_JUDGED), *parts], how="diagonal").cast(_JUDGED)
+
+
+def _summed(db: duckdb.DuckDBPyConnection, source: str, judged: pl.DataFrame) -> pl.DataFrame:
+    db.register("judged", judged)
+    try:
+        found: pl.DataFrame = db.sql(_SUMMED.format(segments=_SEGMENTS), params={"source": source}).pl()
+        return found
+    finally:
+        db.unregister("judged")
+
+
+def _named(found: pl.DataFrame, source: str, indicator: str) -> pl.DataFrame:
+    return _as_figures(found.with_columns(source=pl.lit(source), indicator=pl.lit(indicator)))
+
+
+def _as_figures(rows: pl.DataFrame) -> pl.DataFrame:
+    absent = [pl.lit(None).alias(name) for name in FIGURES if name not in rows.columns]
+    return rows.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in FIGURES.items())

@@ -1,0 +1,57 @@
+"""What the warehouse was built from, so that a build works on what is new since: which lake files, by which code.
+
+The record is taken away before a build begins and written when all of it has ended well. Without it, or where it does
+not lead to tonight (other code or policy, a night as of an instant, a file that the lake has no more), all is built.
+"""
+
+import json
+from pathlib import Path
+
+from dagster_project.home.files import replace_text
+from dagster_project.ingestion.contracts.dbt_sources import NEWS_TABLES
+from dagster_project.ingestion.lake.files import select
+from dagster_project.ingestion.lake.receipts import Receipt
+from dagster_project.night.pipeline import Pipeline
+
+
+def begin_build(pipeline: Pipeline) -> bool:
+    """Lay out the files that the build before did not have; returns whether all must be built.
+
+    To be said before dbt begins: from now on, and until `end_build`, what the warehouse holds counts for nothing.
+    """
+    record = _record(pipeline)
+    before = json.loads(record.read_text()) if record.exists() and pipeline.settings.warehouse_file.exists() else None
+    record.unlink(missing_ok=True)
+    files_before = frozenset(before["files"]) if before and before["code"] == pipeline.code else frozenset()
+    is_full = pipeline.known_as_of is not None or not files_before or not files_before <= _files(pipeline)
+    for source in pipeline.sources:
+        # What a full build reads of the news is nothing; the folder is there, so that there is something to read.
+        receipts = [] if is_full else [r for r in pipeline.receipts(source) if not files_before >= _files_of(r)]
+        select(pipeline.ingest_context.lake, pipeline.settings.news, source, receipts, NEWS_TABLES)
+    return is_full
+
+
+def end_build(pipeline: Pipeline) -> None:
+    """Say that every model was built, and every test of dbt's passed, from what this night reads."""
+    if pipeline.known_as_of is None:
+        record = {"code": pipeline.code, "files": sorted(_files(pipeline))}
+        pipeline.settings.build.mkdir(parents=True, exist_ok=True)
+        replace_text(_record(pipeline), json.dumps(record))
+
+
+def require_full_build(pipeline: Pipeline) -> None:
+    """Have the next build build all: dbt was run by hand, on some models, or on the loans of the build before."""
+    _record(pipeline).unlink(missing_ok=True)
+
+
+def _record(pipeline: Pipeline) -> Path:
+    return pipeline.settings.build / "built_from.json"
+
+
+def _files(pipeline: Pipeline) -> frozenset[str]:
+    return frozenset(f for source in pipeline.sources for r in pipeline.receipts(source) for f in _files_of(r))
+
+
+def _files_of(receipt: Receipt) -> frozenset[str]:
+    """Files by place and content: one that was written anew is another."""
+    return frozenset(f"{f.path}:{f.sha256[:16]}" for f in receipt.files if f.table in NEWS_TABLES)

@@ -1,0 +1,188 @@
+"""What the assets work with: settings, policy, sources and guarded tables as one plain value. No Dagster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+
+from dagster_project.home.disk_space import check_disk_space
+from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.ingestion.contracts.source import Source, load_sources, own_contracts
+from dagster_project.ingestion.lake.context import IngestContext, check_clock
+from dagster_project.ingestion.lake.landing import waiting
+from dagster_project.ingestion.lake.receipts import TAKEN_IN, Receipt
+from dagster_project.keys.master import load_keys
+from dagster_project.keys.store import KeyStore
+from dagster_project.policy import Policy, PolicyError, load_policy
+from dagster_project.snapshots.fingerprint import code_fingerprint
+from dagster_project.snapshots.snapshot import current_snapshot
+from expectations.suite import Check
+from ml.promote import Decision, PromotionLedger
+from ml.registry import Registry
+
+MARTS = "marts"  # the schema of the marts in the warehouse
+NIGHT_HOUR = time(2)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything that the assets of one code location share.
+
+    `on`: the day that a replayed night takes for today. `known_as_of`: the instant (UTC, without zone) up to which a
+    rebuilt night sees deliveries and decisions; it takes nothing in and moves no pointer. Without `intake` a night
+    builds on what the lake has, and what waits goes on waiting; with `only`, what waits of other sources does.
+    """
+
+    settings: Settings
+    policy: Policy
+    sources: Mapping[str, Source]
+    extra_checks: Mapping[str, tuple[Check, ...]]
+    on: date | None = None
+    known_as_of: datetime | None = None
+    intake: bool = True
+    only: frozenset[str] | None = None
+
+    def takes_in(self, source: str) -> bool:
+        """Whether this night takes in what waits of a source."""
+        return self.intake and self.known_as_of is None and (self.only is None or source in self.only)
+
+    def now(self) -> datetime:
+        """The night's clock in UTC, without zone: 02:00 of the replayed day, or the real one."""
+        return datetime.combine(self.on, NIGHT_HOUR) if self.on else datetime.now(UTC).replace(tzinfo=None)
+
+    def check_clock(self) -> None:
+        """Refuse a replay of a day that this home has left behind, or that is yet to come.
+
+        Raises:
+            ClockError: see `ingestion.border.check_clock`.
+        """
+        if self.on:
+            check_clock(self.on, self.now(), self.ingest_context)
+
+    def check_disk_space(self) -> None:
+        """Refuse to begin a run that would fill the disk half-way.
+
+        Raises:
+            DiskFullError: see `space.check_space`.
+        """
+        taken_in = [source for name, source in self.sources.items() if self.takes_in(name)]
+        files = [path for source in taken_in for path in waiting(source, self.ingest_context, self.on)]
+        snapshot = current_snapshot(self.settings.published)
+        check_disk_space(
+            self.settings.home,
+            sum(path.stat().st_size for path in files),
+            self.settings.warehouse_file,
+            snapshot.folder if snapshot else None,
+        )
+
+    def receipts(self, source: str | None = None) -> list[Receipt]:
+        """The receipts that this night may see, of one source or of all."""
+        seen = self.ingest_context.book.all(source)
+        return [r for r in seen if r.ingested_at <= self.known_as_of] if self.known_as_of else seen
+
+    def champion(self, source: str) -> Decision | None:
+        """The champion of a source that this night scores with."""
+        return self.ledger.champion(source, self.known_as_of)
+
+    @cached_property
+    def ingest_context(self) -> IngestContext:
+        """The landing folder, the lake and the keys.
+
+        Raises:
+            MasterKeyError: production without a master key of its own, or a key that is not the lake's.
+        """
+        s = self.settings
+        keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
+        store, share = KeyStore(s.key_store_file, keys), self.policy.ingestion.max_bad_row_share
+        ingest_context = IngestContext(s.landing, s.lake, store.lake_keys(), share, store, s.audit_head_file)
+        ingest_context.check_key()
+        return ingest_context
+
+    @cached_property
+    def code(self) -> str:
+        """Fingerprint of the code, locks, policy and own contracts that this process works with."""
+        return code_fingerprint(PROJECT_ROOT, self.settings.policy, own_contracts(self.settings.contracts))
+
+    @property
+    def ledger(self) -> PromotionLedger:
+        """The promotion ledger."""
+        return PromotionLedger(self.settings.ledger_file)
+
+    @property
+    def registry(self) -> Registry:
+        """The MLflow store."""
+        return Registry(self.settings.mlflow_uri, self.settings.mlflow / "artifacts")
+
+    def read_warehouse(self) -> duckdb.DuckDBPyConnection:
+        """A connection to the warehouse that cannot write, within the memory that DuckDB may take."""
+        file, memory = str(self.settings.warehouse_file), self.settings.duckdb_memory
+        return duckdb.connect(file, read_only=True, config={"memory_limit": memory})
+
+    def training_set_file(self, source: str) -> Path:
+        """Where a source's training set lies between its asset and its model."""
+        return self.settings.build / f"training_set_{source}.parquet"
+
+    def untrained_file(self, source: str) -> Path:
+        """Where it stands in words that a training set, though it is long enough, gave no model."""
+        return self.settings.build / f"untrained_{source}.txt"
+
+    @property
+    def scores_file(self) -> Path:
+        """Where tonight's scores lie until they are published."""
+        return self.settings.build / "scores.parquet"
+
+    def portfolio_file(self, table: str) -> Path:
+        """Where a table of tonight's portfolio lies until it is published."""
+        return self.settings.build / "portfolio" / f"{table}.parquet"
+
+    @property
+    def early_warnings_file(self) -> Path:
+        """Where tonight's history of early warnings lies until it is published."""
+        return self.settings.build / "early_warnings.parquet"
+
+    def model_folder(self, sha256: str) -> Path:
+        """Where the files of a model lie, by its hash: written once, never changed."""
+        return self.settings.mlflow / "models" / sha256
+
+    def has_delivered(self, source: str) -> bool:
+        """Whether a delivery of this source was ever accepted; until then the source takes no part in a night."""
+        return any(r.state in TAKEN_IN for r in self.receipts(source))
+
+    def active_sources(self) -> list[str]:
+        """The sources that have delivered, in the order of the policy."""
+        return [name for name in self.sources if self.has_delivered(name)]
+
+
+def load_pipeline(
+    settings: Settings | None = None,
+    extra_checks: Mapping[str, tuple[Check, ...]] | None = None,
+    on: date | None = None,
+    known_as_of: datetime | None = None,
+    intake: bool = True,
+    only: frozenset[str] | None = None,
+) -> Pipeline:
+    """The pipeline of the environment's settings; tests hand in their own, and checks that break.
+
+    `on`, `known_as_of`, `intake` and `only`: see `Pipeline`.
+
+    Raises:
+        PolicyError: the policy file cannot be used, or names a source that has no contract; `only` names a source that
+            the policy does not have.
+        ContractError: a contract cannot be used.
+    """
+    chosen = settings or Settings()
+    policy = load_policy(chosen.policy)
+    sources = load_sources(chosen.contracts)
+    unknown = sorted(policy.sources.keys() - sources.keys())
+    if unknown:
+        raise PolicyError(
+            f"policy {chosen.policy}: sources: no contract for {', '.join(unknown)}; there are {', '.join(sources)}. "
+            f"A contract of your own lies in {chosen.contracts / '<name>' / 'contract.yaml'}"
+        )
+    sources = {name: sources[name] for name in policy.sources}
+    if strangers := sorted((only or frozenset()) - sources.keys()):
+        raise PolicyError(f"policy {chosen.policy} has no source {', '.join(strangers)}; it has {', '.join(sources)}")
+    return Pipeline(chosen, policy, sources, dict(extra_checks or {}), on, known_as_of, intake, only)

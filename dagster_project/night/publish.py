@@ -1,0 +1,247 @@
+"""What a night publishes: asserts that every check was evaluated, writes marts, scores and metrics. No Dagster."""
+
+import json
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from dagster_project.early_warning.evaluate import KEYS
+from dagster_project.home.files import replace_text
+from dagster_project.ingestion.lake.landing import waiting
+from dagster_project.night import audit_entries
+from dagster_project.night.guards import Guard, guards_of
+from dagster_project.night.notify import EARLY_WARNINGS
+from dagster_project.night.pipeline import MARTS, Pipeline
+from dagster_project.night.skip_reasons import why_unscored
+from dagster_project.portfolio.tables import TABLES
+from dagster_project.reporting.metrics import (
+    Value,
+    check_metrics,
+    ingest_metrics,
+    model_metrics,
+    portfolio_metrics,
+    score_metrics,
+    warning_metrics,
+)
+from dagster_project.snapshots.fingerprint import values_fingerprint
+from dagster_project.snapshots.snapshot import (
+    PublishedTable,
+    Snapshot,
+    current_inputs,
+    current_snapshot,
+    publish,
+    snapshot_faults,
+    table_of,
+    verified,
+)
+from dagster_project.warehouse.runner import declared_tests, manifest_file, published_models, test_verdicts
+from expectations.suite import CheckResult, SuiteResult
+from ml.reasons import FAMILIES
+
+
+class UnauditedError(RuntimeError):
+    """A declared check was not evaluated in this run, or did not pass: nothing is published."""
+
+
+_DBT_TESTS = "dbt_tests"
+_MONTHS = "fct_loan_months"
+
+
+def record(pipeline: Pipeline, result: SuiteResult, run_id: str) -> None:
+    """Keep a suite's result for the publishing step, with the run that it belongs to."""
+    _write_record(pipeline, result.suite, run_id, asdict(result))
+
+
+def record_dbt_tests(pipeline: Pipeline, run_id: str) -> None:
+    """Keep the verdicts of dbt's data tests, with the run whose build has just ended."""
+    _write_record(pipeline, _DBT_TESTS, run_id, {"verdicts": test_verdicts(pipeline.settings)})
+
+
+def _write_record(pipeline: Pipeline, name: str, run_id: str, values: dict[str, object]) -> None:
+    path = pipeline.settings.build / "checks" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps({"run_id": run_id, **values}))
+
+
+def _read_record(pipeline: Pipeline, name: str, run_id: str) -> dict[str, Any]:
+    """What was recorded under a name in this run; empty if nothing was."""
+    path = pipeline.settings.build / "checks" / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found if found.get("run_id") == run_id else {}
+
+
+def audited(pipeline: Pipeline, run_id: str) -> tuple[list[SuiteResult], int]:
+    """The results of every declared suite in this run, and how many of dbt's data tests passed in it.
+
+    Raises:
+        UnauditedError: a suite or a dbt test has no verdict in this run, or a critical one failed.
+    """
+    guards = [guard for guard in guards_of(pipeline) if guard.skip_reason(pipeline) is None]
+    results = [_recorded(pipeline, guard, run_id) for guard in guards]
+    failed = [f"{r.suite}: {c.name}" for r in results for c in r.blocking_failures]
+    if failed:
+        raise UnauditedError(f"critical checks failed: {'; '.join(failed)}")
+    declared = declared_tests(manifest_file(pipeline.settings))
+    verdicts = _read_record(pipeline, _DBT_TESTS, run_id).get("verdicts", {})
+    open_tests = sorted(name for name in declared if verdicts.get(name) not in ("pass", "warn"))
+    if open_tests:
+        raise UnauditedError(
+            f"dbt: {len(declared)} data tests are declared, {len(open_tests)} of them did not pass in this run, "
+            f"the first being {open_tests[0]}; nothing is published"
+        )
+    return results, len(declared)
+
+
+def _recorded(pipeline: Pipeline, guard: Guard, run_id: str) -> SuiteResult:
+    name, declared = guard.suite.name, [c.name for c in guard.suite.checks]
+    found = _read_record(pipeline, name, run_id)
+    evaluated = [c["name"] for c in found.get("checks", [])]
+    if evaluated != declared:
+        raise UnauditedError(
+            f"suite {name}: {len(declared)} checks are declared, {len(evaluated)} were evaluated in this run; "
+            "nothing is published"
+        )
+    return SuiteResult(name, found["declared"], tuple(CheckResult(**c) for c in found["checks"]))
+
+
+def warehouse_is_published(pipeline: Pipeline) -> bool:
+    """Whether the warehouse holds what the current snapshot was published from, and nothing else was built since."""
+    snapshot, mark = current_snapshot(pipeline.settings.published), _mark(pipeline)
+    return snapshot is not None and mark.exists() and mark.read_text() == snapshot.sha256
+
+
+def warehouse_is_rebuilt(pipeline: Pipeline) -> None:
+    """To be said before the warehouse is touched: until a night publishes it, nobody may learn from it."""
+    _mark(pipeline).unlink(missing_ok=True)
+
+
+def _mark(pipeline: Pipeline) -> Path:
+    return pipeline.settings.build / "published_from_here.txt"
+
+
+def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[Snapshot, bool]:
+    """Publish what the night built. Returns the snapshot and whether its content is new.
+
+    Raises:
+        UnauditedError: see `audited`; or a source that was published has lost all its months.
+        SnapshotCorruptionError: the current snapshot was damaged, and what tonight has is not the same.
+    """
+    settings = pipeline.settings
+    suites, dbt_tests = audited(pipeline, run_id)
+    scores = pl.read_parquet(pipeline.scores_file)
+    portfolio = {name: pl.read_parquet(pipeline.portfolio_file(name)) for name in TABLES}
+    warnings = pl.read_parquet(pipeline.early_warnings_file)
+    tables = [
+        *_marts(pipeline),
+        *(table_of(name, frame, TABLES[name]) for name, frame in portfolio.items()),
+        table_of("scores", scores, ("source", "loan_id")),
+        table_of(EARLY_WARNINGS, warnings, KEYS),
+        _reason_codes(),
+    ]
+    metrics: dict[str, Value] = {
+        **ingest_metrics(pipeline.receipts()),
+        **score_metrics(scores),
+        **portfolio_metrics(portfolio, _limits(pipeline)),
+        **check_metrics(suites, dbt_tests),
+        **warning_metrics(warnings),
+        "checks.skipped": sum(len(g.suite.checks) for g in guards_of(pipeline) if g.skip_reason(pipeline)),
+        "policy.version": pipeline.policy.version,
+        "policy.jurisdiction": pipeline.policy.jurisdiction,
+        "run.id": run_id,
+        "run.seconds": round(time.time() - started_at, 1),
+        "run.peak_mb": _peak_mb(),
+    }
+    for name in pipeline.active_sources():
+        champion = pipeline.champion(name)
+        metrics[f"model.{name}.state"] = why_unscored(pipeline, name) or "champion"
+        if champion:
+            metrics |= model_metrics(name, champion.model_version, champion.sha256, champion.evidence)
+    # A rebuilt night shows what was published then; it does not take the place of what is published now.
+    current = not pipeline.known_as_of
+    inputs, admit = night_inputs(pipeline), partial(_refuse_lost_sources, pipeline)
+    published = publish(settings.published, tables, metrics, inputs, make_current=current, admit=admit)
+    audit_entries.published(pipeline, *published, inputs, run_id)
+    if current:
+        replace_text(_mark(pipeline), published[0].sha256)
+    return published
+
+
+def _refuse_lost_sources(pipeline: Pipeline) -> None:
+    """An empty table passes every check of its rows: a source that had months is not published without any."""
+    snapshot = current_snapshot(pipeline.settings.published)
+    if snapshot is None:
+        return
+    had = set(
+        pl.scan_parquet(verified(snapshot).folder / f"{_MONTHS}.parquet").select("source").unique().collect()["source"]
+    )
+    with pipeline.read_warehouse() as db:
+        has = {row[0] for row in db.execute(f"select distinct source from {MARTS}.{_MONTHS}").fetchall()}  # noqa: S608
+    lost = sorted((had & set(pipeline.active_sources())) - has)
+    if lost:
+        raise UnauditedError(
+            f"{', '.join(lost)} had loan months in snapshot {snapshot.snapshot_id} and would have none now: see the "
+            "source's policy (arrears_basis) and its newest deliveries; nothing is published"
+        )
+
+
+def nothing_new(pipeline: Pipeline) -> Snapshot | None:
+    """The current snapshot, if tonight's inputs are the ones that made it and nothing waits in a landing folder."""
+    taken_in = (source for name, source in pipeline.sources.items() if pipeline.takes_in(name))
+    arrived = any(waiting(source, pipeline.ingest_context, pipeline.on) for source in taken_in)
+    if pipeline.known_as_of or arrived or not warehouse_is_published(pipeline):
+        return None
+    if current_inputs(pipeline.settings.published) != night_inputs(pipeline):
+        return None
+    snapshot = current_snapshot(pipeline.settings.published)
+    # A damaged snapshot is not what tonight has: the night is run, and makes it whole.
+    return snapshot if snapshot and not snapshot_faults(snapshot.folder) else None
+
+
+def night_inputs(pipeline: Pipeline) -> dict[str, str]:
+    """What decides a snapshot: code and policy, what was ingested, and which models score."""
+    receipts = [(r.source, r.sha256, r.state) for r in pipeline.receipts()]
+    champions = {name: c.sha256 for name in pipeline.sources if (c := pipeline.champion(name))}
+    return {
+        "code": pipeline.code,
+        "receipts": values_fingerprint({"receipts": receipts}),
+        "champions": values_fingerprint(champions),
+    }
+
+
+def _marts(pipeline: Pipeline) -> list[PublishedTable]:
+    """The published marts, each written by DuckDB, which sorts what is larger than memory."""
+    models = published_models(manifest_file(pipeline.settings))
+    return [
+        PublishedTable(name, partial(_write_mart, pipeline, relation, keys))
+        for name, (relation, keys) in models.items()
+    ]
+
+
+def _write_mart(pipeline: Pipeline, relation: str, keys: Sequence[str], path: Path) -> int:
+    query = f"select * from {relation} order by {', '.join(keys)}"  # noqa: S608
+    with pipeline.read_warehouse() as db:
+        copied = db.execute(f"copy ({query}) to '{path}' (format parquet, compression zstd)").fetchall()
+    return int(copied[0][0])
+
+
+def _limits(pipeline: Pipeline) -> pl.DataFrame:
+    with pipeline.read_warehouse() as db:
+        rows: pl.DataFrame = db.sql(f"select source, limit_name, status from {MARTS}.port_limits").pl()  # noqa: S608
+    return rows
+
+
+def _reason_codes() -> PublishedTable:
+    frame = pl.DataFrame({"code": [f.code for f in FAMILIES], "text": [f.text for f in FAMILIES]})
+    return table_of("reason_codes", frame, ("code",))
+
+
+def _peak_mb() -> int:
+    """Largest resident memory of this process or of one that it waited for, in MB."""
+    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kilobytes // 1024

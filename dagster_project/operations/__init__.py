@@ -1,0 +1,1 @@
+"""What a person asks for: a night, a backfill, a restatement, verification, status, requests of data subjects."""

@@ -1,0 +1,125 @@
+"""What the command line does about persons and keys: under the home's lock, and written down. No Dagster.
+
+Each look into the vault is a row of the audit chain before anything of it is shown, with the user id of who asked.
+"""
+
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from dagster_project.audit.chain import Entry, Fact, Kind
+from dagster_project.home.locks import home_lock
+from dagster_project.ingestion.contracts.source import Source
+from dagster_project.ingestion.persons.erasure import Erasure, Person, erase, find_person
+from dagster_project.ingestion.persons.vault import Kept, read_payer, read_person
+from dagster_project.keys.master import load_keys
+from dagster_project.keys.store import Hold
+from dagster_project.night import audit_entries
+from dagster_project.night.pipeline import Pipeline
+
+
+class UnknownPersonError(LookupError):
+    """No source knows this borrower, or more than one does."""
+
+
+def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasure:
+    """Erase a borrower, unless a hold wins; see `ingestion.erasure.erase`.
+
+    Raises:
+        UnknownPersonError: see there.
+        ErasureError: files of the source wait.
+        NightRunningError: a night is running in this home.
+    """
+    with home_lock(pipeline.settings.home):
+        owner, person = _find_owner(pipeline, borrower, source, "erase")
+        years = pipeline.policy.personal_data.retention_years
+        done = erase(pipeline.ingest_context, owner, person, _sinks(pipeline), _now(), years)
+        audit_entries.erased(pipeline, done)
+        return done
+
+
+def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: date, reason: str) -> str:
+    """Hold a borrower's data until a day; returns the pseudonym.
+
+    Raises:
+        UnknownPersonError: see there.
+        NightRunningError: a night is running in this home.
+    """
+    with home_lock(pipeline.settings.home):
+        owner, person = _find_owner(pipeline, borrower, source, "hold")
+        for pseudonym in person.pseudonyms:
+            pipeline.ingest_context.key_store.hold(owner.name, pseudonym, Hold(until, reason))
+    return person.pseudonyms[0]
+
+
+def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason: str) -> list[Kept]:
+    """What the vault holds of a borrower, and the originals of a payer; the reason is a row of the audit chain.
+
+    Raises:
+        UnknownPersonError: see there.
+        KeyDestroyedError: the borrower was erased.
+        NightRunningError: a night is running in this home.
+    """
+    with home_lock(pipeline.settings.home):
+        owner, person = _find_owner(pipeline, borrower, source, "reveal", reason)
+        keys = pipeline.ingest_context.key_store.known_persons(owner.name, person.pseudonyms)
+        kept = [kept for pseudonym in keys for kept in read_person(pipeline.ingest_context, owner.name, pseudonym)]
+        return kept + read_payer(pipeline.ingest_context, owner, person.pseudonyms)
+
+
+def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
+    """Wrap all data keys with the master key of a file; returns how many.
+
+    Raises:
+        MasterKeyError: one of the two keys cannot be used.
+        NightRunningError: a night is running in this home.
+    """
+    with home_lock(pipeline.settings.home):
+        new = load_keys(None, new_key_file, production=pipeline.settings.profile == "production")
+        return pipeline.ingest_context.key_store.rotate(new)
+
+
+def _find_owner(
+    pipeline: Pipeline, borrower: str, source: str | None, why: str, reason: str | None = None
+) -> tuple[Source, Person]:
+    """The source that knows a borrower, and the person; that the vault was read for it is written down.
+
+    Raises:
+        UnknownPersonError: no source does, or several.
+    """
+    if source is not None and source not in pipeline.sources:
+        raise UnknownPersonError(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}")
+    asked = [pipeline.sources[source]] if source else list(pipeline.sources.values())
+    found = [(owner, person) for owner in asked if (person := find_person(pipeline.ingest_context, owner, borrower))]
+    subjects = [f"{owner.name}/{pseudonym}" for owner, person in found for pseudonym in person.pseudonyms]
+    asker: dict[str, Fact] = {"why": why, "reason": reason, "user_id": os.getuid()}
+    pipeline.ingest_context.audit.append([Entry(Kind.VAULT_READ, subject, asker) for subject in subjects])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(owner.name for owner, _ in found)
+        raise UnknownPersonError(f"{names} each know a borrower of this number: say which with --source")
+    names = ", ".join(owner.name for owner in asked)
+    raise UnknownPersonError(
+        f"no delivery of {names} told of this borrower, or their contracts class nothing that identifies one"
+    )
+
+
+def _sinks(pipeline: Pipeline) -> list[Path]:
+    """The folders of a home in which nothing that identifies may stand in the clear."""
+    s = pipeline.settings
+    return [
+        s.lake,
+        s.warehouse,
+        s.published,
+        s.mlflow,
+        s.dagster_home,
+        s.dbt_target,
+        s.home / "logs",
+        s.outbox_file.parent,
+    ]
+
+
+def _now() -> datetime:
+    """The real clock: a tombstone, and what a hold is compared with, are of the day on which somebody asked."""
+    return datetime.now(UTC).replace(tzinfo=None)

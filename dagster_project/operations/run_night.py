@@ -1,0 +1,127 @@
+"""One night from the command line: skip it if nothing is new, else run the nightly job in this process."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from dagster_project.defs.instance import open_instance, prepare_home
+from dagster_project.home.disk_space import DiskFullError, disk_full_reason
+from dagster_project.home.locks import home_lock
+from dagster_project.ingestion.lake.receipts import Receipt
+from dagster_project.night.notify import send_what_waits
+from dagster_project.night.pipeline import Pipeline
+from dagster_project.night.publish import nothing_new
+from dagster_project.snapshots.snapshot import Snapshot, current_snapshot, open_snapshot
+
+
+class Exit(IntEnum):
+    """Exit codes of the command line."""
+
+    PUBLISHED = 0
+    FAILED = 1
+    USAGE = 2
+    STOPPED = 3
+
+
+@dataclass(frozen=True)
+class NightResult:
+    """How a night went. `stages`: seconds of each step in order; `failures`: what stopped it, in words.
+
+    `receipts`: what was taken in, or held back, this night.
+    """
+
+    exit: Exit
+    snapshot: Snapshot | None
+    changed: bool
+    run_id: str | None
+    seconds: float
+    stages: dict[str, float]
+    failures: tuple[str, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+
+
+def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
+    """Run a night in this process.
+
+    Args:
+        pipeline: settings, policy, sources and checks.
+        force: run even where nothing is new.
+
+    Raises:
+        NightRunningError: another night is running in this home.
+        ClockError: the day to replay is behind what was taken in, or in the future.
+        DiskFullError: there is too little room to begin, or it ran out.
+        SnapshotCorruptionError: nobody can tell what is published.
+    """
+    started = time.time()
+    prepare_home(pipeline.settings)
+    pipeline.check_clock()
+    with home_lock(pipeline.settings.home):  # the run itself takes the lock again; see the resource `night`
+        unchanged = None if force else nothing_new(pipeline)
+        if unchanged:
+            send_what_waits(pipeline)
+    if unchanged:
+        return NightResult(Exit.PUBLISHED, unchanged, False, None, time.time() - started, {})
+    pipeline.check_disk_space()
+    try:
+        return _run(pipeline, started)
+    except Exception as error:  # Dagster's own databases and the log of the tools lie on the same disk
+        full = disk_full_reason(pipeline.settings.home, [str(error)])
+        if full:
+            raise DiskFullError(full) from error
+        raise
+
+
+def _run(pipeline: Pipeline, started: float) -> NightResult:
+    from dagster_project.definitions import build_defs
+    from dagster_project.defs.jobs import NIGHTLY, SILENT_CONSOLE, STARTED_BY
+    from dagster_project.defs.resources import night_config
+    from dagster_project.defs.run_failures import blocking_failures, failure_reasons, published_snapshot
+
+    _quiet()
+    before, receipts_before = current_snapshot(pipeline.settings.published), len(pipeline.ingest_context.book.all())
+    definitions = build_defs(pipeline)
+    loaded = time.time()
+    with _tools_print_to(pipeline.settings.home / "logs" / "night.log"), open_instance(pipeline.settings) as instance:
+        job = definitions.resolve_job_def(NIGHTLY)
+        result = job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            tags=STARTED_BY,
+            run_config={"loggers": SILENT_CONSOLE, "resources": night_config(pipeline)},
+        )
+        stages = {"load": round(loaded - started, 1)} | {
+            stats.step_key: round((stats.end_time or 0) - (stats.start_time or 0), 1)
+            for stats in sorted(instance.get_run_step_stats(result.run_id), key=lambda s: s.start_time or 0)
+            if stats.start_time and stats.end_time
+        }
+        failed_checks = blocking_failures(result)
+        errors = failure_reasons(result.all_events)
+        full = None if result.success else disk_full_reason(pipeline.settings.home, errors)
+        errors = [full, *errors] if full else errors
+        made = published_snapshot(result)
+    published = pipeline.settings.published
+    snapshot = open_snapshot(published / made) if made else current_snapshot(published)
+    exit_code = Exit.PUBLISHED if result.success else Exit.STOPPED if failed_checks else Exit.FAILED
+    changed = result.success and snapshot is not None and (before is None or before.sha256 != snapshot.sha256)
+    failures = () if result.success else tuple(failed_checks or errors)
+    taken_in = tuple(pipeline.ingest_context.book.all()[receipts_before:])
+    return NightResult(exit_code, snapshot, changed, result.run_id, time.time() - started, stages, failures, taken_in)
+
+
+@contextmanager
+def _tools_print_to(log: Path) -> Iterator[None]:
+    """What dbt and others print goes to a file; each night begins it anew."""
+    log.parent.mkdir(exist_ok=True)
+    with log.open("w") as handle, redirect_stdout(handle), redirect_stderr(handle):
+        yield
+
+
+def _quiet() -> None:
+    """Libraries that log for themselves say only what is wrong."""
+    for name in ("alembic", "great_expectations", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)

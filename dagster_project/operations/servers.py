@@ -1,0 +1,165 @@
+"""The screens: Dagster's web server and daemon, and MLflow's UI, as child processes that end together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from dagster_project.defs.instance import open_instance, prepare_home
+from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.night.pipeline import Pipeline
+from dagster_project.warehouse.runner import prepare_manifest
+
+_HOST = "127.0.0.1"
+_WORKSPACE = ("-w", str(PROJECT_ROOT / "workspace.yaml"))
+# MLflow opens on pages for chats and agents unless it is told that models are trained here.
+_MLFLOW_PAGE = "/#/experiments?workflowType=machine_learning"
+_START_SECONDS = 90
+_STOP_SECONDS = 15
+
+
+def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable[[str], None]) -> int:
+    """Start all three, say where they are, and wait; on Ctrl-C or SIGTERM, or when one dies, end all."""
+    settings = pipeline.settings
+    logs = settings.home / "logs"
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends them too
+        signal.signal(ending, _interrupt)
+    try:
+        prepare_home(settings)
+        # Databases are made alone, before anything else opens them: two servers at once can break a fresh SQLite file.
+        with ThreadPoolExecutor(1) as beside:  # MLflow's import is what takes long, and its database is its own
+            upgraded = beside.submit(upgrade_mlflow, settings)
+            open_instance(settings).dispose()
+            prepare_manifest(settings, pipeline.policy)
+            upgraded.result()
+        environment = os.environ | settings.tool_environment
+        logs.mkdir(exist_ok=True)
+        ports = free_port(dagster_port), free_port(mlflow_port)
+        for name, command in _commands(pipeline, *ports).items():
+            with (logs / f"{name.lower().replace(' ', '-')}.log").open("ab") as log:
+                children[name] = subprocess.Popen(
+                    command,
+                    env=environment,
+                    cwd=PROJECT_ROOT,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # the terminal's Ctrl-C reaches us first, and we end them in order
+                )
+        pages = {"Dagster UI": (ports[0], ""), "MLflow UI": (ports[1], _MLFLOW_PAGE)}
+        for name, (port, page) in pages.items():
+            address = f"http://{_HOST}:{port}"
+            wait_until_up(name, address, children[name])
+            say(f"{name:<15} {address}{page}")
+        say(f"{'Dagster daemon':<15} running (schedules and sensors)")
+        say(f"{'logs':<15} {logs}")
+        say("Ctrl-C ends all three.")
+        while all(child.poll() is None for child in children.values()):
+            time.sleep(0.5)
+        say(f"{_dead(children)} ended by itself; see {logs}")
+        return 1
+    except KeyboardInterrupt:
+        say("Stopping ...")
+        return 0
+    except ServerError as error:
+        say(f"{error}; see {logs}")
+        return 1
+    finally:
+        end(children)
+
+
+def _commands(pipeline: Pipeline, dagster_port: int, mlflow_port: int) -> dict[str, list[str]]:
+    return {
+        "Dagster UI": dagster_command(dagster_port),
+        "Dagster daemon": [_tool("dagster-daemon"), "run", *_WORKSPACE],
+        "MLflow UI": mlflow_command(pipeline.settings, mlflow_port),
+    }
+
+
+def dagster_command(port: int) -> list[str]:
+    """The command line of Dagster's web server; the environment names the home."""
+    return [_tool("dagster-webserver"), "-h", _HOST, "-p", str(port), *_WORKSPACE]
+
+
+def mlflow_command(settings: Settings, port: int) -> list[str]:
+    """The command line of MLflow's server over a home."""
+    stores = ["--backend-store-uri", settings.mlflow_uri]
+    stores += ["--default-artifact-root", (settings.mlflow / "artifacts").as_uri()]
+    return [_tool("mlflow"), "server", "--host", _HOST, "--port", str(port), "--workers", "1", *stores]
+
+
+def _tool(name: str) -> str:
+    """An executable of this environment, whether or not it is on the path."""
+    return str(Path(sys.executable).with_name(name))
+
+
+class ServerError(RuntimeError):
+    """A server did not come up."""
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port, or the next one that is free."""
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((_HOST, port))
+            return port
+    raise ServerError(f"no free port between {wanted} and {wanted + 99}")
+
+
+def upgrade_mlflow(settings: Settings) -> None:
+    """Bring MLflow's database to this version's shape, alone, before a server opens it.
+
+    Raises:
+        ServerError: it cannot be done.
+    """
+    command = [_tool("mlflow"), "db", "upgrade", settings.mlflow_uri]
+    environment = os.environ | settings.tool_environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServerError(f"MLflow's database could not be prepared: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def wait_until_up(name: str, address: str, server: subprocess.Popen[bytes]) -> None:
+    """Return once the server answers.
+
+    Raises:
+        ServerError: it ended, or did not answer in time.
+    """
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until:
+        if server.poll() is not None:
+            raise ServerError(f"{name} ended while it started")
+        with suppress(OSError), urllib.request.urlopen(address, timeout=2):  # noqa: S310
+            return
+        time.sleep(0.25)
+    raise ServerError(f"{name} did not answer at {address} within {_START_SECONDS} s")
+
+
+def end(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    """End servers and whatever they started: asked first, killed if that does not help."""
+    for child in children.values():
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+    until = time.monotonic() + _STOP_SECONDS
+    for child in children.values():
+        try:
+            child.wait(max(until - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def _dead(children: dict[str, subprocess.Popen[bytes]]) -> str:
+    return next(name for name, child in children.items() if child.poll() is not None)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

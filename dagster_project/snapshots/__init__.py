@@ -1,0 +1,1 @@
+"""Published snapshots: how they are written, verified and read, and what they were made from."""

@@ -1,0 +1,211 @@
+"""Snapshots: a folder of sorted Parquet files, its metrics and its manifest, and the pointer that readers follow.
+
+A snapshot is written beside its final name, and becomes current when a symbolic link is renamed over the old one.
+Readers resolve `current` once and so never see a mixture. The snapshot's hash covers the bytes of every file and
+every metric that does not begin with `run.`; its name is the beginning of that hash.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from dagster_project.home.files import file_sha256, flush, replace_text
+from dagster_project.snapshots.fingerprint import values_fingerprint
+
+CURRENT, METRICS, MANIFEST, INPUTS = "current", "metrics.json", "manifest.json", "inputs.json"
+_NAME = 16  # so many digits of the hash name the folder
+_ADVICE = (
+    "readers must not use it: restore it from a backup, or remove the link `current` and run `creditloom night`, "
+    "which publishes anew"
+)
+Metrics = Mapping[str, float | int | str]
+
+
+class SnapshotCorruptionError(RuntimeError):
+    """A snapshot is not the one that was published."""
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """One table of a snapshot. `write` makes its Parquet file, sorted by its keys, and returns how many rows it has."""
+
+    name: str
+    write: Callable[[Path], int]
+
+
+def table_of(name: str, frame: pl.DataFrame, sorted_by: Sequence[str]) -> PublishedTable:
+    """A table that is a frame."""
+
+    def write(path: Path) -> int:
+        frame.sort(sorted_by).write_parquet(path, compression="zstd", statistics=True)
+        return frame.height
+
+    return PublishedTable(name, write)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A published snapshot: its folder and its hash."""
+
+    folder: Path
+    sha256: str
+
+    @property
+    def snapshot_id(self) -> str:
+        """Name of the folder."""
+        return self.folder.name
+
+    def metrics(self) -> dict[str, float | int | str]:
+        """The metric store."""
+        values: dict[str, float | int | str] = json.loads((self.folder / METRICS).read_text())
+        return values
+
+
+def current_snapshot(published: Path) -> Snapshot | None:
+    """The snapshot that readers see, or None before the first."""
+    pointer = published / CURRENT
+    if not pointer.exists():
+        return None
+    return open_snapshot(pointer.resolve())
+
+
+def open_snapshot(folder: Path) -> Snapshot:
+    """The snapshot in a folder; what its files hold is not looked at, see `snapshot_faults`.
+
+    Raises:
+        SnapshotCorruptionError: it has no manifest that can be read.
+    """
+    try:
+        return Snapshot(folder, json.loads((folder / MANIFEST).read_text())["snapshot_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SnapshotCorruptionError(f"{folder / MANIFEST} is missing or unreadable; {_ADVICE}") from None
+
+
+def snapshot_faults(folder: Path) -> list[str]:
+    """What differs from what was published, in words; plain Parquet does not notice a flipped bit."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        files, recorded_sha256 = dict(manifest["files"]), manifest["snapshot_sha256"]
+        hashes = {name: item["sha256"] for name, item in files.items()} | {METRICS: manifest["metrics_sha256"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return [f"{MANIFEST} is missing or unreadable"]
+    there = {path.name for path in folder.iterdir()} - {MANIFEST}
+    faults = [f"{name} is missing" for name in sorted(hashes.keys() - there)]
+    faults += [f"{name} is not in the manifest" for name in sorted(there - hashes.keys())]
+    changed = [n for n in sorted(hashes.keys() & there) if file_sha256(folder / n) != hashes[n]]
+    faults += [f"{name} was changed" for name in changed]
+    if not faults and (
+        _snapshot_sha256(files, _stable(folder)) != recorded_sha256 or folder.name != recorded_sha256[:_NAME]
+    ):
+        faults.append(f"{MANIFEST} was changed")
+    return faults
+
+
+def verified(snapshot: Snapshot) -> Snapshot:
+    """The snapshot, after all of it was found to be what was published.
+
+    Raises:
+        SnapshotCorruptionError: it is not.
+    """
+    faults = snapshot_faults(snapshot.folder)
+    if faults:
+        raise SnapshotCorruptionError(f"snapshot {snapshot.snapshot_id}: {'; '.join(faults)}; {_ADVICE}")
+    return snapshot
+
+
+def current_inputs(published: Path) -> Mapping[str, str] | None:
+    """The inputs of the last night that ended well, if the snapshot that it left is still current."""
+    snapshot, record = current_snapshot(published), published / INPUTS
+    if snapshot is None or not record.exists():
+        return None
+    last = json.loads(record.read_text())
+    inputs: dict[str, str] = last["inputs"]
+    return inputs if last["snapshot_sha256"] == snapshot.sha256 else None
+
+
+def publish(
+    published: Path,
+    tables: Sequence[PublishedTable],
+    metrics: Metrics,
+    inputs: Mapping[str, str],
+    *,
+    make_current: bool = True,
+    admit: Callable[[], None] = lambda: None,
+) -> tuple[Snapshot, bool]:
+    """Publish a snapshot and make it current. Returns it, and whether its content differs from the current one.
+
+    Where the content is the same, nothing that readers see is touched; only the night's inputs are noted. A snapshot of
+    this content that was damaged since is made whole. Without `make_current` it is only laid beside the others. `admit`
+    is called before other content becomes current, and may refuse it by an error.
+    """
+    before = current_snapshot(published)
+    building = published / ".building"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    files = {}
+    for table in sorted(tables, key=lambda t: t.name):
+        path = building / f"{table.name}.parquet"
+        rows = table.write(path)
+        files[path.name] = {"sha256": file_sha256(path), "rows": rows}
+    _write_json(building / METRICS, metrics)
+    sha256 = _snapshot_sha256(files, _stable(building))
+    metrics_sha256 = file_sha256(building / METRICS)
+    _write_json(building / MANIFEST, {"snapshot_sha256": sha256, "metrics_sha256": metrics_sha256, "files": files})
+    final = published / sha256[:_NAME]
+    changed = before is None or before.sha256 != sha256
+    if changed and make_current:
+        admit()
+    if not final.exists():
+        for path in building.iterdir():
+            flush(path)
+        flush(building)
+        building.replace(final)
+    elif snapshot_faults(final):
+        _repair(final, building)
+    else:
+        shutil.rmtree(building)
+    if not make_current:
+        return Snapshot(final, sha256), changed
+    if changed:
+        _point(published, final)
+    replace_text(published / INPUTS, json.dumps({"snapshot_sha256": sha256, "inputs": dict(inputs)}, indent=1))
+    return Snapshot(final, sha256), changed
+
+
+def _repair(final: Path, building: Path) -> None:
+    """Make a damaged snapshot whole, a rename a file: readers find each file as it was or as it should be."""
+    for path in sorted(building.iterdir(), key=lambda p: p.name == MANIFEST):  # the manifest last
+        flush(path)
+        path.replace(final / path.name)
+    for stranger in {p.name for p in final.iterdir()} - set(json.loads((final / MANIFEST).read_text())["files"]):
+        if stranger not in (MANIFEST, METRICS):
+            (final / stranger).unlink()
+    flush(final)
+    shutil.rmtree(building)
+
+
+def _stable(folder: Path) -> dict[str, object]:
+    """The metrics that belong to the content."""
+    metrics: dict[str, object] = json.loads((folder / METRICS).read_text())
+    return {name: value for name, value in metrics.items() if not name.startswith("run.")}
+
+
+def _snapshot_sha256(files: Mapping[str, object], stable: Mapping[str, object]) -> str:
+    return values_fingerprint({"files": files, "metrics": stable})
+
+
+def _point(published: Path, folder: Path) -> None:
+    """Let `current` point at a folder, in one rename."""
+    fresh = published / f".{CURRENT}.new"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(folder.name, target_is_directory=True)
+    fresh.replace(published / CURRENT)
+    flush(published)
+
+
+def _write_json(path: Path, values: Mapping[str, object]) -> None:
+    path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")

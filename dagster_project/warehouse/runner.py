@@ -1,0 +1,117 @@
+"""dbt from the outside: its command line with the policy's variables, its manifest, its results."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dagster_project.home.files import replace_text
+from dagster_project.home.settings import Settings
+from dagster_project.policy import Policy, dbt_vars
+from dagster_project.snapshots.fingerprint import values_fingerprint
+
+
+class DbtError(RuntimeError):
+    """dbt could not read the project; the message is dbt's own."""
+
+
+def dbt_executable() -> str:
+    """The `dbt` of this environment, whether or not it is on the path."""
+    return str(Path(sys.executable).with_name("dbt"))
+
+
+def arguments(settings: Settings, policy: Policy, command: Sequence[str], **more_vars: object) -> list[str]:
+    """dbt's arguments for a command: project, profile, target folder, variables."""
+    values = json.dumps(dbt_vars(policy) | more_vars, sort_keys=True)
+    project = str(settings.dbt_project)
+    return [*command, "--project-dir", project, "--profiles-dir", project, "--vars", values]
+
+
+def run_dbt(
+    settings: Settings, policy: Policy, command: Sequence[str], *, quiet: bool = False, **more_vars: object
+) -> subprocess.CompletedProcess[str]:
+    """Run dbt in a process of its own, as the night does."""
+    environment = os.environ | settings.tool_environment | dbt_environment(settings)
+    line = [dbt_executable(), *arguments(settings, policy, command, **more_vars)]
+    return subprocess.run(line, env=environment, capture_output=quiet, text=True, check=False)
+
+
+def dbt_environment(settings: Settings) -> dict[str, str]:
+    """Where dbt keeps its manifest and logs."""
+    return {"DBT_TARGET_PATH": str(settings.dbt_target), "DBT_LOG_PATH": str(settings.dbt_target / "logs")}
+
+
+def prepare_manifest(settings: Settings, policy: Policy) -> Path:
+    """The manifest of the project as it stands, parsed anew only when a file or a policy value changed.
+
+    It is a copy: dbt writes its own with every command, and half of it when the disk is full.
+
+    Raises:
+        DbtError: dbt cannot parse the project.
+    """
+    manifest = manifest_file(settings)
+    mark = settings.dbt_target / "prepared.txt"
+    state = project_fingerprint(settings, policy)
+    if manifest.exists() and mark.exists() and mark.read_text() == state:
+        return manifest
+    settings.dbt_target.mkdir(parents=True, exist_ok=True)
+    settings.warehouse.mkdir(parents=True, exist_ok=True)
+    done = run_dbt(settings, policy, ["parse", "--quiet"], quiet=True)
+    if done.returncode:
+        raise DbtError(f"dbt cannot parse {settings.dbt_project}:\n{done.stdout}{done.stderr}")
+    written = (settings.dbt_target / "manifest.json").read_text()
+    json.loads(written)  # another dbt may be writing it
+    replace_text(manifest, written)
+    replace_text(mark, state)
+    return manifest
+
+
+def manifest_file(settings: Settings) -> Path:
+    """Where `prepare_manifest` puts the manifest."""
+    return settings.dbt_target / "prepared_manifest.json"
+
+
+def project_fingerprint(settings: Settings, policy: Policy) -> str:
+    """sha256 of what the manifest is made of: dbt's files and variables, and not the moment of parsing."""
+    endings = {".sql", ".yml"}
+    files = sorted(p for p in settings.dbt_project.rglob("*") if p.suffix in endings)
+    contents = {str(p.relative_to(settings.dbt_project)): p.read_text() for p in files}
+    return values_fingerprint({"files": contents, "vars": dbt_vars(policy)})
+
+
+def published_models(manifest: Path) -> dict[str, tuple[str, list[str]]]:
+    """Models that a snapshot holds: name -> (schema-qualified relation, columns to sort by)."""
+    nodes: Iterable[dict[str, Any]] = json.loads(manifest.read_text())["nodes"].values()
+    found = {}
+    for node in nodes:
+        keys = node.get("config", {}).get("meta", {}).get("publish_sorted_by")
+        if node["resource_type"] == "model" and keys:
+            found[node["name"]] = (f"{node['schema']}.{node['alias']}", list(keys))
+    return found
+
+
+def declared_tests(manifest: Path) -> set[str]:
+    """Ids of all data tests of the project."""
+    nodes = json.loads(manifest.read_text())["nodes"]
+    return {name for name, node in nodes.items() if node["resource_type"] == "test"}
+
+
+def failed_tests(settings: Settings) -> dict[str, str]:
+    """The data tests that failed in dbt's last build: what each is about, and how many rows broke it."""
+    results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
+    nodes = json.loads(manifest_file(settings).read_text())["nodes"]
+    failed = [r for r in results if r["unique_id"].startswith("test.") and r["status"] in ("fail", "error")]
+    return {
+        nodes[r["unique_id"]]["name"]: f"{r['failures'] or 'some'} rows of "
+        + ", ".join(sorted(nodes[p]["name"] for p in nodes[r["unique_id"]]["depends_on"]["nodes"] if p in nodes))
+        for r in failed
+    }
+
+
+def test_verdicts(settings: Settings) -> dict[str, str]:
+    """Status of each data test in dbt's last build: pass, warn, fail, error or skipped."""
+    results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
+    return {r["unique_id"]: r["status"] for r in results if r["unique_id"].startswith("test.")}
