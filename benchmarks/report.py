@@ -87,7 +87,7 @@ def _sizes(results: list[Json]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for found in results:
-        cells = [f"{found['loans']:,}", f"{found['simulate']['told']['payment_rows']:,}"]
+        cells = [f"{found['loans']:,}", f"{found['simulate']['reported']['payment_rows']:,}"]
         cells += [_seconds(found, "floor"), _seconds(found, "first night")]
         ratios = (ratio(found, "first night", what) for what in ("seconds", "cpu_seconds"))
         cells += ["" if failed(found, "first night") else f"{value:.1f}" for value in ratios]

@@ -32,8 +32,8 @@ def test_whole_night_left_a_row_of_each_thing_and_nothing_is_wrong(first_night):
     rows = pipeline.ingest_context.audit.rows()
     assert [r.kind for r in rows] == [Kind.DELIVERY, Kind.PROMOTION, Kind.PUBLISH]
     assert not any(r.late for r in rows)
-    assert rows[0].told()["accepted_minor"] == 94_954_177_700
-    assert rows[1].told()["sha256"] == pipeline.ledger.champion("taiwan_cards").sha256
+    assert rows[0].parsed_facts()["accepted_minor"] == 94_954_177_700
+    assert rows[1].parsed_facts()["sha256"] == pipeline.ledger.champion("taiwan_cards").sha256
     code, said, _ = says(first_night, "--json")
     found = json.loads(said)
     assert (code, found["exit"], found["faults"], found["notes"]) == (0, 0, [], [])
@@ -154,4 +154,4 @@ def test_replay_is_a_row(home_after_night):
     pipeline = replace(pipeline_in(home_after_night), on=dt.date(2026, 1, 2))
     audit_entries.begin(pipeline, "run-1")
     row = pipeline.ingest_context.audit.newest(Kind.REPLAY)
-    assert (row.subject, row.told()) == ("2026-01-02", {"run_id": "run-1"})
+    assert (row.subject, row.parsed_facts()) == ("2026-01-02", {"run_id": "run-1"})

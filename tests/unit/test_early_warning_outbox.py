@@ -97,12 +97,12 @@ def test_what_was_told_last_is_where_it_stands(tmp_path_factory, later, random):
     """Whatever the months, the nights that there were, and how often each ran: people know the newest state."""
     box = Outbox(tmp_path_factory.mktemp("box") / "outbox.sqlite")
     seen = [h for h in histories([200] * 19 + later + [200]) for _ in range(random.randint(0, 2))]
-    changed, before, told = 0, "green", box.told()
+    changed, before, told = 0, "green", box.reported()
     for history in seen:
         made, _ = night(box, history)
         state = history.filter(segment="loan").row(-1, named=True)["state"]
         assert len(made) <= 1
-        told = [t.state for t in box.told().values()]
+        told = [t.state for t in box.reported().values()]
         if state in ("amber", "red"):
             assert told == [State(state)]
         else:
@@ -201,7 +201,7 @@ def test_a_crash_before_the_commit_leaves_nothing(tmp_path):
 
     with pytest.raises(Dies):
         box.write(dies, ["log"], NOW)
-    assert box.told() == {} and box.waiting() == []
+    assert box.reported() == {} and box.waiting() == []
 
 
 def test_half_a_line_is_written_anew(tmp_path):

@@ -7,11 +7,11 @@ import re
 import polars as pl
 import pytest
 from person_support import csv_of, deliver, lender_in, person
-from rich.console import Console
 from typer.testing import CliRunner
 
 from dagster_project import cli
 from dagster_project.audit.chain import Kind
+from dagster_project.cli import shared
 from dagster_project.home.locks import home_lock
 from dagster_project.keys.master import load_keys
 from dagster_project.night import audit_entries
@@ -35,8 +35,9 @@ def lender(tmp_path, monkeypatch):
 def run(monkeypatch, *command):
     """Exit code and what was said, on both streams."""
     said = io.StringIO()
-    for name in ("_out", "_err"):
-        monkeypatch.setattr(cli, name, Console(file=said, width=200))
+    for console in (shared.out, shared.err):
+        monkeypatch.setattr(console, "file", said)
+        monkeypatch.setattr(console, "width", 200)
     result = CliRunner().invoke(cli.app, command)
     return result.exit_code, said.getvalue() + result.output
 
@@ -62,10 +63,10 @@ def test_erasure_and_looks_into_the_vault_are_rows_of_the_audit_chain(lender, mo
     audit = lender.ingest_context.audit
     reads, erasures = audit.rows(Kind.VAULT_READ), audit.rows(Kind.ERASURE)
     # Two rows a command: one for each domain in which the borrower has a pseudonym.
-    assert [r.told()["why"] for r in reads] == ["hold"] * 2 + ["reveal"] * 2 + ["erase"] * 4
-    assert [r.told()["held_until"] for r in erasures] == [None, None, "2999-01-01", "2999-01-01"]
-    assert [r.told()["reason"] for r in reads] == [None] * 2 + ["a letter"] * 2 + [None] * 4
-    assert [(r.told()["records"], r.told()["left"]) for r in erasures] == [(1, 0)] * 2 + [(0, None)] * 2
+    assert [r.parsed_facts()["why"] for r in reads] == ["hold"] * 2 + ["reveal"] * 2 + ["erase"] * 4
+    assert [r.parsed_facts()["held_until"] for r in erasures] == [None, None, "2999-01-01", "2999-01-01"]
+    assert [r.parsed_facts()["reason"] for r in reads] == [None] * 2 + ["a letter"] * 2 + [None] * 4
+    assert [(r.parsed_facts()["records"], r.parsed_facts()["left"]) for r in erasures] == [(1, 0)] * 2 + [(0, None)] * 2
     assert {r.subject for r in reads} == {r.subject for r in erasures}
     assert audit.faults() == []
     assert not any(words in str(audit.rows()) for words in ("C10000", "Quandt"))
