@@ -1,17 +1,16 @@
-"""One delivery: read, sift, write; its receipt says what every line and cent became.
+"""One delivered file, taken in step by step: parse it, classify its lines, write them, count them in a receipt.
 
-Nothing here counts before the receipt is committed, and that is `deliver`'s.
+Nothing here counts before the receipt is committed, which is `intake`'s part.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
-from dagster_project.ingestion.classify import ClassifiedRows, classify_rows, lines_of, places
+from dagster_project.ingestion.classify import ClassifiedRows, classify, count_lines
 from dagster_project.ingestion.contracts.canonical import SUPERSEDED
 from dagster_project.ingestion.contracts.contract import Table
 from dagster_project.ingestion.contracts.source import Source
@@ -19,61 +18,34 @@ from dagster_project.ingestion.lake.context import IngestContext
 from dagster_project.ingestion.lake.files import write_parquet
 from dagster_project.ingestion.lake.receipts import LakeFile, Receipt, State
 from dagster_project.ingestion.lake.row_index import KeysOf, KnownRows, keys_of
-from dagster_project.ingestion.parsing.manifest import Manifest
-from dagster_project.ingestion.parsing.records import LINE_NO, LINES, DeliveryRefusedError, Records, read_records
-from dagster_project.ingestion.parsing.row_rules import Typed, money_within_bounds, read_as
+from dagster_project.ingestion.parsing.parse import AMOUNT, Delivered, Parsed, line_spans, parse, parse_unchecked
+from dagster_project.ingestion.parsing.records import LINE_NO, LINES, DeliveryRefusedError
 from dagster_project.ingestion.persons.originals import seal_rows
 from dagster_project.ingestion.persons.vault import PersonalValues, personal_values_of, write_vault
 
 MINOR_PER_UNIT = 100
 QUARANTINE = "quarantine"
-_TOTAL = pl.Decimal(38, 2)
 _COUNTS = tuple(
-    f"{what}_{unit}" for what in ("landed", "accepted", "quarantined", "duplicate") for unit in ("rows", "minor")
+    f"{outcome}_{unit}" for outcome in ("landed", "accepted", "quarantined", "duplicate") for unit in ("rows", "minor")
 )
 
 
-class Delivered(NamedTuple):
-    """A file as it was delivered: its name, its unpacked content, that content's sha256, and what its manifest says."""
-
-    name: str
-    content: bytes
-    sha256: str
-    manifest: Manifest
-
-
 @dataclass(frozen=True)
-class Taken:
-    """What was taken in: the receipt to commit, the keys of the written rows, and what goes to the vault still."""
+class TakenIn:
+    """A delivery before its commit: the receipt, the keys of the written rows, and values that go to the vault."""
 
     receipt: Receipt
     keys: KeysOf
     personal_values: PersonalValues | None = None
 
 
-def with_vault(taken: Sequence[Taken], source: Source, context: IngestContext, known_rows: KnownRows) -> list[Receipt]:
-    """The receipts of deliveries that were taken in, once the vault has what they tell of persons."""
-    personal_values = [t.personal_values for t in taken if t.personal_values]
-    files = iter(write_vault(personal_values, source, context, known_rows))
-    return [
-        replace(t.receipt, files=(*t.receipt.files, *next(files))) if t.personal_values else t.receipt for t in taken
-    ]
-
-
 def take_in(
-    file: Delivered,
-    source: Source,
-    context: IngestContext,
-    known_rows: KnownRows,
-    now: datetime,
-    *,
-    compare: bool,
-    part: str = "",
-) -> Taken:
-    """Read a delivery and write what is good of it, and what is not, into the lake.
+    file: Delivered, source: Source, context: IngestContext, known_rows: KnownRows, now: datetime, *, compare: bool
+) -> TakenIn:
+    """Take one file in: write its good and its bad rows into the lake, and count both.
 
-    The same content at the same time (`now`) always writes the same bytes under the same names. The receipt lacks the
-    vault's file still, see `with_vault`.
+    The same content at the same time (`now`) always writes the same bytes under the same names. The receipt still lacks
+    the vault's file, see `with_vault`.
 
     Args:
         file: the delivery.
@@ -81,43 +53,39 @@ def take_in(
         context: lake and keys.
         known_rows: what the lake has of this source.
         now: the clock.
-        compare: whether to look for its rows among those that are known, see `sift`.
-        part: set apart from what was written of this delivery before.
+        compare: whether to look for its rows in the lake, see `classify`.
 
     Raises:
         ContractError: the adapter makes other tables than the contract says.
     """
     blank = blank_receipt(file, source, now)
     try:
-        layout, records = read(file, source)
-        typed = read_as(records.text, layout)
-        amounts = control_amounts(typed, layout)
-        file.manifest.check(file.sha256, records.landed, amounts["amount"].sum())
-        classified = classify_rows(records, typed, layout, source, context, known_rows, blank, compare=compare)
+        parsed = parse(file, source.contract)
+        rows = classify(parsed, source, context, known_rows, blank, compare=compare)
     except DeliveryRefusedError as refused:
-        return Taken(_refused(blank, refused), {})
-    return write(blank, classified, records, amounts, layout, source, context, part)
+        return TakenIn(_refused(blank, refused), {})
+    return write(blank, parsed, rows, source, context)
 
 
-def hold_back(file: Delivered, source: Source, now: datetime) -> Taken:
-    """A second file of what is delivered once: read and counted, and not taken in."""
+def hold_back(file: Delivered, source: Source, now: datetime) -> TakenIn:
+    """A second file of a layout that is delivered once: counted, and quarantined whole."""
     blank = blank_receipt(file, source, now)
     try:
-        layout, records = read(file, source)
+        parsed = parse_unchecked(file, source.contract)
     except DeliveryRefusedError as refused:
-        return Taken(_refused(blank, refused), {})
-    amounts = control_amounts(read_as(records.text, layout), layout)
-    reason = f"unexpected_delivery: {layout.name} comes once; another file of it, with other content, was accepted"
-    return Taken(_held_back(blank, records.landed, _minor(amounts), reason), {})
+        return TakenIn(_refused(blank, refused), {})
+    name = parsed.layout.name
+    reason = f"unexpected_delivery: {name} comes once; another file of it, with other content, was accepted"
+    return TakenIn(_quarantined(blank, parsed.records.landed, _minor(parsed.amounts), reason), {})
 
 
-def refuse(file: Delivered, source: Source, now: datetime, refused: DeliveryRefusedError) -> Taken:
-    """A file that was refused before it was read."""
-    return Taken(_refused(blank_receipt(file, source, now), refused), {})
+def refuse(file: Delivered, source: Source, now: datetime, refused: DeliveryRefusedError) -> TakenIn:
+    """A file that was refused before it was parsed."""
+    return TakenIn(_refused(blank_receipt(file, source, now), refused), {})
 
 
-def duplicate(original: Receipt, file_name: str, now: datetime) -> Taken:
-    """The same content again, whatever its name: counted, with no effect."""
+def duplicate(original: Receipt, file_name: str, now: datetime) -> TakenIn:
+    """The same content again, under whatever name: counted, and without effect."""
     receipt = replace(
         original,
         file_name=file_name,
@@ -132,88 +100,43 @@ def duplicate(original: Receipt, file_name: str, now: datetime) -> Taken:
         reason=f"same content as {original.file_name}, which was {original.state}",
         files=(),
     )
-    return Taken(receipt, {})
-
-
-def read(file: Delivered, source: Source) -> tuple[Table, Records]:
-    """The layout of a file and its records.
-
-    Raises:
-        DeliveryRefusedError: there is no layout for it, or see `read_records`.
-    """
-    layout = source.contract.layout_of(file.name)
-    if layout is None:
-        patterns = ", ".join(known_rows.file_pattern for known_rows in source.contract.layouts)
-        lines = max(file.content.count(b"\n") - 1, 0)
-        raise DeliveryRefusedError("unknown_file", f"no layout is for this name; there are {patterns}", lines)
-    return layout, read_records(file.content, layout)
-
-
-def control_amounts(records: Typed, layout: Table) -> pl.DataFrame:
-    """The control amount of each record, whether it is taken in or not: line_no and amount.
-
-    A part that is no amount, or outside the column's own bounds, counts as 0 wherever its record ends.
-    """
-    columns = [c for c in layout.columns if c.name in layout.control]
-    parts = [money_within_bounds(c).fill_null(0).cast(_TOTAL) for c in columns]
-    parts = parts or [pl.lit(0, dtype=_TOTAL)]  # a layout need not have an amount
-    return records.rows.select(LINE_NO, pl.sum_horizontal(parts).alias("amount"))
+    return TakenIn(receipt, {})
 
 
 def write(
-    blank: Receipt,
-    classified: ClassifiedRows,
-    records: Records,
-    amounts: pl.DataFrame,
-    layout: Table,
-    source: Source,
-    context: IngestContext,
-    part: str = "",
-) -> Taken:
-    """Write the rows of a delivery and those that are held back; the receipt counts both.
+    blank: Receipt, parsed: Parsed, rows: ClassifiedRows, source: Source, context: IngestContext, part: str = ""
+) -> TakenIn:
+    """Write accepted and rejected rows into the lake; the receipt counts what was written.
 
-    What it tells of persons is not written yet, see `with_vault`.
+    `part`: the ending of the files' names, where rows of the same delivery were written before. Values for the vault
+    are not written yet, see `with_vault`.
     """
-    folder, name = Path("raw") / source.name, f"{blank.delivery_id}{part}.parquet"
-    tables = classified.tables | ({SUPERSEDED: classified.superseded} if classified.superseded.height else {})
-    files = [_write(table, folder / table / name, rows, context.lake) for table, rows in tables.items()]
-    personal_values = personal_values_of(records.text, classified.good, layout, source, name)
-    if classified.bad.height:
-        files.append(_write_quarantine(classified.bad, records, amounts, source, context, blank, part))
-    accepted, accepted_minor = _read_back(context.lake, files, source.contract.control_table)
-    bad = classified.bad
-    receipt = replace(
-        blank,
-        state=_state(accepted=accepted.height, bad=bad.height, duplicates=classified.duplicates.height),
-        landed_rows=records.landed,
-        accepted_rows=lines_of(records, accepted),
-        quarantined_rows=lines_of(records, bad),
-        duplicate_rows=lines_of(records, classified.duplicates),
-        landed_minor=_minor(amounts),
-        accepted_minor=accepted_minor,
-        quarantined_minor=minor_of(amounts, bad),
-        duplicate_minor=minor_of(amounts, classified.duplicates),
-        reason=_reason(bad, accepted),
-        files=tuple(files),
-    )
-    return Taken(receipt, keys_of(classified.tables, source.contract), personal_values)
+    name = f"{blank.delivery_id}{part}.parquet"
+    files = [
+        _write(table, Path("raw") / source.name / table / name, frame, context.lake)
+        for table, frame in (rows.tables | ({SUPERSEDED: rows.superseded} if rows.superseded.height else {})).items()
+    ]
+    if rows.rejected.height:
+        files.append(_write_quarantine(rows.rejected, parsed, source, context, blank, part))
+    personal_values = personal_values_of(parsed.records.text, rows.accepted, parsed.layout, source, name)
+    receipt = _count(blank, parsed, rows, files, context.lake, source.contract.control_table)
+    return TakenIn(receipt, keys_of(rows.tables, source.contract), personal_values)
+
+
+def with_vault(
+    taken: Sequence[TakenIn], source: Source, context: IngestContext, known_rows: KnownRows
+) -> list[Receipt]:
+    """Write the personal values of these deliveries into the vault; returns their receipts with the vault's files."""
+    personal_values = [t.personal_values for t in taken if t.personal_values]
+    files = iter(write_vault(personal_values, source, context, known_rows))
+    return [
+        replace(t.receipt, files=(*t.receipt.files, *next(files))) if t.personal_values else t.receipt for t in taken
+    ]
 
 
 def minor_of(amounts: pl.DataFrame, rows: pl.DataFrame) -> int:
     """The control amount of these rows in minor units."""
     return _minor(amounts.join(rows, on=LINE_NO, how="semi")) if rows.height else 0
-
-
-def _state(*, accepted: int, bad: int, duplicates: int) -> State:
-    if not bad:
-        return State.ACCEPTED if accepted else State.DUPLICATE
-    return State.PARTIAL if accepted or duplicates else State.QUARANTINED
-
-
-def _reason(bad: pl.DataFrame, accepted: pl.DataFrame) -> str | None:
-    if bad.height:
-        return f"{bad.height} rows broke {bad['rule'].n_unique()} rule(s)"
-    return None if accepted.height else "every row of it was delivered before"
 
 
 def blank_receipt(file: Delivered, source: Source, now: datetime) -> Receipt:
@@ -232,12 +155,45 @@ def blank_receipt(file: Delivered, source: Source, now: datetime) -> Receipt:
     )
 
 
+def _count(
+    blank: Receipt, parsed: Parsed, rows: ClassifiedRows, files: list[LakeFile], lake: Path, control: Table
+) -> Receipt:
+    """The receipt: what landed by the file's bytes, what was accepted by the files that were written."""
+    accepted, accepted_minor = _read_back(lake, files, control)
+    return replace(
+        blank,
+        state=_state(accepted=accepted.height, rejected=rows.rejected.height, duplicates=rows.duplicates.height),
+        landed_rows=parsed.records.landed,
+        accepted_rows=count_lines(parsed, accepted),
+        quarantined_rows=count_lines(parsed, rows.rejected),
+        duplicate_rows=count_lines(parsed, rows.duplicates),
+        landed_minor=_minor(parsed.amounts),
+        accepted_minor=accepted_minor,
+        quarantined_minor=minor_of(parsed.amounts, rows.rejected),
+        duplicate_minor=minor_of(parsed.amounts, rows.duplicates),
+        reason=_reason(rows.rejected, accepted),
+        files=tuple(files),
+    )
+
+
+def _state(*, accepted: int, rejected: int, duplicates: int) -> State:
+    if not rejected:
+        return State.ACCEPTED if accepted else State.DUPLICATE
+    return State.PARTIAL if accepted or duplicates else State.QUARANTINED
+
+
+def _reason(rejected: pl.DataFrame, accepted: pl.DataFrame) -> str | None:
+    if rejected.height:
+        return f"{rejected.height} rows broke {rejected['rule'].n_unique()} rule(s)"
+    return None if accepted.height else "every row of it was delivered before"
+
+
 def _refused(blank: Receipt, refused: DeliveryRefusedError) -> Receipt:
-    return _held_back(blank, refused.lines, 0, f"{refused.rule}: {refused.message}")
+    return _quarantined(blank, refused.lines, 0, f"{refused.rule}: {refused.message}")
 
 
-def _held_back(blank: Receipt, lines: int, minor: int, reason: str) -> Receipt:
-    """The whole file is quarantined."""
+def _quarantined(blank: Receipt, lines: int, minor: int, reason: str) -> Receipt:
+    """The receipt of a file that is quarantined whole."""
     return replace(
         blank,
         landed_rows=lines,
@@ -254,20 +210,15 @@ def _write(table: str, path: Path, rows: pl.DataFrame, lake: Path) -> LakeFile:
 
 
 def _write_quarantine(
-    bad: pl.DataFrame,
-    records: Records,
-    amounts: pl.DataFrame,
-    source: Source,
-    context: IngestContext,
-    receipt: Receipt,
-    part: str,
+    rejected: pl.DataFrame, parsed: Parsed, source: Source, context: IngestContext, receipt: Receipt, part: str
 ) -> LakeFile:
-    """Bad rows with rule and message in the clear and the record, as it was delivered, sealed for `open_row`.
+    """Rejected rows: rule and message in the clear, the record as it was delivered sealed for `open_row`.
 
-    `minor` is what of the control amount was counted for the row: 0 where it could not be read.
+    `minor` is the part of the control amount that was counted for the row: 0 where it could not be read.
     """
-    kept = bad.join(places(records), on=LINE_NO, how="left").join(amounts, on=LINE_NO, how="left")
-    texts = [records.raw_record(line, lines) for line, lines in kept.select(LINE_NO, LINES).iter_rows()]
+    spans = line_spans(parsed.records)
+    kept = rejected.join(spans, on=LINE_NO, how="left").join(parsed.amounts, on=LINE_NO, how="left")
+    texts = [parsed.records.raw_record(line, lines) for line, lines in kept.select(LINE_NO, LINES).iter_rows()]
     sealed = seal_rows(kept[LINE_NO].to_list(), texts, source, context, receipt.sha256)
     frame = kept.drop("amount").with_columns(
         (kept["amount"].fill_null(0) * MINOR_PER_UNIT).cast(pl.Int64).alias("minor"),
@@ -276,7 +227,7 @@ def _write_quarantine(
         sealed_row=pl.Series(sealed, dtype=pl.Binary),
         first_seen_at=pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
     )
-    # A delivery that is read again under a newer contract leaves what the older one held back as it was.
+    # A delivery that is read again under a newer contract leaves the rows that the older one held back as they were.
     name = f"{receipt.delivery_id}-{receipt.contract_version}{part}.parquet"
     return _write(QUARANTINE, Path(QUARANTINE) / receipt.source / name, frame, context.lake)
 
@@ -286,10 +237,7 @@ def _minor(amounts: pl.DataFrame) -> int:
 
 
 def _read_back(lake: Path, files: list[LakeFile], control: Table) -> tuple[pl.DataFrame, int]:
-    """What stands in the written raw files, not what is remembered: distinct delivered lines, and the control amount.
-
-    The amount is in minor units.
-    """
+    """What the written raw files hold: distinct delivered lines, and the control amount in minor units."""
     lines, minor = [pl.Series(LINE_NO, dtype=pl.Int64)], 0
     for file in files:
         if file.table in (QUARANTINE, SUPERSEDED):
@@ -298,7 +246,7 @@ def _read_back(lake: Path, files: list[LakeFile], control: Table) -> tuple[pl.Da
         found = pl.read_parquet(lake / file.path, columns=wanted)
         lines.append(found[LINE_NO])
         if len(wanted) > 1:
-            minor += int(found[wanted[1]].cast(_TOTAL).sum() * MINOR_PER_UNIT)
+            minor += int(found[wanted[1]].cast(AMOUNT).sum() * MINOR_PER_UNIT)
     together = pl.concat(lines)
     numbers = together.to_numpy()
     # A line may have made rows in several tables, or several in one.

@@ -1,12 +1,11 @@
-"""Taking in what waits: files are read side by side, and committed in order, a batch while the next is read.
+"""Takes in the files that wait: parsed side by side, committed in order, one batch while the next is parsed.
 
-The order is the promise: the encrypted originals and the keys are flushed first, then the Parquet files and the
-vault's, the receipts last, then their rows in the audit chain, and only then do the files leave the landing folder. A
-crash at any point leaves either nothing that counts, or receipts whose audit rows are written, and files taken away, on
-the next start.
+The order of writes is the promise. Encrypted originals and their keys are flushed first, then the Parquet files and the
+vault's, then the receipts, then their rows in the audit chain; only then do the files leave the landing folder. A crash
+at any point leaves either nothing that counts, or receipts whose audit rows and moved files the next start completes.
 
-Files are read on the assumption that their rows are new, which the keys of the lake confirm before anything is
-committed. Where one may be known, the files are read again one after the other, each beside what came before it.
+A file is parsed on the assumption that its rows are new; the key index confirms that before anything is committed.
+Where a key may be in the lake already, the file is parsed again, one file after the other, and compared row by row.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ from typing import ParamSpec
 from dagster_project.ingestion.commit import commit, write_missing_audit_rows
 from dagster_project.ingestion.contracts.contract import Table
 from dagster_project.ingestion.contracts.source import Source
-from dagster_project.ingestion.delivery import Delivered, Taken, duplicate, hold_back, refuse, take_in, with_vault
+from dagster_project.ingestion.delivery import TakenIn, duplicate, hold_back, refuse, take_in, with_vault
 from dagster_project.ingestion.lake.context import IngestContext, forward
 from dagster_project.ingestion.lake.files import sweep
 from dagster_project.ingestion.lake.landing import landing_day, waiting
@@ -29,15 +28,16 @@ from dagster_project.ingestion.lake.receipts import TAKEN_IN, Receipt
 from dagster_project.ingestion.lake.row_index import KnownRows
 from dagster_project.ingestion.parsing.decompress import unpack
 from dagster_project.ingestion.parsing.manifest import keep_manifest, kept_manifest, manifest_of, read_manifest
+from dagster_project.ingestion.parsing.parse import Delivered
 from dagster_project.ingestion.parsing.records import DeliveryRefusedError
 from dagster_project.ingestion.persons.originals import flush_originals, keep_original, open_original, sweep_originals
 
 P = ParamSpec("P")
-# Receipts that share a transaction: to flush them one by one took as long as to read a day's file. The keys of so many
-# rows are held in memory, and what so many tell of persons.
+# Receipts share a transaction: flushing each by itself took as long as reading a day's file. The keys of a batch, and
+# its personal values, are held in memory.
 _BATCH, _BATCH_ROWS, _BATCH_PERSONAL_VALUES = 32, 4_000_000, 250_000
-# Polars works outside of Python's lock; more readers hold more files in memory, and a machine may have two cores. The
-# third is for what waits for the lock: two took 6 % longer.
+# Polars works outside of Python's lock. More readers hold more files in memory, and a machine may have two cores; with
+# two readers instead of three it took 6 % longer.
 _READERS = 3
 
 
@@ -64,7 +64,7 @@ def ingest(
 
 
 def ingest_files(files: list[Path], source: Source, context: IngestContext, now: datetime) -> list[Receipt]:
-    """Take in these files; returns the receipts written, in their order. The leftover of a crash gets none."""
+    """Take in these files; returns the receipts written, in order. A file that a crash left behind gets none."""
     prepare(source, context)
     if not files:
         return []
@@ -82,25 +82,25 @@ def ingest_files(files: list[Path], source: Source, context: IngestContext, now:
 
 
 def prepare(source: Source, context: IngestContext) -> None:
-    """What is done before anything is written: clear away what a crash left, and look at the key.
+    """Clear away what a crash left, and check the key, before anything is written.
 
     Raises:
-        MasterKeyError: this lake was begun with another key.
+        MasterKeyError: the pseudonyms of this lake were made with another key.
     """
     sweep(context.lake)
     context.book.key_mark(context.keys.mark)
     context.check_key()
     context.key_store.upgrade()
     write_missing_audit_rows(context)
-    _mark_moved_originals(source, context)
+    _mark_archived_files(source, context)
     sweep_originals(context, source.name)
 
 
 def read_original(receipt: Receipt, context: IngestContext) -> Delivered:
-    """The file of a receipt as it was delivered, from where originals are kept.
+    """The file of a receipt as it was delivered, from its encrypted original.
 
     Raises:
-        OriginalMissingError, KeyDestroyedError: it is no longer there.
+        OriginalMissingError, KeyDestroyedError: the original is gone.
         LakeCorruptionError: it is damaged.
     """
     content = open_original(context, receipt.source, receipt.sha256)
@@ -109,13 +109,13 @@ def read_original(receipt: Receipt, context: IngestContext) -> Delivered:
 
 
 class DeliveryChangedError(RuntimeError):
-    """A file was written to while it was read: it had not arrived yet."""
+    """A file was written to while it was read: it had not arrived completely."""
 
 
-_Handed = tuple[Path, str, Future[Taken]]  # a file, its sha256, and what is made of it
+_Task = tuple[Path, str, Future[TakenIn]]  # a file, its sha256, and its result
 
 
-def _nothing() -> tuple[set[str], Future[None]]:
+def _no_batch() -> tuple[set[str], Future[None]]:
     done: Future[None] = Future()
     done.set_result(None)
     return set(), done
@@ -123,7 +123,7 @@ def _nothing() -> tuple[set[str], Future[None]]:
 
 @dataclass
 class _Intake:
-    """Files on their way: those that were handed to a reader, a batch that is committed meanwhile, and receipts."""
+    """The files in progress: those being parsed, the batch being committed, and the receipts committed so far."""
 
     source: Source
     context: IngestContext
@@ -132,26 +132,26 @@ class _Intake:
     committer: Executor
     known_rows: KnownRows
     committed: list[Receipt] = field(default_factory=list)
-    _reading: list[_Handed] = field(default_factory=list)
-    _committing: tuple[set[str], Future[None]] = field(default_factory=_nothing)
-    _in_hand: deque[Future[Taken]] = field(default_factory=deque)
+    _reading: list[_Task] = field(default_factory=list)
+    _committing: tuple[set[str], Future[None]] = field(default_factory=_no_batch)
+    _in_hand: deque[Future[TakenIn]] = field(default_factory=deque)
     _layout: Table | None = None
 
     def add(self, path: Path) -> None:
-        """Hash a file; have it read, or say that it was taken in before."""
+        """Hash a file and hand it to a reader; or to none, if it was taken in before."""
         if self._committing[1].done():
             self.wait_for_batch()
-        file, refused = _open(path)
+        file, refused = _unpacked(path)
         layout = self.source.contract.layout_of(path.name)
         once = layout is not None and layout.delivered_once
-        # What becomes of this one may depend on what became of those before it: payments are looked at beside loans.
-        on_their_way = {sha256 for _, sha256, _ in self._reading} | self._committing[0]
-        if once or layout != self._layout or file.sha256 in on_their_way:
+        # The outcome of this file may depend on those before it: payments are checked against loans.
+        in_progress = {sha256 for _, sha256, _ in self._reading} | self._committing[0]
+        if once or layout != self._layout or file.sha256 in in_progress:
             self.finish()
         self._layout = layout
         leftover = self.context.book.unarchived(self.source.name, file.sha256, path.name)
         if leftover is not None:
-            _archive([(path, file.sha256)], [leftover], self.source.name, self.context)  # its original is kept already
+            _archive([(path, file.sha256)], [leftover], self.source.name, self.context)  # its original is kept
             return
         earlier = self.context.book.find(self.source.name, file.sha256, self.source.contract.version)
         if earlier:
@@ -174,10 +174,10 @@ class _Intake:
         if len(self._reading) >= _BATCH or rows > _BATCH_ROWS or personal_values > _BATCH_PERSONAL_VALUES:
             self.commit()
 
-    def _read(self, file: Delivered, read: Callable[P, Taken], *args: P.args, **more: P.kwargs) -> Future[Taken]:
-        """Have a file read, and its original written, encrypted."""
+    def _read(self, file: Delivered, read: Callable[P, TakenIn], *args: P.args, **more: P.kwargs) -> Future[TakenIn]:
+        """Have a reader take a file in and write its encrypted original."""
 
-        def both() -> Taken:
+        def both() -> TakenIn:
             taken = read(*args, **more)
             keep_original(file.content, self.source, self.context, taken.receipt)
             return taken
@@ -185,43 +185,43 @@ class _Intake:
         return self.readers.submit(both)
 
     def finish(self) -> None:
-        """Commit all that was handed out, and wait for it."""
+        """Commit the batch in progress, and wait for it."""
         self.commit()
         self.wait_for_batch()
 
     def wait_for_batch(self) -> None:
-        """Wait for the batch that is committed, and raise what went wrong with it, before anything else that did."""
+        """Wait for the batch that is being committed; its error comes before any later one."""
         self._committing[1].result()
 
     def commit(self) -> None:
-        """Have the files that were handed out committed, after the batch before them; others are read meanwhile."""
+        """Commit the batch in progress after the one before it, while the readers go on with the next."""
         self.wait_for_batch()
-        handed, self._reading = self._reading, []
-        self._committing = {sha256 for _, sha256, _ in handed}, self.committer.submit(self._commit, handed)
+        batch, self._reading = self._reading, []
+        self._committing = {sha256 for _, sha256, _ in batch}, self.committer.submit(self._commit, batch)
 
-    def _commit(self, handed: list[_Handed]) -> None:
-        """Write the receipts of these files, in order and in one transaction; then archive."""
-        if not handed:
+    def _commit(self, batch: list[_Task]) -> None:
+        """Commit the receipts of a batch in order and in one transaction, then archive its files."""
+        if not batch:
             return
-        taken = [task.result() for _, _, task in handed]
+        taken = [task.result() for _, _, task in batch]
         if self.known_rows.may_contain(t.keys for t in taken):
-            taken = [self._one_by_one(path, t) for (path, _, _), t in zip(handed, taken, strict=True)]
+            taken = [self._one_by_one(path, t) for (path, _, _), t in zip(batch, taken, strict=True)]
         else:
             self.known_rows.add([(t.receipt, t.keys) for t in taken])
         receipts = with_vault(taken, self.source, self.context, self.known_rows)
         self.known_rows.note(receipts)
         flush_originals(self.context, self.source.name, [r.sha256 for r in receipts])
         numbers = commit(receipts, self.context)
-        _archive([(path, sha256) for path, sha256, _ in handed], numbers, self.source.name, self.context)
+        _archive([(path, sha256) for path, sha256, _ in batch], numbers, self.source.name, self.context)
         self.committed += receipts
 
-    def _take_in(self, file: Delivered, *, compare: bool) -> Taken:
+    def _take_in(self, file: Delivered, *, compare: bool) -> TakenIn:
         return take_in(file, self.source, self.context, self.known_rows, self.now, compare=compare)
 
-    def _one_by_one(self, path: Path, taken: Taken) -> Taken:
-        """Read a file again beside what is known, if it may have a row that is."""
+    def _one_by_one(self, path: Path, taken: TakenIn) -> TakenIn:
+        """Take a file in again, compared with the lake, if a key of it may be there."""
         if self.known_rows.may_contain([taken.keys]):
-            file, _ = _open(path)
+            file, _ = _unpacked(path)
             if file.sha256 != taken.receipt.sha256:
                 raise DeliveryChangedError(
                     f"{path} was written to while it was read. Write a file under a name that begins with a dot and "
@@ -238,8 +238,8 @@ def has_accepted(layout: Table, source: Source, context: IngestContext) -> bool:
     return any(source.contract.layout_of(r.file_name) == layout for r in accepted)
 
 
-def _open(path: Path) -> tuple[Delivered, DeliveryRefusedError | None]:
-    """A file's unpacked content, by which it is known; that of one that is refused, as it is."""
+def _unpacked(path: Path) -> tuple[Delivered, DeliveryRefusedError | None]:
+    """A file with its unpacked content; where unpacking is refused, with the packed content and the refusal."""
     content, refused = path.read_bytes(), None
     try:
         content = unpack(path.name, content)
@@ -249,16 +249,16 @@ def _open(path: Path) -> tuple[Delivered, DeliveryRefusedError | None]:
 
 
 def _archive(files: list[tuple[Path, str]], numbers: list[int], source: str, context: IngestContext) -> None:
-    """Take files out of the landing folder, their encrypted originals being kept; then say so."""
+    """Remove files whose encrypted originals are kept from the landing folder, then mark their receipts as archived."""
     for path, sha256 in files:
         keep_manifest(path, context.lake, source, sha256)
         path.unlink()
-        manifest_of(path).unlink(missing_ok=True)  # last: without the manifest that it needs a file waits for ever
+        manifest_of(path).unlink(missing_ok=True)  # last: a file without the manifest that it needs waits for ever
     context.book.mark_archived(numbers)
 
 
-def _mark_moved_originals(source: Source, context: IngestContext) -> None:
-    """Say of originals that a crash had moved, and not marked, that they are archived."""
+def _mark_archived_files(source: Source, context: IngestContext) -> None:
+    """Mark as archived the files that a crash had removed from the landing folder without marking them."""
     landing = context.landing / source.name
     moved = [(n, name) for n, name in context.book.all_unarchived(source.name) if not (landing / name).exists()]
     for _, name in moved:

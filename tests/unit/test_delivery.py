@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from dagster_project.ingestion import intake
 from dagster_project.ingestion.contracts.source import load_sources
-from dagster_project.ingestion.delivery import control_amounts
 from dagster_project.ingestion.intake import ingest
 from dagster_project.ingestion.lake.context import IngestContext
 from dagster_project.ingestion.lake.landing import land_packaged
 from dagster_project.ingestion.lake.receipts import IdentityError, ReceiptBook, State
 from dagster_project.ingestion.parsing import records
+from dagster_project.ingestion.parsing.parse import control_amounts
 from dagster_project.ingestion.parsing.records import LINE_NO, LINES
 from dagster_project.ingestion.parsing.row_rules import _matches, check_rows, read_as
 from dagster_project.ingestion.persons.originals import open_row

@@ -62,10 +62,4 @@ def _table(table: Table, delivered: pl.DataFrame, contract: Contract) -> pl.Data
     ]
     event = pl.col(str(table.event_on))
     known_on = pl.col(str(table.known_on or table.event_on)) + pl.duration(days=contract.known_at_lag_days)
-    rows = delivered.select(*columns, "line_no", event.alias("event_on"), known_on.alias("known_at"))
-    # A person with two loans stands in two lines, and is one borrower, known since the first.
-    return (
-        rows.sort("event_on", "line_no").unique(table.key, keep="first", maintain_order=True)
-        if (table.name in PERSONS)
-        else rows
-    )
+    return delivered.select(*columns, "line_no", event.alias("event_on"), known_on.alias("known_at"))

@@ -116,7 +116,7 @@ class KnownRows:
         """
         compared = [self._compare(name, frame) for name, frame in tables.items() if name not in PERSONS]
         if not compared:
-            return _NEW
+            return NO_MATCHES
         versions = pl.concat(compared)
         rows = versions.unique(["table_name", LINE_NO, "row"], keep="first", maintain_order=True)
         is_match = pl.col("old_line_no").is_not_null()
@@ -265,7 +265,7 @@ def _lines(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(LINE_NO).unique().sort(LINE_NO)
 
 
-_NEW = KeyMatches(
+NO_MATCHES = KeyMatches(
     pl.DataFrame(schema={LINE_NO: pl.Int64}),
     pl.DataFrame(
         schema={LINE_NO: pl.Int64, "message": pl.String, "against_delivery_id": pl.String, "against_line_no": pl.Int64}
