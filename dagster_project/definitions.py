@@ -1,4 +1,4 @@
-"""The code location: `build_defs` makes it of a pipeline, `defs` is the one of the environment."""
+"""The code location: Creditloom's definitions for a pipeline, and the user's own beside them."""
 
 import dagster as dg
 
@@ -17,6 +17,7 @@ from dagster_project.defs.jobs import load_job, nightly_job, retrain_job
 from dagster_project.defs.resources import NIGHT, build_night_resource
 from dagster_project.defs.schedules import nightly_schedule, weekly_retraining
 from dagster_project.defs.sensors import landing_sensor
+from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.night.guards import guards_of
 from dagster_project.night.pipeline import Pipeline, load_pipeline
 from dagster_project.warehouse.runner import prepare_manifest, published_models
@@ -29,20 +30,21 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
     _ = pipeline.code  # fingerprinted now: a file that changes while this process lives does not change what it runs
     owners = pipeline.policy.owners
     manifest = prepare_manifest(pipeline.settings, pipeline.policy)
+    assets = [
+        *(build_landing_asset(source, owners.data) for source in pipeline.sources.values()),
+        *(build_raw_assets(source, owners.data) for source in pipeline.sources.values()),
+        build_quarantine_asset(pipeline, owners.data),
+        build_warehouse_assets(pipeline, manifest),
+        *(asset for name in pipeline.sources for asset in build_model_assets(name, owners.models)),
+        build_scores_asset(pipeline),
+        build_portfolio_assets(pipeline.policy),
+        *build_early_warning_assets(pipeline),
+        build_snapshot_asset(pipeline.policy, sorted(published_models(manifest))),
+    ]
     return dg.Definitions(
-        assets=[
-            *(build_landing_asset(source, owners.data) for source in pipeline.sources.values()),
-            *(build_raw_assets(source, owners.data) for source in pipeline.sources.values()),
-            build_quarantine_asset(pipeline, owners.data),
-            build_warehouse_assets(pipeline, manifest),
-            *(asset for name in pipeline.sources for asset in build_model_assets(name, owners.models)),
-            build_scores_asset(pipeline),
-            build_portfolio_assets(pipeline.policy),
-            *build_early_warning_assets(pipeline),
-            build_snapshot_asset(pipeline.policy, sorted(published_models(manifest))),
-        ],
+        assets=assets,
         asset_checks=[build_checks(guard) for guard in guards_of(pipeline)],
-        jobs=[nightly_job(), retrain_job(pipeline), *(load_job(name) for name in pipeline.sources)],
+        jobs=[nightly_job(assets), retrain_job(pipeline), *(load_job(name) for name in pipeline.sources)],
         executor=dg.in_process_executor,  # also for what somebody starts from the screen: the lock is a process's
         schedules=[nightly_schedule(pipeline), weekly_retraining(pipeline)],
         sensors=[landing_sensor(pipeline)],
@@ -52,5 +54,5 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The definitions of the environment; made when a code location loads this module, not when it is imported."""
-    return build_defs()
+    """The definitions of the environment's settings and those in `defs/yours`, built when a code location loads."""
+    return dg.Definitions.merge(build_defs(), dg.load_from_defs_folder(path_within_project=PROJECT_ROOT))
