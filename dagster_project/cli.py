@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -598,7 +599,7 @@ def _known_source(pipeline: "Pipeline", source: str | None, *, as_json: bool) ->
 def _stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:
     if as_json:
         sys.stdout.write(json.dumps({"exit": code, "failures": [message]}) + "\n")
-    _err.print(f"[bold red]creditloom:[/] {message}", highlight=False)
+    _err.print(f"[bold red]creditloom:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 

@@ -15,7 +15,7 @@ from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.landing import waiting
 from dagster_project.ingestion.receipts import TAKEN_IN, Receipt
 from dagster_project.ingestion.source import Source, load_sources, own_contracts
-from dagster_project.policy import Policy, PolicyError, load_policy
+from dagster_project.policy import Policy, PolicyError, load_policy, problem_at
 from dagster_project.publishing.fingerprint import code_fingerprint
 from dagster_project.publishing.snapshot import current_snapshot
 from dagster_project.settings import PROJECT_ROOT, Settings
@@ -197,7 +197,8 @@ class Pipeline:
             found.append(Guard(suite, training_set_asset(name), self.training_set_file(name), name))
         grades = tuple(scale.grade_edges)
         codes = (*(f.code for f in FAMILIES), NO_REASON)
-        suite = scores.suite(scale.score_min, scale.score_max, scale.pd_floor, grades, DEFAULT_GRADE, codes)
+        most = self.policy.reasons.max_reasons
+        suite = scores.suite(scale.score_min, scale.score_max, scale.pd_floor, grades, DEFAULT_GRADE, codes, most)
         found.append(Guard(suite, SCORES_ASSET, self.scores_file))
         found += [Guard(s, portfolio_asset(s.table), self.portfolio_file(s.table)) for s in portfolio.suites()]
         return tuple(self._with_extra(guard) for guard in found)
@@ -274,9 +275,11 @@ def load_pipeline(
     sources = load_sources(chosen.contracts)
     unknown = sorted(policy.sources.keys() - sources.keys())
     if unknown:
-        raise PolicyError(
-            f"policy {chosen.policy}: sources: no contract for {', '.join(unknown)}; there are {', '.join(sources)}. "
-            f"A contract of your own lies in {chosen.contracts / '<name>' / 'contract.yaml'}"
+        raise problem_at(
+            chosen.policy,
+            ("sources", unknown[0]),
+            f"there is no contract for {', '.join(unknown)}; there are {', '.join(sources)}. "
+            f"A contract of your own is {chosen.contracts / '<name>' / 'contract.yaml'}",
         )
     sources = {name: sources[name] for name in policy.sources}
     if strangers := sorted((only or frozenset()) - sources.keys()):

@@ -186,7 +186,7 @@ def test_swapped_model_file_is_refused_before_it_is_read(model, tmp_path):
 
 
 def test_bootstrap_gate_says_what_is_wrong():
-    gate = BootstrapGate(0.8, 1.25, 0.6, 1e-4)
+    gate = BootstrapGate(slope_min=0.8, slope_max=1.25, auc_lower_bound=0.6, max_additivity_error=1e-4)
     rng = np.random.default_rng(0)
     margin = rng.normal(-1, 1, 5000)
     y = (rng.random(5000) < 1 / (1 + np.exp(-margin))).astype(float)

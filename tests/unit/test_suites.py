@@ -28,7 +28,7 @@ SCORES = pl.DataFrame(
         "model_version": ["1"] * 3,
     }
 )
-SCORE_SUITE = scores.suite(350, 950, 0.0005, ("R9", "R10"), "D", ("RC01", "RC02", "none"))
+SCORE_SUITE = scores.suite(350, 950, 0.0005, ("R9", "R10"), "D", ("RC01", "RC02", "none"), 4)
 TRAINING = pl.DataFrame(
     {
         "source": ["s"] * 10,
