@@ -235,7 +235,7 @@ class SourcePolicy(Section):
             raise ValueError(f"{needed} is needed with arrears_basis {self.arrears_basis}")
         for basis, names in BASIS_KEYS.items():
             for name in names if basis != self.arrears_basis else ():
-                if name in self.model_fields_set:
+                if name in self.model_fields_set and getattr(self, name) is not None:
                     what = f"{name} acts with arrears_basis {basis} alone; this source has {self.arrears_basis}"
                     raise PydanticCustomError("basis", "{what}", {"what": what, "at": (name,)})
         return self
