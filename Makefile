@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test truth warnings torture protections bench bench-ingest chromium up screenshots lint lock sources clean
+.PHONY: help run test truth warnings torture protections bench bench-ingest chromium up screenshots lint lock sources policy-page clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -71,6 +71,9 @@ lint: $(SETUP) ## style, types, layers, Dagster definitions
 
 sources: $(SETUP) ## write dbt's source files anew from the contracts
 	@python -m dagster_project.ingestion.contracts.dbt_sources
+
+policy-page: $(SETUP) ## write docs/policy.md from the model of the policy
+	@python -m dagster_project.policy.page
 
 lock: $(SETUP) ## resolve the lock files anew
 	@for name in requirements requirements-data requirements-uv; do \

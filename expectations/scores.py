@@ -17,8 +17,15 @@ def suite(
     grades: tuple[str, ...],
     default_grade: str,
     reasons: tuple[str, ...],
+    max_reasons: int,
 ) -> Suite:
-    """The suite of the scores of all sources; thresholds from the policy, `reasons` the codes that may be stated."""
+    """The suite of the scores of all sources; thresholds from the policy.
+
+    `reasons` are the codes that may be stated, in the columns `reason_1` to `reason_<max_reasons>`.
+    """
+    behind_a_gap = [f"(reason_{n} is not null and reason_{n - 1} is null)" for n in range(3, max_reasons + 1)]
+    if max_reasons > 1:
+        behind_a_gap.insert(0, "(reason_2 is not null and reason_1 = 'none')")
     return Suite(
         "scores",
         "scores",
@@ -29,7 +36,7 @@ def suite(
             between("pd", pd_floor, 1),
             between("score", score_min, score_max),
             one_of("grade", (*grades, default_grade)),
-            *(one_of(f"reason_{place}", reasons) for place in range(1, 5)),
+            *(one_of(f"reason_{place}", reasons) for place in range(1, max_reasons + 1)),
             no_row(
                 "default_grade__if_in_default",
                 f"(grade = '{default_grade}') <> in_default or (in_default and pd < 1)",
@@ -42,8 +49,7 @@ def suite(
             ),
             no_row(
                 "reasons__in_order",
-                "(reason_2 is not null and reason_1 = 'none') or (reason_3 is not null and reason_2 is null)"
-                " or (reason_4 is not null and reason_3 is null)",
+                " or ".join(behind_a_gap) or "false",
                 "a reason stands behind a gap",
             ),
         ),

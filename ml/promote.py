@@ -13,6 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field, ValidationInfo, field_validator
+
+from ml.section import Section
 from ml.validate import Performance
 
 _SCHEMA = """
@@ -35,14 +38,25 @@ create trigger if not exists promotions_keep_rows before delete on promotions
 """
 
 
-@dataclass(frozen=True)
-class BootstrapGate:
-    """What the first champion of a source must pass; all thresholds from the policy file."""
+class BootstrapGate(Section):
+    """What the first champion of a source must pass."""
 
-    slope_min: float
-    slope_max: float
-    auc_lower_bound: float
-    max_additivity_error: float
+    slope_min: float = Field(ge=0, description="Smallest slope of the calibration.")
+    slope_max: float = Field(gt=0, description="Largest slope of the calibration. It is above `slope_min`.")
+    auc_lower_bound: float = Field(
+        ge=0, lt=1, description="The lower end of the AUC's 95 % interval must be above this value."
+    )
+    max_additivity_error: float = Field(
+        gt=0, description="Largest difference between a margin and the sum of its contributions, in logits."
+    )
+
+    @field_validator("slope_max")
+    @classmethod
+    def _above_minimum(cls, value: float, info: ValidationInfo) -> float:
+        least = info.data.get("slope_min")
+        if least is not None and value <= least:
+            raise ValueError(f"slope_max ({value:g}) must be above slope_min ({least:g})")
+        return value
 
 
 def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity_error: float) -> list[str]:

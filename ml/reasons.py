@@ -11,23 +11,34 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from ml.features import by_name
 from ml.model import CreditModel
+from ml.section import Section
 
 NO_REASON = "none"
 
 
-@dataclass(frozen=True)
-class ReasonPolicy:
-    """Thresholds in logits (`min_contribution_logit`, `min_margin_fall`) and as shares."""
+class ReasonPolicy(Section):
+    """When a reason for a score may be stated."""
 
-    min_contribution_logit: float
-    min_share_of_adverse: float
-    min_margin_fall: float
-    max_reasons: int
-    high_utilisation: float
-    small_pay_ratio: float
+    min_contribution_logit: float = Field(
+        ge=0, description="A reason must raise the margin above the population's by more than this, in logits."
+    )
+    min_share_of_adverse: float = Field(
+        ge=0, le=1, description="A reason must be at least this share of all that raises the margin."
+    )
+    min_margin_fall: float = Field(
+        ge=0,
+        description="The direction check: with the features of a typical good account the margin must fall by at "
+        "least this, in logits.",
+    )
+    max_reasons: int = Field(ge=1, le=9, description="How many reasons an account gets at most.")
+    high_utilisation: float = Field(gt=0, description="A balance is called high from this share of the limit on.")
+    small_pay_ratio: float = Field(
+        gt=0, le=1, description="Repayments are called small below this share of the balance."
+    )
 
 
 @dataclass(frozen=True)

@@ -4,43 +4,83 @@ Score: `score + pdo * log2(odds / anchor_odds)` with odds = (1 - PD) / PD, clipp
 scale's edges in PD, lower edge inclusive, taken from the unrounded PD; `D` is an account already in default.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import polars as pl
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from ml.section import Section
 
 DEFAULT_GRADE = "D"
 
 
-@dataclass(frozen=True)
-class ScoreAnchor:
-    """`score` points stand for good:bad odds of `odds` : 1. One per source: labels differ in horizon."""
+class ScoreAnchor(Section):
+    """The one score whose odds are given. One per source: labels differ in horizon."""
 
-    score: float
-    odds: float
+    score: float = Field(ge=0, description="A score, in points.")
+    odds: float = Field(gt=0, description="How many good accounts there are for one bad one at this score.")
 
 
-@dataclass(frozen=True)
-class Scale:
-    """The score's range and slope, the floor of PD, and the lower PD edge of each grade and score band."""
+class Scale(Section):
+    """The score's range and slope, the floor of PD, and the lower edge of each grade and band."""
 
-    points_to_double_odds: float
-    score_min: int
-    score_max: int
-    pd_floor: float
-    grade_edges: Mapping[str, float]
-    bands: Mapping[str, int]
+    points_to_double_odds: float = Field(gt=0, description="By how many points the score rises as the odds double.")
+    score_min: int = Field(ge=0, description="Lowest score.")
+    score_max: int = Field(ge=1, description="Highest score. It is above `score_min`.")
+    pd_floor: float = Field(gt=0, lt=1, description="No PD is below this one.")
+    grade_edges: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(
+        min_length=1,
+        description="Lowest PD of each grade, inclusive. The first is 0, and each is above the one before.",
+    )
+    bands: dict[str, int] = Field(
+        min_length=1,
+        description="Lowest score of each band, inclusive. The first is `score_min`, and each is above the one before, "
+        "up to `score_max`.",
+    )
 
-    def __post_init__(self) -> None:
-        """Refuse edges that do not rise.
+    @field_validator("score_max")
+    @classmethod
+    def _above_minimum(cls, value: int, info: ValidationInfo) -> int:
+        least = info.data.get("score_min")
+        if least is not None and value <= least:
+            raise ValueError(f"score_max ({value}) must be above score_min ({least})")
+        return value
 
-        Raises:
-            ValueError: the grade edges or the bands are not strictly increasing.
-        """
-        for what, edges in (("grade_edges", list(self.grade_edges.values())), ("bands", list(self.bands.values()))):
-            if any(b <= a for a, b in pairwise(edges)):
-                raise ValueError(f"scale: {what} must rise from one to the next")
+    @field_validator("grade_edges")
+    @classmethod
+    def _from_zero_up(cls, edges: dict[str, float]) -> dict[str, float]:
+        if DEFAULT_GRADE in edges:
+            raise _wrong(DEFAULT_GRADE, f"{DEFAULT_GRADE} is the grade of accounts in default; use another name")
+        first, edge = next(iter(edges.items()))
+        if edge != 0:
+            raise _wrong(first, f"{first} ({edge:g}) must be 0: every PD has a grade")
+        _must_rise(edges)
+        return edges
+
+    @field_validator("bands")
+    @classmethod
+    def _within_range(cls, bands: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        _must_rise(bands)
+        ((first, lowest), *_), (last, highest) = bands.items(), list(bands.items())[-1]
+        least, most = info.data.get("score_min"), info.data.get("score_max")
+        if least is not None and lowest != least:
+            raise _wrong(first, f"{first} ({lowest}) must be score_min ({least}): every score has a band")
+        if most is not None and highest > most:
+            raise _wrong(last, f"{last} ({highest}) must not be above score_max ({most})")
+        return bands
+
+
+def _must_rise(edges: dict[str, float] | dict[str, int]) -> None:
+    for (before, low), (name, high) in pairwise(edges.items()):
+        if high <= low:
+            raise _wrong(name, f"{name} ({high:g}) must be above {before} ({low:g})")
+
+
+def _wrong(name: str, what: str) -> PydanticCustomError:
+    """An error at one entry of a mapping; `at` is its place in there."""
+    return PydanticCustomError("order", "{what}", {"what": what, "at": (name,)})
 
 
 def raw_score(pd: pl.Expr, scale: Scale, anchor: ScoreAnchor) -> pl.Expr:

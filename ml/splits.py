@@ -1,38 +1,63 @@
 """Which borrower belongs to which block of the data: training, early stopping, calibration, out of sample."""
 
 import hashlib
-from dataclasses import dataclass
+from typing import Annotated, Self
 
 import polars as pl
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from ml.section import Section
 
 BLOCKS = ("train", "val", "cal", "oos")
 OUT_OF_TIME = "oot"
 
 
-@dataclass(frozen=True)
-class SplitPolicy:
-    """Inclusive bucket ranges (0-99) of each block, and the salt of the hash.
+# YAML gives a list; only the list may become a tuple, its numbers are taken strictly.
+Bucket = Annotated[int, Field(ge=0, le=99)]
+Buckets = Annotated[tuple[Bucket, Bucket], Field(strict=False, title="[first, last], whole numbers from 0 to 99")]
 
-    Where there are at least `oot_min_cohorts` months of observations, the last `oot_months` are set apart, out of time.
-    """
 
-    salt: str
-    train: tuple[int, int]
-    val: tuple[int, int]
-    cal: tuple[int, int]
-    oos: tuple[int, int]
-    oot_months: int = 6
-    oot_min_cohorts: int = 12
+class SplitPolicy(Section):
+    """Which of the buckets 0 to 99 belong to each block, inclusive. A borrower's bucket is a hash of who they are."""
 
-    def __post_init__(self) -> None:
-        """Refuse ranges that overlap or leave a bucket out.
+    salt: str = Field(min_length=1, description="What the hash is salted with. It is fixed once.")
+    train: Buckets = Field(description="The buckets that a model learns from.")
+    val: Buckets = Field(description="The buckets on which early stopping is decided.")
+    cal: Buckets = Field(description="The buckets on which the PD is calibrated.")
+    oos: Buckets = Field(description="Out of sample: the buckets that only the validation uses.")
+    oot_months: int = Field(
+        default=6, ge=1, description="Out of time: so many of the last months of observations are set apart."
+    )
+    oot_min_cohorts: int = Field(
+        default=12,
+        ge=2,
+        description="With fewer months of observations none is set apart. It is above `oot_months`.",
+    )
 
-        Raises:
-            ValueError: the four ranges are not a partition of 0-99.
-        """
+    @field_validator(*BLOCKS)
+    @classmethod
+    def _ascending(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if value[1] < value[0]:
+            raise ValueError(f"{list(value)}: the last bucket must not be below the first")
+        return value
+
+    @field_validator("oot_min_cohorts")
+    @classmethod
+    def _more_than_set_apart(cls, value: int, info: ValidationInfo) -> int:
+        apart = info.data.get("oot_months")
+        if apart is not None and value <= apart:
+            raise ValueError(f"oot_min_cohorts ({value}) must be above oot_months ({apart})")
+        return value
+
+    @model_validator(mode="after")
+    def _each_bucket_once(self) -> Self:
         buckets = [b for name in BLOCKS for b in range(getattr(self, name)[0], getattr(self, name)[1] + 1)]
-        if sorted(buckets) != list(range(100)):
-            raise ValueError("split: the ranges of train, val, cal and oos must cover the buckets 0-99 exactly once")
+        twice = sorted({b for b in buckets if buckets.count(b) > 1})
+        absent = sorted(set(range(100)) - set(buckets))
+        if twice or absent:
+            found = f"bucket {twice[0]} is in two of them" if twice else f"bucket {absent[0]} is in none"
+            raise ValueError(f"train, val, cal and oos must cover the buckets 0 to 99 exactly once; {found}")
+        return self
 
 
 def stable_hash(*parts: object) -> int:

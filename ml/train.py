@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from pydantic import Field, ValidationInfo, field_validator
 
 from ml.features import FEATURES, Feature, by_name
+from ml.section import Section
 
 if TYPE_CHECKING:
     import xgboost as xgb
@@ -15,27 +17,39 @@ if TYPE_CHECKING:
 TARGET = "label"
 
 
-@dataclass(frozen=True)
-class TrainingParams:
-    """Hyper-parameters of XGBoost and of the cross-validation, from the policy file.
+class TrainingParams(Section):
+    """Hyper-parameters of XGBoost and of the cross-validation."""
 
-    Below `min_defaults` a block is too small to calibrate or to judge on, and out-of-fold predictions do instead. What
-    only describes a model is taken on at most `sample_rows` rows.
-    """
+    seed: int = Field(ge=0, le=2**31 - 1, description="Seed of the booster and of the folds.")
+    threads: int = Field(ge=1, description="Threads of XGBoost. Another number may change the last bits of a model.")
+    learning_rate: float = Field(gt=0, le=1, description="How much of each tree counts.")
+    max_depth: int = Field(ge=1, le=20, description="Levels of a tree.")
+    min_child_weight: float = Field(ge=0, description="Smallest sum of second derivatives in a leaf.")
+    subsample: float = Field(gt=0, le=1, description="Share of the rows that each tree sees.")
+    colsample_bytree: float = Field(gt=0, le=1, description="Share of the features that each tree sees.")
+    reg_lambda: float = Field(ge=0, description="L2 penalty on the leaves.")
+    max_rounds: int = Field(ge=1, description="Trees at most.")
+    early_stopping_rounds: int = Field(
+        ge=1, description="Training stops after so many rounds without a better result. It is not above `max_rounds`."
+    )
+    cv_folds: int = Field(ge=2, description="Folds of the cross-validation.")
+    min_defaults: int = Field(
+        ge=1,
+        description="A block with fewer defaults neither calibrates nor judges; out-of-fold predictions do instead.",
+    )
+    sample_rows: int = Field(
+        ge=1,
+        description="Figures that only describe a model (cross-validation, learning curve) are measured on at most so "
+        "many rows.",
+    )
 
-    seed: int
-    threads: int
-    learning_rate: float
-    max_depth: int
-    min_child_weight: float
-    subsample: float
-    colsample_bytree: float
-    reg_lambda: float
-    max_rounds: int
-    early_stopping_rounds: int
-    cv_folds: int
-    min_defaults: int
-    sample_rows: int
+    @field_validator("early_stopping_rounds")
+    @classmethod
+    def _within_all_rounds(cls, value: int, info: ValidationInfo) -> int:
+        most = info.data.get("max_rounds")
+        if most is not None and value > most:
+            raise ValueError(f"early_stopping_rounds ({value}) must not be above max_rounds ({most})")
+        return value
 
     def xgboost(self, features: tuple[Feature, ...]) -> dict[str, object]:
         """The parameters as XGBoost takes them, with one monotone constraint per feature that has a sign."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ def stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:
     """End the command: the message goes to the terminal (and into the JSON object), the code is the exit code."""
     if as_json:
         sys.stdout.write(json.dumps({"exit": code, "failures": [message]}) + "\n")
-    err.print(f"[bold red]creditloom:[/] {message}", highlight=False)
+    err.print(f"[bold red]creditloom:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 

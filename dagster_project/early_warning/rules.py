@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 Test = Literal["share", "mean", "expected"]
 Rule = Literal["multiple", "deviations", "points"]
@@ -63,100 +64,150 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class ByState(_Frozen):
+class ByState(_Section):
     """What follows from amber and from red."""
 
-    amber: str
-    red: str
+    amber: str = Field(min_length=1, description="What the owner does when a warning is amber.")
+    red: str = Field(min_length=1, description="What the owner does when it is red.")
 
 
-class SeverityByState(_Frozen):
-    """How a check of the screen fails at amber and at red. It never stops a night."""
+class SeverityByState(_Section):
+    """How a check of the screen fails. It never stops a night."""
 
-    amber: Severity = "WARN"
-    red: Severity = "ERROR"
-
-
-class Significance(_Frozen):
-    """The levels that a move must reach to be amber, and to be red."""
-
-    amber: float = Field(gt=0, lt=0.5)
-    red: float = Field(gt=0, lt=0.5)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.red > self.amber:
-            raise ValueError(f"red ({self.red}) must not be above amber ({self.amber})")
-        return self
+    amber: Severity = Field(default="WARN", description="Severity of the check of the screen at amber.")
+    red: Severity = Field(default="ERROR", description="Severity of the check of the screen at red.")
 
 
-class IndicatorPolicy(_Frozen):
-    """The thresholds of one indicator, and whom it concerns.
+class Significance(_Section):
+    """The levels that a move must reach, after Holm over all indicators and segments of a source's month."""
 
-    `rule`: how a month's value is compared with the `base_months` before it: `multiple` of their pooled value,
-    `points` above it (as a fraction), or standard `deviations` of the months' values above their mean. From `amber` and
-    from `red` on the threshold is crossed, if the move is significant too. The newest of the base months lies
-    `base_lag_months` before the month that is judged: 3 is a quarter ago. The first `young_months` of a segment are no
-    base: what is late of a young book rises because its loans grow older.
-    """
+    amber: float = Field(gt=0, lt=0.5, description="A move can be amber if chance alone is less likely than this.")
+    red: float = Field(
+        gt=0, lt=0.5, description="A move can be red if chance alone is less likely than this. It is below `amber`."
+    )
 
-    rule: Rule
-    base_months: int = Field(ge=0, le=60)
-    base_lag_months: int = Field(default=1, ge=1, le=24)
-    young_months: int = Field(default=0, ge=0)
-    amber: float = Field(gt=0)
-    red: float = Field(gt=0)
-    owner: str = Field(pattern=r"^(team:[\w-]+|[^@\s]+@[^@\s]+)$")
+    @field_validator("red")
+    @classmethod
+    def _below_amber(cls, value: float, info: ValidationInfo) -> float:
+        amber = info.data.get("amber")
+        if amber is not None and value >= amber:
+            raise ValueError(f"red ({value:g}) must be below amber ({amber:g})")
+        return value
+
+
+class IndicatorPolicy(_Section):
+    """The thresholds of one indicator, and who looks after it. A threshold is crossed only by a significant move."""
+
+    rule: Rule = Field(
+        description="How a month is compared with its base: `multiple` of the base's pooled value, `points` above it "
+        "(as a fraction), or standard `deviations` of the base months' values above their mean."
+    )
+    base_months: int = Field(
+        ge=0,
+        le=60,
+        description="Months of the base: 3 or more with `rule` deviations, 0 where the model's PD is the base.",
+    )
+    base_lag_months: int = Field(
+        default=1, ge=1, le=24, description="The newest month of the base lies so many months back: 3 is a quarter ago."
+    )
+    young_months: int = Field(
+        default=0,
+        ge=0,
+        description="The first so many months of a segment are no base: arrears of a young book rise as its loans age.",
+    )
+    amber: float = Field(gt=0, description="The threshold of amber. It is above 1 with `rule` multiple.")
+    red: float = Field(gt=0, description="The threshold of red. It is above `amber`.")
+    owner: str = Field(
+        pattern=r"^(team:[\w-]+|[^@\s]+@[^@\s]+)$",
+        title="`team:<name>` or an e-mail address",
+        description="Who looks after the indicator.",
+    )
     escalation: ByState
     severity: SeverityByState = SeverityByState()
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.red <= self.amber:
-            raise ValueError(f"red ({self.red}) must be above amber ({self.amber})")
-        if self.rule == "deviations" and self.base_months < 3:
-            raise ValueError("rule deviations needs base_months of 3 or more")
-        return self
+    @field_validator("base_months")
+    @classmethod
+    def _enough_for_a_deviation(cls, value: int, info: ValidationInfo) -> int:
+        if info.data.get("rule") == "deviations" and value < 3:
+            raise ValueError(f"base_months ({value}) must be 3 or more with rule deviations")
+        return value
+
+    @field_validator("amber")
+    @classmethod
+    def _above_the_base(cls, value: float, info: ValidationInfo) -> float:
+        if info.data.get("rule") == "multiple" and value <= 1:
+            raise ValueError(f"amber ({value:g}) must be above 1 with rule multiple: 1 is the base itself")
+        return value
+
+    @field_validator("red")
+    @classmethod
+    def _above_amber(cls, value: float, info: ValidationInfo) -> float:
+        amber = info.data.get("amber")
+        if amber is not None and value <= amber:
+            raise ValueError(f"red ({value:g}) must be above amber ({amber:g})")
+        return value
 
 
-class EarlyWarningPolicy(_Frozen):
-    """When a segment's indicator is amber or red.
+def _known(name: str) -> str:
+    if name not in MEASURES:
+        raise ValueError(f"no indicator is called {name}; there are {', '.join(MEASURES)}")
+    return name
 
-    `significance`: what a move must reach after Holm's correction over all indicators and segments of a source's month.
-    `false_alarm_rate`: the share of months in which a book where nothing changes may open a warning; a test measures
-    it. `min_accounts`: a month with fewer accounts is not judged, and no base. `calm_months`: months below a threshold
-    after which a warning goes down by one state. `hold_base_months`: how long an open warning is compared with the
-    months before it opened; after that what it has become is its base. `channels`: who is told of changes; `webhook`
-    takes part once its address is set.
-    """
+
+class EarlyWarningPolicy(_Section):
+    """When the indicator of a segment is amber or red."""
 
     significance: Significance
-    false_alarm_rate: float = Field(gt=0, lt=1)
-    min_accounts: int = Field(ge=1)
-    calm_months: int = Field(ge=1)
-    hold_base_months: int = Field(ge=1)
-    channels: tuple[Literal["log", "webhook"], ...]
-    webhook_timeout_seconds: float = Field(gt=0, le=60)
-    indicators: dict[str, IndicatorPolicy]
+    false_alarm_rate: float = Field(
+        gt=0, lt=1, description="Share of months in which a book without changes may open a warning; a test checks it."
+    )
+    min_accounts: int = Field(
+        ge=1, description="A month of a segment with fewer accounts is not judged, and is no base for others."
+    )
+    calm_months: int = Field(
+        ge=1, description="After so many months below a threshold a warning goes down by one state."
+    )
+    hold_base_months: int = Field(
+        ge=1, description="For so long an open warning is compared with the months before it opened."
+    )
+    channels: tuple[Literal["log", "webhook"], ...] = Field(
+        strict=False,
+        title="a list of log, webhook",
+        description="Where changes are reported. `webhook` is used once CREDITLOOM_WARNINGS_WEBHOOK is set.",
+    )
+    webhook_timeout_seconds: float = Field(
+        gt=0, le=60, description="How long a message waits for the webhook's answer."
+    )
+    indicators: dict[Annotated[str, AfterValidator(_known)], IndicatorPolicy] = Field(
+        description="The indicators that are judged, by name."
+    )
 
     def oldest_base(self, indicator: str) -> int:
         """So many months back lies the oldest month that a month of an indicator may be compared with."""
         own = self.indicators[indicator]
         return own.base_months + own.base_lag_months - 1 + self.hold_base_months
 
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        unknown = sorted(self.indicators.keys() - MEASURES.keys())
-        if unknown:
-            raise ValueError(f"no indicator is called {', '.join(unknown)}; there are {', '.join(MEASURES)}")
-        for name, indicator in self.indicators.items():
+    @field_validator("channels")
+    @classmethod
+    def _each_once(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(channels)) < len(channels):
+            raise ValueError(f"{list(channels)} names a channel twice; name each once")
+        return channels
+
+    @field_validator("indicators")
+    @classmethod
+    def _has_its_base(cls, indicators: dict[str, IndicatorPolicy]) -> dict[str, IndicatorPolicy]:
+        for name, own in indicators.items():
             is_expected = MEASURES[name].test == "expected"
-            if is_expected and indicator.rule != "multiple":
-                raise ValueError(f"indicators: {name}: it is compared with the model's PD: rule must be multiple")
-            if not is_expected and indicator.base_months < 1:
-                raise ValueError(f"indicators: {name}: base_months must be 1 or more")
-        return self
+            if is_expected and own.rule != "multiple":
+                what = "rule must be multiple: the indicator is compared with the model's PD"
+                raise PydanticCustomError("base", "{what}", {"what": what, "at": (name, "rule")})
+            if is_expected != (own.base_months == 0):
+                least = "0: the indicator is compared with the model's PD" if is_expected else "1 or more"
+                what = f"base_months ({own.base_months}) must be {least}"
+                raise PydanticCustomError("base", "{what}", {"what": what, "at": (name, "base_months")})
+        return indicators

@@ -30,7 +30,12 @@ from dagster_project.ingestion.parsing.decompress import unpack
 from dagster_project.ingestion.parsing.manifest import keep_manifest, kept_manifest, manifest_of, read_manifest
 from dagster_project.ingestion.parsing.parse import Delivered
 from dagster_project.ingestion.parsing.records import DeliveryRefusedError
-from dagster_project.ingestion.persons.originals import flush_originals, keep_original, open_original, sweep_originals
+from dagster_project.ingestion.persons.originals import (
+    flush_originals,
+    keep_original,
+    open_original,
+    sweep_originals,
+)
 
 P = ParamSpec("P")
 # Receipts share a transaction: flushing each by itself took as long as reading a day's file. The keys of a batch, and

@@ -1,7 +1,6 @@
 """From a training set to a source's champion: train, judge, register, decide, write the ledger. No Dagster."""
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +65,7 @@ def decide(
         pipeline.training_set_file(source),
         folder,
         _pictures(pipeline, candidate, training),
-        params={**asdict(policy.training), "split_salt": policy.split.salt, "policy_version": policy.version},
+        params={**policy.training.model_dump(), "split_salt": policy.split.salt, "policy_version": policy.version},
         tags=_tags(pipeline, training_sha256, folder.name),
         title=pipeline.sources[source].contract.title,
     )

@@ -85,7 +85,8 @@ def _training_set_guards(pipeline: Pipeline) -> list[Guard]:
 def _scores_guard(pipeline: Pipeline) -> Guard:
     scale = pipeline.policy.scale
     grades, codes = tuple(scale.grade_edges), (*(f.code for f in FAMILIES), NO_REASON)
-    suite = scores.suite(scale.score_min, scale.score_max, scale.pd_floor, grades, DEFAULT_GRADE, codes)
+    most = pipeline.policy.reasons.max_reasons
+    suite = scores.suite(scale.score_min, scale.score_max, scale.pd_floor, grades, DEFAULT_GRADE, codes, most)
     return Guard(suite, "scores", skip_reasons.why_no_scores, pipeline.scores_file)
 
 

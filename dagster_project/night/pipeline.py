@@ -16,7 +16,7 @@ from dagster_project.ingestion.lake.landing import waiting
 from dagster_project.ingestion.lake.receipts import TAKEN_IN, Receipt
 from dagster_project.keys.master import load_keys
 from dagster_project.keys.store import KeyStore
-from dagster_project.policy import Policy, PolicyError, load_policy
+from dagster_project.policy import Policy, PolicyError, load_policy, problem_at
 from dagster_project.snapshots.fingerprint import code_fingerprint
 from dagster_project.snapshots.snapshot import current_snapshot
 from expectations.suite import Check
@@ -178,9 +178,11 @@ def load_pipeline(
     sources = load_sources(chosen.contracts)
     unknown = sorted(policy.sources.keys() - sources.keys())
     if unknown:
-        raise PolicyError(
-            f"policy {chosen.policy}: sources: no contract for {', '.join(unknown)}; there are {', '.join(sources)}. "
-            f"A contract of your own lies in {chosen.contracts / '<name>' / 'contract.yaml'}"
+        raise problem_at(
+            chosen.policy,
+            ("sources", unknown[0]),
+            f"there is no contract for {', '.join(unknown)}; there are {', '.join(sources)}. "
+            f"A contract of your own is {chosen.contracts / '<name>' / 'contract.yaml'}",
         )
     sources = {name: sources[name] for name in policy.sources}
     if strangers := sorted((only or frozenset()) - sources.keys()):

@@ -54,29 +54,10 @@ def test_broken_contract_is_refused_with_file_and_place(tmp_path, old, new, says
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "says"),
-    [
-        ("salt: creditloom-split-1", "pepper: x", "split"),
-        ("val: [60, 69]", "val: [59, 69]", "exactly once"),
-        ("R3: 0.001560", "R3: 0.0001", "must rise"),
-        ("max_depth: 3", "max_depth: deep", "training.max_depth"),
-        ("version: 1", "version: 1\nsurprise: 2", "surprise"),
-        ("sources:", "sources: [", "policy"),
-    ],
-)
-def test_broken_policy_is_refused_with_file_and_field(tmp_path, old, new, says):
-    path = tmp_path / "policy.yaml"
-    path.write_text(POLICY.read_text().replace(old, new, 1))
-    with pytest.raises(PolicyError, match=says) as error:
-        load_policy(path)
-    assert str(path) in str(error.value)
-
-
 def test_policy_and_contracts_name_the_same_sources(tmp_path):
     path = tmp_path / "policy.yaml"
     path.write_text(POLICY.read_text().replace("  taiwan_cards:", "  taiwan_card:"))
-    with pytest.raises(PolicyError, match="no contract for taiwan_card;"):
+    with pytest.raises(PolicyError, match=r"policy.yaml:\d+: sources.taiwan_card: .*no contract for taiwan_card;"):
         load_pipeline(Settings(home=tmp_path, policy=path))
 
 

@@ -15,6 +15,7 @@ DOCS = (
     "docs/your-own-files.md",
     "docs/deliveries.md",
     "docs/metrics.md",
+    "docs/policy.md",
     "docs/restatements.md",
     "docs/simulated-book.md",
     "docs/performance.md",

@@ -15,7 +15,7 @@ from ml.scale import ScoreAnchor, band, grade, raw_score, score
 from ml.splits import assign, bucket
 
 POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml")
-TWENTY_TO_ONE = ScoreAnchor(600, 20)
+TWENTY_TO_ONE = ScoreAnchor(score=600, odds=20)
 
 
 def one(expr, **columns):

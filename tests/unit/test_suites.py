@@ -1,6 +1,7 @@
 """Each critical check of each suite fails on the one fault that it is for."""
 
 import datetime as dt
+import re
 
 import duckdb
 import polars as pl
@@ -28,7 +29,7 @@ SCORES = pl.DataFrame(
         "model_version": ["1"] * 3,
     }
 )
-SCORE_SUITE = scores.suite(350, 950, 0.0005, ("R9", "R10"), "D", ("RC01", "RC02", "none"))
+SCORE_SUITE = scores.suite(350, 950, 0.0005, ("R9", "R10"), "D", ("RC01", "RC02", "none"), 4)
 TRAINING = pl.DataFrame(
     {
         "source": ["s"] * 10,
@@ -151,3 +152,10 @@ def test_sound_rows_pass(sound, suite, tmp_path):
 )
 def test_planted_fault_is_found(sound, suite, broken, check, tmp_path):
     assert check in verdicts(broken, suite, tmp_path)
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_reasons_are_checked_in_as_many_columns_as_the_policy_has(count):
+    suite = scores.suite(350, 950, 0.0005, ("R9",), "D", ("RC01", "none"), count)
+    named = {int(n) for check in suite.checks for n in re.findall(r"reason_(\d+)", str(check))}
+    assert named == set(range(1, count + 1))

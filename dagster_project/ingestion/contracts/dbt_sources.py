@@ -6,7 +6,14 @@ from typing import Any
 import polars as pl
 import yaml
 
-from dagster_project.ingestion.contracts.canonical import CANONICAL, DESCRIPTIONS, LINEAGE, MONEY, RATE, SUPERSEDED
+from dagster_project.ingestion.contracts.canonical import (
+    CANONICAL,
+    DESCRIPTIONS,
+    LINEAGE,
+    MONEY,
+    RATE,
+    SUPERSEDED,
+)
 
 SOURCE, NEWS = "lake", "lake_news"
 # The tables that the warehouse appends to, and those that loan months are made of: dbt asks what is new of them.

@@ -21,7 +21,14 @@ from dagster_project.ingestion.contracts.contract import Table
 from dagster_project.ingestion.contracts.source import Source
 from dagster_project.ingestion.lake.context import IngestContext
 from dagster_project.ingestion.lake.landing import waiting
-from dagster_project.ingestion.persons.identity import Sought, UnreadableError, domains, hide, mentions, persons_of
+from dagster_project.ingestion.persons.identity import (
+    Sought,
+    UnreadableError,
+    domains,
+    hide,
+    mentions,
+    persons_of,
+)
 from dagster_project.ingestion.persons.originals import (
     original_path,
     read_sealed,

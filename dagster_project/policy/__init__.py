@@ -1,0 +1,11 @@
+"""The policy: every threshold of the pipeline, read from one file.
+
+`model`: the values, their bounds and meanings. `file`: reading, and errors with their place. `keys`: what the model
+knows of each key. `page`: docs/policy.md. `dbt`: the values that SQL needs.
+"""
+
+from dagster_project.policy.dbt import dbt_vars
+from dagster_project.policy.file import PolicyError, load_policy, problem_at
+from dagster_project.policy.model import Policy
+
+__all__ = ["Policy", "PolicyError", "dbt_vars", "load_policy", "problem_at"]

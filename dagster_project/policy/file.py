@@ -1,0 +1,159 @@
+"""Reading the policy file. All that is wrong in it is reported at once, each with its line and what is allowed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from yaml.constructor import SafeConstructor
+
+from dagster_project.policy.keys import Place, find, keys, names_in
+from dagster_project.policy.model import Policy
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class PolicyError(ValueError):
+    """The policy file cannot be used; the message has a line `file:line: key: what is wrong` for each error."""
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        PolicyError: not readable, not YAML, or a key is missing, unknown, given twice or out of its bounds.
+    """
+    document = _read(path)
+    found = dict(document.problems)
+    try:
+        policy = Policy.model_validate(document.values)
+    except ValidationError as error:
+        for place, what in map(_problem, error.errors()):
+            found.setdefault(place, what)
+    if found:
+        raise _refused(path, document, found.items())
+    return policy
+
+
+def problem_at(path: Path, place: Place, what: str) -> PolicyError:
+    """An error of a file that was read, at one of its keys."""
+    return _refused(path, _read(path), [(place, what)])
+
+
+@dataclass
+class _Document:
+    """A YAML mapping as Python values, with the line of each key, and what is wrong with it as YAML."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    lines: dict[Place, int] = field(default_factory=dict)
+    problems: dict[Place, str] = field(default_factory=dict)
+
+    def line(self, place: Place) -> int:
+        """The line of a key, or of the nearest one above it."""
+        return next((self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines), 1)
+
+
+def _read(path: Path) -> _Document:
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"the policy cannot be read: {path}: {error}") from error
+    except yaml.YAMLError as error:
+        mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
+        raise PolicyError(f"the policy cannot be read:\n{path}:{mark.line + 1 if mark else 1}: {what}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise PolicyError(f"the policy cannot be read:\n{path}:1: it is empty, or no mapping of keys to values")
+    document = _Document()
+    document.values = _Nodes(document).value(root, ())
+    return document
+
+
+class _Nodes:
+    """YAML nodes to values. Unlike `yaml.safe_load` it notes the line of each key, and keys that are given twice."""
+
+    def __init__(self, document: _Document) -> None:
+        self._document, self._scalars, self._merged = document, SafeConstructor(), set[int]()
+
+    def value(self, node: yaml.Node, place: Place, above: tuple[yaml.Node, ...] = ()) -> Any:
+        if node in above:
+            self._document.problems[place] = "an alias must not be within its own anchor"
+        elif isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place, (*above, node))
+        elif isinstance(node, yaml.SequenceNode):
+            return [self._item(item, (*place, n), (*above, node)) for n, item in enumerate(node.value)]
+        else:
+            try:
+                return self._scalars.construct_object(node)
+            except (yaml.YAMLError, ValueError) as error:
+                self._document.problems[place] = f"{node.value!r} cannot be read: {getattr(error, 'problem', error)}"
+        return None
+
+    def _mapping(self, node: yaml.MappingNode, place: Place, above: tuple[yaml.Node, ...]) -> dict[str, Any]:
+        if id(node) not in self._merged:
+            self._merged.add(id(node))
+            self._note_twice(node, place)
+            self._scalars.flatten_mapping(node)  # `<<`: the keys of another mapping, before its own
+        if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+            self._document.problems[place] = "each key must be text"
+            return {}
+        return {key.value: self._item(value, (*place, key.value), above, key) for key, value in node.value}
+
+    def _item(self, node: yaml.Node, place: Place, above: tuple[yaml.Node, ...], key: yaml.Node | None = None) -> Any:
+        self._document.lines[place] = (key or node).start_mark.line + 1
+        return self.value(node, place, above)
+
+    def _note_twice(self, node: yaml.MappingNode, place: Place) -> None:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen and key.tag != _MERGE:
+                self._document.problems[(*place, name)] = f"the key is given in line {seen[name]} already; keep one"
+            seen[name] = key.start_mark.line + 1
+
+
+_KEYS = keys()
+
+
+def _problem(error: ErrorDetails) -> tuple[Place, str]:
+    """Where an error of the model is, and what is wrong and what is allowed, as text."""
+    place, kind, context = error["loc"], error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return place, _unknown(place)
+    if place[-1:] == ("[key]",) and kind == "literal_error":
+        return place[:-1], _unknown(place[:-1])
+    if place[-1:] == ("[key]",):
+        place = place[:-1]
+    if "at" in context:
+        return (*place, *context["at"]), error["msg"]
+    if kind == "value_error":
+        return place, str(context["error"])
+    key = find(place, _KEYS)
+    allowed = key.allowed() if key else "a mapping of keys to values"
+    is_item = isinstance(place[-1], int)  # of a list, which has one line
+    if kind == "missing":
+        wrong = "an item is missing" if is_item else "the key is missing"
+    else:
+        wrong = f"{_shown(error['input'])} is not allowed"
+    return place[:-1] if is_item else place, f"{wrong}; allowed: {allowed}"
+
+
+def _unknown(place: Place) -> str:
+    known = names_in(place[:-1], _KEYS)
+    nearest = get_close_matches(str(place[-1]), known, n=1)
+    return f"unknown key; did you mean {nearest[0]}?" if nearest else f"unknown key; known here: {', '.join(known)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    return "nothing" if value is None else repr(value)
+
+
+def _refused(path: Path, document: _Document, problems: Iterable[tuple[Place, str]]) -> PolicyError:
+    lines = sorted((document.line(place), ".".join(map(str, place)), what) for place, what in problems)
+    listed = [f"{path}:{line}: {f'{place}: ' if place else ''}{what}" for line, place, what in lines]
+    return PolicyError("\n".join(["the policy cannot be used:", *listed]))
