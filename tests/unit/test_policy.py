@@ -27,6 +27,7 @@ from dagster_project.early_warning.evaluate import evaluate
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.ingestion.intake import ingest
 from dagster_project.night.champion import training_set_of
+from dagster_project.night.guards import guards_of
 from dagster_project.night.notify import channels
 from dagster_project.night.pipeline import Pipeline, load_pipeline
 from dagster_project.night.skip_reasons import why_untrained
@@ -109,7 +110,7 @@ def landed(policy: Policy, home: Path, *, bad: int = 0) -> Pipeline:
     values |= {"MARRIAGE": "1", "AGE": "30", "PAY_AMT1": "100.0"}
     rows = [values | {"ID": str(n)} | ({"PAY_AMT1": "x"} if n <= bad else {}) for n in range(1, 101)]
     pipeline = pipeline_of(policy, home)
-    folder = pipeline.border.landing / "taiwan_cards"
+    folder = pipeline.ingest_context.landing / "taiwan_cards"
     folder.mkdir(parents=True)
     (folder / "a.csv").write_text("\n".join([header, *(",".join(row.values()) for row in rows)]) + "\n")
     return pipeline
@@ -117,7 +118,7 @@ def landed(policy: Policy, home: Path, *, bad: int = 0) -> Pipeline:
 
 def taken_in(policy: Policy, home: Path) -> object:
     pipeline = landed(policy, home, bad=1)
-    (receipt,) = ingest(pipeline.sources["taiwan_cards"], pipeline.border, pipeline.now())
+    (receipt,) = ingest(pipeline.sources["taiwan_cards"], pipeline.ingest_context, pipeline.now())
     return receipt.state
 
 
@@ -156,7 +157,7 @@ def untrained(policy: Policy, home: Path) -> object:
 
 
 def guards(policy: Policy, home: Path) -> object:
-    return [check for guard in pipeline_of(policy, home).guards for check in guard.suite.checks]
+    return [check for guard in guards_of(pipeline_of(policy, home)) for check in guard.suite.checks]
 
 
 def observed(policy: Policy, home: Path) -> object:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rich.console import Console
 from typer.testing import CliRunner
 
-from dagster_project.cli import app
+from dagster_project.cli import app, shared
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.policy import PolicyError, load_policy
 from dagster_project.policy.page import PAGE, page
@@ -185,7 +184,8 @@ def test_command_line_shows_each_error_on_a_line_of_its_own(tmp_path: Path, monk
     monkeypatch.setenv("CREDITLOOM_POLICY", str(tmp_path / "policy.yaml"))
     monkeypatch.setenv("CREDITLOOM_HOME", str(tmp_path / "home"))
     shown = StringIO()
-    monkeypatch.setattr("dagster_project.cli._err", Console(file=shown, width=80))
+    monkeypatch.setattr(shared.err, "file", shown)
+    monkeypatch.setattr(shared.err, "width", 80)
     done = CliRunner().invoke(app, ["status"])
     assert done.exit_code == 2
     head, *lines = shown.getvalue().splitlines()
