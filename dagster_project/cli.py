@@ -59,6 +59,7 @@ def night(
     Example: CREDITLOOM_HOME=/data/creditloom creditloom night
     """
     from dagster_project.alone import NightRunningError
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.border import ClockError
     from dagster_project.night import run_night
     from dagster_project.publishing.snapshot import SnapshotCorruptionError
@@ -80,7 +81,7 @@ def night(
         else:
             with _err.status("Running the night ..."):
                 result = run_night(pipeline, force=force)
-    except (NightRunningError, DiskFullError, SnapshotCorruptionError) as error:
+    except (NightRunningError, DiskFullError, SnapshotCorruptionError, HomeVersionError) as error:
         _stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         _stop(str(error), 2, as_json=as_json)
@@ -112,6 +113,7 @@ def backfill(
     """
     from dagster_project import backfill as days
     from dagster_project.alone import NightRunningError
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.border import ClockError
     from dagster_project.publishing.snapshot import SnapshotCorruptionError
     from dagster_project.space import DiskFullError
@@ -123,7 +125,13 @@ def backfill(
     try:
         with _progress(shown=not as_json) as progress:
             result = run(pipeline, since and since.date(), until and until.date(), progress)
-    except (NightRunningError, DiskFullError, SnapshotCorruptionError, days.BackfillError) as error:
+    except (
+        NightRunningError,
+        DiskFullError,
+        SnapshotCorruptionError,
+        HomeVersionError,
+        days.BackfillError,
+    ) as error:
         _stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         _stop(str(error), 2, as_json=as_json)
@@ -214,19 +222,20 @@ def readmit(source: Source = None, delivery: Delivery = None, as_json: AsJson = 
     Example: creditloom readmit --source simulated
     """
     from dagster_project.alone import NightRunningError, alone_in
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.readmit import readmit as take_back
     from dagster_project.instance import prepare_home
 
     pipeline = _pipeline()
     _known_source(pipeline, source, as_json=as_json)
-    prepare_home(pipeline.settings)
     try:
+        prepare_home(pipeline.settings)
         with alone_in(pipeline.settings.home):
             done = {
                 name: take_back(pipeline.sources[name], pipeline.border, pipeline.now(), delivery)
                 for name in ([source] if source else pipeline.sources)
             }
-    except NightRunningError as error:
+    except (NightRunningError, HomeVersionError) as error:
         _stop(str(error), 1, as_json=as_json)
     receipts = [r for found in done.values() for r in found.receipts]
     gone = [f"{name}/{file}" for name, found in done.items() for file in found.gone]
@@ -367,6 +376,7 @@ def _person_command(*, as_json: bool = False) -> "Iterator[None]":
     """What may go wrong in the commands about persons and keys, in words."""
     from dagster_project.alone import NightRunningError
     from dagster_project.audit import AuditError
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.erasure import ErasureError
     from dagster_project.ingestion.key_store import KeyDestroyedError
     from dagster_project.ingestion.keys import MasterKeyError
@@ -377,7 +387,14 @@ def _person_command(*, as_json: bool = False) -> "Iterator[None]":
         yield
     except (UnknownPersonError, MasterKeyError) as error:
         _stop(str(error), 2, as_json=as_json)
-    except (AuditError, ErasureError, KeyDestroyedError, LakeCorruptionError, NightRunningError) as error:
+    except (
+        AuditError,
+        ErasureError,
+        HomeVersionError,
+        KeyDestroyedError,
+        LakeCorruptionError,
+        NightRunningError,
+    ) as error:
         _stop(str(error), 1, as_json=as_json)
 
 
@@ -535,13 +552,14 @@ def up(
 ) -> None:
     """Start the Dagster UI, the Dagster daemon and the MLflow UI on this machine; Ctrl-C ends all three."""
     from dagster_project.alone import NightRunningError, alone_in
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.servers import serve
 
     pipeline = _pipeline()
     try:
         with alone_in(pipeline.settings.home, "up"):  # two daemons on one instance would run each night twice
             raise typer.Exit(serve(pipeline, dagster_port, mlflow_port, _out.print))
-    except NightRunningError as error:
+    except (NightRunningError, HomeVersionError) as error:
         _stop(str(error), 1)
 
 
@@ -553,18 +571,19 @@ def dbt(context: typer.Context) -> None:
     """
     from dagster_project.alone import NightRunningError, alone_in
     from dagster_project.dbt_project import run_dbt
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.increment import forget_build
     from dagster_project.instance import prepare_home
     from dagster_project.publication import warehouse_is_rebuilt
 
     pipeline = _pipeline()
-    prepare_home(pipeline.settings)
     try:
+        prepare_home(pipeline.settings)
         with alone_in(pipeline.settings.home):
             warehouse_is_rebuilt(pipeline)
             forget_build(pipeline)
             raise typer.Exit(run_dbt(pipeline.settings, pipeline.policy, context.args).returncode)
-    except NightRunningError as error:
+    except (NightRunningError, HomeVersionError) as error:
         _stop(str(error), 1)
 
 
@@ -572,6 +591,7 @@ def _pipeline(**night: Any) -> "Pipeline":
     """The environment's pipeline, or a usage error in words."""
     from pydantic import ValidationError
 
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.contracts import ContractError
     from dagster_project.ingestion.keys import MasterKeyError
     from dagster_project.policy import PolicyError
@@ -583,7 +603,7 @@ def _pipeline(**night: Any) -> "Pipeline":
     except ValidationError as error:
         first = error.errors()[0]
         _stop(f"CREDITLOOM_{str(first['loc'][0]).upper()}: {first['msg']}", 2)
-    except (PolicyError, ContractError, MasterKeyError) as error:
+    except (HomeVersionError, PolicyError, ContractError, MasterKeyError) as error:
         _stop(str(error), 2)
     except sqlite3.DatabaseError as error:
         _stop(f"{pipeline.settings.lake / 'receipts.sqlite'} cannot be read ({error}): restore it from a backup", 1)

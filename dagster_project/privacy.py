@@ -4,6 +4,8 @@ Each look into the vault is a row of the audit chain before anything of it is sh
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from dagster_project.ingestion.key_store import Hold
 from dagster_project.ingestion.keys import load_keys
 from dagster_project.ingestion.source import Source
 from dagster_project.ingestion.vault import Kept, read_payer, read_person
+from dagster_project.instance import prepare_home
 from dagster_project.resources import Pipeline
 
 
@@ -30,7 +33,7 @@ def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasu
         ErasureError: files of the source wait.
         NightRunningError: a night is running in this home.
     """
-    with alone_in(pipeline.settings.home):
+    with _alone_in(pipeline):
         known, person = _known(pipeline, borrower, source, "erase")
         years = pipeline.policy.personal_data.retention_years
         done = erase(pipeline.border, known, person, _sinks(pipeline), _now(), years)
@@ -45,7 +48,7 @@ def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: da
         UnknownPersonError: see there.
         NightRunningError: a night is running in this home.
     """
-    with alone_in(pipeline.settings.home):
+    with _alone_in(pipeline):
         known, person = _known(pipeline, borrower, source, "hold")
         for pseudonym in person.pseudonyms:
             pipeline.border.key_store.hold(known.name, pseudonym, Hold(until, reason))
@@ -60,7 +63,7 @@ def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason:
         KeyDestroyedError: the borrower was erased.
         NightRunningError: a night is running in this home.
     """
-    with alone_in(pipeline.settings.home):
+    with _alone_in(pipeline):
         known, person = _known(pipeline, borrower, source, "reveal", reason)
         keys = pipeline.border.key_store.known_persons(known.name, person.pseudonyms)
         kept = [kept for pseudonym in keys for kept in read_person(pipeline.border, known.name, pseudonym)]
@@ -74,9 +77,22 @@ def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
         MasterKeyError: one of the two keys cannot be used.
         NightRunningError: a night is running in this home.
     """
-    with alone_in(pipeline.settings.home):
+    with _alone_in(pipeline):
         new = load_keys(None, new_key_file, production=pipeline.settings.profile == "production")
         return pipeline.border.key_store.rotate(new)
+
+
+@contextmanager
+def _alone_in(pipeline: Pipeline) -> Iterator[None]:
+    """Hold the home's lock; the home is of this code's version.
+
+    Raises:
+        NightRunningError: a night is running in this home.
+        HomeVersionError: the home cannot be upgraded.
+    """
+    prepare_home(pipeline.settings)
+    with alone_in(pipeline.settings.home):
+        yield
 
 
 def _known(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from dagster_project.home.version import check_home
 from dagster_project.ingestion.border import Border, check_clock
 from dagster_project.ingestion.canonical import PERSONS
 from dagster_project.ingestion.key_store import KeyStore
@@ -268,8 +269,10 @@ def load_pipeline(
         PolicyError: the policy file cannot be used, or names a source that has no contract; `only` names a source that
             the policy does not have.
         ContractError: a contract cannot be used.
+        HomeVersionError: the home was written by newer code.
     """
     chosen = settings or Settings()
+    check_home(chosen.home)
     policy = load_policy(chosen.policy)
     sources = load_sources(chosen.contracts)
     unknown = sorted(policy.sources.keys() - sources.keys())

@@ -99,11 +99,20 @@ class Difference:
 # --- comparing --------------------------------------------------------------------------------------------------------
 
 
-def load_renamed(path: Path = RENAMED) -> Renamed:
-    """The mapping file. Raises `NotComparableError` where it cannot be read."""
+def load_renamed(path: Path = RENAMED, *, earlier: bool = False) -> Renamed:
+    """The mapping file.
+
+    Args:
+        path: the file.
+        earlier: take in the repairs of earlier issues, too, to compare with a result that is older than the last issue.
+
+    Raises:
+        NotComparableError: it cannot be read.
+    """
     try:
         found = tomllib.loads(path.read_text())
-        repairs = [Repair(**item) for item in found.get("repairs", [])]
+        listed = [*found.get("repairs", []), *(found.get("earlier_repairs", []) if earlier else [])]
+        repairs = [Repair(**item) for item in listed]
     except (OSError, ValueError, TypeError) as error:
         raise NotComparableError(f"{path}: {error}") from None
     return Renamed(found.get("tables", {}), found.get("columns", {}), found.get("metrics", {}), repairs)
