@@ -2,7 +2,7 @@
 
     python tests/homes/make_home_v1.py
 
-A simulated book of 240 loans arrives in three parts. Two nights are replayed by that commit, one with what had arrived
+A simulated book of 300 loans arrives in three parts. Two nights are replayed by that commit, one with what had arrived
 by FIRST_NIGHT and one by SECOND_NIGHT; the files of the last month wait. What a night rebuilds is taken out before the
 home is packed. Encrypted originals and times of publication differ from one run to the next; the figures do not.
 """
@@ -25,7 +25,7 @@ COMMIT = "4d1bd7d"
 ARCHIVE = HERE / "home-v1.tar.xz"
 SOURCE = "simulated"
 FIRST_NIGHT, SECOND_NIGHT, LAST_DAY = dt.date(2019, 12, 3), dt.date(2020, 1, 3), dt.date(2020, 1, 31)
-LOANS, MONTHS, SEED, OBSERVATIONS_PER_YEAR = 240, 25, 2, 6
+LOANS, MONTHS, SEED, OBSERVATIONS_PER_YEAR = 300, 25, 1, 6
 # What a night makes again, what no night reads, and the shop window of the models: the ledger says which one scores.
 REBUILT = ("warehouse", "dbt", "dagster", "logs", "mlflow/mlflow.db", "mlflow/artifacts", "truth")
 LOCKS = ("night.lock", "instance.lock", "lake/audit.lock")
@@ -52,7 +52,7 @@ def make(code: Path, work: Path) -> None:
     home = work / "home"
     policy = yaml.safe_load((code / "policy/default.yaml").read_text())
     policy["sources"] = {SOURCE: policy["sources"][SOURCE] | {"snapshots_a_year": OBSERVATIONS_PER_YEAR}}
-    # 240 loans are judged so loosely that the gate's lower bound would not be met by chance.
+    # 300 loans are judged so loosely that the gate's lower bound would not be met by chance.
     policy["bootstrap_gate"] |= {"slope_min": 0.3, "slope_max": 3.0, "auc_lower_bound": 0.5}
     (work / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
 
