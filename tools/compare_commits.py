@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -56,33 +56,41 @@ class Repair:
 
 @dataclass(frozen=True)
 class Renamed:
-    """Old names to new ones. `columns`: by the old name of the table, `*` for all tables."""
+    """Old names to new ones. `columns`: by the old name of the table, `*` for all tables.
+
+    A name counts as renamed where the newer side has the new one and no longer the old one. So one file holds the names
+    of many issues, and fits any two commits.
+    """
 
     tables: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
     repairs: Sequence[Repair] = ()
 
-    def table(self, name: str) -> str:
-        """The newer name of a table."""
-        return self.tables.get(name, name)
+    def table(self, name: str, newer: Collection[str]) -> str:
+        """What a table is called among the newer tables."""
+        return _known_as(name, self.tables.get(name, name), newer)
 
-    def table_columns(self, table: str, columns: Sequence[str]) -> dict[str, str]:
-        """Old to new names of those columns of a table (its old name) that were renamed."""
+    def table_columns(self, table: str, columns: Sequence[str], newer: Collection[str]) -> dict[str, str]:
+        """Old to new names of the columns of a table (its old name), as the newer columns have them."""
         names = {**self.columns.get("*", {}), **self.columns.get(table, {})}
-        return {old: new for old, new in names.items() if old in columns and new not in columns}
+        return {old: _known_as(old, names.get(old, old), newer) for old in columns}
 
-    def metric(self, name: str) -> str:
-        """The newer name of a metric."""
+    def metric(self, name: str, newer: Collection[str]) -> str:
+        """What a metric is called among the newer metrics."""
         for old, new in self.metrics.items():
             found = re.fullmatch(re.escape(old).replace(r"\*", "(.*)"), name)
             if found:
-                return new.replace("*", found[1]) if found.groups() else new
+                return _known_as(name, new.replace("*", found[1]) if found.groups() else new, newer)
         return name
 
     def repair(self, table: str, column: str) -> Repair | None:
         """The repair that a difference belongs to."""
         return next((repair for repair in self.repairs if repair.covers(table, column)), None)
+
+
+def _known_as(old: str, new: str, newer: Collection[str]) -> str:
+    return new if new in newer and old not in newer else old
 
 
 @dataclass(frozen=True)
@@ -120,14 +128,14 @@ def load_renamed(path: Path = RENAMED, *, earlier: bool = False) -> Renamed:
 
 def compare_snapshots(before: Path, after: Path, renamed: Renamed) -> list[Difference]:
     """All differences between the tables and metrics of two published snapshots."""
-    old = {renamed.table(path.stem): path for path in before.glob("*.parquet")}
     new = {path.stem: path for path in after.glob("*.parquet")}
+    old = {renamed.table(path.stem, new): path for path in before.glob("*.parquet")}
     found = [Difference(name, ROWS, "table is only in BEFORE") for name in sorted(old.keys() - new.keys())]
     found += [Difference(name, ROWS, "table is only in AFTER") for name in sorted(new.keys() - old.keys())]
     for name in sorted(old.keys() & new.keys()):
-        frame = pl.read_parquet(old[name])
-        frame = frame.rename(renamed.table_columns(old[name].stem, frame.columns))
-        found += compare_tables(name, frame, pl.read_parquet(new[name]))
+        one, other = pl.read_parquet(old[name]), pl.read_parquet(new[name])
+        one = one.rename(renamed.table_columns(old[name].stem, one.columns, other.columns))
+        found += compare_tables(name, one, other)
     metrics_before, metrics_after = (json.loads((folder / "metrics.json").read_text()) for folder in (before, after))
     return found + compare_metrics(metrics_before, metrics_after, renamed)
 
@@ -196,8 +204,8 @@ def _which(rows: pl.DataFrame, keys: Sequence[str]) -> tuple[str, ...]:
 
 def compare_metrics(before: Mapping[str, Any], after: Mapping[str, Any], renamed: Renamed) -> list[Difference]:
     """The metrics that differ, by their newer names."""
-    old = {renamed.metric(name): value for name, value in before.items() if not name.startswith(NOT_COMPARED)}
     new = {name: value for name, value in after.items() if not name.startswith(NOT_COMPARED)}
+    old = {renamed.metric(name, new): value for name, value in before.items() if not name.startswith(NOT_COMPARED)}
     absent = "(absent)"
     found = []
     for name in sorted(old.keys() | new.keys()):

@@ -97,6 +97,7 @@ def test_renamed_tables_columns_and_metrics_are_the_same(tmp_path):
     after = publish(tmp_path / "after", {"fct_loan_months": newer, "other": MONTHS}, metrics)
     found = [(d.table, d.what) for d in compare_snapshots(before, after, NEWER)]
     assert found == [("only", "table is only in BEFORE"), ("other", "table is only in AFTER")]
+    assert compare_snapshots(before, before, NEWER) == [], "a name that both have was not renamed"
     differ = {d.table for d in compare_snapshots(before, after, Renamed())}
     assert differ == {"fct_months", "fct_loan_months", "only", "other", METRICS}
 
