@@ -289,6 +289,8 @@ def snapshots(revision: str, plan: Plan, work: Path) -> dict[str, Path]:
 
 def _run(commit: str | None, plan: Plan, work: Path, results: Path) -> None:
     """Run the plan's nights by a commit's code, and keep what they publish."""
+    if plan.cars is None:
+        print("  without car loans: no folder of tapes is given with --cars, and none is beside the checkout")
     place = Path(tempfile.mkdtemp(prefix="run-", dir=work))
     tree, home = place / "tree", place / "home"
     if commit:
@@ -362,9 +364,7 @@ def main() -> int:
     parser.add_argument("--renamed", type=Path, default=RENAMED, help="the mapping of names")
     given = parser.parse_args()
     cars = given.cars or (CARS if CARS.is_dir() else None)
-    if cars is None:
-        print("Car loans are left out: no folder of tapes is given with --cars, and none is beside the checkout.")
-    elif not cars.is_dir():
+    if cars and not cars.is_dir():
         parser.error(f"{cars} is no folder")
     plan = Plan(given.loans, given.months, cars.resolve() if cars else None, given.again)
     work = (given.keep or Path(tempfile.mkdtemp(prefix="creditloom-compare-"))).resolve()
