@@ -214,15 +214,18 @@ def test_upgrade_that_was_killed_is_done_again_with_its_backup(old_home, monkeyp
     assert (backup / "published/current/manifest.json").exists()
 
 
-def test_backup_that_was_killed_is_made_whole(old_home, monkeypatch):
+@pytest.mark.parametrize("before", ["flush", "_write"])
+def test_backup_that_was_killed_is_made_whole(old_home, monkeypatch, before):
+    """Killed before it has its final name, or when it has and the version file does not say so yet."""
     with monkeypatch.context() as patch:
-        patch.setattr(home_versions, "flush", lambda _path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(home_versions, before, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare_home(Settings(home=old_home))
-    assert home_version(old_home) == 1
+    assert not (old_home / "version.json").exists()
     prepare_home(Settings(home=old_home))
-    (backup,) = backups(old_home)
-    assert (backup / "restore.txt").exists(), "and the half one is gone"
+    assert home_version(old_home) == HOME_VERSION
+    assert all((backup / "restore.txt").exists() for backup in backups(old_home))
+    assert len(backups(old_home)) == (1 if before == "flush" else 2), "and the half one is gone"
 
 
 def test_newer_home_is_refused_by_all_and_left_alone(old_home):
