@@ -37,7 +37,7 @@ torture: $(SETUP) ## the long torture suite: kills, floods and full disks by the
 	@pytest -n 0 -m long tests/torture tests/sql/test_increment.py tests/integration/test_backfill.py tests/integration/test_replay.py
 
 protections: $(SETUP) ## minutes: each promise's protection taken out, and its test seen to fail: docs/promises.md
-	@python tests/protections.py
+	@python tools/protections.py
 
 warnings: $(SETUP) ## minutes: early warnings on twenty books with a planted segment, and on twenty clean ones
 	@pytest -n 0 -m long tests/integration/test_early_warning_books.py
@@ -60,7 +60,7 @@ up: $(SETUP) ## the Dagster UI, the Dagster daemon and the MLflow UI, until Ctrl
 	@creditloom up
 
 screenshots: $(SETUP) chromium ## the pictures of the README, from running systems
-	@python tests/screenshots.py
+	@python tools/screenshots.py
 
 lint: $(SETUP) ## style, types, layers, Dagster definitions
 	ruff check .
@@ -81,5 +81,5 @@ lock: $(SETUP) ## resolve the lock files anew
 	    $$( [ $$name = requirements-data ] && echo --no-deps ) $$name.in -o $$name.lock; \
 	done
 
-clean: ## remove the environment, the local data folder and its keys
-	rm -rf $(VENV) .creditloom .creditloom-keys
+clean: ## remove the environment, the local data folder, its keys and its backups
+	rm -rf $(VENV) .creditloom .creditloom-keys .creditloom-backups

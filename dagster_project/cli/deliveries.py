@@ -79,18 +79,19 @@ def readmit(source: Source = None, delivery: Delivery = None, as_json: AsJson = 
     """
     from dagster_project.defs.instance import prepare_home
     from dagster_project.home.locks import NightRunningError, home_lock
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.readmit import readmit as take_back
 
     pipeline = environment_pipeline()
     check_source(pipeline, source, as_json=as_json)
-    prepare_home(pipeline.settings)
     try:
+        prepare_home(pipeline.settings)
         with home_lock(pipeline.settings.home):
             done = {
                 name: take_back(pipeline.sources[name], pipeline.ingest_context, pipeline.now(), delivery)
                 for name in ([source] if source else pipeline.sources)
             }
-    except NightRunningError as error:
+    except (NightRunningError, HomeVersionError) as error:
         stop(str(error), 1, as_json=as_json)
     receipts = [r for found in done.values() for r in found.receipts]
     gone = [f"{name}/{file}" for name, found in done.items() for file in found.gone]

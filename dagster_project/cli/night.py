@@ -48,6 +48,7 @@ def night(
     """
     from dagster_project.home.disk_space import DiskFullError
     from dagster_project.home.locks import NightRunningError
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.lake.context import ClockError
     from dagster_project.operations.run_night import run_night
     from dagster_project.snapshots.snapshot import SnapshotCorruptionError
@@ -68,7 +69,7 @@ def night(
         else:
             with err.status("Running the night ..."):
                 result = run_night(pipeline, force=force)
-    except (NightRunningError, DiskFullError, SnapshotCorruptionError) as error:
+    except (NightRunningError, DiskFullError, SnapshotCorruptionError, HomeVersionError) as error:
         stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         stop(str(error), 2, as_json=as_json)
@@ -100,6 +101,7 @@ def backfill(
     """
     from dagster_project.home.disk_space import DiskFullError
     from dagster_project.home.locks import NightRunningError
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.lake.context import ClockError
     from dagster_project.operations import backfill as days
     from dagster_project.snapshots.snapshot import SnapshotCorruptionError
@@ -111,7 +113,7 @@ def backfill(
     try:
         with progress_bar(shown=not as_json) as progress:
             result = run(pipeline, since and since.date(), until and until.date(), progress)
-    except (NightRunningError, DiskFullError, SnapshotCorruptionError, days.BackfillError) as error:
+    except (NightRunningError, DiskFullError, SnapshotCorruptionError, HomeVersionError, days.BackfillError) as error:
         stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         stop(str(error), 2, as_json=as_json)

@@ -110,6 +110,7 @@ def _person_command(*, as_json: bool = False) -> "Iterator[None]":
     """What may go wrong in the commands about persons and keys, in words."""
     from dagster_project.audit.chain import AuditError
     from dagster_project.home.locks import NightRunningError
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.lake.files import LakeCorruptionError
     from dagster_project.ingestion.persons.erasure import ErasureError
     from dagster_project.keys.master import MasterKeyError
@@ -120,5 +121,12 @@ def _person_command(*, as_json: bool = False) -> "Iterator[None]":
         yield
     except (UnknownPersonError, MasterKeyError) as error:
         stop(str(error), 2, as_json=as_json)
-    except (AuditError, ErasureError, KeyDestroyedError, LakeCorruptionError, NightRunningError) as error:
+    except (
+        AuditError,
+        ErasureError,
+        HomeVersionError,
+        KeyDestroyedError,
+        LakeCorruptionError,
+        NightRunningError,
+    ) as error:
         stop(str(error), 1, as_json=as_json)

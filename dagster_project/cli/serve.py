@@ -16,13 +16,14 @@ def up(
 ) -> None:
     """Start the Dagster UI, the Dagster daemon and the MLflow UI on this machine; Ctrl-C ends all three."""
     from dagster_project.home.locks import NightRunningError, home_lock
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.operations.servers import serve
 
     pipeline = environment_pipeline()
     try:
         with home_lock(pipeline.settings.home, "up"):  # two daemons on one instance would run each night twice
             raise typer.Exit(serve(pipeline, dagster_port, mlflow_port, out.print))
-    except NightRunningError as error:
+    except (NightRunningError, HomeVersionError) as error:
         stop(str(error), 1)
 
 
@@ -34,16 +35,17 @@ def dbt(context: typer.Context) -> None:
     """
     from dagster_project.defs.instance import prepare_home
     from dagster_project.home.locks import NightRunningError, home_lock
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.night.incremental_build import require_full_build
     from dagster_project.night.publish import warehouse_is_rebuilt
     from dagster_project.warehouse.runner import run_dbt
 
     pipeline = environment_pipeline()
-    prepare_home(pipeline.settings)
     try:
+        prepare_home(pipeline.settings)
         with home_lock(pipeline.settings.home):
             warehouse_is_rebuilt(pipeline)
             require_full_build(pipeline)
             raise typer.Exit(run_dbt(pipeline.settings, pipeline.policy, context.args).returncode)
-    except NightRunningError as error:
+    except (NightRunningError, HomeVersionError) as error:
         stop(str(error), 1)

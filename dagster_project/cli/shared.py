@@ -26,6 +26,7 @@ def environment_pipeline(**night: Any) -> "Pipeline":
     """The pipeline of the environment's settings; a setting that cannot be used ends the command with a usage error."""
     from pydantic import ValidationError
 
+    from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.contracts.contract import ContractError
     from dagster_project.keys.master import MasterKeyError
     from dagster_project.night.pipeline import load_pipeline
@@ -37,7 +38,7 @@ def environment_pipeline(**night: Any) -> "Pipeline":
     except ValidationError as error:
         first = error.errors()[0]
         stop(f"CREDITLOOM_{str(first['loc'][0]).upper()}: {first['msg']}", 2)
-    except (PolicyError, ContractError, MasterKeyError) as error:
+    except (HomeVersionError, PolicyError, ContractError, MasterKeyError) as error:
         stop(str(error), 2)
     except sqlite3.DatabaseError as error:
         stop(f"{pipeline.settings.lake / 'receipts.sqlite'} cannot be read ({error}): restore it from a backup", 1)

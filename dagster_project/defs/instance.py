@@ -3,12 +3,15 @@
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagster_project.home.files import replace_text
 from dagster_project.home.locks import wait_for_lock
-from dagster_project.home.settings import Settings
+from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.home.version import upgrade_home
+from dagster_project.snapshots.fingerprint import git_revision
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -19,7 +22,23 @@ _SETTINGS = Path(__file__).with_name("dagster.yaml")
 
 
 def prepare_home(settings: Settings) -> None:
-    """Make the home's folders and give Dagster its settings; called alone, before anything is started."""
+    """Upgrade the home, make its folders and give Dagster its settings; call it alone, before anything is started.
+
+    Raises:
+        HomeVersionError: the home is newer than this code, or cannot be upgraded.
+        NightRunningError: it must be upgraded, and a night is running in it.
+    """
+    upgrade_home(settings, _revision)
+    _make_folders(settings)
+
+
+def _revision() -> str:
+    """The commit of this code; outside of a checkout the version of the package."""
+    commit = git_revision(PROJECT_ROOT)
+    return f"creditloom {metadata.version('creditloom')}" if commit == "none" else f"commit {commit}"
+
+
+def _make_folders(settings: Settings) -> None:
     for folder in (settings.landing, settings.lake, settings.warehouse, settings.build, settings.published):
         folder.mkdir(parents=True, exist_ok=True)
     settings.mlflow.mkdir(exist_ok=True)
@@ -29,10 +48,10 @@ def prepare_home(settings: Settings) -> None:
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":
-    """The home's instance: what the command line runs is seen in the UI."""
+    """The home's instance, in which the UI shows the runs of the command line. Opening it upgrades no home."""
     from dagster import DagsterInstance
 
-    prepare_home(settings)
+    _make_folders(settings)
     # The first to come creates Dagster's databases; two at once would both try, and one of them fail.
     with wait_for_lock(settings.home, "instance"):
         return DagsterInstance.from_config(str(settings.dagster_home))

@@ -10,6 +10,7 @@ import duckdb
 
 from dagster_project.home.disk_space import check_disk_space
 from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.home.version import check_home
 from dagster_project.ingestion.contracts.source import Source, load_sources, own_contracts
 from dagster_project.ingestion.lake.context import IngestContext, check_clock
 from dagster_project.ingestion.lake.landing import waiting
@@ -172,8 +173,10 @@ def load_pipeline(
         PolicyError: the policy file cannot be used, or names a source that has no contract; `only` names a source that
             the policy does not have.
         ContractError: a contract cannot be used.
+        HomeVersionError: the home was written by newer code.
     """
     chosen = settings or Settings()
+    check_home(chosen.home)
     policy = load_policy(chosen.policy)
     sources = load_sources(chosen.contracts)
     unknown = sorted(policy.sources.keys() - sources.keys())

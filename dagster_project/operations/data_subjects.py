@@ -4,10 +4,13 @@ Each look into the vault is a row of the audit chain before anything of it is sh
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dagster_project.audit.chain import Entry, Fact, Kind
+from dagster_project.defs.instance import prepare_home
 from dagster_project.home.locks import home_lock
 from dagster_project.ingestion.contracts.source import Source
 from dagster_project.ingestion.persons.erasure import Erasure, Person, erase, find_person
@@ -30,7 +33,7 @@ def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasu
         ErasureError: files of the source wait.
         NightRunningError: a night is running in this home.
     """
-    with home_lock(pipeline.settings.home):
+    with _prepared_and_locked(pipeline):
         owner, person = _find_owner(pipeline, borrower, source, "erase")
         years = pipeline.policy.personal_data.retention_years
         done = erase(pipeline.ingest_context, owner, person, _sinks(pipeline), _now(), years)
@@ -45,7 +48,7 @@ def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: da
         UnknownPersonError: see there.
         NightRunningError: a night is running in this home.
     """
-    with home_lock(pipeline.settings.home):
+    with _prepared_and_locked(pipeline):
         owner, person = _find_owner(pipeline, borrower, source, "hold")
         for pseudonym in person.pseudonyms:
             pipeline.ingest_context.key_store.hold(owner.name, pseudonym, Hold(until, reason))
@@ -60,7 +63,7 @@ def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason:
         KeyDestroyedError: the borrower was erased.
         NightRunningError: a night is running in this home.
     """
-    with home_lock(pipeline.settings.home):
+    with _prepared_and_locked(pipeline):
         owner, person = _find_owner(pipeline, borrower, source, "reveal", reason)
         keys = pipeline.ingest_context.key_store.known_persons(owner.name, person.pseudonyms)
         kept = [kept for pseudonym in keys for kept in read_person(pipeline.ingest_context, owner.name, pseudonym)]
@@ -74,9 +77,22 @@ def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
         MasterKeyError: one of the two keys cannot be used.
         NightRunningError: a night is running in this home.
     """
-    with home_lock(pipeline.settings.home):
+    with _prepared_and_locked(pipeline):
         new = load_keys(None, new_key_file, production=pipeline.settings.profile == "production")
         return pipeline.ingest_context.key_store.rotate(new)
+
+
+@contextmanager
+def _prepared_and_locked(pipeline: Pipeline) -> Iterator[None]:
+    """Hold the home's lock, the home being of this code's version.
+
+    Raises:
+        NightRunningError: a night is running in this home.
+        HomeVersionError: the home cannot be upgraded.
+    """
+    prepare_home(pipeline.settings)
+    with home_lock(pipeline.settings.home):
+        yield
 
 
 def _find_owner(

@@ -56,6 +56,7 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
         ClockError: the day to replay is behind what was taken in, or in the future.
         DiskFullError: there is too little room to begin, or it ran out.
         SnapshotCorruptionError: nobody can tell what is published.
+        HomeVersionError: the home cannot be upgraded to this code's version.
     """
     started = time.time()
     prepare_home(pipeline.settings)

@@ -28,7 +28,7 @@ CHART = "docs/images/performance.png"  # made by `make bench`
 
 
 def test_pictures_are_the_ones_that_the_scripts_make():
-    script = (PROJECT_ROOT / "tests/screenshots.py").read_text()
+    script = (PROJECT_ROOT / "tools/screenshots.py").read_text()
     made = {f"docs/images/{name}.png" for name in re.findall(r'"([a-z-]+)": Picture\(', script)}
     shown = set(re.findall(r"\]\((docs/images/[^)]+)\)", README))
     stored = {str(p.relative_to(PROJECT_ROOT)) for p in (PROJECT_ROOT / "docs/images").iterdir()}

@@ -45,6 +45,7 @@ KILL, AT_ONCE, NIGHTS = (f"tests/torture/test_{name}.py" for name in ("kill", "a
 CORRUPTION, FULL, BAD_INPUT = (f"tests/torture/test_{name}.py" for name in ("corruption", "disk_full", "bad_input"))
 CANARY, BLOCKING = "tests/torture/test_canary.py", "tests/orchestration/test_blocking.py"
 AUDIT, ERASURE = "tests/unit/test_audit.py", "tests/unit/test_erasure.py"
+HOMES = "tests/integration/test_home_upgrade.py"
 INGESTION = "dagster_project/ingestion"
 SNAPSHOT = "dagster_project/snapshots/snapshot.py"
 
@@ -228,6 +229,22 @@ PROTECTIONS = (
         (f"{AUDIT}::test_every_tampering_is_found_and_its_first_row_named[cut]",),
     ),
     Protection(
+        "R10",
+        "a home that newer code has written is refused",
+        "dagster_project/home/version.py",
+        "if version is not None and version > HOME_VERSION:",
+        "if False:",
+        (f"{HOMES}::test_newer_home_is_refused_by_all_and_left_alone",),
+    ),
+    Protection(
+        "R10",
+        "an upgrade that was cut off goes on with the backup of what was there before it",
+        "dagster_project/home/version.py",
+        '    _write(home, {"home_version": version, "upgrading_to": HOME_VERSION, "backup": str(backup)})\n',
+        "",
+        (f"{HOMES}::test_upgrade_that_was_killed_is_done_again_with_its_backup",),
+    ),
+    Protection(
         "S5",
         "an erasure destroys the keys of the originals that told of the person",
         f"{INGESTION}/key_store.py",
@@ -287,6 +304,7 @@ def without(protection: Protection, work: Path) -> Seen:
         env=environment,
         capture_output=True,
         text=True,
+        check=False,
     )
     if done.returncode not in (0, _TESTS_FAILED):
         raise RuntimeError(f"{' '.join(protection.tests)}: pytest ended with {done.returncode}:\n{done.stdout}")

@@ -1,4 +1,4 @@
-"""The README's pictures, made anew from running systems: `make screenshots`.
+"""The README's pictures, made from running systems: `make screenshots`.
 
 Nights on the card data are run in a temporary folder: a good one, a retraining, and one that a check stops. Each
 picture is a page of a real server over such a home, as the system's Chromium shows it.
@@ -12,16 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))  # homes and browsers are those of the tests
+
 from browser_support import ABSENT, Troubles, chromium, dagster_server, mlflow_server, new_context, started_browser
 from tests_support import home_with_challenger, home_with_stopped_night, pipeline_in
 
 from dagster_project.defs.instance import open_instance
-from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.operations.run_night import Exit, run_night
 from ml.experiment import VIEW_KEY
 
-IMAGES = PROJECT_ROOT / "docs" / "images"
+IMAGES = ROOT / "docs" / "images"
 LARGEST = 200_000
 
 
@@ -121,7 +123,7 @@ def main() -> None:
             pipeline = pipeline_in(home)
             with server(pipeline, Path(folder)) as address:
                 for picture in shoot(pages(pipeline, address)):
-                    print(f"{picture.relative_to(PROJECT_ROOT)}  {picture.stat().st_size // 1000} kB")  # noqa: T201
+                    print(f"{picture.relative_to(ROOT)}  {picture.stat().st_size // 1000} kB")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,400 @@
+"""Compare what two commits publish: the same night on the same data, value for value.
+
+    python tools/compare_commits.py BEFORE [AFTER]
+
+Each commit is checked out into a folder of its own. There it simulates a dirty book, takes it in with the cards and the
+car loans, and runs a night. Then every published table and metric of the two are compared, through the names and the
+repairs of `renamed.toml`. Metrics of the run itself (`run.*`, `checks.*`) and the order of columns do not count.
+
+Exit codes: 0 both publish the same, 1 they do not, 2 usage, or a night failed.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+ROOT = Path(__file__).resolve().parent.parent
+RENAMED = Path(__file__).with_name("renamed.toml")
+CARS = ROOT.parent / "shared" / "data" / "ally_2017_3"
+METRICS, ROWS = "metrics", "(rows)"
+NOT_COMPARED = ("run.", "checks.")
+SHOWN = 5
+NIGHT, AGAIN = "night", "again"  # the stages of a run, and the folders of what each published
+LOAN = ("source", "loan_id")
+
+
+class NotComparableError(RuntimeError):
+    """There are no two results to compare: a commit is unknown, or its night failed."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A difference that is meant. `table` and `column` are patterns over the newer names."""
+
+    table: str
+    column: str
+    why: str
+
+    def covers(self, table: str, column: str) -> bool:
+        """Whether a difference in this column belongs to it."""
+        return fnmatchcase(table, self.table) and fnmatchcase(column, self.column)
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """Old names to new ones. `columns`: by the old name of the table, `*` for all tables.
+
+    A name counts as renamed where the newer side has the new one and no longer the old one. So one file holds the names
+    of many issues, and fits any two commits.
+    """
+
+    tables: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    repairs: Sequence[Repair] = ()
+
+    def table(self, name: str, newer: Collection[str]) -> str:
+        """What a table is called among the newer tables."""
+        return _known_as(name, self.tables.get(name, name), newer)
+
+    def table_columns(self, table: str, columns: Sequence[str], newer: Collection[str]) -> dict[str, str]:
+        """Old to new names of the columns of a table (its old name), as the newer columns have them."""
+        names = {**self.columns.get("*", {}), **self.columns.get(table, {})}
+        return {old: _known_as(old, names.get(old, old), newer) for old in columns}
+
+    def metric(self, name: str, newer: Collection[str]) -> str:
+        """What a metric is called among the newer metrics."""
+        for old, new in self.metrics.items():
+            found = re.fullmatch(re.escape(old).replace(r"\*", "(.*)"), name)
+            if found:
+                return _known_as(name, new.replace("*", found[1]) if found.groups() else new, newer)
+        return name
+
+    def repair(self, table: str, column: str) -> Repair | None:
+        """The repair that a difference belongs to."""
+        return next((repair for repair in self.repairs if repair.covers(table, column)), None)
+
+
+def _known_as(old: str, new: str, newer: Collection[str]) -> str:
+    return new if new in newer and old not in newer else old
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One column, or all rows that one side alone has. `rows`: how many; `which`: the loans, or what names the rows."""
+
+    table: str
+    column: str
+    what: str
+    rows: int = 0
+    which: tuple[str, ...] = ()
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+def load_renamed(path: Path = RENAMED, *, earlier: bool = False) -> Renamed:
+    """The mapping file.
+
+    Args:
+        path: the file.
+        earlier: take in the repairs of earlier issues, too, to compare with a result that is older than the last issue.
+
+    Raises:
+        NotComparableError: it cannot be read.
+    """
+    try:
+        found = tomllib.loads(path.read_text())
+        listed = [*found.get("repairs", []), *(found.get("earlier_repairs", []) if earlier else [])]
+        repairs = [Repair(**item) for item in listed]
+    except (OSError, ValueError, TypeError) as error:
+        raise NotComparableError(f"{path}: {error}") from None
+    return Renamed(found.get("tables", {}), found.get("columns", {}), found.get("metrics", {}), repairs)
+
+
+def compare_snapshots(before: Path, after: Path, renamed: Renamed) -> list[Difference]:
+    """All differences between the tables and metrics of two published snapshots."""
+    new = {path.stem: path for path in after.glob("*.parquet")}
+    old = {renamed.table(path.stem, new): path for path in before.glob("*.parquet")}
+    found = [Difference(name, ROWS, "table is only in BEFORE") for name in sorted(old.keys() - new.keys())]
+    found += [Difference(name, ROWS, "table is only in AFTER") for name in sorted(new.keys() - old.keys())]
+    for name in sorted(old.keys() & new.keys()):
+        one, other = pl.read_parquet(old[name]), pl.read_parquet(new[name])
+        one = one.rename(renamed.table_columns(old[name].stem, one.columns, other.columns))
+        found += compare_tables(name, one, other)
+    metrics_before, metrics_after = (json.loads((folder / "metrics.json").read_text()) for folder in (before, after))
+    return found + compare_metrics(metrics_before, metrics_after, renamed)
+
+
+def compare_tables(table: str, before: pl.DataFrame, after: pl.DataFrame) -> list[Difference]:
+    """The differences of one table, whose columns have the newer names on both sides.
+
+    Rows are compared in stored order. Where the two do not have the same rows, they are matched by the shortest
+    sequence of leading columns that names each row, and rows that only one side has are one difference.
+    """
+    found = [Difference(table, c, "column is only in BEFORE") for c in before.columns if c not in after.columns]
+    found += [Difference(table, c, "column is only in AFTER") for c in after.columns if c not in before.columns]
+    types = {c: (before.schema[c], dtype) for c, dtype in after.schema.items() if c in before.columns}
+    found += [Difference(table, c, f"type {a} -> {b}", after.height) for c, (a, b) in types.items() if a != b]
+    same = [c for c, (a, b) in types.items() if a == b]
+    before, after = before.select(same), after.select(same)
+    if not same:
+        return found
+    keys = _keys(before, after)
+    if not before.select(keys).equals(after.select(keys)):
+        moved, before, after = _matched(table, before, after, keys)
+        found += moved
+    for column in same:
+        differs = before[column].ne_missing(after[column])
+        if differs.any():
+            rows = after.filter(differs)
+            values = f"{before.filter(differs)[column][0]!r} -> {rows[column][0]!r}"
+            found.append(Difference(table, column, values, rows.height, _which(rows, keys)))
+    return found
+
+
+def _matched(
+    table: str, before: pl.DataFrame, after: pl.DataFrame, keys: Sequence[str]
+) -> tuple[list[Difference], pl.DataFrame, pl.DataFrame]:
+    """What differs in the rows that there are, then the rows that both sides have, in the same order."""
+    found = []
+    for side, rows, other in (("BEFORE", before, after), ("AFTER", after, before)):
+        alone = rows.join(other, on=keys, how="anti", nulls_equal=True)
+        if alone.height:
+            found.append(Difference(table, ROWS, f"rows only in {side}", alone.height, _which(alone, keys)))
+    if not found:
+        found.append(Difference(table, ROWS, "the same rows in another order, or repeated", after.height))
+    both = after.select(keys).join(before, on=keys, how="semi", nulls_equal=True).unique(maintain_order=True)
+    before, after = (
+        both.join(rows.unique(keys, keep="first"), on=keys, how="left", nulls_equal=True, maintain_order="left")
+        for rows in (before, after)
+    )
+    return found, before, after
+
+
+def _keys(before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
+    """The shortest sequence of leading columns that names each row on both sides; all columns if none does."""
+    columns = before.columns
+    for count in range(1, len(columns) + 1):
+        keys = columns[:count]
+        if not any(frame.select(keys).is_duplicated().any() for frame in (before, after)):
+            return keys
+    return columns
+
+
+def _which(rows: pl.DataFrame, keys: Sequence[str]) -> tuple[str, ...]:
+    """The loans of these rows, each once; where a table has no loans, what names its rows."""
+    shown = [c for c in LOAN if c in rows.columns] if LOAN[1] in rows.columns else list(keys)
+    return tuple("/".join(str(value) for value in row) for row in rows.select(shown).unique(maintain_order=True).rows())
+
+
+def compare_metrics(before: Mapping[str, Any], after: Mapping[str, Any], renamed: Renamed) -> list[Difference]:
+    """The metrics that differ, by their newer names."""
+    new = {name: value for name, value in after.items() if not name.startswith(NOT_COMPARED)}
+    old = {renamed.metric(name, new): value for name, value in before.items() if not name.startswith(NOT_COMPARED)}
+    absent = "(absent)"
+    found = []
+    for name in sorted(old.keys() | new.keys()):
+        one, other = old.get(name, absent), new.get(name, absent)
+        if one != other or type(one) is not type(other):
+            found.append(Difference(METRICS, name, f"{one!r} -> {other!r}"))
+    return found
+
+
+def report(differences: Sequence[Difference], renamed: Renamed) -> tuple[list[str], bool]:
+    """Lines for people, and whether all differences are repairs that are meant."""
+    lines, meant = [], True
+    for repair, own in _by_repair(differences, renamed):
+        if repair:
+            loans = {which for difference in own for which in difference.which}
+            lines.append(f"repaired: {repair.table}.{repair.column}: {repair.why} ({len(loans)} loans or rows moved)")
+        elif own:
+            meant = False
+            lines.append("different:")
+        lines += [f"  {_line(difference)}" for difference in own]
+    return lines, meant
+
+
+def _by_repair(differences: Sequence[Difference], renamed: Renamed) -> Iterator[tuple[Repair | None, list[Difference]]]:
+    of = [renamed.repair(d.table, d.column) for d in differences]
+    for repair in (None, *renamed.repairs):
+        yield repair, [d for d, found in zip(differences, of, strict=True) if found is repair]
+
+
+def _line(difference: Difference) -> str:
+    rows = f"{difference.rows:,} rows" if difference.rows else ""
+    more = "" if len(difference.which) <= SHOWN else f", ... ({len(difference.which):,} in all)"
+    which = ", ".join(difference.which[:SHOWN]) + more
+    return f"{difference.table:28} {difference.column:32} {rows:>12}  {difference.what}  {which}".rstrip()
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run for each commit. `cars`: the folder of car loan tapes; `again`: a second, forced night follows."""
+
+    loans: int
+    months: int
+    cars: Path | None
+    again: bool
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The nights whose snapshots are compared."""
+        return (NIGHT, AGAIN) if self.again else (NIGHT,)
+
+    @property
+    def name(self) -> str:
+        """Names the plan among those whose results are kept."""
+        tapes = hashlib.sha256(str(self.cars).encode()).hexdigest()[:8] if self.cars else "none"
+        return f"{self.loans}-loans-{self.months}-months-cars-{tapes}"
+
+
+def snapshots(revision: str, plan: Plan, work: Path) -> dict[str, Path]:
+    """The published snapshots of a commit by stage, run now, or kept from an earlier comparison.
+
+    Args:
+        revision: a commit; "" for the working tree, whose results are not kept; or the folder of a home that has run.
+        plan: what to run.
+        work: where checkouts, homes and results go.
+    """
+    home = Path(revision)
+    if revision and (home / "published" / "current").exists():
+        return {NIGHT: home / "published" / "current"}
+    commit = _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}") if revision else "working-tree"
+    results = work / "results" / f"{commit}-{plan.name}"
+    if not revision:
+        shutil.rmtree(results, ignore_errors=True)
+    found = {stage: results / stage for stage in plan.stages}
+    if not all(folder.exists() for folder in found.values()):
+        _run(commit if revision else None, plan, work, results)
+    return found
+
+
+def _run(commit: str | None, plan: Plan, work: Path, results: Path) -> None:
+    """Run the plan's nights by a commit's code, and keep what they publish."""
+    if plan.cars is None:
+        print("  without car loans: no folder of tapes is given with --cars, and none is beside the checkout")
+    place = Path(tempfile.mkdtemp(prefix="run-", dir=work))
+    tree, home = place / "tree", place / "home"
+    if commit:
+        _git("worktree", "add", "--quiet", "--detach", str(tree), commit)
+    else:
+        _copy_working_tree(tree)
+    try:
+        for stage, commands in _commands(plan, home):
+            for command in commands:
+                _creditloom(tree, home, place / "log.txt", *command)
+            # A half-copied result is not taken for a whole one.
+            shutil.copytree(home / "published" / "current", place / stage)
+            results.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(results / stage, ignore_errors=True)
+            (place / stage).rename(results / stage)
+    finally:
+        if commit:
+            _git("worktree", "remove", "--force", str(tree))
+    shutil.rmtree(place)
+
+
+def _commands(plan: Plan, home: Path) -> list[tuple[str, list[list[str]]]]:
+    size = ["--loans", str(plan.loans), "--months", str(plan.months), "--seed", "1", "--dirt", "--out", str(home)]
+    cars = [["land", "ally_auto", str(plan.cars)]] if plan.cars else []
+    again = [(AGAIN, [["night", "--force"]])] if plan.again else []
+    return [(NIGHT, [["simulate", *size], *cars, ["night"]]), *again]
+
+
+def _creditloom(tree: Path, home: Path, log: Path, *arguments: str) -> None:
+    """Run the command line of a tree, as a module or a package, with this environment's Python."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CREDITLOOM_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    own = {"PYTHONPATH": str(tree), "CREDITLOOM_HOME": str(home), "PATH": path, "OMP_WAIT_POLICY": "PASSIVE"}
+    start = [sys.executable, "-c", "from dagster_project.cli import app; app()"]
+    print(f"  creditloom {' '.join(arguments)}", flush=True)
+    with log.open("a") as output:
+        done = subprocess.run([*start, *arguments], cwd=tree, env=kept | own, stdout=output, stderr=output, check=False)
+    if done.returncode:
+        last = "\n".join(log.read_text().splitlines()[-SHOWN:])
+        raise NotComparableError(f"creditloom {arguments[0]} ended with {done.returncode}; see {log}:\n{last}")
+
+
+def _copy_working_tree(tree: Path) -> None:
+    """All files that git knows or would add: the tree may be edited while its night runs."""
+    for name in _git("ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0"):
+        if name and (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotComparableError(f"git {' '.join(arguments)}: {done.stderr.strip() or 'no such commit'}")
+    return done.stdout.strip()
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Compare two commits; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Compare what two commits publish, value for value.")
+    parser.add_argument("before", help="a commit, or the folder of a home that such a night has published in")
+    parser.add_argument("after", nargs="?", help="the same; default: the working tree if it has changes, else HEAD")
+    parser.add_argument("--cars", type=Path, help="folder of the car loans' tapes; default: ../shared/data/ally_2017_3")
+    parser.add_argument("--loans", type=int, default=5000, help="loans of the simulated book")
+    parser.add_argument("--months", type=int, default=36, help="months of the simulated book")
+    parser.add_argument("--again", action="store_true", help="compare a second night, too: nothing new, but --force")
+    parser.add_argument("--keep", type=Path, help="folder in which the commits' results stay for later comparisons")
+    parser.add_argument("--renamed", type=Path, default=RENAMED, help="the mapping of names")
+    given = parser.parse_args()
+    cars = given.cars or (CARS if CARS.is_dir() else None)
+    if cars and not cars.is_dir():
+        parser.error(f"{cars} is no folder")
+    plan = Plan(given.loans, given.months, cars.resolve() if cars else None, given.again)
+    work = (given.keep or Path(tempfile.mkdtemp(prefix="creditloom-compare-"))).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        code = _compare(given.before, given.after, plan, work, load_renamed(given.renamed))
+    except NotComparableError as error:
+        print(f"Not compared: {error}", file=sys.stderr)
+        return 2  # and what there is stays, to be looked at
+    if not given.keep:
+        shutil.rmtree(work)
+    return code
+
+
+def _compare(before: str, after: str | None, plan: Plan, work: Path, renamed: Renamed) -> int:
+    if after is None:
+        after = "" if _git("status", "--porcelain") else "HEAD"
+    sides = []
+    for revision in (before, after):
+        print(f"{revision or 'the working tree'}:", flush=True)
+        sides.append(snapshots(revision, plan, work))
+    equal = True
+    for stage in plan.stages:
+        if not all(stage in side for side in sides):
+            raise NotComparableError("a home that has run has one night; leave --again out")
+        lines, meant = report(compare_snapshots(sides[0][stage], sides[1][stage], renamed), renamed)
+        print("\n".join([f"{stage}: {'equal' if meant else 'NOT equal'}", *lines]))
+        equal = equal and meant
+    return 0 if equal else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
