@@ -1,6 +1,6 @@
-"""The benchmarks' floor implements a night's rules a second time, independently: it must produce the same rows.
+"""The benchmarks' floor states a night's rules a second time, independently: it must come to the same rows.
 
-Where the two differ, one of them is wrong, and a comparison of their speed means nothing.
+Where the two differ one of them is wrong, and comparing how fast they are says nothing.
 """
 
 import json
@@ -107,6 +107,6 @@ def test_model_learns_from_the_same_rows(home):
 
 
 def test_every_check_of_the_floor_passes(home):
-    figures = json.loads((home / "floor.json").read_text())
-    assert figures["checks"] > 100 and figures["failing"] == {}
-    assert figures["rows"]["scores"] == marts(home, "feat_loan_months")["is_live"].sum()
+    told = json.loads((home / "floor.json").read_text())
+    assert told["checks"] > 100 and told["failing"] == {}
+    assert told["rows"]["scores"] == marts(home, "feat_loan_months")["is_live"].sum()

@@ -132,9 +132,8 @@ def test_true_pd_with_a_holiday_is_the_chain_of_pairs():
             is_open = np.array([month - opened - b < count for b in range(4)])
             expected = chance[:, :, 4].sum(axis=1) * is_open
             found = (after if begins_within else before)[:, month, 0]
-            reached = slice(0, 1) if begins_within and month < lots + HOLIDAY else slice(None)
-            where = f"{month} {begins_within}"
-            np.testing.assert_allclose(found[reached], expected[reached], atol=1e-12, err_msg=where)
+            known = slice(0, 1) if begins_within and month < lots + HOLIDAY else slice(None)
+            np.testing.assert_allclose(found[known], expected[known], atol=1e-12, err_msg=f"{month} {begins_within}")
     without = true_pd(one(hazard), one(opened), one(count), stress, months)
     np.testing.assert_allclose(
         true_pd_with_holiday(one(hazard), one(opened), one(count), stress, months, one(NEVER))[0], without
@@ -242,13 +241,13 @@ def test_shares_of_a_joint_loan_add_up(book):
     assert shares.select("loan_no", "partner").is_unique().all()
 
 
-def test_write_offs_and_holidays_are_events(book):
+def test_write_offs_and_holidays_are_told(book):
     events, truth = table(book, "events"), pl.read_parquet(book / "truth/loans.parquet")
-    loans_with = lambda kind: set(events.filter(pl.col("kind") == kind)["loan_no"])
-    written_off, deferred = truth.filter("is_written_off"), truth.drop_nulls("deferred_from")
-    assert loans_with("write_off") == set(written_off["loan_id"]) and written_off.height > 50
-    assert loans_with("deferral_start") == loans_with("deferral_end") == set(deferred["loan_id"])
-    assert deferred.height > 200 and len(loans_with("restructured")) > 10
+    told = lambda kind: set(events.filter(pl.col("kind") == kind)["loan_no"])
+    assert told("write_off") == set(truth.filter("is_written_off")["loan_id"]) and len(told("write_off")) > 50
+    deferred = truth.drop_nulls("deferred_from")
+    assert told("deferral_start") == told("deferral_end") == set(deferred["loan_id"]) and deferred.height > 200
+    assert len(told("restructured")) > 10
     # In a holiday nothing is due, nothing is paid, and nobody is behind.
     months = pl.read_parquet(book / "truth/loan_months/*.parquet").join(deferred, on="loan_id")
     within = (pl.col("month_on") > pl.col("deferred_from")) & (
@@ -391,7 +390,7 @@ def test_planted_fraud_does_what_its_rule_is_about(book):
     assert (sharing["customer_no"].list.len() >= 3).all()
 
 
-def test_risk_shifts_and_exports_have_the_effect_that_they_name(book):
+def test_risk_shifts_and_exports_are_what_they_say(book):
     people, attributes = table(book, "borrowers"), table(book, "attributes")
     by_sex = people.join(attributes, on="customer_no").with_columns(pl.col("region").cast(int), pl.col("sex").cast(int))
     assert by_sex.select(pl.corr("region", "sex")).item() > 0.5
