@@ -1,18 +1,18 @@
-"""The floor: what a first night on the source `simulated` costs at the least. One bare script, read from top to bottom.
+"""The floor: the least that a first night on the source `simulated` costs. One plain script, to be read from the top.
 
-It does the work of that night with DuckDB, Polars and XGBoost and nothing else: no orchestrator, no dbt, no Great
-Expectations, no MLflow, and nothing of this project, whose rules are stated here a second time. Thresholds are read
-from the policy file. It reads the daily CSV files, writes them as Parquet with pseudonyms for identifiers, computes
-loan months, features and labels, counts what the checks ask for, trains, calibrates, scores every live loan with proven
+It does the work of that night with DuckDB, Polars and XGBoost only: no orchestrator, no dbt, no Great Expectations, no
+MLflow, and no code of this project. The project's rules are written here a second time; thresholds are read from the
+policy file. The script reads the daily CSV files, writes them as Parquet with pseudonyms for identifiers, computes loan
+months, features and labels, counts the rows that break a check, trains, calibrates, scores every live loan with proven
 reasons, and writes Parquet.
 
-What it leaves out, because it is what a night is more than its work: receipts, quarantine, hashes, restatements, the
-cross-validation and the ablation of the candidate, the snapshot. It relies on a book in which nothing is known late
-and no schedule holds before the opening; both are among its checks.
+It leaves out what a night adds to that work: receipts, quarantine, hashes, restatements, the candidate's
+cross-validation and ablation, the snapshot. It relies on a book in which no row is known late and no schedule is valid
+before its loan's opening; it checks both.
 
     python benchmarks/floor.py LANDING_FOLDER OUTPUT_FOLDER [--policy FILE]
 
-It prints one JSON object: seconds, CPU seconds and peak memory of each stage and in all, rows, and the model's AUC.
+It prints one JSON object: seconds, CPU seconds and peak memory, by stage and in total, rows, and the model's AUC.
 """
 
 import argparse
@@ -37,21 +37,21 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = "simulated"
 THREADS, MEMORY = 2, "2GB"
-BYTES_A_BUCKET = 128_000_000  # of CSV: what is sorted and searched in memory at a time, about 50,000 loans
+BYTES_A_BUCKET = 128_000_000  # of CSV, about 50,000 loans: the part that is sorted and searched in memory at a time
 MARTS = ("loan_months", "features", "labels")
 
 
 class Table(NamedTuple):
-    """What is delivered under a name: columns and their types, the key, when a row happened, and what no row may be.
+    """A delivered table: columns with types, key, event date, and conditions that no row may meet (`faults`).
 
-    A row is known on the day on which it happened, or on the day in `known`. `identifiers`: columns that become
-    pseudonyms, and the name that the pseudonym is made for.
+    A row is known on its event date, or on the date in the column `booked`. `identifiers`: columns that become
+    pseudonyms, each with the domain of its pseudonym.
     """
 
     columns: str
     key: str
     event: str
-    known: str | None = None
+    booked: str | None = None
     faults: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     identifiers: tuple[tuple[str, str], ...] = ()
@@ -111,7 +111,7 @@ TABLES = {
         " payer_no VARCHAR, booked_on DATE",
         key="payment_no",
         event="paid_on",
-        known="booked_on",
+        booked="booked_on",
         faults=("currency <> 'EUR'", "method not in ('direct_debit', 'transfer', 'cash')"),
         optional=("payer_no",),
         identifiers=(("payer_no", "payer_id"),),
@@ -149,13 +149,13 @@ TABLES = {
         faults=("kind not in ('dispute', 'complaint', 'collection')",),
     ),
 }
-LEDGER = ("loans", "schedules", "payments")  # what loan months are made of, in buckets of loans
+LEDGER = ("loans", "schedules", "payments")  # the tables that loan months are computed from, in buckets of loans
 REFERENCES = (
     ("attributes", "customer_no", "borrowers"),
     ("loans", "customer_no", "borrowers"),
     *((name, "loan_no", "loans") for name in ("schedules", "payments", "statements", "events", "funding", "cases")),
 )
-# The features that a ledger can have: name, sign of risk, reason family, and the bounds that hold by definition.
+# The features of a ledger source: name, sign of the effect on risk, reason family, and bounds that hold by definition.
 FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
     ("dpd_now", 1, "RC01", 0, np.inf),
     ("max_dpd_3m", 1, "RC02", 0, np.inf),
@@ -190,9 +190,9 @@ FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
 )
 NAMES = [name for name, *_ in FEATURES]
 FAMILIES = ("RC01", "RC02", "RC04", "RC05", "RC07", "RC13", "RC14", "RC15", "RC16")
-SPAN = 1 << 12  # twice the months that a loan can have: loan * SPAN + month is one number for both
+SPAN = 1 << 12  # twice the most months of a loan: loan * SPAN + month is one number for both
 DAYS = 1 << 17  # more than twice the days since 1970
-LEVELS = 1 << 40  # more cents than a loan can cost: loan * LEVELS + cents is one number for both
+LEVELS = 1 << 40  # more cents than any loan costs: loan * LEVELS + cents is one number for both
 
 Json = dict[str, Any]
 
@@ -201,7 +201,7 @@ Json = dict[str, Any]
 
 
 class Meter:
-    """Seconds, CPU seconds and peak memory by stage; a stage that is entered again adds up."""
+    """Seconds, CPU seconds and peak memory by stage; the seconds of a repeated stage add up."""
 
     def __init__(self) -> None:
         self.stages: dict[str, dict[str, float]] = {}
@@ -209,17 +209,17 @@ class Meter:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure what runs inside."""
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark of memory begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark of memory
         began, cpu = time.perf_counter(), _cpu()
         yield
-        told = self.stages.setdefault(name, {"seconds": 0.0, "cpu_seconds": 0.0, "peak_mb": 0.0})
-        told["seconds"] += time.perf_counter() - began
-        told["cpu_seconds"] += _cpu() - cpu
-        told["peak_mb"] = max(told["peak_mb"], _peak_mb())
+        totals = self.stages.setdefault(name, {"seconds": 0.0, "cpu_seconds": 0.0, "peak_mb": 0.0})
+        totals["seconds"] += time.perf_counter() - began
+        totals["cpu_seconds"] += _cpu() - cpu
+        totals["peak_mb"] = max(totals["peak_mb"], _peak_mb())
 
     def rounded(self) -> dict[str, dict[str, float]]:
-        """The stages, as they are printed."""
-        return {name: {what: round(value, 2) for what, value in told.items()} for name, told in self.stages.items()}
+        """The figures of each stage, rounded."""
+        return {name: {what: round(value, 2) for what, value in totals.items()} for name, totals in self.stages.items()}
 
 
 def _cpu() -> float:
@@ -236,16 +236,16 @@ def _peak_mb() -> float:
 
 
 def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path, buckets: int) -> None:
-    """Write each table's daily CSV files as Parquet, identifiers as pseudonyms, the ledger in buckets of loans."""
+    """Write each table's daily CSV files as Parquet, identifiers as pseudonyms; the ledger in buckets of loans."""
     for name, table in TABLES.items():
         (raw / name).mkdir(parents=True)
         replaced = [f"{pseudonym(column, domain)} as {column}" for column, domain in table.identifiers]
         if "name" in table.types:
-            replaced.append("left(name, 0) as name")  # of a name it is kept that there is one
+            replaced.append("left(name, 0) as name")  # keeps only whether there is a name
         columns = f"* replace ({', '.join(replaced)})" if replaced else "*"
         bucket = f"hash(loan_no) % {buckets}" if name in LEDGER else "0"
         db.execute(
-            f"copy (select {columns}, {table.known or table.event} as known_at, {bucket} as bucket from read_csv("
+            f"copy (select {columns}, {table.booked or table.event} as known_at, {bucket} as bucket from read_csv("
             f"'{landing}/{name}-*.csv', header = true, auto_detect = false, columns = {table.types}))"
             f" to '{raw / name}' (format parquet, partition_by (bucket), compression zstd, compression_level 1)"
         )
@@ -253,7 +253,7 @@ def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path, buckets: int) 
 
 
 def pseudonym(column: str, domain: str) -> str:
-    """HMAC-SHA256 of a column under the development key, as SQL by its definition: faster than row by row in Python."""
+    """SQL for the HMAC-SHA256 of a column under the development key; faster than row by row in Python."""
     master = hashlib.sha256(b"creditloom: development key, public on purpose").digest()
     key = hmac.digest(master, f"pseudonym:{SOURCE}.{domain}".encode(), "sha256").ljust(64, b"\0")
     inner, outer = (bytes(byte ^ pad for byte in key).hex() for pad in (0x36, 0x5C))
@@ -261,13 +261,13 @@ def pseudonym(column: str, domain: str) -> str:
 
 
 def check_raw(db: duckdb.DuckDBPyConnection, lag: int) -> dict[str, int]:
-    """Rows that break a rule of the raw tables, by rule; `lag` days after a month's end the month is observed."""
+    """Number of rows that break a rule of the raw tables, by rule. A month is observed `lag` days after its end."""
     failing: dict[str, int] = {}
     for name, table in TABLES.items():
         missing = [f'"{column}" is null' for column in table.types if column not in table.optional]
         failing |= _count(db, name, [*missing, *table.faults, f"known_at < {table.event}"])
-        if table.known:
-            failing |= _count(db, name, [f"month_no({table.known} - {lag}) > month_no({table.event})"])
+        if table.booked:
+            failing |= _count(db, name, [f"month_no({table.booked} - {lag}) > month_no({table.event})"])
         failing[f"{name}: key"] = _rows(db, f"select 1 from {name} group by {table.key} having count(*) > 1")
     for name, key, other in REFERENCES:
         failing[f"{name}: {key} in {other}"] = _rows(db, f"select 1 from {name} anti join {other} using ({key})")
@@ -278,7 +278,7 @@ def check_raw(db: duckdb.DuckDBPyConnection, lag: int) -> dict[str, int]:
 
 
 def check_marts(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Rows that break a rule of the loan months, features and labels, by rule."""
+    """Number of rows that break a rule of the loan months, features and labels, by rule."""
     failing: dict[str, int] = {}
     for table in MARTS:
         key = f"select 1 from {table} group by loan_id, month_on having count(*) > 1"
@@ -305,7 +305,7 @@ def check_marts(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def check_training(db: duckdb.DuckDBPyConnection, training: pl.DataFrame, policy: Json) -> dict[str, int]:
-    """Rows that break a rule of the training set, by rule."""
+    """Number of rows that break a rule of the training set, by rule."""
     db.register("training", training)
     low, high = policy["training_data"]["min_default_rate"], policy["training_data"]["max_default_rate"]
     failing = _count(db, "training", ["label not in (0, 1)", "bucket not between 0 and 99", "in_default"])
@@ -321,7 +321,7 @@ def check_training(db: duckdb.DuckDBPyConnection, training: pl.DataFrame, policy
 
 
 def check_scores(db: duckdb.DuckDBPyConnection, scores: pl.DataFrame, policy: Json) -> dict[str, int]:
-    """Rows that break a rule of the scores, by rule."""
+    """Number of rows that break a rule of the scores, by rule."""
     db.register("scores", scores)
     scale = policy["scale"]
     failing = _count(
@@ -357,12 +357,12 @@ def _rows(db: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl.DataFrame]:
-    """Loans, plans, instalments, and payments by day of one bucket of loans; money in cents.
+    """Loans, plans, instalments, and payments by day, for one bucket of loans; money in cents.
 
-    A plan is a version of the schedule that is in force at month-ends. A loan has one without instalments while it has
-    no schedule yet, as a card before its first statement. What holds of a version are its instalments that are due
-    before the next one begins: a plan is what held of all versions so far, its own included, and then the instalments
-    that its next version does away with (`is_void`).
+    A plan is a version of the schedule that is in force at one or more month-ends. A loan without a schedule, for
+    example a card before its first statement, has a plan without instalments. Instalments of a version that are due
+    once the next version is valid are void (`is_void`). A plan consists of the instalments of all versions so far that
+    are not void, its own included, followed by its own version's void instalments.
     """
     db.execute(
         "create or replace temp table loan as select cast(row_number() over (order by loan_no) - 1 as int) as loan,"
@@ -411,10 +411,10 @@ def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl
 
 
 def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: int) -> pl.DataFrame:
-    """One row a loan and month until the month `reported`; money in cents.
+    """One row per loan and month until the month `reported`; money in cents.
 
-    Arrears only grow between two payments, so a month's worst day is its last, or the eve of a payment. The oldest
-    unpaid instalment on such a day is the first whose cumulative due is more than what was paid by then: a search.
+    Arrears only grow between two payments, so a month's worst day is its last day, or the day before a payment. The
+    oldest unpaid instalment on such a day is the first whose cumulative due exceeds the cumulative payments: a search.
     """
     instalments = tables["instalments"].with_columns(
         cum_due=_cumulative("amount"), cum_principal=_cumulative("principal")
@@ -439,7 +439,7 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
             is_default=(pl.col("dpd_end") >= default_dpd) | is_written_off,
             is_written_off=is_written_off,
         )
-        # A closed loan has no more rows, unless something happens to it.
+        # A closed loan has no further rows, except for months with a payment or a new version.
         .filter(~pl.col("is_closed") | pl.col("has_payment") | (pl.col("month") == pl.col("first_month")))
         .select(
             *("loan", "month", "day", "dpd_max", "dpd_end", "due", "paid", pl.col("balance").fill_null(0)),
@@ -450,15 +450,16 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
 
 
 def _cumulative(column: str) -> pl.Expr:
-    """Running sum of a plan: over what holds of the loan's versions, and from there on over what is void of its own."""
+    """Running sum in a plan: over the loan's instalments that are not void, then over its own version's void ones."""
     holds = pl.when("is_void").then(0).otherwise(column).alias(column)
     return _running(holds, "loan") + _running(pl.col(column) - holds, "version")
 
 
 def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.DataFrame:
-    """Every paying day, and the last day of every month after that day's payments, in order of loan and day.
+    """Every day with a payment, and the last day of every month after its payments, sorted by loan and day.
 
-    `level` is what was paid by then. What is looked at is `on` with `before`: the eve of a payment, or the last day.
+    `level`: the total paid by then. Days past due are taken on the day `on` with the total `before`: on the day before
+    a payment, or on the month's last day.
     """
     paid = payments.filter(_month_no("day") <= reported).with_columns(is_end=pl.lit(0, pl.Int8))
     ends = months.select("loan", "day", "version", is_end=pl.lit(1, pl.Int8))
@@ -476,18 +477,18 @@ def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.Dat
 
 
 def _days_past_due(days: pl.DataFrame, holding: pl.DataFrame) -> pl.DataFrame:
-    """Beside each day the place of the oldest instalment that is unpaid then, and the days past due.
+    """Add to each day the place of the oldest unpaid instalment, and the days past due.
 
-    What is void of a plan would fall due after it: what holds is enough here.
+    A plan's void instalments would fall due after its end, so those that are not void (`holding`) are enough here.
     """
     days = days.with_columns(place=_oldest_unpaid(days, "before", holding, "loan"))
     overdue = (pl.col("on") - pl.lit(holding["due_on"]).gather("place")).dt.total_days().clip(0).cast(pl.Int32)
-    in_month = (pl.col("is_end") == 1) | (pl.col("day").dt.day() > 1)  # else the eve belongs to the month before
+    in_month = (pl.col("is_end") == 1) | (pl.col("day").dt.day() > 1)  # the day before a 1st is in the month before
     return days.with_columns(dpd=pl.when(in_month).then(overdue).fill_null(0))
 
 
 def _oldest_unpaid(days: pl.DataFrame, level: str, instalments: pl.DataFrame, group: str) -> pl.Series:
-    """The place of the first instalment of the same group, and of the plan, whose cumulative due is above the level."""
+    """The place of the first instalment of the same group and plan whose cumulative due is above the level."""
     key = pl.col(group).cast(pl.Int64) * LEVELS
     levels = instalments.select(key + pl.col("cum_due")).to_series()
     place = levels.search_sorted(days.select(key + pl.col(level).clip(0, LEVELS - 1)).to_series(), side="right")
@@ -498,10 +499,10 @@ def _oldest_unpaid(days: pl.DataFrame, level: str, instalments: pl.DataFrame, gr
 
 
 def _by_month(days: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> pl.DataFrame:
-    """One row a month: its rows in `days` are those until its end."""
-    month = pl.col("is_end").cast(pl.Int64).cum_sum() - pl.col("is_end")  # counted over all loans
+    """One row per month, from the rows of `days` up to the month's end."""
+    month = pl.col("is_end").cast(pl.Int64).cum_sum() - pl.col("is_end")  # numbered across all loans
     marked = days.with_columns(
-        # The largest so far of a number that rises with each month is the month's own largest.
+        # The running maximum of a number that rises with each month is the month's own maximum.
         dpd_max=(month * DAYS + pl.col("dpd")).cum_max() - month * DAYS,
         paid_so_far=pl.col("paid").cum_sum(),
         row=pl.int_range(pl.len()),
@@ -517,17 +518,17 @@ def _by_month(days: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> 
 
 
 def _repaid(ends: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> pl.Series:
-    """Principal that is repaid at each month-end; null where nothing of the plan is unpaid."""
+    """Principal repaid at each month-end; null if nothing of the plan is unpaid."""
     place = ends.select(pl.coalesce("place", _oldest_unpaid(ends, "level", void, "version") + holding.height))
     wanted = pl.col("cum_due", "principal", "cum_principal")
     oldest = pl.concat([holding, void]).select(wanted.gather(place.to_series()))
-    # Of the oldest unpaid instalment what is not principal is served first.
+    # Payments of the oldest unpaid instalment go to interest and fees first, and then to principal.
     into_principal = (ends["level"] - pl.col("cum_due") + pl.col("principal")).clip(0)
     return oldest.select(pl.col("cum_principal") - pl.col("principal") + into_principal).to_series()
 
 
 def _due_in_month(holding: pl.DataFrame, months: pl.DataFrame) -> pl.Series:
-    """What falls due in each month: what stands between two places of the loan's instalments that hold."""
+    """The amount due in each month: the sum between two places of the instalments that are not void."""
     place = pl.col("loan").cast(pl.Int64) * DAYS
     keys = holding.select(place + pl.col("due_on").to_physical()).to_series()
     so_far = pl.concat([pl.Series([0]), holding["amount"].cum_sum()])
@@ -538,7 +539,7 @@ def _due_in_month(holding: pl.DataFrame, months: pl.DataFrame) -> pl.Series:
 
 
 def _months(plans: pl.DataFrame, payments: pl.DataFrame, reported: int) -> pl.DataFrame:
-    """Every month of every plan, in order; `day` is its last. A loan that has paid all ends with what happened last."""
+    """Every month of every plan, sorted; `day` is its last. A fully paid loan ends with its last payment or version."""
     paid = payments.group_by("loan").agg(pl.sum("paid"), _month_no("day").max().alias("paid_until"))
     plans = plans.join(paid, on="loan", how="left", maintain_order="left")
     end = pl.when(pl.col("paid") >= pl.col("plan_cum_due")).then(pl.max_horizontal("paid_until", "first_month"))
@@ -556,7 +557,7 @@ def _months(plans: pl.DataFrame, payments: pl.DataFrame, reported: int) -> pl.Da
 
 
 def _running(value: pl.Expr, group: str) -> pl.Expr:
-    """Running sum within consecutive rows of one group."""
+    """Running sum within each run of consecutive rows of the same group."""
     total = value.cum_sum()
     begins = pl.col(group).ne_missing(pl.col(group).shift())
     return total - pl.when(begins).then(total - value).forward_fill()
@@ -570,15 +571,15 @@ def _month_no(day: str) -> pl.Expr:
 
 
 def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
-    """The features of each loan and month, from the loan's months in order. Windows longer than the history are null.
+    """The features of each loan and month, from its months in order. Windows longer than the history are null.
 
-    Rolling over all rows is right in spite of other loans above: where a window reaches into one it is null.
+    Rolling over the rows of all loans is correct, because a window that reaches into another loan is null.
     """
     at = pl.col("loan").cast(pl.Int64) * SPAN + pl.col("month")
     frame = months.lazy().with_columns(at=at).with_columns(
-        # A month's row k places above is k months before it, or the history has a gap or an end.
+        # The row k places above is k months earlier, or the history has a gap or begins in between.
         *(_is_whole(k).alias(f"has_{k}m") for k in (3, 6, 12)),
-        known=pl.sum_horizontal((pl.col("at").shift(k, fill_value=-SPAN) > pl.col("at") - 12) for k in range(12)),
+        months_seen=pl.sum_horizontal((pl.col("at").shift(k, fill_value=-SPAN) > pl.col("at") - 12) for k in range(12)),
         ratio=_ratio(pl.col("paid"), pl.col("due")),
         util=_over(pl.col("balance"), pl.col("credit")).clip(0, 1.5),
         rose=((pl.col("dpd_max") > pl.col("dpd_max").shift()) & _is_whole(2)).fill_null(value=False).cast(pl.Int32),
@@ -591,7 +592,7 @@ def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
         return window(k, (pl.col("dpd_max") >= dpd).cast(pl.Int32).rolling_sum(k))
 
     def since(is_so: pl.Expr) -> pl.Expr:
-        """Months since it was so; null if it was not within a year."""
+        """Months since the condition was last true; null if it was not true within a year."""
         last = pl.when(is_so).then("at").otherwise(-SPAN).cum_max()
         return pl.when(pl.col("at") - last < 12).then(pl.col("at") - last)
 
@@ -601,9 +602,9 @@ def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
     def util_mean(k: int) -> pl.Expr:
         return window(k, pl.col("util").rolling_mean(k))
 
-    # The slope of a straight line through six points, whose places -2.5 .. 2.5 have squares that add up to 17.5.
+    # The least-squares slope through six points at -2.5 .. 2.5, whose squares add up to 17.5.
     util_trend = sum(((2.5 - k) / 17.5 * pl.col("util").shift(k) for k in range(6)), pl.lit(0.0))
-    streak = pl.coalesce(since(pl.col("paid") < pl.col("due")), "known")
+    streak = pl.coalesce(since(pl.col("paid") < pl.col("due")), "months_seen")
     return frame.select(
         "loan",
         month_on="day",
@@ -656,11 +657,11 @@ def _over(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
 
 
 def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int) -> pl.DataFrame:
-    """What became of each observation whose whole horizon has been reported; excluded ones have a reason."""
+    """The outcome of each observation whose whole horizon is reported; excluded observations have a reason."""
     at = pl.col("loan").cast(pl.Int64) * SPAN + pl.col("month")
     far = (1 << 31) * SPAN
     next_default = pl.when("is_default").then(at).otherwise(far).cum_min(reverse=True).shift(-1, fill_value=far) - at
-    followed = next_default < SPAN // 2  # else it is another loan's
+    followed = next_default < SPAN // 2  # otherwise the next default is another loan's
     lost = (pl.col("month").last().over("loan") < pl.col("month") + horizon) & ~pl.col("is_closed").any().over("loan")
     reason = (
         pl.when("is_default")
@@ -690,7 +691,7 @@ def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int)
 
 
 def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
-    """Usable observations of one month a borrower and year, drawn by hash from the months of that year, in blocks."""
+    """Usable observations of one month per borrower and year, drawn by hash from that year's months, in blocks."""
     split = policy["split"]
     drawn = f"cast('0x' || left(sha256('{split['salt']}|' || borrower_id || '|' || year(month_on)), 12) as bigint)"
     db.execute(
@@ -718,7 +719,7 @@ def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
 
 
 class Model:
-    """A booster that was stopped early, Platt's line over its margin, and what its reasons are measured against."""
+    """A booster with early stopping, Platt's line over its margin, and the reference values of its reasons."""
 
     def __init__(self, training: pl.DataFrame, policy: Json) -> None:
         blocks = {name: training.filter(pl.col("block") == name) for name in ("train", "val", "cal")}
@@ -754,7 +755,7 @@ class Model:
         self.mean_contribution = np.zeros(len(NAMES))
 
     def measure_reasons_against(self, train: pl.DataFrame) -> None:
-        """The mean contribution over these rows is what an adverse one is more than."""
+        """Set the mean contribution over these rows; a contribution above it is adverse."""
         self.mean_contribution = self.contributions(train)[:, :-1].mean(axis=0)
 
     def margin(self, frame: pl.DataFrame) -> np.ndarray:
@@ -774,13 +775,13 @@ class Model:
 
 
 def _matrix(frame: pl.DataFrame, *, with_label: bool = False) -> xgb.DMatrix:
-    values = frame.select(pl.col(NAMES).cast(pl.Float32)).to_numpy()  # as XGBoost holds them
+    values = frame.select(pl.col(NAMES).cast(pl.Float32)).to_numpy()  # XGBoost's own type
     label = frame["label"].to_numpy() if with_label else None
     return xgb.DMatrix(values, label=label, feature_names=NAMES, missing=np.nan, nthread=THREADS)
 
 
 def _platt(margin: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
-    """Logistic line of the outcome on the margin, by Newton's method from (0, 1), where a fair model already is.
+    """Logistic line of the outcome on the margin, by Newton's method from (0, 1), the line of a calibrated model.
 
     A step that lowers the likelihood is halved.
     """
@@ -802,7 +803,7 @@ def _platt(margin: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
 
 
 def auc(outcome: np.ndarray, risk: np.ndarray) -> float:
-    """Area under the ROC curve, ties one half."""
+    """Area under the ROC curve; ties count one half."""
     ranks = pl.Series(risk).rank("average").to_numpy()
     bad = outcome == 1
     return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))
@@ -833,7 +834,7 @@ def score(model: Model, live: pl.DataFrame, policy: Json) -> pl.DataFrame:
 
 
 def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) -> list[pl.Series]:
-    """Up to four codes a loan: adverse enough, true of the loan, and the margin falls without them."""
+    """Up to four reason codes per loan: adverse enough, true of the loan, and the margin falls without them."""
     above_mean = model.contributions(live)[:, :-1] - model.mean_contribution
     members = [[i for i, (_, _, family, *_) in enumerate(FEATURES) if family == code] for code in FAMILIES]
     adverse = np.column_stack([above_mean[:, columns].sum(axis=1) for columns in members])
@@ -867,11 +868,11 @@ def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) 
     return [pl.Series(f"reason_{place + 1}", codes[:, place].tolist(), pl.String) for place in range(codes.shape[1])]
 
 
-# --- all of it, in order ---------------------------------------------------------------------------------------------
+# --- the whole floor, in order ---------------------------------------------------------------------------------------
 
 
 def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> Json:
-    """The whole of it: from a landing folder to Parquet in `out`, and what it took."""
+    """Run the floor from a landing folder to Parquet in `out`; returns its figures."""
     buckets = buckets or 1 + sum(file.stat().st_size for file in landing.iterdir()) // BYTES_A_BUCKET
     meter, db = Meter(), connect(out)
     with meter.stage("load"):
@@ -912,18 +913,18 @@ def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> J
 
 
 def connect(out: Path) -> duckdb.DuckDBPyConnection:
-    """DuckDB in memory, which spills into `out`, with the formulas that the queries share."""
+    """DuckDB in memory, spilling into `out`, with the macros that the queries share."""
     out.mkdir(parents=True)
     db = duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY, "temp_directory": str(out / "spill")})
     db.execute("set preserve_insertion_order = false")
     db.execute("create macro month_no(day) as cast(year(day) * 12 + month(day) - 1 as int)")
     db.execute("create macro cents(amount) as cast(amount * 100 as bigint)")
-    db.execute("create macro hashed(words) as cast('0x' || left(sha256(words), 16) as ubigint)")
+    db.execute("create macro hashed(value) as cast('0x' || left(sha256(value), 16) as ubigint)")
     return db
 
 
 def build_marts(db: duckdb.DuckDBPyConnection, out: Path, lender: Json, buckets: int, meter: Meter) -> None:
-    """Loan months, features and labels, bucket by bucket, as Parquet and as views of it."""
+    """Write loan months, features and labels as Parquet, bucket by bucket, and create views of them."""
     lag = lender["feature_lag_days"]
     for name in MARTS:
         (out / name).mkdir()
@@ -938,21 +939,21 @@ def build_marts(db: duckdb.DuckDBPyConnection, out: Path, lender: Json, buckets:
             _write(_shown(months, lag), names.drop("borrower_id"), out / "loan_months" / part)
         with meter.stage("features"):
             _write(features(months, reported), names, out / "features" / part)
-            told = labels(months, reported, lender["label_horizon_months"], lender["observe_from_month"])
-            _write(told, names.drop("borrower_id"), out / "labels" / part)
+            labelled = labels(months, reported, lender["label_horizon_months"], lender["observe_from_month"])
+            _write(labelled, names.drop("borrower_id"), out / "labels" / part)
     for name in MARTS:
         db.execute(f"create view {name} as from read_parquet('{out / name}/*.parquet')")
 
 
 def reported_month(db: duckdb.DuckDBPyConnection, lag: int) -> int:
-    """The last month that was over a lag ago, by the newest row."""
+    """The last month that ended at least `lag` days before the newest row."""
     newest = " union all ".join(f"select max(known_at) as day from {name}" for name in LEDGER)
     query = f"select month_no(max(day) - {lag} + 1) - 1 from ({newest})"
     return int(db.execute(query).fetchall()[0][0])
 
 
 def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:
-    """Loan months as readers want them: money in units, the state in words."""
+    """Loan months as a night shows them: money in units, the state as text."""
     dpd = pl.col("dpd_end")
     state = pl.lit("90+")
     for most, word in ((90, "61-90"), (60, "31-60"), (30, "1-30"), (0, "current")):
@@ -975,18 +976,18 @@ def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:
 
 
 def _write(frame: pl.DataFrame, names: pl.DataFrame, path: Path) -> None:
-    """Write a bucket's rows under the loans' own numbers."""
+    """Write a bucket's rows with the loans' own numbers."""
     named = frame.join(names, on="loan", how="left", maintain_order="left").drop("loan")
     named.write_parquet(path, compression="zstd", compression_level=1)
 
 
 def main() -> None:
-    """Read the arguments, do the work, print the figures."""
-    parser = argparse.ArgumentParser(description="The bare work of a first night.")
+    """Read the arguments, run the floor, print the figures."""
+    parser = argparse.ArgumentParser(description="Do the bare work of a first night.")
     parser.add_argument("landing", type=Path, help="folder with the daily CSV files of the source `simulated`")
     parser.add_argument("out", type=Path, help="folder to make and to write Parquet into")
     parser.add_argument("--policy", type=Path, default=ROOT / "policy" / "default.yaml")
-    parser.add_argument("--buckets", type=int, help="buckets of loans; default: by the size of the files")
+    parser.add_argument("--buckets", type=int, help="number of buckets of loans; default: by the size of the files")
     given = parser.parse_args()
     policy = yaml.safe_load(given.policy.read_text())
     sys.stdout.write(json.dumps(run(given.landing, given.out, policy, given.buckets)) + "\n")

@@ -1,11 +1,11 @@
-"""`make bench-ingest`: what it costs to take payments in, beside a bare scan of the same files to Parquet.
+"""`make bench-ingest`: what it costs to ingest payments, compared with a bare scan of the same files to Parquet.
 
-A year of daily payment files in the layout of the simulated source, 1 GB in all, is made once. Then, in turns: the
-files go through the project's own ingestion (hash, parse by contract, rules, pseudonyms, Parquet, receipts), and
-through `polars.scan_csv(...).sink_parquet(...)` with the same schema; each of them a process of its own. The ratio of
-the two is the result. Each tells its own seconds, without starting and importing; memory is measured from outside.
+It makes a year of daily payment files in the layout of the simulated source, 1 GB in all. Each turn then puts them
+through the project's own ingestion (hash, parse by contract, rules, pseudonyms, Parquet, receipts) and through
+`polars.scan_csv(...).sink_parquet(...)` with the same schema, each in a process of its own. The ratio of the two is the
+result. Each process reports its own seconds, without starting and importing; memory is measured from outside.
 
-Figures go to `results/ingest/payments.json`; the section of docs/performance.md is made anew from them.
+Figures go to `results/ingest/payments.json`; the section of docs/performance.md is rewritten from them.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from run import SOURCE, link, machine, measure, say
 RESULT = RESULTS / "ingest" / "payments.json"
 BEGIN, END = "<!-- measured by make bench-ingest: begin -->", "<!-- measured by make bench-ingest: end -->"
 DAYS = 365
-BYTES_A_ROW = 66.0  # about; what the files really have is what the rates are computed from
+BYTES_A_ROW = 66.0  # an estimate, used for the number of rows only; rates are computed from the files' real size
 LIMIT_RATIO, LIMIT_MB = 3.0, 2_000
 
 Json = dict[str, Any]
@@ -40,7 +40,7 @@ Json = dict[str, Any]
 
 
 def make_payments(folder: Path, size_gb: float, seed: int = 1) -> Json:
-    """Daily files of payments, as the simulator writes them; returns how many rows and bytes they have."""
+    """Write daily files of payments as the simulator does; returns their number, rows and bytes."""
     folder.mkdir(parents=True)
     random, number = np.random.default_rng(seed), 1
     rows = int(size_gb * 1e9 / BYTES_A_ROW / DAYS)
@@ -52,7 +52,7 @@ def make_payments(folder: Path, size_gb: float, seed: int = 1) -> Json:
 
 
 def payments(random: np.random.Generator, number: int, rows: int, day: dt.date) -> pl.DataFrame:
-    """One day's bookings; one in fifty is paid by a third party."""
+    """The bookings of one day; a third party pays one in fifty."""
     paid_on = pl.Series([day], dtype=pl.Date).new_from_index(0, rows)
     payer = pl.Series(random.integers(10_000_000, 10_500_000, rows))
     return pl.DataFrame(
@@ -73,7 +73,7 @@ def payments(random: np.random.Generator, number: int, rows: int, day: dt.date) 
 
 
 def take_in(home: Path) -> None:
-    """The project's own ingestion of all that waits in a home."""
+    """Ingest all files that wait in a home, with the project's own code."""
     from dagster_project.home.settings import Settings
     from dagster_project.ingestion.intake import ingest
     from dagster_project.night.pipeline import load_pipeline
@@ -84,7 +84,7 @@ def take_in(home: Path) -> None:
 
 
 def scan(home: Path) -> None:
-    """The same files to one Parquet file, with the types that the contract names, and nothing else."""
+    """Copy the same files to one Parquet file, with the contract's types, and do nothing else."""
     from dagster_project.ingestion.contracts.source import load_sources
 
     layout = load_sources()[SOURCE].contract.layout_of("payments-2020-01-01.csv")
@@ -101,7 +101,7 @@ def scan(home: Path) -> None:
 
 
 def _timed(work: Callable[[], int]) -> None:
-    """Do it, and print rows, seconds and CPU seconds."""
+    """Call `work`, and print its rows, seconds and CPU seconds."""
     before, began = _cpu(), time.perf_counter()
     rows = work()
     reported = {"rows": rows, "seconds": time.perf_counter() - began, "cpu_seconds": _cpu() - before}
@@ -120,11 +120,11 @@ def bench(size_gb: float, turns: int, work: Path) -> Json:
     """All turns on one set of files.
 
     Raises:
-        RuntimeError: a process failed, or did not take in every row.
+        RuntimeError: a process failed, or did not read every row.
     """
     files = make_payments(work / "files", size_gb)
     say(f"{files['files']} files, {files['rows']:,} payments, {files['bytes'] / 1e9:.2f} GB")
-    found: list[Json] = []
+    measurements: list[Json] = []
     for number in range(1, turns + 1):
         turn = {}
         for name in ("scan", "ingest"):
@@ -133,19 +133,19 @@ def bench(size_gb: float, turns: int, work: Path) -> Json:
             command = [sys.executable, __file__, "--child", name, str(home)]
             measured = measure(command, {"CREDITLOOM_HOME": str(home)}, work / "errors.log")
             if measured.exit or measured.reported["rows"] != files["rows"]:
-                raise RuntimeError(f"{name} did not take in every row: {measured}; see {work / 'errors.log'}")
+                raise RuntimeError(f"{name} did not read every row: {measured}; see {work / 'errors.log'}")
             turn[name] = asdict(measured) | measured.reported
             say(f"  {number}/{turns} {name}: {turn[name]['seconds']:.1f} s, CPU {turn[name]['cpu_seconds']:.1f} s")
             shutil.rmtree(home)
-        found.append(turn)
-    return {"files": files, "machine": machine(), "turns": found}
+        measurements.append(turn)
+    return {"files": files, "machine": machine(), "turns": measurements}
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
 def ratio(found: Json, what: str) -> float:
-    """How often the bare scan's `seconds` or `cpu_seconds`; the median over the turns."""
+    """Ingestion's `seconds` or `cpu_seconds` divided by the bare scan's; the median over the turns."""
     return float(median(turn["ingest"][what] / turn["scan"][what] for turn in found["turns"]))
 
 
@@ -153,11 +153,11 @@ def section(found: Json) -> str:
     """The figures as Markdown."""
     megabytes = found["files"]["bytes"] / 1e6
     lines = ["| | seconds | CPU seconds | MB a second | memory |", "|---|---|---|---|---|"]
-    for name, words in (("scan", "bare scan to Parquet"), ("ingest", "taken in")):
+    for name, label in (("scan", "bare scan to Parquet"), ("ingest", "ingestion")):
         seconds, cpu, peak = (
             median(turn[name][what] for turn in found["turns"]) for what in ("seconds", "cpu_seconds", "peak_mb")
         )
-        lines.append(f"| {words} | {seconds:.1f} | {cpu:.1f} | {megabytes / seconds:.0f} | {peak:,.0f} MB |")
+        lines.append(f"| {label} | {seconds:.1f} | {cpu:.1f} | {megabytes / seconds:.0f} | {peak:,.0f} MB |")
     wall, cpu, peak = ratio(found, "seconds"), ratio(found, "cpu_seconds"), _peak(found)
     pairs = ((turn["ingest"], turn["scan"]) for turn in found["turns"])
     each = ", ".join(
@@ -168,11 +168,11 @@ def section(found: Json) -> str:
     return (
         f"{found['files']['files']} daily files, {found['files']['rows']:,} payments, {megabytes / 1e3:.2f} GB:\n\n"
         + "\n".join(lines)
-        + f"\n\nTaking in takes {wall:.2f} times what the bare scan takes, {cpu:.2f} times by CPU seconds (medians of"
-        f" {len(found['turns'])} turns: {each}). Taken on {host['cores']} cores, {host['memory_gb']} GB, Python"
-        f" {host['python']}; the load of the machine before was {host['load_before']:.1f}.\n\n```text\n"
-        + f"{_verdict(cpu <= LIMIT_RATIO)}  CPU seconds, times the bare scan's: {cpu:.2f}, at most {LIMIT_RATIO:.2f}\n"
-        + f"{_verdict(wall <= LIMIT_RATIO)}  seconds, times the bare scan's: {wall:.2f}, at most {LIMIT_RATIO:.2f}\n"
+        + f"\n\nIngestion takes {wall:.2f} times as long as the bare scan, and {cpu:.2f} times its CPU seconds (medians"
+        f" of {len(found['turns'])} turns: {each}). Measured on {host['cores']} cores, {host['memory_gb']} GB, Python"
+        f" {host['python']}; the machine's load before the benchmark was {host['load_before']:.1f}.\n\n```text\n"
+        + f"{_verdict(cpu <= LIMIT_RATIO)}  CPU seconds, ratio to the scan: {cpu:.2f}, at most {LIMIT_RATIO:.2f}\n"
+        + f"{_verdict(wall <= LIMIT_RATIO)}  seconds, ratio to the scan: {wall:.2f}, at most {LIMIT_RATIO:.2f}\n"
         + f"{_verdict(peak < LIMIT_MB)}  largest memory, MB: {peak:,.0f}, less than {LIMIT_MB:,}\n```"
     )
 
@@ -192,11 +192,11 @@ def write_section(page: str, found: Json) -> str:
 
 
 def main() -> None:
-    """Measure, keep the figures, make the section anew."""
-    parser = argparse.ArgumentParser(description="Payments taken in, beside a bare scan of them.")
-    parser.add_argument("--gb", type=float, default=1.0, help="size of all files")
+    """Measure, save the figures, rewrite the section."""
+    parser = argparse.ArgumentParser(description="Measure the ingestion of payments and a bare scan of the same files.")
+    parser.add_argument("--gb", type=float, default=1.0, help="size of all files together, in GB")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--work", type=Path, help="folder for files and homes; default: a new one among the temporary")
+    parser.add_argument("--work", type=Path, help="folder for files and homes; default: a new temporary folder")
     parser.add_argument("--child", nargs=2, metavar=("WORK", "HOME"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:

@@ -1,6 +1,6 @@
-"""From the benchmarks' figures to docs/performance.md: its tables, its chart, and what was asked for.
+"""Writes the benchmarks' figures into docs/performance.md: tables, chart, and targets.
 
-A night that did not publish is named as such and has no ratio: it did not do all of the work.
+A night that did not publish is shown as failed and has no ratio: it did not do all of the work.
 """
 
 import json
@@ -14,7 +14,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 CHART = ROOT / "docs" / "images" / "performance.png"
 BEGIN, END = "<!-- measured by make bench: begin -->", "<!-- measured by make bench: end -->"
-# The stages of a run, and those of the floor's that do the same.
+# The stages of a run, and the floor's stages that do the same work.
 STAGES = {
     "load": ("load",),
     "raw checks": ("raw checks",),
@@ -38,7 +38,7 @@ def save(found: Json) -> None:
 
 
 def load() -> list[Json]:
-    """The figures of all sizes, the smallest first."""
+    """The figures of all sizes, the smallest book first."""
     return sorted((json.loads(file.read_text()) for file in RESULTS.glob("*.json")), key=lambda found: found["loans"])
 
 
@@ -51,23 +51,23 @@ def middle(found: Json, run: str, what: str) -> float:
 
 
 def stage(found: Json, run: str, name: str) -> float:
-    """The median over the turns of a stage's seconds; the floor's are those that do the same."""
+    """The median over the turns of a stage's seconds; for the floor, of the stages that do the same work."""
     names = STAGES[name] if run == "floor" else (name,)
     return float(median(sum(turn[run]["stages"].get(n, 0.0) for n in names) for turn in found["turns"]))
 
 
 def ratio(found: Json, run: str, what: str = "seconds") -> float:
-    """How often the floor's; the median over the turns of what was measured side by side."""
+    """A run's `what` divided by the floor's of the same turn; the median over the turns."""
     return float(median(turn[run][what] / turn["floor"][what] for turn in found["turns"]))
 
 
 def failed(found: Json, run: str) -> bool:
-    """Whether a run of any turn did not do its work."""
+    """Whether the run failed in any turn."""
     return any(turn[run]["exit"] for turn in found["turns"])
 
 
 def intake(found: Json, run: str) -> float:
-    """Seconds of taking files in and checking the raw tables."""
+    """Seconds for loading files and checking the raw tables."""
     return stage(found, run, "load") + stage(found, run, "raw checks")
 
 
@@ -116,29 +116,29 @@ def _stages(found: Json) -> str:
 
 
 def _machine(results: list[Json]) -> str:
-    taken = {
+    machines = {
         f"{found['machine']['cores']} cores, {found['machine']['memory_gb']} GB, Python {found['machine']['python']}"
         for found in results
     }
     load = max(found["machine"]["load_before"] for found in results)
     turns = ", ".join(f"{len(found['turns'])} at {found['loans']:,}" for found in results)
     return (
-        f"Taken on {' and '.join(sorted(taken))}; turns: {turns}, the median is shown."
-        f" The load of the machine before a size began, others' work that is, was {load:.1f} at most."
+        f"Measured on {' and '.join(sorted(machines))}; turns: {turns}; medians are shown."
+        f" Before a size began, other work put a load of at most {load:.1f} on the machine."
     )
 
 
-# --- what was asked for ----------------------------------------------------------------------------------------------
+# --- targets ---------------------------------------------------------------------------------------------------------
 
 
 def verdicts(results: list[Json]) -> str:
-    """What was asked for, and whether the figures have it, a line each; what was not measured is left open."""
+    """One line per target: whether the figures meet it; OPEN if it was not measured."""
     sizes = {found["loans"]: found for found in results}
     million, smaller = sizes.get(MILLION), sizes.get(HUNDRED_THOUSAND)
     bound = 1.5 * middle(million, "floor", "seconds") + 15 if million else 0.0
     lines = [
         _limit(
-            "a first night at 1,000,000 loans, seconds (1.5 times the floor and 15)",
+            "first night at 1,000,000 loans, seconds (1.5 times the floor, plus 15)",
             million and _figure(million, "first night", middle(million, "first night", "seconds")),
             bound,
         ),
@@ -149,14 +149,14 @@ def verdicts(results: list[Json]) -> str:
         ),
         *(
             _limit(
-                f"taking in and raw checks of the next night at {found['loans']:,} loans, share of the first night's",
+                f"load and raw checks of the next night at {found['loans']:,} loans, share of the first night's",
                 _figure(found, "next night", intake(found, "next night") / intake(found, "first night")),
                 0.25,
             )
             for found in results
         ),
         _limit(
-            "the same in seconds, at 1,000,000 loans to 100,000",
+            "their seconds at 1,000,000 loans, ratio to those at 100,000",
             million and smaller and _figure(million, "next night", _growth(million, smaller)),
             1.3,
         ),
@@ -167,7 +167,7 @@ def verdicts(results: list[Json]) -> str:
 
 
 def _figure(found: Json, run: str, value: float) -> float:
-    """A figure of a run; of one that failed it is out of every bound."""
+    """A figure of a run; infinite, and so beyond every limit, if the run failed."""
     return inf if failed(found, run) else value
 
 
@@ -178,15 +178,15 @@ def _growth(million: Json, smaller: Json) -> float:
 def _limit(what: str, value: float | Json | None, limit: float) -> str:
     if not isinstance(value, float):
         return f"OPEN    {what}: not measured"
-    said = "it failed" if value == inf else f"{value:,.2f}"
-    return f"{'PASS  ' if value <= limit else 'MISSED'}  {what}: {said}, at most {limit:,.2f}"
+    figure = "failed" if value == inf else f"{value:,.2f}"
+    return f"{'PASS  ' if value <= limit else 'MISSED'}  {what}: {figure}, at most {limit:,.2f}"
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
 def write_page(results: list[Json]) -> None:
-    """Put the tables between the page's marks, and draw the chart; the words around them are written by hand."""
+    """Put the tables between the page's marks, and draw the chart; the text around them is written by hand."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     shown = table(results)
@@ -197,7 +197,7 @@ def write_page(results: list[Json]) -> None:
 
 
 def draw(results: list[Json]) -> None:
-    """Seconds by stage of the floor and the runs, a panel a size."""
+    """Draw the seconds by stage of the floor and the runs, one panel per size."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

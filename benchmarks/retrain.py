@@ -1,6 +1,6 @@
-"""The job `retrain` on the data of CREDITLOOM_HOME, as the schedule starts it; the command line has none for it.
+"""Runs the job `retrain` on the data of CREDITLOOM_HOME, as its schedule does; the command line has no command for it.
 
-It prints one JSON object: whether it went well, and the id of its run.
+It prints one JSON object: an exit code, 0 if the run succeeded, and the run's id.
 """
 
 import json
@@ -13,7 +13,7 @@ from dagster_project.night.pipeline import load_pipeline
 
 
 def main() -> None:
-    """Run it, print what came of it."""
+    """Run the job and print its result."""
     pipeline = load_pipeline()
     with open_instance(pipeline.settings) as instance:
         job = build_defs(pipeline).resolve_job_def(RETRAIN)

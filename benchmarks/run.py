@@ -1,10 +1,10 @@
-"""`make bench`: what a night costs beside the bare work in it, at several sizes of a simulated book.
+"""`make bench`: what a night costs compared with the bare work in it, for several sizes of a simulated book.
 
-For each size a book is simulated, and its last day held back. Then, in turns: a first night in a fresh home, the floor
-(`floor.py`) on the same files, the next night (on the day held back), and a retraining, each of them a process of its
-own that is measured from outside. Ratios are the result: the absolute times depend on the machine.
+For each size it simulates a book and holds back its last day. Each turn then runs a first night in a fresh home, the
+floor (`floor.py`) on the same files, the next night (on the day held back), and a retraining. Each runs in a process of
+its own that is measured from outside. The result is the ratios, because absolute times depend on the machine.
 
-Figures go to `results/<loans>.json`; table and chart of docs/performance.md are made anew from all that stands there.
+Figures go to `results/<loans>.json`; the table and chart of docs/performance.md are rewritten from all files there.
 """
 
 import argparse
@@ -30,9 +30,9 @@ ROOT = BENCHMARKS.parent
 SOURCE = "simulated"
 MONTHS = 37
 CREDITLOOM = str(Path(sys.executable).with_name("creditloom"))
-SMALL = 10_000  # up to here three turns are taken: the shorter a run, the more chance there is in it
+SMALL = 10_000  # up to this size a benchmark takes three turns: short runs vary more
 SAMPLE_SECONDS = 0.1
-# What a step of a run is for, by how its name begins; the first that fits. What is no step is `rest`.
+# The stage of a run's step by the prefix of the step's name; the first match counts. Time outside of steps is `rest`.
 STAGES = {
     "ingest_": "load",
     "check_raw_": "raw checks",
@@ -48,7 +48,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Measured:
-    """What one process took, with all that it started. `reported` is what it printed, as JSON."""
+    """What one process used, its descendants included. `reported`: the JSON that it printed."""
 
     exit: int
     seconds: float
@@ -62,7 +62,7 @@ class Measured:
 
 
 def measure(command: list[str], environment: dict[str, str], log: Path) -> Measured:
-    """Run a command that prints one JSON object; its stderr goes to `log`."""
+    """Run a command that prints one JSON object; its stderr is appended to `log`."""
     before, began, peak = _cpu_of_children(), time.perf_counter(), 0.0
     with log.open("a") as errors, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, env=os.environ | environment, stdout=output, stderr=errors, cwd=ROOT)
@@ -78,18 +78,18 @@ def measure(command: list[str], environment: dict[str, str], log: Path) -> Measu
 
 
 def _cpu_of_children() -> float:
-    """CPU seconds of all processes that have ended and were waited for."""
+    """CPU seconds of all child processes that have ended and were waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and its descendants; one that ends meanwhile is left out."""
+    """A process and its descendants, without those that end meanwhile."""
     try:
         children = {c for file in Path(f"/proc/{pid}/task").glob("*/children") for c in file.read_text().split()}
     except OSError:
         return []
-    return [pid, *(found for child in children for found in _tree(int(child)))]
+    return [pid, *(descendant for child in children for descendant in _tree(int(child)))]
 
 
 def _resident_mb(pid: int) -> float:
@@ -101,7 +101,7 @@ def _resident_mb(pid: int) -> float:
 
 
 def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
-    """Seconds of a run by stage, from Dagster's event log; `rest` is starting, importing, and what stands between."""
+    """Seconds of a run by stage, from Dagster's event log; `rest` is starting, importing, and time between steps."""
     from dagster import DagsterInstance
 
     stages = dict.fromkeys([*STAGES.values(), "rest"], 0.0)
@@ -115,7 +115,7 @@ def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
 
 
 def stages_of_floor(floor: Measured) -> dict[str, float]:
-    """Seconds of the floor by stage, as it tells them; `rest` is starting and importing."""
+    """Seconds of the floor by stage, as it reports them; `rest` is starting and importing."""
     stages = {name: float(stage["seconds"]) for name, stage in floor.reported.get("stages", {}).items()}
     return stages | {"rest": round(floor.seconds - sum(stages.values()), 2)}
 
@@ -124,12 +124,12 @@ def stages_of_floor(floor: Measured) -> dict[str, float]:
 
 
 def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
-    """All measurements of a book of so many loans."""
+    """All measurements of a book with this number of loans."""
     book = work / "book"
     plan = ["--loans", str(loans), "--months", str(MONTHS), "--opened-within", "1", "--seed", "1", "--json"]
     simulated = measure([CREDITLOOM, "simulate", *plan, "--out", str(book)], {}, work / "simulate.log")
     if simulated.exit:
-        raise RuntimeError(f"the book was not simulated; see {work / 'simulate.log'}")
+        raise RuntimeError(f"the simulation failed; see {work / 'simulate.log'}")
     shutil.rmtree(book / "truth")
     first_days, last_day = split(book / "landing" / SOURCE)
     reported = simulated.reported
@@ -147,7 +147,7 @@ def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
 
 
 def split(landing: Path) -> tuple[list[Path], list[Path]]:
-    """The files of a book but those of its last day, and those."""
+    """The files of a book's other days, and those of its last day."""
     by_day: dict[str, list[Path]] = {}
     for file in sorted(landing.iterdir()):
         by_day.setdefault(file.stem.split("-", 1)[1], []).append(file)
@@ -158,7 +158,7 @@ def split(landing: Path) -> tuple[list[Path], list[Path]]:
 def take_turn(
     folder: Path, first_days: list[Path], last_day: list[Path], policy: Path
 ) -> Iterator[tuple[str, Measured]]:
-    """First night, floor, next night, retraining, each told once it is measured; what they leave behind is removed."""
+    """First night, floor, next night, retraining: each is yielded once it is measured. Their folders are removed."""
     home, bare = folder / "home", folder / "bare"
     landing, log = home / "landing" / SOURCE, folder / "errors.log"
     settings = {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(policy)}
@@ -167,7 +167,7 @@ def take_turn(
     first.reported |= model_of(home)
     yield "first night", first
     if first.exit:
-        raise RuntimeError(f"the first night did not publish, and nothing else is measured; see {log} and {home}")
+        raise RuntimeError(f"the first night did not publish, so nothing else is measured; see {log} and {home}")
     link(first_days, bare / "landing")
     line = [sys.executable, str(BENCHMARKS / "floor.py"), str(bare / "landing"), str(bare / "out")]
     floor = measure([*line, "--policy", str(policy)], {}, log)
@@ -181,7 +181,7 @@ def take_turn(
 
 
 def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path) -> Measured:
-    """Measure a command that makes a run of Dagster's; its exit is what it printed, its deliveries are not kept."""
+    """Measure a command that starts a Dagster run and prints its exit code and id; deliveries are dropped."""
     measured = measure(command, settings, log)
     measured.reported.pop("deliveries", None)
     if measured.reported.get("run_id"):
@@ -191,7 +191,7 @@ def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path)
 
 
 def model_of(home: Path) -> Json:
-    """The published model's AUC: that of the floor, where both did the same."""
+    """The AUC of the published model: equal to the floor's if both did the same work."""
     metrics = home / "published" / "current" / "metrics.json"
     if not metrics.exists():
         return {}
@@ -199,14 +199,14 @@ def model_of(home: Path) -> Json:
 
 
 def link(files: list[Path], folder: Path) -> None:
-    """The same files in another folder, without a copy."""
+    """Link files into another folder, without copying them."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         (folder / file.name).hardlink_to(file)
 
 
 def machine() -> Json:
-    """What the figures were taken on; nothing that tells whose it is."""
+    """The machine that the figures were measured on, without anything that identifies its owner."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     revision = subprocess.check_output(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True)
     return {
@@ -222,7 +222,7 @@ def machine() -> Json:
 
 
 def write_policy(path: Path) -> Path:
-    """The default policy with the simulated source alone."""
+    """Write the default policy with the simulated source only."""
     policy = yaml.safe_load((ROOT / "policy" / "default.yaml").read_text())
     policy["sources"] = {SOURCE: policy["sources"][SOURCE]}
     path.write_text(yaml.safe_dump(policy, sort_keys=False))
@@ -230,28 +230,27 @@ def write_policy(path: Path) -> Path:
 
 
 def say(line: str) -> None:
-    """Progress, for whoever waits."""
+    """Print a line of progress."""
     sys.stderr.write(line + "\n")
 
 
 def main() -> None:
-    """Measure the sizes that are asked for, then make the page anew."""
-    parser = argparse.ArgumentParser(description="Nights beside the bare work in them.")
+    """Measure the sizes that are asked for, then rewrite the page."""
+    parser = argparse.ArgumentParser(description="Measure nights and the bare work in them.")
     parser.add_argument("--loans", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes of the book")
-    parser.add_argument("--repeats", type=int, help=f"turns a size; default: 3 up to {SMALL:,} loans, else 1")
-    parser.add_argument("--work", type=Path, help="folder for books and homes; default: a new one among the temporary")
-    parser.add_argument("--keep", action="store_true", help="leave the books and logs there")
-    parser.add_argument("--page-only", action="store_true", help="measure nothing, make the page from what there is")
+    parser.add_argument("--repeats", type=int, help=f"turns per size; default: 3 up to {SMALL:,} loans, else 1")
+    parser.add_argument("--work", type=Path, help="folder for books and homes; default: a new temporary folder")
+    parser.add_argument("--keep", action="store_true", help="keep the books and logs")
+    parser.add_argument("--page-only", action="store_true", help="measure nothing, rewrite the page from the results")
     given = parser.parse_args()
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for the floor as for the night, which sets it itself
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for the floor, too; the night sets it itself
     if not given.page_only:
         work = Path(tempfile.mkdtemp(prefix="creditloom-bench-", dir=given.work))
         policy = write_policy(work / "policy.yaml")
         for loans in given.loans:
             folder = work / str(loans)
             folder.mkdir()
-            found = bench(loans, given.repeats or (3 if loans <= SMALL else 1), folder, policy)
-            report.save(found)
+            report.save(bench(loans, given.repeats or (3 if loans <= SMALL else 1), folder, policy))
             if not given.keep:
                 shutil.rmtree(folder)
         if given.keep:

@@ -1,10 +1,10 @@
-"""Roll rates, prepayment and cumulative default of a simulated book's car loans, beside the auto loans of ABS-EE tapes.
+"""Plots roll rates, prepayment and cumulative default of simulated car loans, and of auto loans in ABS-EE tapes.
 
     creditloom simulate --loans 40000 --months 60 --opened-within 12 --seed 1 --out simulated-home
     python docs/simulated_book_plots.py simulated-home [--tapes FOLDER] [--out FILE]
 
-Without tapes it draws the simulated part alone. It reads the files of both and imports nothing of the project. A folder
-of tapes has `loans.csv`, `outcomes.csv` and `payments/<month>.csv`, with the field names of the form.
+Without tapes it draws only the simulated part. It reads the files of both and imports nothing of the project. A folder
+of tapes holds `loans.csv`, `outcomes.csv` and `payments/<month>.csv`, with the field names of the ABS-EE form.
 """
 
 import argparse
@@ -25,7 +25,7 @@ _BLUE, _ORANGE, _GREY = "#2b6cb0", "#c05621", "#718096"
 
 
 def simulated(home: Path) -> pl.DataFrame:
-    """Months of the car loans: loan, months on book, months behind, and what ended them."""
+    """Months of the car loans: loan, months on book, months behind, and flags for how the loan ended."""
     loans = _files(home, "loans").filter(pl.col("product") == PRODUCT)
     loans = loans.select(loan="loan_no", opened=pl.col("opened_on").str.to_date(), term=pl.col("term_months").cast(int))
     gone = _files(home, "events").filter(pl.col("kind") == "write_off")
@@ -50,7 +50,7 @@ def simulated(home: Path) -> pl.DataFrame:
 
 
 def taped(folder: Path) -> pl.DataFrame:
-    """The same of the tapes; months behind are imputed first in, first out from the first tape's instalment."""
+    """The same for the tapes; months behind are imputed first in, first out from the first tape's instalment."""
     loans = pl.read_csv(folder / "loans.csv", infer_schema=False).select(
         loan="assetNumber",
         opened=pl.col("originationDate").str.to_date("%m/%Y", strict=False),
@@ -90,7 +90,7 @@ def taped(folder: Path) -> pl.DataFrame:
 
 
 def roll_rates(rows: pl.DataFrame) -> list[float]:
-    """The share of each move among those that begin where it begins."""
+    """The share of each move among the loans in the state where it starts."""
     moved = rows.select(
         "behind", later=pl.col("behind").shift(-1).over("loan"), next=pl.col("mob").shift(-1).over("loan")
     )
@@ -102,9 +102,9 @@ def roll_rates(rows: pl.DataFrame) -> list[float]:
 
 
 def by_month(rows: pl.DataFrame, event: str) -> pl.DataFrame:
-    """Hazard of an event by months on book, of the loans then under observation, and its cumulative incidence.
+    """Hazard of an event by months on book, for the loans then under observation, and its cumulative incidence.
 
-    Loans that are paid off compete with the event: they leave, and can never have it (Aalen-Johansen).
+    Payoff is a competing event: loans that are paid off leave and can no longer have the event (Aalen-Johansen).
     """
     until = rows.filter(pl.col(event).cum_sum().over("loan") - pl.col(event).cast(int) == 0)
     leaves = (pl.col(event) | pl.col("closed")).mean()

@@ -39,7 +39,8 @@ def simulate(
     planted: Annotated[
         list[str] | None,
         typer.Option(
-            help="Plant what truth/planted.parquet lists: fraud, tilts, leaks, all, or one by name. Repeatable."
+            help="What to plant: fraud, risk_shifts, leakage_traps, all, or one item by name. Repeatable."
+            " truth/planted.parquet lists what was planted."
         ),
     ] = None,
     dirt: Annotated[bool, typer.Option(help="Plant the faults that platforms make; truth/dirt.parquet lists them.")] = (

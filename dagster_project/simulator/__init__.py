@@ -1,4 +1,4 @@
-"""A simulated loan book whose truth is known: what a platform would drop, and beside it what is really so.
+"""A simulated loan book whose truth is known: files as a lending platform delivers them, and their true values.
 
-Pure NumPy and Polars. Nothing but the command line and tests imports this package; it imports nothing of the project.
+Pure NumPy and Polars. Only the command line and tests import this package; it imports nothing else of the project.
 """

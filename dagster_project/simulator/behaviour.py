@@ -1,11 +1,11 @@
-"""How a loan behaves: the stated hazard model, a Markov chain over months behind.
+"""How a loan behaves: the hazard model, a Markov chain over months behind.
 
-A state is the number of instalments that are not paid in full at a month-end, first in, first out: 0, 1, 2 or 3; with
-a fourth the loan is in default. Instalments fall due between the 3rd and the 27th, so that one unpaid is past due at
-every month-end, three are 89 days past due at the most, and four are 93 at least: default is 90 days past due at a
-month-end, whatever the month.
+A state is the number of instalments that are not paid in full at a month-end, counted first in, first out: 0, 1, 2 or
+3; with four the loan is in default. Instalments fall due between the 3rd and the 27th of a month. So one unpaid
+instalment is past due at every month-end, three are at most 89 days past due, and four are at least 93: in every month,
+default is the same as 90 days past due at the month-end.
 
-In a month of age k (instalments due so far) with stress z, a loan that is b behind at the last month-end
+In a month of age k (instalments due so far) with stress z, a loan that was b behind at the last month-end
 
     misses (b to b + 1)          with  p_b = sigmoid(MISS[b] + WEIGHT[b] * x),
                                        x = hazard + season(k) + STRESS * z,
@@ -14,9 +14,9 @@ In a month of age k (instalments due so far) with stress z, a loan that is b beh
           b = 0: pays            with  1 - q
     else, b > 0: catches up to 0 with  CATCH_UP, to b - 1 with STEP_DOWN, and pays one instalment otherwise.
 
-`hazard` is 0.7 times the borrower's latent risk, and the product's. A loan is closed once nothing is left to pay: of
-n instalments, at age k with b behind, where k - b >= n. Months of a loan in default are no part of the model of
-default: it is cured with CURE a month, for WRITE_OFF_AFTER months, and is then written off; recoveries go on.
+`hazard` is 0.7 times the borrower's latent risk plus the product's hazard. A loan of n instalments is closed once
+nothing is left to pay: at age k and b behind, if k - b >= n. The chain ends in default. A loan in default is cured with
+probability CURE a month for WRITE_OFF_AFTER months and is then written off; recoveries continue after that.
 """
 
 import numpy as np
@@ -51,18 +51,18 @@ def prepay_probability(stress: Floats | float) -> Floats:
 
 
 def next_state(behind: Ints, index: Floats, stress: float, uniform: Floats) -> Ints:
-    """The states at the month's end of loans that are not in default; CLOSED here is prepaid, and no other."""
+    """The states at the month-end of loans that are not in default. CLOSED means prepaid here, not paid to the end."""
     miss = miss_probability(behind, index)
-    rest = np.clip((uniform - miss) / (1 - miss), 0, 1)  # uniform again where nothing is missed
+    rest = np.clip((uniform - miss) / (1 - miss), 0, 1)  # given that nothing is missed, uniform on 0 to 1 again
     paid = np.where(rest < CATCH_UP, 0, np.where(rest < CATCH_UP + STEP_DOWN, behind - 1, behind))
     paid = np.where(behind > 0, paid, np.where(rest < prepay_probability(stress), CLOSED, 0))
     return np.where(uniform < miss, behind + 1, paid)
 
 
 def transitions(index: Floats, stress: float) -> NDArray[np.float64]:
-    """The chain of each loan in one month as a matrix: from 0 to 3 behind, DEFAULT and CLOSED, to the same.
+    """Each loan's chain in one month as a matrix, shape (loans, 6, 6): from and to 0 to 3 behind, DEFAULT and CLOSED.
 
-    For readers and tests; DEFAULT and CLOSED absorb here. The truth is made of the same probabilities.
+    DEFAULT and CLOSED are absorbing here. `truth` uses the same probabilities without the matrix.
     """
     matrix = np.zeros((len(index), 6, 6))
     prepay = prepay_probability(stress)

@@ -1,6 +1,7 @@
-"""From what a loan pays in a month to bookings on days: early, on the day, late, returned, reversed; how, and by whom.
+"""Turns what a loan pays in a month into dated bookings: early, on the due day, late, returned or reversed.
 
-All bookings of a month stay in it and add up to what is paid, so that the month-end is as the ledger has it.
+Each has a method and a payer. All bookings of a month fall in that month and add up to the amount paid, so the
+month-end agrees with the ledger.
 """
 
 from dataclasses import dataclass
@@ -15,17 +16,18 @@ EARLY, ON_THE_DAY = 0.25, 0.50
 RETURNED_THEN_PAID, BOOKED_TWICE, RETURNED = 0.006, 0.001, 0.2
 METHODS = ("direct_debit", "transfer", "cash")
 _DEBIT, _TRANSFER, _CASH = range(3)
-IN_CASH, HELPED = 0.05, 0.02  # of what is paid late; of the loans
+IN_CASH, HELPED = 0.05, 0.02  # of the payments not by direct debit; of the loans, those with a third-party payer
 FIRST_PAYER = 800_000_001
-# Last digits of a booking's number: of one that is booked twice and taken back, and of a debit that bounces.
+# Last digits of booking numbers: a double booking and its reversal; a direct debit that bounces and its reversal.
 DOUBLE, BOUNCE = (3, 4), (5, 6)
 
 
 @dataclass(frozen=True)
 class Bookings:
-    """One entry a booking, by day: loan's place, number, day, and cents; negative takes a booking back.
+    """One entry per booking, sorted by day: place of the loan in the book, number, day, and amount in cents.
 
-    `payer`: the number of whoever pays for the borrower, 0 where he pays himself. `known`: the day of the file.
+    A negative amount reverses a booking. `payer`: the third party's number, 0 if the borrower pays. `known_on`: the day
+    of the file that holds the booking.
     """
 
     loan: Ints
@@ -38,7 +40,7 @@ class Bookings:
 
 
 def draw_helpers(seed: int, loans: Loans) -> Ints:
-    """By loan the number of a third party who pays at times, 0 where there is none."""
+    """The number of the third party who sometimes pays, by loan; 0 for loans without one."""
     is_helped = generator(seed, "payers").random(len(loans.number)) < HELPED
     return np.where(is_helped, FIRST_PAYER + np.arange(len(is_helped)), 0)
 
@@ -46,9 +48,9 @@ def draw_helpers(seed: int, loans: Loans) -> Ints:
 def book(paid: Paid, loans: Loans, helper: Ints, month: int, seed: int, calendar: Calendar) -> Bookings:
     """The bookings of one month.
 
-    Who misses a month may have a debit returned: booked, and taken back three days later. Who pays may be returned
-    first, or be booked twice and corrected a day later. The longer behind, the later in the month one pays. Who does
-    not pay by direct debit transfers, or pays in cash; helpers transfer.
+    A missed instalment may show as a returned direct debit: booked, and reversed three days later. A payment may be
+    returned first and paid again, or be booked twice and corrected a day later. Borrowers in arrears pay later in the
+    month. Payments that are not direct debits are transfers or cash; third parties pay by transfer only.
     """
     random = generator(seed, "bookings", month)
     uniform, second = random.random((2, len(paid.loan)))

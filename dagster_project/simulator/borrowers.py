@@ -1,4 +1,7 @@
-"""Who borrows: latent risk, income, tenure, region, and the protected attributes, which nothing else here reads."""
+"""Borrowers: latent risk, income, tenure, region, and the protected attributes.
+
+The protected attributes affect nothing unless a plan asks for `unfair_proxy` (see `risk_shifts`).
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +15,7 @@ FIRST_CUSTOMER, FIRST_ACCOUNT = 50_000_001, 700_000_001
 
 @dataclass(frozen=True)
 class Borrowers:
-    """One entry a borrower. `risk` is latent: standard normal, higher is worse; no file holds it."""
+    """One entry per borrower. `risk` is latent: standard normal, higher is worse, and in no file."""
 
     number: Ints
     risk: Floats
@@ -24,12 +27,12 @@ class Borrowers:
 
     @property
     def account(self) -> Ints:
-        """The account from which each pays."""
+        """The account that each borrower pays from."""
         return self.number + (FIRST_ACCOUNT - FIRST_CUSTOMER)
 
 
 def make_borrowers(seed: int, count: int, first: int = FIRST_CUSTOMER) -> Borrowers:
-    """Income falls with risk and tenure too; region, sex and age have nothing to do with it."""
+    """Income and tenure fall with risk; region, sex and age are independent of it."""
     random = generator(seed, "borrowers", first - FIRST_CUSTOMER)
     risk = random.standard_normal(count)
     income = np.exp(7.9 - 0.15 * risk + 0.35 * random.standard_normal(count))

@@ -1,4 +1,4 @@
-"""Disputes of bookings and complaints: few, and more often where a platform gave cause for them."""
+"""Disputes of bookings and complaints: rare, and more frequent where the platform gave cause for them."""
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ _DISPUTE, _COMPLAINT, _COLLECTION = range(3)
 
 
 def open_cases(paid: Paid, bookings: Bookings, loans: Loans, month: int, seed: int, calendar: Calendar) -> pl.DataFrame:
-    """The cases of a month: some of those whose payment was booked twice dispute it, some people complain."""
+    """The cases of a month: some double bookings are disputed, some borrowers complain."""
     random = generator(seed, "cases", month)
     twice = np.flatnonzero(bookings.number % 10 == DOUBLE[0])
     disputed = twice[random.random(len(twice)) < DISPUTES]
@@ -31,7 +31,7 @@ def open_cases(paid: Paid, bookings: Bookings, loans: Loans, month: int, seed: i
 
 
 def collections(defaulted: Ints, loans: Loans, month: int, calendar: Calendar) -> pl.DataFrame:
-    """A case for each loan whose default starts in the month, on its last day."""
+    """One case for each loan whose default starts in the month, opened on the month's last day."""
     return case_rows(loans.number[defaulted], np.full(len(defaulted), calendar.end(month)), _COLLECTION, month)
 
 

@@ -1,8 +1,9 @@
-"""The account on which the money of jointly funded loans is kept apart, until it is allocated or goes back.
+"""The account that holds the money of jointly funded loans until it is allocated or refunded.
 
-Per day: received = allocated + refunded + change of what is unallocated. What borrowers pay is received in one sum a
-day and method, and allocated to its loan, some of it days later; a returned debit takes its allocation back and is
-refunded; what came by mistake is refunded and never allocated. A double booking moves no money.
+For each day: received = allocated + refunded + change of the unallocated balance. The account receives borrowers'
+payments as one sum per day and method, and allocates them to their loans, some of them days later. A returned direct
+debit reverses its allocation and is refunded. A mistaken transfer is refunded and never allocated. A double booking
+moves no money.
 """
 
 import numpy as np
@@ -15,14 +16,14 @@ from dagster_project.simulator.products import Loans
 
 KINDS = ("received", "allocated", "refunded")
 _RECEIVED, _ALLOCATED, _REFUNDED = range(3)
-UNCLEAR, STRAYS = 0.02, 2  # share of payments that are allocated later; mistaken transfers a month
+UNCLEAR, STRAYS = 0.02, 2  # share of payments that are allocated later; mistaken transfers per month
 _MOST_DAYS = 4
 
 
 def client_bookings(
     bookings: Bookings, is_joint: NDArray[np.bool_], loans: Loans, month: int, seed: int, calendar: Calendar
 ) -> pl.DataFrame:
-    """What the account books for a month's payments, by day; some of it in the first days of the next month."""
+    """The account's bookings for a month's payments, sorted by day; some fall in the first days of the next month."""
     random = generator(seed, "client_money", month)
     mine = np.flatnonzero(is_joint[bookings.loan] & ~np.isin(bookings.number % 10, DOUBLE))
     day, amount, number = bookings.day[mine], bookings.amount[mine], bookings.number[mine]

@@ -1,14 +1,14 @@
-"""The faults that platforms make, planted into files that are already there, and a list of every one of them.
+"""The faults that platforms make, planted into files that are already written, and a list of all of them.
 
-A fault changes bytes and nothing else. What it damages is sent again, right, under the next day's date and another
-ending, so that the book is whole in the end: whoever takes in all files has every loan and cent of the clean book.
-Only the attributes files of the second half, which serve monitoring alone, never come right (`schema_change`), and a
-correction is rows beside the wrong one. Each fault is in files of its own. The list (`truth/dirt.parquet`) has one row
-a fault: its class, the file, the line (of a row; the header is line 1), the number of the payment, loan or customer
-where it is about one, and the rule that ingestion should name, or what else should become of it.
+A fault only changes bytes. The damaged content is sent again, correct, in a file with the next day's date and another
+ending, so the book is complete in the end: all files together hold every loan and cent of the clean book. There are two
+exceptions: the attributes files of the second half, which only monitoring uses, are never corrected (`schema_change`),
+and a correction adds rows beside the wrong one. No file has two faults. The list (`truth/dirt.parquet`) has one row per
+fault: its class, the file, the line (for a fault of a row; the header is line 1), the number of the payment, loan or
+customer that it concerns, if any, and the expected outcome.
 
-Some faults can be found only by what came before in other files: a payment that comes again in another delivery, with
-the same or other content, and one from before its loan's opening. These are planted where `redeliver` asks for them.
+Some faults can only be found by comparison with other files: a payment that a later delivery repeats, with the same or
+different content, and a payment dated before its loan's opening. They are planted only if `redeliver` asks for them.
 """
 
 import datetime as dt
@@ -22,8 +22,8 @@ import polars as pl
 
 from dagster_project.simulator.clock import generator
 
-# Share of the payment files that get each class of FILES and ROWS, and of the days that get each of DAYS; one at least
-# where there are files enough. Files with a bad row must be long: with more than 1 % bad rows a file is held back.
+# Share of the payment files that get each class of fault; at least one file, as long as there are enough. A file with a
+# bad row must be long: ingestion quarantines a file with more than 1 % bad rows as a whole.
 RATE = 0.004
 LONG = 250
 _UNKNOWN_LOAN = b"99999999"
@@ -33,8 +33,8 @@ _UNKNOWN_LOAN = b"99999999"
 class Fault:
     """One planted fault.
 
-    `expected` is a rule of ingestion, or ACCEPTED, DUPLICATE, duplicate_row, suspense or late; of what is delivered
-    again also conflict and before_opening.
+    `expected` is the quarantine rule that ingestion should name, or ACCEPTED, DUPLICATE, duplicate_row, suspense or
+    late; for payments that are delivered again also conflict or before_opening.
     """
 
     fault: str
@@ -52,8 +52,8 @@ def _loan(value: bytes) -> Callable[[list[bytes]], list[bytes]]:
     return lambda fields: [fields[0], value, *fields[2:]]
 
 
-# A whole file, damaged: (class, what becomes of its bytes, expected). Two empty files would be one and its duplicate:
-# there is ONCE.
+# Faults of a whole file: (class, change of its bytes, expected). Those of ONCE are planted in one file only: a second
+# empty file would be a duplicate of the first.
 FILES: tuple[tuple[str, Callable[[bytes], bytes], str], ...] = (
     ("truncated", lambda c: c[: c.rstrip(b"\n").rindex(b"\n") + 8], "truncated"),
     ("latin_1", lambda c: c.replace(b",EUR", b",\xa4UR", 1), "encoding"),
@@ -73,8 +73,8 @@ HARMLESS: tuple[tuple[str, Callable[[bytes], bytes], str], ...] = (
     ("bom", lambda c: b"\xef\xbb\xbf" + c, "ACCEPTED"),
     ("crlf", lambda c: c.replace(b"\n", b"\r\n"), "ACCEPTED"),
 )
-# One row of a file, damaged: (class, what becomes of its fields, rule). The fields are payment_no, loan_no, paid_on,
-# amount, currency, method, payer_no and booked_on.
+# Faults of one row of a file: (class, change of its fields, rule). The fields are payment_no, loan_no, paid_on, amount,
+# currency, method, payer_no and booked_on.
 ROWS: tuple[tuple[str, Callable[[list[bytes]], list[bytes]], str], ...] = (
     ("nan", _amount(b"NaN"), "amount:money"),
     ("inf", _amount(b"inf"), "amount:money"),
@@ -88,7 +88,7 @@ ROWS: tuple[tuple[str, Callable[[list[bytes]], list[bytes]], str], ...] = (
     ("field_over_1_mb", _loan(b"9" * 1_000_001), "loan_no:size"),
     ("ragged", lambda fields: fields[:4], "ragged"),
 )
-# Text of the borrowers file that is unusual and right.
+# Unusual but valid text in the borrowers file.
 TEXTS: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
     ("text_with_equals", lambda name: b"=" + name),
     ("text_with_plus", lambda name: b"+" + name),
@@ -96,11 +96,11 @@ TEXTS: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
     ("text_with_at", lambda name: b"@" + name),
     ("newline_in_quotes", lambda name: b'"' + name.replace(b" ", b"\n", 1) + b'"'),
 )
-_WRONG = 10  # times the right amount
+_WRONG = 10  # a wrong amount is the right one times this
 
 
 def plant(seed: int, landing: Path, listing: Path, *, redeliver: bool) -> int:
-    """Damage a clean book's files, and list what was done; returns how many faults there are."""
+    """Damage a clean book's files and write the list of faults; returns their number."""
     faults = _Planting(seed, landing).all(redeliver=redeliver)
     schema = {"fault": pl.String, "file": pl.String, "line": pl.Int64, "key": pl.String, "expected": pl.String}
     rows = [(f.fault, f.file, f.line, f.key, f.expected) for f in faults]
@@ -109,11 +109,11 @@ def plant(seed: int, landing: Path, listing: Path, *, redeliver: bool) -> int:
 
 
 class _Planting:
-    """Draws each fault's file without putting one back, so that no file has two."""
+    """Plants the faults; files are drawn without replacement, so that no file has two."""
 
     def __init__(self, seed: int, landing: Path) -> None:
         self._random, self._landing = generator(seed, "dirt"), landing
-        # What is sent again comes a day later, a late file three: the last days stay clean.
+        # Content is sent again one day later, a late file comes three days later: the last days stay clean.
         files = sorted(landing.glob("payments-*.csv"))[:-4]
         self._count = len(files)
         self._files = [files[i] for i in self._random.permutation(len(files))]
@@ -121,7 +121,7 @@ class _Planting:
         self._faults: list[Fault] = []
 
     def all(self, *, redeliver: bool) -> list[Fault]:
-        """Every class in turn, as far as there are files for it; those that need a long one first."""
+        """Plant every class, as far as there are files for it; those that need a long file first."""
         for name, change, rule in ROWS:
             self._each(partial(self._bad_row, name, change, rule), long=True)
         self._each(self._key_conflict, long=True)
@@ -173,7 +173,7 @@ class _Planting:
         self._note(name, path, rule, place + 1, fields[0])
 
     def _key_conflict(self, path: Path) -> None:
-        """The same payment for two loans: neither can be taken."""
+        """The same payment number for two loans: neither row can be accepted."""
         lines, place = self._draw(path)
         row = lines[place]
         fields = row.split(b",")
@@ -195,7 +195,7 @@ class _Planting:
         self._note("duplicate_row", path, "duplicate_row", place + 2, lines[place].split(b",")[0])
 
     def _orphan(self, path: Path) -> None:
-        """A payment for a loan that nobody knows."""
+        """A payment for a loan that does not exist."""
         lines, place = self._draw(path)
         fields = lines[place].split(b",")
         number = fields[0] + b"9"
@@ -204,15 +204,15 @@ class _Planting:
         self._note("orphan_payment", path, "suspense", place + 2, number)
 
     def _correction(self, path: Path) -> None:
-        """An amount ten times too high, and on the next day two rows that take it back and book it right."""
+        """An amount ten times too high, and on the next day two rows: its reversal, and the right amount."""
         lines, place = self._draw(path)
         right = lines[place].split(b",")
         wrong = f"{float(right[3]) * _WRONG:.2f}"
         lines[place] = b",".join([*right[:3], wrong.encode(), *right[4:]])
         path.write_bytes(b"\n".join(lines))
         later = self._next(path, "correction")
-        taken_back = f"{-float(wrong):.2f}".encode()
-        rows = [[right[0] + b"8", *right[1:3], taken_back, *right[4:]], [right[0] + b"7", *right[1:]]]
+        reversed_amount = f"{-float(wrong):.2f}".encode()
+        rows = [[right[0] + b"8", *right[1:3], reversed_amount, *right[4:]], [right[0] + b"7", *right[1:]]]
         later.write_bytes(b"\n".join([lines[0], *(b",".join(row) for row in rows), b""]))
         self._note("correction", path, "ACCEPTED", place + 1, right[0])
         for n, row in enumerate(rows, 2):
@@ -231,7 +231,7 @@ class _Planting:
         self._send_again("redelivered_otherwise", path, lines[0], changed, "conflict")
 
     def _before_opening(self, path: Path) -> None:
-        """A payment of a day on which no loan was open yet."""
+        """A payment dated before any loan was open."""
         lines, place = self._draw(path)
         fields = lines[place].split(b",")
         early = [fields[0] + b"6", fields[1], b"2000-01-31", *fields[3:]]
@@ -248,7 +248,7 @@ class _Planting:
         self._note("late_file", late, "late")
 
     def _missing_day(self, path: Path) -> None:
-        """Nothing comes on a day; all of it comes on the next."""
+        """No file arrives on a day; its files all arrive on the next day."""
         day = path.stem.split("-", 1)[1]
         for file in sorted(self._landing.glob(f"*-{day}.csv")):
             late = self._next(file, "missed")
@@ -256,7 +256,7 @@ class _Planting:
             self._note("missing_day", late, "late")
 
     def _unit_mistakes(self) -> None:
-        """Rates in percent instead of fractions, in a whole file of loans."""
+        """Rates in percent instead of fractions, in every row of a loans file."""
         for path in self._some("loans"):
             content = path.read_bytes()
             lines = content.rstrip(b"\n").split(b"\n")
@@ -270,7 +270,7 @@ class _Planting:
             self._next(path, "resent").write_bytes(content)
 
     def _negative_instalments(self) -> None:
-        """A negative amount where only payments may have one: in a schedule."""
+        """A negative amount in a schedule; only payments may be negative."""
         for path in self._some("schedules", at_least=LONG):
             lines, place = self._draw(path)
             row = lines[place]
@@ -281,7 +281,7 @@ class _Planting:
             self._note("negative_instalment", path, "amount:minimum", place + 1, fields[0])
 
     def _texts(self) -> None:
-        """Names that a spreadsheet or a naive reader takes for something else."""
+        """Names that a spreadsheet or a naive reader misreads."""
         for (name, change), path in zip(TEXTS, self._some("borrowers", most=len(TEXTS)), strict=False):
             lines, place = self._draw(path)
             fields = lines[place].split(b",")
@@ -290,7 +290,7 @@ class _Planting:
             self._note(name, path, "ACCEPTED", place + 1, fields[0])
 
     def _schema_change(self) -> None:
-        """From the middle day on the attributes have a column more, which the contract does not know."""
+        """From the middle day on, the attributes files have an additional column that is not in the contract."""
         files = sorted(self._landing.glob("attributes-*.csv"))
         listed = {fault.file for fault in self._faults}
         for path in files[len(files) // 2 :]:
@@ -300,20 +300,20 @@ class _Planting:
                 self._note("schema_change", path, "schema_drift")
 
     def _some(self, table: str, *, at_least: int = 0, most: int | None = None) -> list[Path]:
-        """Files of another table: RATE of them, or `most`; longer than so many lines."""
+        """Random files of another table with more than `at_least` lines: a share RATE of them, or `most`."""
         files = [f for f in sorted(self._landing.glob(f"{table}-*.csv"))[:-4] if f.stem.count(".") == 0]
         drawn = [files[i] for i in self._random.permutation(len(files))]
         long = (f for f in drawn if not at_least or f.read_bytes().count(b"\n") > at_least)
         return list(islice(long, most or max(1, round(RATE * len(files)))))
 
     def _draw(self, path: Path) -> tuple[list[bytes], int]:
-        """A file's lines, and the place of one that is not the header."""
+        """A file's lines, and the index of a random one that is not the header."""
         lines = path.read_bytes().split(b"\n")
         return lines, int(self._random.integers(1, len(lines) - 1))
 
     @staticmethod
     def _next(path: Path, ending: str, days: int = 1) -> Path:
-        """The same table's file of a later day, under another ending."""
+        """The same table's file of a later day, with another ending."""
         table, day = path.stem.split("-", 1)
         return path.with_name(f"{table}-{dt.date.fromisoformat(day) + dt.timedelta(days=days)}.{ending}")
 

@@ -1,6 +1,7 @@
-"""What the platform drops: one CSV file a table and day, `<table>-<YYYY-MM-DD>.csv`, and no file where nothing is new.
+"""The files that the platform delivers: one CSV file per table and day, `<table>-<YYYY-MM-DD>.csv`.
 
-Money is text with two decimals. Numbers and names of customers are identifiers, and the contract says so.
+A table without new rows has no file. Money is text with two decimals. The source's contract says which columns identify
+persons.
 """
 
 from collections.abc import Sequence
@@ -23,32 +24,32 @@ _FIRST = ("Ada", "Ben", "Cleo", "Dina", "Egon", "Fee", "Gil", "Hana", "Ida", "Jo
 
 
 class Landing:
-    """The folder that the platform drops files into. What comes with a later day's file is held until then."""
+    """The folder that the platform delivers into. Rows for a later day's file are held until that file is written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._held: dict[tuple[int, str], list[pl.DataFrame]] = {}
 
     def hold(self, table: str, day: int, rows: pl.DataFrame) -> None:
-        """Keep rows for the table's file of a day that is not written yet."""
+        """Keep rows for a file of the table that is not written yet."""
         if rows.height:
             self._held.setdefault((day, table), []).append(rows)
 
     def write(self, table: str, day: int, rows: pl.DataFrame) -> None:
-        """Write the table's file of a day, if there is anything to write."""
+        """Write the table's file of a day, with the rows held for it, unless it would be empty."""
         rows = pl.concat([rows, *self._held.pop((day, table), [])])
         if rows.height:
             rows.write_csv(self.folder / f"{table}-{as_date(day)}.csv", float_precision=2)
 
     def write_days(self, table: str, day: Ints, rows: pl.DataFrame, until: int) -> None:
-        """Write rows that are in the order of their days; hold those after the day `until`."""
+        """Write rows that are sorted by day; hold those after the day `until`."""
         days, begins = np.unique(day, return_index=True)
         for one, begin, end in zip(days.tolist(), begins, np.append(begins, len(day))[1:], strict=True):
             put = self.write if one <= until else self.hold
             put(table, one, rows[int(begin) : int(end)])
 
     def write_held(self, until: int) -> None:
-        """Write what is still held up to a day: there, a table has no other rows."""
+        """Write the rows still held for days up to `until`: those of files without any other rows."""
         for day, table in sorted(key for key in self._held if key[0] <= until):
             first, *rest = self._held.pop((day, table))
             self._held[(day, table)] = rest
@@ -67,7 +68,7 @@ def borrower_rows(borrowers: Borrowers, who: Ints, day: int, account: Ints) -> p
             "region": borrowers.region[who],
         }
     ).with_columns(
-        # A name is no more than a place in two lists and the number: nobody's.
+        # A name is a pick from each of two lists, and the number: no real person's.
         pl.concat_str(
             pl.Series(np.array(_FIRST)[who % len(_FIRST)], dtype=pl.String),
             pl.Series(np.array(_NAMES)[who % len(_NAMES)], dtype=pl.String),
@@ -79,13 +80,13 @@ def borrower_rows(borrowers: Borrowers, who: Ints, day: int, account: Ints) -> p
 
 
 def attribute_rows(borrowers: Borrowers, who: Ints, day: int) -> pl.DataFrame:
-    """Their protected attributes."""
+    """The protected attributes of the customers who are new on a day."""
     about = {"customer_no": borrowers.number[who], "reported_on": _days(day, len(who))}
     return pl.DataFrame(about | {"sex": borrowers.sex[who], "age": borrowers.age[who]})
 
 
 def loan_rows(loans: Loans, borrowers: Borrowers, new: Ints, day: int) -> pl.DataFrame:
-    """Loans opened on a day. A card has a limit, and neither amount, term nor instalment."""
+    """The loans opened on a day. A card has a limit, but no amount, term or instalment."""
     is_card = pl.Series(loans.is_card[new])
     return pl.DataFrame(
         {
@@ -106,7 +107,7 @@ def loan_rows(loans: Loans, borrowers: Borrowers, new: Ints, day: int) -> pl.Dat
 
 
 def funding_rows(funding: Funding, loans: Loans, first: int, last: int, day: int) -> pl.DataFrame:
-    """The partners' shares of the joint loans among those from place `first` to before `last`."""
+    """The funding shares of the joint loans at the places from `first` to `last`, `last` excluded."""
     mine = slice(*np.searchsorted(funding.loan, (first, last)))
     loan = funding.loan[mine]
     return pl.DataFrame(
@@ -120,12 +121,12 @@ def funding_rows(funding: Funding, loans: Loans, first: int, last: int, day: int
 
 
 def event_rows(loan_no: Ints, day: int, kind: str) -> pl.DataFrame:
-    """The same event of several loans."""
+    """The same event for several loans."""
     return pl.DataFrame({"loan_no": loan_no, "event_on": _days(day, len(loan_no)), "kind": _same(kind, len(loan_no))})
 
 
 def opening_schedules(loans: Loans, new: Ints, day: int, calendar: Calendar) -> pl.DataFrame:
-    """The first version of these loans' schedules, from the opening on; due from the month after it on.
+    """The first version of these loans' schedules: valid from the opening, first due in the month after it.
 
     Cards have none: their statements are their schedule.
     """
@@ -146,7 +147,7 @@ def version(
     first_month: Ints | int,
     calendar: Calendar,
 ) -> pl.DataFrame:
-    """One version of these loans' schedules, with an instalment a month from `first_month` on."""
+    """One version of these loans' schedules, with one instalment per month from `first_month` on."""
     made = instalments(principal, annual_rate, instalment, term)
     month = np.broadcast_to(first_month, loan.shape)[made.loan] + made.number - 1
     due_on = calendar.starts[month] + loans.due_day[loan][made.loan] - 1
@@ -155,9 +156,9 @@ def version(
 
 
 def settlements(loans: Loans, loan: Ints, principal: Ints, interest: Ints, due_on: Ints) -> pl.DataFrame:
-    """Prepayment as a new version: all that is left, and the month's interest, due on the day on which it is paid.
+    """A prepayment as a new version: the remaining principal and the month's interest, due on the day of the payment.
 
-    So is what is paid on a card above the minimum, together with it.
+    A card payment above the minimum is a version of this kind, too; its amount includes the minimum.
     """
     return _schedule(loans.number[loan], due_on, np.ones_like(loan), due_on, principal, interest)
 
@@ -179,9 +180,9 @@ def _schedule(
 
 
 def statement_schedules(loans: Loans, made: Statements, day: int, month: int, calendar: Calendar) -> pl.DataFrame:
-    """Statements as versions: the minimum is due in the next month, and the rest in the month after it.
+    """Statements as versions: the minimum is due in the next month, and the rest in the month after that.
 
-    The rest never falls due: by then there is another statement. With it the version holds all that is owed.
+    The rest never falls due, because the next statement replaces it; it makes the version hold the whole debt.
     """
     loan, amount = np.repeat(made.loan, 2), np.stack([made.minimum, made.rest], axis=1).reshape(-1)
     number = np.tile([1, 2], len(made.loan))
@@ -210,7 +211,7 @@ def statement_rows(loans: Loans, made: Statements, day: int) -> pl.DataFrame:
 def payment_rows(
     loan_no: Ints, number: Ints, day: Ints, amount: Ints, method: Ints, payer: Ints, known_on: Ints | None = None
 ) -> pl.DataFrame:
-    """Bookings, each with the day of its file; the payer is empty where it is the borrower."""
+    """Bookings. `payer`: 0 is the borrower, an empty field. `known_on`: the day of the file, by default `day`."""
     rows = pl.DataFrame(
         {
             "payment_no": number,
@@ -230,7 +231,7 @@ def payment_rows(
 
 
 def write_payments(landing: Landing, bookings: Bookings, loans: Loans, until: int) -> None:
-    """The bookings of a month, a file a day; those that are known later are held."""
+    """Write the bookings of a month, one file per day; hold those of files after the day `until`."""
     order = np.argsort(bookings.known_on, kind="stable")
     known_on = bookings.known_on[order]
     rows = payment_rows(
@@ -255,7 +256,7 @@ def _same(value: str | None, count: int) -> pl.Series:
 
 
 def _money(cents: Ints) -> pl.Series:
-    """Cents as amounts; a float holds them exactly, and is written with two decimals."""
+    """Cents as amounts; floats written with two decimals give every cent exactly."""
     return pl.Series(cents / 100)
 
 

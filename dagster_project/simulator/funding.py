@@ -1,6 +1,6 @@
-"""Joint lending: which loans partners fund with the lender, and in which shares.
+"""Joint lending: which loans partners fund together with the lender, and in which shares.
 
-A loan without a row here is the lender's alone. Partners take 30 to 90 % of a joint loan between them, in steps of 5.
+A loan without a row is the lender's alone. The partners of a joint loan fund 30 to 90 % of it, in steps of 5 %.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _STEP = 5
 
 @dataclass(frozen=True)
 class Funding:
-    """One entry a loan and partner, by loan: place in the book, place in `names`, per cent."""
+    """One entry per loan and funder, sorted by loan: place of the loan in the book, place in `names`, per cent."""
 
     loan: Ints
     partner: Ints
@@ -28,7 +28,7 @@ class Funding:
 
 
 def draw_funding(seed: int, loans: Loans) -> Funding:
-    """The shares of all joint loans; cards are not lent jointly."""
+    """The shares of all joint loans; cards are never funded jointly."""
     random = generator(seed, "funding")
     loan = np.flatnonzero((random.random(len(loans.number)) < JOINT) & ~loans.is_card)
     count = len(loan)

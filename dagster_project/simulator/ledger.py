@@ -1,8 +1,8 @@
-"""The running book: what each loan owes, and what it pays in a month so that its arrears are its state's.
+"""The running book: what each loan owes, and what it pays in a month so that its arrears match its state.
 
-Everything is in cents. Loans are arrays; a month is one call. After a month, what is unpaid of a loan `b` months behind
-is the last `b` amounts due less `part`, which is paid into the oldest of them already; so days past due, counted first
-in, first out, say the same as the chain.
+All amounts are in cents. Loans are arrays; one call is one month. After a month, the unpaid amount of a loan `b` months
+behind is its last `b` amounts due, less `part`, which is already paid towards the oldest of them. So days past due,
+counted first in, first out, agree with the chain.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ from dagster_project.simulator.drift import in_segment
 from dagster_project.simulator.products import Loans
 from dagster_project.simulator.schedules import annuity, split
 
-# A restructuring: from 2 behind, where at least MONTHS_LEFT instalments are left (see `truth`), MORE_MONTHS longer; and
-# for some at a part of the rate, which is a loss to the lender.
+# A restructuring: for loans 2 or 3 behind with at least MONTHS_LEFT instalments left (see `truth`). It adds MORE_MONTHS
+# instalments; some loans also keep only RATE_LEFT of their rate, which is a loss to the lender.
 RESTRUCTURE, MONTHS_LEFT, MORE_MONTHS = 0.06, 16, 12
 CONCESSION, RATE_LEFT = 0.3, 0.5
 PARTIAL, RECOVERY = 0.25, 0.2
@@ -34,7 +34,7 @@ PARTIAL, RECOVERY = 0.25, 0.2
 
 @dataclass(frozen=True)
 class Rescheduled:
-    """New versions of schedules, from the first day of a month on."""
+    """New versions of schedules, valid from the first day of a month."""
 
     loan: Ints
     principal: Ints
@@ -45,10 +45,10 @@ class Rescheduled:
 
 @dataclass(frozen=True)
 class Paid:
-    """What the loans with something to say in a month do. `loan` is the place in the book; amounts in cents.
+    """What the loans that run in a month pay. `loan` is the place in the book; amounts are in cents.
 
-    `amount` is paid in the month, 0 where nothing is. `before` and `behind`: the states at the month's two ends.
-    `principal` and `interest`: of a settlement, for loans that prepay, and cards on which more is paid than is due.
+    `amount` is paid in the month, or 0. `before` and `behind`: the states at the month's begin and end. `principal` and
+    `interest`: of a settlement, that is, of loans that prepay, and of cards that pay more than is due; else 0.
     """
 
     loan: Ints
@@ -61,7 +61,7 @@ class Paid:
 
 
 class Ledger:
-    """The book's state at a month-end. `lots`: see `deferral`."""
+    """The state of the book at a month-end. `lots`: see `deferral`."""
 
     def __init__(self, loans: Loans, seed: int, stress: Floats, drift: Floats, lots: Ints) -> None:
         count = len(loans.number)
@@ -75,17 +75,17 @@ class Ledger:
         self.in_default_since = np.full(count, -1, dtype=np.int64)
         self._instalment = loans.instalment.copy()
         self._rate = loans.annual_rate.copy()
-        self._balance = np.where(loans.is_card, 0, loans.amount)  # as scheduled; of a card, all that is owed
+        self._balance = np.where(loans.is_card, 0, loans.amount)  # scheduled; of a card the whole debt
         self._minimum = np.zeros(count, dtype=np.int64)  # of a card's last statement
         self._paid = np.zeros(count, dtype=np.int64)  # on a card, in the month that was advanced last
         self._part = np.zeros(count, dtype=np.int64)
         self._arrears = np.zeros(count, dtype=np.int64)
-        self._dues = np.zeros((DEFAULT, count), dtype=np.int64)  # the last ones, the newest first
+        self._dues = np.zeros((DEFAULT, count), dtype=np.int64)  # the last amounts due, the newest first
         self._is_restructured = np.zeros(count, dtype=np.bool_)
         self._is_written_off = np.zeros(count, dtype=np.bool_)
 
     def restructure(self, month: int) -> Rescheduled:
-        """Grant some of the loans that are 2 or 3 behind lower instalments over a longer term, or a lower rate too."""
+        """Grant some loans that are 2 or 3 behind a longer term, and some of these a lower rate as well."""
         random = generator(self._seed, "restructures", month)
         loan = np.flatnonzero((self.state == 2) | (self.state == 3))
         left = self.instalments[loan] - self._age(loan, month) + 1
@@ -101,18 +101,18 @@ class Ledger:
         return Rescheduled(loan, self._balance[loan], self._rate[loan], self._instalment[loan], term)
 
     def defer(self, month: int) -> Rescheduled:
-        """Grant the payment holidays that begin in a month: the same instalments, after it."""
+        """Grant the payment holidays that begin in a month: the same instalments, after the holiday."""
         loan = np.flatnonzero((self._lots == month) & (self.state == 0))
         left = self.instalments[loan] - self._age(loan, month - 1)
         self.deferred_from[loan] = month
         return Rescheduled(loan, self._balance[loan], self._rate[loan], self._instalment[loan], left)
 
     def _age(self, loan: Ints, month: int) -> Ints:
-        """Instalments due so far; those of a holiday are not."""
+        """Instalments due so far; none is due in a holiday."""
         return month - self.loans.opened_month[loan] - months_rested(self.deferred_from[loan], month)
 
     def advance(self, month: int) -> Paid:
-        """One month of every loan that was opened before it, is not closed and has no payment holiday."""
+        """Run one month of every loan that was opened before it, is not closed and has no payment holiday."""
         random = generator(self._seed, "behaviour", month)
         runs = (self.state != CLOSED) & (self.loans.opened_month < month) & ~is_resting(self.deferred_from, month)
         loan = np.flatnonzero(runs)
@@ -149,13 +149,13 @@ class Ledger:
         return Paid(loan, before, behind, due, amount, settled, np.where(prepays, interest, 0))
 
     def _fall_due(self, loan: Ints, left: Ints) -> tuple[Ints, Ints, Ints]:
-        """(amount, principal, interest) of the month's instalment; 0 where none is left, a minimum of a card."""
+        """(amount, principal, interest) of the month's instalment: a card's minimum, 0 if no instalment is left."""
         principal, interest = split(self._balance[loan], self._rate[loan], self._instalment[loan], left)
         is_due = (left > 0) & ~self.loans.is_card[loan]
         return (principal + interest) * is_due + self._minimum[loan], principal * is_due, interest * is_due
 
     def close_statements(self, month: int) -> Statements:
-        """The statements of the month's end: interest on what was not paid, purchases, and the next minimum."""
+        """The statements of the month-end: interest on the unpaid balance, purchases, and the next minimum."""
         is_open = self.loans.is_card & (self.loans.opened_month <= month) & (self.state != CLOSED)
         card = np.flatnonzero(is_open & ~self._is_written_off)
         normal = generator(self._seed, "cards", month).standard_normal(len(card))
@@ -166,7 +166,8 @@ class Ledger:
         self._balance[card] = balance
         self._minimum[:] = 0
         self._minimum[card] = minimum_due(balance, arrears)
-        # A recovery is measured by the least minimum that may be unpaid: by the last one it could make several whole.
+        # Recoveries are a part of this amount. It is the smallest minimum that may be unpaid: a part of the last one
+        # could pay several older ones in full.
         least = np.minimum(self._instalment[card], self._minimum[card])
         self._instalment[card] = np.where(self.state[card] == 0, self._minimum[card], least)
         rest = balance - arrears - self._minimum[card]
@@ -175,17 +176,17 @@ class Ledger:
     def _amount(
         self, loan: Ints, before: Ints, behind: Ints, due: Ints, owed: Ints, second: Floats, fraction: Floats
     ) -> Ints:
-        """What must be paid for the state at the month's end, and what is paid beside it."""
+        """What each loan pays: what its state at the month-end requires, with part payments, or a recovery."""
         dues = np.vstack([due[None, :], self._dues[: DEFAULT - 1, loan]])
         unpaid = np.cumsum(np.vstack([np.zeros_like(due)[None, :], dues]), axis=0)
         misses = behind > before
         part = self._part[loan]
-        # Of the oldest unpaid instalment of one who misses: some pay a part, which never makes it whole.
+        # Some loans that miss still pay a part of their oldest unpaid instalment, never all of it.
         oldest = dues[np.maximum(behind, 1) - 1, np.arange(len(loan))]
         more = np.where(misses & (second < PARTIAL), (fraction * (oldest - part - 1)).astype(np.int64), 0)
         part = np.where(misses, part + more, 0)
         required = owed - (unpaid[behind, np.arange(len(loan))] - part)
-        # In default: a recovery is less than an instalment a month, so that it never catches up.
+        # In default a month's recovery is less than an instalment, so the loan never catches up.
         recovered = np.where(second < RECOVERY, (0.5 * fraction * self._instalment[loan]).astype(np.int64), 0)
         recovered = np.minimum(recovered, owed // 2)
         self._part[loan] = part
@@ -201,15 +202,15 @@ class Ledger:
 
     @property
     def arrears(self) -> Ints:
-        """What is due and not paid, by loan."""
+        """Amounts due and not paid, by loan."""
         return self._arrears.copy()
 
     @property
     def instalment(self) -> Ints:
-        """The instalment now agreed, by loan."""
+        """The instalment currently agreed, by loan."""
         return self._instalment.copy()
 
     @property
     def is_written_off(self) -> NDArray[np.bool_]:
-        """Loans that were in default for long enough."""
+        """Whether a loan is written off, by loan."""
         return self._is_written_off

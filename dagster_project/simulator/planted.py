@@ -1,6 +1,6 @@
-"""What a plan may plant beside the book's own life, by name, and the list of all of it (`truth/planted.parquet`).
+"""The names of what a plan may plant in a book, and the list of all planted items (`truth/planted.parquet`).
 
-One row a thing: its kind, and the loan, customer, day and payment that it is about, as far as it is about one.
+One row per item: its kind, and the loan, customer, day and payment that it concerns; empty where it concerns none.
 """
 
 from collections.abc import Iterable
@@ -27,8 +27,8 @@ FRAUD = (
     "A13_first_payment_default",
     "A14_shared_identifiers",
 )
-TILTS = ("channel_drift", "unfair_proxy")
-LEAKS = (
+RISK_SHIFTS = ("channel_drift", "unfair_proxy")
+LEAKAGE_TRAPS = (
     "late_payments",
     "late_reversals",
     "current_status",
@@ -39,29 +39,38 @@ LEAKS = (
     "cohort_month",
     "unmatured_cohorts",
 )
-GROUPS = {"fraud": FRAUD, "tilts": TILTS, "leaks": LEAKS, "all": (*FRAUD, *TILTS, *LEAKS)}
+GROUPS = {
+    "fraud": FRAUD,
+    "risk_shifts": RISK_SHIFTS,
+    "leakage_traps": LEAKAGE_TRAPS,
+    "all": (*FRAUD, *RISK_SHIFTS, *LEAKAGE_TRAPS),
+}
+_RENAMED = {"tilts": "risk_shifts", "leaks": "leakage_traps"}
 _SCHEMA = {"kind": pl.String, "loan_id": pl.String, "customer_no": pl.String, "day": pl.Date, "payment_id": pl.String}
 
 
 class PlanError(ValueError):
-    """A plan that no book can be made of; the message says why."""
+    """A plan that cannot be simulated; the message says why."""
 
 
 def switches(names: Iterable[str]) -> frozenset[str]:
-    """The names with each group in place of its members.
+    """The switches with these names; a group's name gives all of its members.
 
     Raises:
-        PlanError: there is no such switch.
+        PlanError: a name is unknown, or was renamed; the message gives the new name.
     """
     asked = list(names)
+    renamed = [f"{name} is now called {_RENAMED[name]}" for name in asked if name in _RENAMED]
+    if renamed:
+        raise PlanError("; ".join(renamed))
     unknown = sorted(set(asked) - set(GROUPS) - set(GROUPS["all"]))
     if unknown:
-        raise PlanError(f"nothing is called {', '.join(unknown)}; there are {', '.join([*GROUPS, *GROUPS['all']])}")
+        raise PlanError(f"unknown: {', '.join(unknown)}; choose from {', '.join([*GROUPS, *GROUPS['all']])}")
     return frozenset(member for name in asked for member in GROUPS.get(name, (name,)))
 
 
 def noted(kind: str, **about: Ints) -> pl.DataFrame:
-    """Rows of the list, from numbers and counted days."""
+    """Rows of one kind for the list, from numbers and from days counted from 1970-01-01."""
     columns: dict[str, Any] = {}
     for name, values in about.items():
         series = pl.Series(values.astype(np.int32 if name == "day" else np.int64))

@@ -1,4 +1,4 @@
-"""What is lent, to whom, when and at which price."""
+"""Products and loans: what is lent, to which borrower, when, and at which price."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,7 @@ from dagster_project.simulator.clock import Floats, Ints, generator
 from dagster_project.simulator.schedules import annuity
 
 FIRST_LOAN = 10_000_001
-# Due days leave room so that months behind and days past due say the same; see `behaviour`.
+# Due days leave room at both ends of a month, so that months behind and days past due agree; see `behaviour`.
 FIRST_DUE_DAY, LAST_DUE_DAY = 3, 27
 ENDLESS = 10_000  # instalments of a card
 CHANNELS = (("branch", 0.35), ("web", 0.45), ("partner", 0.20))
@@ -19,7 +19,7 @@ CHANNELS = (("branch", 0.35), ("web", 0.45), ("partner", 0.20))
 
 @dataclass(frozen=True)
 class Product:
-    """A kind of credit. `hazard` is added to the borrower's risk; `markup` is what the riskiest pay above `rate`."""
+    """A kind of credit. `hazard` is added to the borrower's; `markup` is what the riskiest pay above `rate`."""
 
     name: str
     share: float
@@ -41,9 +41,9 @@ CARD = next(n for n, p in enumerate(PRODUCTS) if p.name == "card")
 
 @dataclass(frozen=True)
 class Loans:
-    """One entry a loan, by day of opening. Amounts in cents; `hazard` is the part that stays as long as the loan.
+    """One entry per loan, sorted by day of opening. Amounts in cents; `hazard` is the part that never changes.
 
-    A card's `amount` is its limit, and it has no end.
+    A card's `amount` is its limit; a card has no end.
     """
 
     number: Ints
@@ -61,12 +61,12 @@ class Loans:
 
     @cached_property
     def is_card(self) -> NDArray[np.bool_]:
-        """Which of them are cards."""
+        """Which loans are cards."""
         return np.asarray(self.product == CARD)
 
 
 def assign_borrowers(seed: int, loans: int) -> Ints:
-    """Whose loan each is: about one in seven is a further loan of somebody who has one."""
+    """The borrower of each loan; about one loan in seven goes to a borrower who has one already."""
     random = generator(seed, "loans", 1)
     is_new = random.random(loans) >= 0.15
     is_new[0] = True
@@ -77,7 +77,7 @@ def assign_borrowers(seed: int, loans: int) -> Ints:
 def make_loans(seed: int, borrower: Ints, borrowers: Borrowers, opened_within: int) -> Loans:
     """The loans of these borrowers, opened evenly over the book's first `opened_within` months.
 
-    A price follows from risk as the lender sees it, which is the latent risk and as much noise again.
+    The price depends on risk as the lender sees it: the latent risk plus noise of the same variance.
     """
     random, count = generator(seed, "loans"), len(borrower)
     opened = np.sort(random.integers(0, opened_within * 28, count))

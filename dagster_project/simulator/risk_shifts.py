@@ -1,9 +1,9 @@
-"""What a plan tilts before the book begins. The tilt is in the hazard that the truth knows, so the true PD stays exact.
+"""Risk shifts that a plan applies before the book begins. The truth uses the shifted hazard, so its PD stays exact.
 
 channel_drift: of the loans opened in the second half, partners bring DRIFTED instead of a fifth, and riskier ones.
-unfair_proxy: the region follows the sex for most, and risk has nothing to do with either.
-cohort_month: cohorts differ in risk by nothing but the month of their opening.
-unmatured_cohorts: those opened in the last 12 months are far riskier, which their loans have not shown yet.
+unfair_proxy: the region follows the sex for most borrowers; risk is independent of both.
+cohort_month: loans opened in every third month are riskier, for no other reason than the month.
+unmatured_cohorts: loans opened in the last 12 months are far riskier, which their short history does not show yet.
 """
 
 from dataclasses import replace
@@ -22,8 +22,8 @@ COHORT_HAZARD, UNMATURED_HAZARD, UNMATURED_MONTHS = 0.8, 1.2, 12
 _PARTNER = next(n for n, (name, _) in enumerate(CHANNELS) if name == "partner")
 
 
-def tilt_borrowers(seed: int, names: frozenset[str], borrowers: Borrowers) -> tuple[Borrowers, list[pl.DataFrame]]:
-    """The borrowers, and what is listed."""
+def shift_borrowers(seed: int, names: frozenset[str], borrowers: Borrowers) -> tuple[Borrowers, list[pl.DataFrame]]:
+    """The borrowers after the shifts, and the rows for the list of planted items."""
     if "unfair_proxy" not in names:
         return borrowers, []
     random, count = generator(seed, "tilts", 0), len(borrowers.number)
@@ -34,10 +34,10 @@ def tilt_borrowers(seed: int, names: frozenset[str], borrowers: Borrowers) -> tu
     return moved, [noted("unfair_proxy", customer_no=borrowers.number[follows])]
 
 
-def tilt_loans(
+def shift_loans(
     seed: int, names: frozenset[str], loans: Loans, months: int, opened_within: int
 ) -> tuple[Loans, list[pl.DataFrame]]:
-    """The loans, and what is listed."""
+    """The loans after the shifts, and the rows for the list of planted items."""
     listed = []
     if "channel_drift" in names:
         is_late = loans.opened_month >= opened_within / 2

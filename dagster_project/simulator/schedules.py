@@ -1,7 +1,7 @@
-"""Instalments to the cent: principal adds up exactly to the amount lent.
+"""Instalments to the cent: their principal adds up exactly to the amount lent.
 
 Day count 30/360: a month's interest is the balance times a twelfth of the annual rate, rounded to the cent. All
-instalments of a schedule are equal but the last, which takes what rounding left.
+instalments of a schedule are equal except the last, which absorbs the rounding.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ def annuity(principal: Ints, annual_rate: Floats, term: Ints) -> Ints:
 
 
 def split(balance: Ints, annual_rate: Floats, instalment: Ints, left: Ints) -> tuple[Ints, Ints]:
-    """(principal, interest) of the next instalment; `left` counts the instalments left, this one included."""
+    """(principal, interest) of the next instalment. `left`: number of instalments left, this one included."""
     interest = np.rint(balance * annual_rate / 12).astype(np.int64)
     return np.where(left > 1, instalment - interest, balance), interest
 
 
 @dataclass(frozen=True)
 class Instalments:
-    """Schedules of several loans, one entry an instalment. `loan` is the place in the arrays that were handed in."""
+    """Schedules of several loans, one entry per instalment. `loan` is the place in the arrays passed in."""
 
     loan: Ints
     number: Ints
@@ -34,14 +34,14 @@ class Instalments:
 
 
 def instalments(principal: Ints, annual_rate: Floats, instalment: Ints, term: Ints) -> Instalments:
-    """Whole schedules, by loan and number."""
+    """Whole schedules, sorted by loan and number."""
     shape = (len(principal), int(term.max(initial=0)))
     principals, interests = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     balance = principal.copy()
     for k in range(shape[1]):
         repaid, interests[:, k] = split(balance, annual_rate, instalment, term - k)
         principals[:, k] = repaid
-        balance -= repaid  # after its last instalment a loan's balance is 0, and stays so
+        balance -= repaid  # 0 after the last instalment, and from then on
     within = np.arange(shape[1]) < term[:, None]
     loan, place = np.nonzero(within)
     return Instalments(loan, place + 1, principals[within], interests[within])

@@ -1,4 +1,4 @@
-"""From a seed to a folder: the order of work, month by month, each month written before the next begins."""
+"""Makes a book from a seed, month by month; each month's files are written before the next month begins."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -38,7 +38,7 @@ from dagster_project.simulator.ledger import Ledger, Paid, Rescheduled
 from dagster_project.simulator.macro import macro_path
 from dagster_project.simulator.planted import FRAUD, all_noted, noted
 from dagster_project.simulator.products import assign_borrowers, make_loans
-from dagster_project.simulator.risk_shifts import tilt_borrowers, tilt_loans
+from dagster_project.simulator.risk_shifts import shift_borrowers, shift_loans
 from dagster_project.simulator.truth import HORIZON, NOT_YET, loan_months
 from dagster_project.simulator.typologies import hold_cases, make_cases
 
@@ -47,10 +47,11 @@ SOURCE = "simulated"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for. `opened_within`: loans are opened in the first so many months; None is all of them.
+    """What to simulate. `opened_within`: number of first months in which loans are opened; None means all months.
 
-    `shock_month`: see `macro`; `steady`: the economy stands still; `drift_month`: from when the segment of `drift`
-    rises; `deferral_month`: see `deferral`; `planted`: switches of `planted`; `dirt` and `redeliver`: see `dirt`.
+    `shock_month`: see `macro`; `steady`: the economy does not change; `drift_month`: after it the arrears of the
+    segment rise, see `drift`; `deferral_month`: see `deferral`; `planted`: switches of `planted`; `dirt` and
+    `redeliver`: see `dirt`.
     """
 
     loans: int
@@ -68,8 +69,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What was made, in rows."""
+class Counts:
+    """Number of rows of each part of a book."""
 
     loans: int
     borrowers: int
@@ -82,29 +83,29 @@ class Made:
     planted_faults: int
 
 
-def simulate(plan: Plan, out: Path, progress: Callable[[str, int, int], None] | None = None) -> Made:
+def simulate(plan: Plan, out: Path, progress: Callable[[str, int, int], None] | None = None) -> Counts:
     """Write the book to `out/landing/simulated` and its truth to `out/truth`.
 
-    `progress` is told the step, and how many are done and in all.
+    `progress` receives the name of the step, the number of steps done, and the number of all steps.
 
     Raises:
         FileExistsError: `out` has a landing or truth folder already.
-        PlanError: the book is too short for the fraud that is asked for.
+        PlanError: the book is too short for the planted fraud.
     """
-    tell = progress or (lambda _step, _done, _total: None)
-    book_of = _Book(plan, out)
+    report = progress or (lambda _step, _done, _total: None)
+    simulated = _Book(plan, out)
     steps = plan.months + 1
     for month in range(plan.months):
-        tell(f"{as_date(int(book_of.calendar.starts[month])):%Y-%m}", month, steps)
-        book_of.advance(month)
-    tell("truth", plan.months, steps)
-    made = book_of.finish()
-    tell("done", steps, steps)
-    return made
+        report(f"{as_date(int(simulated.calendar.starts[month])):%Y-%m}", month, steps)
+        simulated.advance(month)
+    report("truth", plan.months, steps)
+    counts = simulated.finish()
+    report("done", steps, steps)
+    return counts
 
 
 class _Book:
-    """All parts of a book while it is made."""
+    """All parts of a book while it is being simulated."""
 
     def __init__(self, plan: Plan, out: Path) -> None:
         self.plan, self.calendar = plan, Calendar(plan.first, plan.months)
@@ -118,9 +119,9 @@ class _Book:
         borrower = assign_borrowers(plan.seed, plan.loans)
         borrowers = make_borrowers(plan.seed, int(borrower.max()) + 1)
         loans = make_loans(plan.seed, borrower, borrowers, within)
-        self.borrowers, listed = tilt_borrowers(plan.seed, names, borrowers)
-        self.loans, also = tilt_loans(plan.seed, names, loans, plan.months, within)
-        self.cases, self.listed = cases, [*listed, *also]
+        self.borrowers, of_borrowers = shift_borrowers(plan.seed, names, borrowers)
+        self.loans, of_loans = shift_loans(plan.seed, names, loans, plan.months, within)
+        self.cases, self.listed = cases, [*of_borrowers, *of_loans]
         _, self.is_first = np.unique(borrower, return_index=True)
         self.drift = drift_path(self.loans, self.stress, plan.drift_month)
         self.lots = draw_lots(plan.seed, self.loans, plan.deferral_month)
@@ -136,7 +137,7 @@ class _Book:
         self.listed += planted
 
     def advance(self, month: int) -> None:
-        """Live through a month and write its files."""
+        """Simulate one month and write its files."""
         plan, loans, ledger, calendar = self.plan, self.loans, self.ledger, self.calendar
         first, last = int(calendar.starts[month]), calendar.end(month)
         was_closed, was_default = ledger.state == CLOSED, ledger.state == DEFAULT
@@ -179,7 +180,7 @@ class _Book:
         self.states[month, shown] = ledger.state[shown]
 
     def _opened(self, day: int, month: int) -> pl.DataFrame:
-        """The files of the loans opened on a day; returns their schedules."""
+        """Write the files of the loans opened on a day; returns their schedules."""
         loans, landing = self.loans, self.landing
         since = day - int(self.calendar.starts[month])
         new = np.arange(*np.searchsorted(loans.opened_month * 31 + loans.opened_day, month * 31 + since + np.arange(2)))
@@ -216,8 +217,8 @@ class _Book:
         for day, rows in ((first, begins), (last, ends)):
             self.landing.write("events", day, pl.concat(rows))
 
-    def finish(self) -> Made:
-        """Write the truth, and what is planted into files that are there."""
+    def finish(self) -> Counts:
+        """Write the truth, then plant what changes files that are already written."""
         plan, loans, ledger = self.plan, self.loans, self.ledger
         rows_of_truth = self._write_truth()
         ever = (self.states == DEFAULT).any(0)
@@ -230,7 +231,7 @@ class _Book:
             if plan.dirt
             else 0
         )
-        return Made(
+        return Counts(
             plan.loans,
             len(self.borrowers.number),
             self.scheduled,
@@ -243,7 +244,7 @@ class _Book:
         )
 
     def _write_truth(self) -> int:
-        """The truth folder: loan months (in parts), loans with their latent risk and end, and the macro path."""
+        """Write the truth folder: loan months (in parts), loans with their hazard and outcome, and the macro path."""
         loans, ledger, calendar, months = self.loans, self.ledger, self.calendar, self.truth / "loan_months"
         months.mkdir()
         count = 0

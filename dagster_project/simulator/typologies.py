@@ -1,9 +1,9 @@
-"""Planted fraud and money laundering: extra loans and borrowers that the chain does not know, each with its script.
+"""Planted fraud and money laundering: additional loans and borrowers outside the chain, each with a script.
 
-They are opened in the book's first third, have schedules and pay by direct debit on the day, until and unless the
-script of their kind says otherwise. Scripts are days after an anchor, amounts, methods and payers; a negative amount
-is money that goes out to the payer. Every row that the script adds is listed; where the script is that nothing is
-paid, or that something is shared, the loans and customers are. The truth says of them only that they are planted.
+The loans are opened in the book's first third, have schedules, and are paid by direct debit on the due day unless the
+script of their kind says otherwise. A script gives days after an anchor, amounts, methods and payers; a negative amount
+is money paid out to the payer. Every row that a script adds is listed. If the fraud is that nothing is paid, or that
+something is shared, the loans and customers are listed. The truth holds nothing about these loans but their kind.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from dagster_project.simulator.products import PRODUCTS, Loans
 from dagster_project.simulator.schedules import annuity, instalments
 
 LEAST_MONTHS = 18
-ONE_IN = 2_000  # a case of each kind for so many loans of the book, and two at least
+ONE_IN = 2_000  # loans of the book per case of each kind; at least two cases
 FIRST_LOAN, FIRST_CUSTOMER, FIRST_PAYER = 90_000_001, 90_000_001, 900_000_001
-THRESHOLD = 1_000_000  # cents, from which a payment must be reported
+
 _DEBIT, _TRANSFER, _CASH = range(3)
 _PRODUCT = next(n for n, p in enumerate(PRODUCTS) if p.name == "instalment_loan")
 _RATE, _TERM, _DUE_DAY, _OPENED_DAY = 0.12, 24, 15, 9
@@ -36,9 +36,10 @@ _RATE, _TERM, _DUE_DAY, _OPENED_DAY = 0.12, 24, 15, 9
 
 @dataclass(frozen=True)
 class Step:
-    """A payment of a script: days after the anchor, amount in cents or as a share of what was lent, method, payer.
+    """A payment of a script: days after the anchor, amount in cents, method, payer.
 
-    `payer`: 0 is the borrower, others are counted within the case. `jitter`: the share by which an amount varies.
+    `payer`: 0 is the borrower, other payers are numbered within the case. `of_loan`: the amount is a share of the
+    amount lent. `jitter`: by which share the amount varies at most.
     """
 
     day: int
@@ -51,9 +52,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Script:
-    """What a case does. `loans`: how many it has, of one borrower if `one_borrower`; `lent` in cents.
+    """What happens in a case. `loans`: their number, all of one borrower if `one_borrower`; `lent`: in cents.
 
-    `pays`: months of regular payments before it stops; None is all.
+    `pays`: number of months with regular payments; None means all months.
     """
 
     steps: tuple[Step, ...] = ()
@@ -84,13 +85,13 @@ SCRIPTS: dict[str, Script] = {
     "A13_first_payment_default": Script(pays=0),
     "A14_shared_identifiers": Script(loans=3),
 }
-_ANCHOR = 35  # days after the opening; within 60 days of it an early payoff is one
-_BUST_OUT_DAY = 200  # after the first loan's opening, the others are taken
+_ANCHOR = 35  # days after the opening; a payoff counts as early within 60 days of the opening
+_BUST_OUT_DAY = 200  # days from the first loan's opening to that of the further ones
 
 
 @dataclass(frozen=True)
 class Cases:
-    """All planted loans and their borrowers, and by loan its kind's place in FRAUD and its case."""
+    """All planted loans and their borrowers. `kind` (place in FRAUD) and `case` are by loan."""
 
     loans: Loans
     borrowers: Borrowers
@@ -100,14 +101,14 @@ class Cases:
 
 
 def make_cases(seed: int, loans: int, months: int, names: frozenset[str]) -> Cases:
-    """The loans of the scripts asked for.
+    """The loans of the scripts in `names`.
 
     Raises:
-        PlanError: the book is too short for them.
+        PlanError: the book is too short for scripts.
     """
     asked = [n for n, name in enumerate(FRAUD) if name in names]
     if asked and months < LEAST_MONTHS:
-        raise PlanError(f"planted fraud needs {LEAST_MONTHS} months, for what goes before and comes after it")
+        raise PlanError(f"planted fraud needs {LEAST_MONTHS} months or more, to have time before and after it")
     each = max(2, loans // ONE_IN)
     sizes = np.array([SCRIPTS[FRAUD[k]].loans for k in asked for _ in range(each)], dtype=np.int64)
     kind = np.repeat(np.repeat(np.array(asked, dtype=np.int64), each), sizes)
@@ -146,7 +147,7 @@ def make_cases(seed: int, loans: int, months: int, names: frozenset[str]) -> Cas
 
 
 def hold_cases(cases: Cases, landing: Landing, seed: int, calendar: Calendar) -> tuple[int, list[pl.DataFrame]]:
-    """Put all files' rows of these loans beside the book's; returns the count of payments, and what is listed."""
+    """Hold these loans' rows for the book's files; returns the number of payments, and the rows for the list."""
     loans, borrowers = cases.loans, cases.borrowers
     if not len(loans.number):
         return 0, []
@@ -185,7 +186,7 @@ def _scripted(cases: Cases, opened_on: Ints, seed: int) -> pl.DataFrame:
 
 
 def _regular(cases: Cases, calendar: Calendar) -> pl.DataFrame:
-    """The instalments that are paid on their day."""
+    """The instalments that are paid on their due day."""
     loans = cases.loans
     made = instalments(loans.amount, loans.annual_rate, loans.instalment, loans.term)
     pays = np.array([_TERM if (pays := SCRIPTS[name].pays) is None else pays for name in FRAUD])[cases.kind]

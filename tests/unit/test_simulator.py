@@ -142,7 +142,7 @@ def test_true_pd_with_a_holiday_is_the_chain_of_pairs():
 
 
 def test_defaults_come_as_often_as_the_true_pd_says(tmp_path):
-    """One row a loan, by decile of the true PD, with a shock, a segment's drift, holidays and tilts in the window."""
+    """One row per loan, by decile of the true PD, with a shock, drift, holidays and risk shifts in the window."""
     names = frozenset({"channel_drift", "cohort_month"})
     plan = Plan(14_000, 36, seed=12, shock_month=20, drift_month=14, deferral_month=16, planted=names)
     simulate(plan, tmp_path)
@@ -390,7 +390,7 @@ def test_planted_fraud_does_what_its_rule_is_about(book):
     assert (sharing["customer_no"].list.len() >= 3).all()
 
 
-def test_tilts_and_exports_are_what_they_say(book):
+def test_risk_shifts_and_exports_are_what_they_say(book):
     people, attributes = table(book, "borrowers"), table(book, "attributes")
     by_sex = people.join(attributes, on="customer_no").with_columns(pl.col("region").cast(int), pl.col("sex").cast(int))
     assert by_sex.select(pl.corr("region", "sex")).item() > 0.5
@@ -413,8 +413,10 @@ def test_tilts_and_exports_are_what_they_say(book):
 
 
 def test_unknown_switches_and_short_books_are_refused(tmp_path):
-    with pytest.raises(PlanError, match="nothing is called A99"):
+    with pytest.raises(PlanError, match="unknown: A99; choose from fraud, risk_shifts"):
         switches(["A99"])
+    with pytest.raises(PlanError, match="tilts is now called risk_shifts; leaks is now called leakage_traps"):
+        switches(["tilts", "leaks"])
     with pytest.raises(PlanError, match="needs 18 months"):
         simulate(Plan(100, 12, seed=1, planted=switches(["fraud"])), tmp_path / "short")
     assert not (tmp_path / "short").exists()
