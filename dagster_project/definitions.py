@@ -1,4 +1,4 @@
-"""The code location: `build_defs` makes it of a pipeline, `defs` is the one of the environment."""
+"""The code location: `build_defs` builds it for any pipeline, `defs` for the environment's."""
 
 import dagster as dg
 
@@ -23,10 +23,10 @@ from dagster_project.warehouse.runner import prepare_manifest, published_models
 
 
 def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
-    """All definitions of a pipeline; without one, of the environment's settings."""
+    """All Dagster definitions of a pipeline; by default, of the pipeline in the environment's settings."""
     pipeline = pipeline or load_pipeline()
     prepare_home(pipeline.settings)
-    _ = pipeline.code  # fingerprinted now: a file that changes while this process lives does not change what it runs
+    _ = pipeline.code  # computed now: this process keeps running the code it loaded, whatever changes on disk
     owners = pipeline.policy.owners
     manifest = prepare_manifest(pipeline.settings, pipeline.policy)
     return dg.Definitions(
@@ -43,7 +43,7 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
         ],
         asset_checks=[build_checks(guard) for guard in guards_of(pipeline)],
         jobs=[nightly_job(), retrain_job(pipeline), *(load_job(name) for name in pipeline.sources)],
-        executor=dg.in_process_executor,  # also for what somebody starts from the screen: the lock is a process's
+        executor=dg.in_process_executor,  # also for runs started from the UI: the home's lock belongs to one process
         schedules=[nightly_schedule(pipeline), weekly_retraining(pipeline)],
         sensors=[landing_sensor(pipeline)],
         resources={"dbt": build_dbt_resource(pipeline), NIGHT: build_night_resource(pipeline)},
@@ -52,5 +52,5 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The definitions of the environment; made when a code location loads this module, not when it is imported."""
+    """The environment's definitions, built when a code location loads this module and not on import."""
     return build_defs()
