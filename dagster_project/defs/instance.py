@@ -58,7 +58,7 @@ def fail_orphaned_runs(instance: "DagsterInstance", own_run_id: str) -> list[str
 
 @dataclass(frozen=True)
 class LastNight:
-    """The newest run of the nightly job. Instants are UTC. `why`: why the run stopped or failed; None if it did neither."""
+    """The newest run of the nightly job. Instants are UTC. `why`: why the run was stopped or failed, else None."""
 
     run_id: str
     state: str

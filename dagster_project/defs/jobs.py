@@ -55,5 +55,5 @@ def retrain_job(pipeline: Pipeline) -> "UnresolvedAssetJobDefinition":
         executor_def=dg.in_process_executor,
         config={"ops": champions},
         hooks={tag_failed_step},
-        description="Train a candidate for every source that has delivered. If it has a champion, the candidate is held.",
+        description="Train a candidate for every source that has delivered; it is held if there is a champion.",
     )

@@ -84,7 +84,7 @@ def _new_business(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str
 
 
 def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, model: CreditModel) -> pl.DataFrame:
-    """Observed outcomes beside expected PDs of rows held out from training, in the month in which their horizon ended."""
+    """Observed outcomes and expected PDs of rows held out from training, in the month in which their horizon ended."""
     usable = read(pipeline.training_set_file(source)).usable.filter(pl.col("block").is_in(_UNSEEN))
     if usable.is_empty():
         return _judged([])

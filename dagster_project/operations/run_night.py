@@ -50,7 +50,7 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
 
     Args:
         pipeline: settings, policy, sources and checks.
-        force: run even where nothing is new.
+        force: run even if nothing is new.
 
     Raises:
         NightRunningError: another night is running in this home.

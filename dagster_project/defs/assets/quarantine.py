@@ -14,7 +14,7 @@ from dagster_project.reporting.markdown import table
 
 # Rules that point to more than a bad row, and what to do about each.
 ALERTS = {
-    "schema_drift": "a source delivers other columns than its contract: ask the source, or change the contract; then readmit",
+    "schema_drift": "the columns differ from the contract: ask the source, or change the contract; then readmit",
     "conflict": "a row was delivered again with different content: ask the source which one is right",
 }
 
