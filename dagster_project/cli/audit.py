@@ -38,7 +38,9 @@ def status(as_json: AsJson = False) -> None:
 def verify(as_json: AsJson = False) -> None:
     """Verify that nothing in the home was changed or lost: receipts, files, audit chain, snapshots, champions.
 
-    Nothing is repaired; each fault is listed with what to do. Exit codes: 0 no faults, 1 at least one fault.
+    Nothing is repaired; each fault is listed with what to do.
+
+    Exit codes: 0 no faults, 1 at least one fault.
 
     Example: creditloom verify --json
     """

@@ -25,8 +25,9 @@ OneSource = Annotated[
 def erase(borrower: Borrower, source: OneSource = None, as_json: AsJson = False) -> None:
     """Erase what identifies a borrower: destroy the data key, then scan the home to prove that nothing is left.
 
-    Figures do not change, because rows stay under their pseudonym. Exit codes: 0 erased and proven, 1 not erased or not
-    proven, 2 usage, 3 not erased because of a retention hold or the policy's retention period.
+    Figures do not change, because rows stay under their pseudonym.
+
+    Exit codes: 0 erased and proven, 1 not erased or not proven, 2 usage, 3 not erased because of a hold or retention.
 
     Example: creditloom erase 10000421 --source simulated
     """

@@ -28,7 +28,7 @@ def landing_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
     def _landing(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         files = {name: waiting(source, pipeline.ingest_context) for name, source in pipeline.sources.items()}
         if not any(files.values()):
-            return dg.SkipReason(f"no files to take in in {pipeline.ingest_context.landing}")
+            return dg.SkipReason(f"{pipeline.ingest_context.landing} has no new files")
         add_waiting_days(context.instance, pipeline)
         if is_locked(pipeline.settings.home, "night", BACKFILL):
             return dg.SkipReason("a night or a backfill is running; the files are checked again after it")

@@ -162,7 +162,7 @@ def _source(source: Mapping[str, Any]) -> Table:
     newest = f", newest {source['newest_file']} at {_moment(source['newest_at'])}" if source["newest_file"] else ""
     champion = f"version {source['model_version']}, AUC {source['auc']:.4f}" if source["model_version"] else "none"
     facts = {
-        "deliveries": f"{source['deliveries']:,}{newest}; {source['waiting_files']:,} files to take in"
+        "deliveries": f"{source['deliveries']:,}{newest}; {source['waiting_files']:,} files waiting"
         + (f", {source['unfinished_files']:,} incomplete" if source["unfinished_files"] else ""),
         "lines": f"{source['accepted_rows']:,} accepted; {source['quarantined_rows']:,} in quarantine"
         + (f", from {source['quarantined_files']:,} files" if source["quarantined_files"] else ""),
