@@ -191,9 +191,9 @@ def _repair(final: Path, building: Path) -> None:
     for path in sorted(building.iterdir(), key=lambda p: p.name == MANIFEST):  # the manifest last
         flush(path)
         path.replace(final / path.name)
-    for stranger in {p.name for p in final.iterdir()} - set(json.loads((final / MANIFEST).read_text())["files"]):
-        if stranger not in (MANIFEST, METRICS):
-            (final / stranger).unlink()
+    for unexpected in {p.name for p in final.iterdir()} - set(json.loads((final / MANIFEST).read_text())["files"]):
+        if unexpected not in (MANIFEST, METRICS):
+            (final / unexpected).unlink()
     flush(final)
     shutil.rmtree(building)
 
