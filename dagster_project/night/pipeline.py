@@ -184,6 +184,6 @@ def load_pipeline(
             f"Put a contract of your own into {chosen.contracts / '<name>' / 'contract.yaml'}"
         )
     sources = {name: sources[name] for name in policy.sources}
-    if unknown_only := sorted((only or frozenset()) - sources.keys()):
-        raise PolicyError(f"policy {chosen.policy} has no source {', '.join(unknown_only)}; it has {', '.join(sources)}")
+    if unknown := sorted((only or frozenset()) - sources.keys()):
+        raise PolicyError(f"policy {chosen.policy} has no source {', '.join(unknown)}; it has {', '.join(sources)}")
     return Pipeline(chosen, policy, sources, dict(extra_checks or {}), on, known_as_of, intake, only)
