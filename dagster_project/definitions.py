@@ -24,10 +24,10 @@ from dagster_project.warehouse.runner import prepare_manifest, published_models
 
 
 def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
-    """All definitions of a pipeline; without one, of the environment's settings."""
+    """All Dagster definitions of a pipeline; by default, of the pipeline in the environment's settings."""
     pipeline = pipeline or load_pipeline()
     prepare_home(pipeline.settings)
-    _ = pipeline.code  # fingerprinted now: a file that changes while this process lives does not change what it runs
+    _ = pipeline.code  # computed now: this process keeps running the code it loaded, whatever changes on disk
     owners = pipeline.policy.owners
     manifest = prepare_manifest(pipeline.settings, pipeline.policy)
     assets = [
@@ -45,7 +45,7 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
         assets=assets,
         asset_checks=[build_checks(guard) for guard in guards_of(pipeline)],
         jobs=[nightly_job(assets), retrain_job(pipeline), *(load_job(name) for name in pipeline.sources)],
-        executor=dg.in_process_executor,  # also for what somebody starts from the screen: the lock is a process's
+        executor=dg.in_process_executor,  # also for runs started from the UI: the home's lock belongs to one process
         schedules=[nightly_schedule(pipeline), weekly_retraining(pipeline)],
         sensors=[landing_sensor(pipeline)],
         resources={"dbt": build_dbt_resource(pipeline), NIGHT: build_night_resource(pipeline)},

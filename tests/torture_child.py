@@ -24,7 +24,7 @@ from dagster_project.home.locks import NightRunningError, home_lock
 from dagster_project.ingestion import intake
 from dagster_project.ingestion.intake import ingest
 from dagster_project.ingestion.lake.landing import waiting
-from dagster_project.snapshots.snapshot import current_snapshot, publish, snapshot_faults, table_of
+from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults, table_of, write_snapshot
 
 SOURCE = "young_lender"
 intake._BATCH = 2  # so that one batch is committed while another is read
@@ -68,7 +68,7 @@ def content(number: int) -> pl.DataFrame:
 def publish_one(home: Path, job: dict) -> None:
     number = job["number"]
     tables = [table_of(name, content(number), ("k",)) for name in ("scores", "months")]
-    publish(home / "published", tables, {"a.number": number, "run.at": time.time()}, {"night": str(number)})
+    write_snapshot(home / "published", tables, {"a.number": number, "run.at": time.time()}, {"night": str(number)})
 
 
 def publish_several(home: Path, job: dict) -> dict:

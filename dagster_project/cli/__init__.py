@@ -1,11 +1,14 @@
-"""`creditloom ...`: one module per topic. A command parses, calls one function, and prints. Slow imports are inside."""
+"""`creditloom ...`: one module per topic. A command parses its arguments, calls one function and prints the result.
+
+Slow imports are inside the commands, so that the command line starts fast.
+"""
 
 import typer
 
 from dagster_project.cli import audit, deliveries, night, persons, serve, simulate
 
 app = typer.Typer(
-    help="Creditloom: raw loan files in, audited risk numbers and scores out, every night.",
+    help="Creditloom turns raw loan files into audited risk numbers and credit scores, every night.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -1,4 +1,4 @@
-"""Commands that look back: status, verification, restatement of a month."""
+"""Commands that inspect a home: its status, its verification, the comparison of a month."""
 
 import json
 import sys
@@ -14,43 +14,45 @@ commands = typer.Typer()
 
 @commands.command()
 def status(as_json: AsJson = False) -> None:
-    """How things stand: what is published, the last night, deliveries, quarantine and champions.
+    """Show the published snapshot, the last night, and each source's deliveries, quarantine and champion.
 
     Example: creditloom status --json
     """
     from dataclasses import asdict
 
-    from dagster_project.operations.status import status as look
-    from dagster_project.reporting.summary import standing
+    from dagster_project.operations.status import status as read_status
+    from dagster_project.reporting.summary import status_tables
     from dagster_project.snapshots.snapshot import SnapshotCorruptionError
 
     try:
-        found = look(environment_pipeline())
+        values = asdict(read_status(environment_pipeline()))
     except SnapshotCorruptionError as error:
         stop(str(error), 1, as_json=as_json)
     if as_json:
-        sys.stdout.write(json.dumps(asdict(found), default=lambda moment: moment.isoformat()) + "\n")
+        sys.stdout.write(json.dumps(values, default=lambda moment: moment.isoformat()) + "\n")
     else:
-        out.print(standing(asdict(found)))
+        out.print(status_tables(values))
 
 
 @commands.command()
 def verify(as_json: AsJson = False) -> None:
-    """Look whether everything is what was written down: receipts and files, audit chain, snapshots, champions.
+    """Verify that nothing in the home was changed or lost: receipts, files, audit chain, snapshots, champions.
 
-    Exit codes: 0 all is, 1 something is not, and is named.
+    Nothing is repaired; each fault is listed with what to do.
+
+    Exit codes: 0 no faults, 1 at least one fault.
 
     Example: creditloom verify --json
     """
     from dataclasses import asdict
 
     from dagster_project.home.locks import NightRunningError, home_lock
-    from dagster_project.operations.verify import verify as look
+    from dagster_project.operations.verify import verify as verify_home
 
     pipeline = environment_pipeline()
     try:
         with home_lock(pipeline.settings.home), progress_bar(shown=not as_json) as progress:
-            found = look(pipeline, progress)
+            found = verify_home(pipeline, progress)
     except NightRunningError as error:
         stop(str(error), 1, as_json=as_json)
     code = 1 if found.faults else 0
@@ -62,27 +64,29 @@ def verify(as_json: AsJson = False) -> None:
     for note in found.notes:
         out.print(note, highlight=False)
     counts = ", ".join(f"{count:,} {name}" for name, count in found.checked.items())
-    words = f"[bold red]{len(found.faults)} faults[/]" if found.faults else "[bold green]All is as it was written[/]"
-    out.print(f"{words}: {counts}", highlight=False)
+    faults = f"[bold red]{len(found.faults)} faults[/]" if found.faults else "[bold green]No faults[/]"
+    out.print(f"{faults} in {counts}", highlight=False)
     raise typer.Exit(code)
 
 
 @commands.command()
 def restate(
-    month: Annotated[datetime, typer.Argument(formats=["%Y-%m"], help="The month, for example 2026-06.")],
-    source: Annotated[str | None, typer.Option(help="This source alone; default: all that reported the month.")] = None,
+    month: Annotated[datetime, typer.Argument(formats=["%Y-%m"], help="The month to compare, for example 2026-06.")],
+    source: Annotated[
+        str | None, typer.Option(help="Compare only this source; default: every source that reported the month.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """A month's figures as they were reported and as they are known now, and the late or corrected rows between.
+    """Compare a month as first reported with the month as known now, and list the late or corrected rows between.
 
-    Exit codes: 0 told, 1 failed, or a difference that no row explains, 2 usage.
+    Exit codes: 0 compared, 1 failed or a changed loan that no row explains, 2 usage.
 
     Example: creditloom restate 2026-06
     """
     from dagster_project.home.locks import NightRunningError
     from dagster_project.ingestion.lake.files import LakeCorruptionError
     from dagster_project.operations.restate import month_end, restate_month
-    from dagster_project.reporting.summary import restated
+    from dagster_project.reporting.summary import comparison_tables
     from dagster_project.warehouse.runner import DbtError
 
     pipeline = environment_pipeline()
@@ -94,14 +98,14 @@ def restate(
             comparisons = [restate_month(pipeline, name, month_end(month.date()), status.update) for name in names]
     except (NightRunningError, LakeCorruptionError, DbtError) as error:
         stop(str(error), 1, as_json=as_json)
-    found = [one for one in comparisons if one]
+    found = [comparison for comparison in comparisons if comparison]
     if not found:
         stop(f"{source or 'no source'} has {'not ' if source else ''}reported {month:%Y-%m}", 2, as_json=as_json)
-    code = int(any(one.unexplained for one in found))
+    code = int(any(comparison.unexplained for comparison in found))
     if as_json:
-        said = {"exit": code, "month": f"{month:%Y-%m}", "sources": [one.as_values() for one in found]}
-        sys.stdout.write(json.dumps(said, default=str) + "\n")
+        values = {"exit": code, "month": f"{month:%Y-%m}", "sources": [comparison.as_values() for comparison in found]}
+        sys.stdout.write(json.dumps(values, default=str) + "\n")
     else:
-        for one in found:
-            out.print(restated(one))
+        for comparison in found:
+            out.print(comparison_tables(comparison))
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""Commands about delivered files: land them, list what is quarantined, take it back in."""
+"""Commands about deliveries: land files, list the quarantine, readmit quarantined rows."""
 
 import json
 import sys
@@ -11,15 +11,20 @@ from dagster_project.cli.shared import AsJson, check_source, environment_pipelin
 
 commands = typer.Typer()
 Source = Annotated[str | None, typer.Option(help="Only this source.")]
-Delivery = Annotated[str | None, typer.Option(help="Only the delivery with this id, or whose id begins so.")]
+Delivery = Annotated[str | None, typer.Option(help="Only the delivery whose id begins with this.")]
 
 
 @commands.command()
 def land(
-    source: Annotated[str, typer.Argument(help="Name of the source, as in its contract.")],
-    folder: Annotated[Path, typer.Argument(help="Folder that holds its files.", exists=True, file_okay=False)],
+    source: Annotated[str, typer.Argument(help="Name of the source, as in the policy.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder that holds the files; its subfolders are searched too.", exists=True, file_okay=False
+        ),
+    ],
 ) -> None:
-    """Copy a source's files into its landing folder; files that its contract has no layout for are left.
+    """Copy a source's files into its landing folder. Files that match no layout of its contract are left out.
 
     Example: creditloom land ally_auto ~/tapes
     """
@@ -31,9 +36,9 @@ def land(
     landed = land_folder(pipeline.sources[source], pipeline.ingest_context, folder)
     if not landed:
         patterns = ", ".join(layout.file_pattern for layout in pipeline.sources[source].contract.layouts)
-        stop(f"{folder} holds no file that {source} has a layout for ({patterns})", 2)
+        stop(f"{folder} holds no file that matches a layout of {source} ({patterns})", 2)
     out.print(
-        f"{len(landed)} files wait in {pipeline.ingest_context.landing / source}; run `creditloom night`",
+        f"{len(landed)} files copied into {pipeline.ingest_context.landing / source}; run `creditloom night`",
         highlight=False,
     )
 
@@ -42,10 +47,10 @@ def land(
 def quarantine(
     source: Source = None,
     delivery: Delivery = None,
-    everything: Annotated[bool, typer.Option("--all", help="Also what was taken back in.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also list the lines that were readmitted.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List what is held back: file, line, rule and message; the delivered text stays sealed.
+    """List quarantined lines and files: file, line, rule and message. The delivered text itself stays sealed.
 
     Example: creditloom quarantine --source simulated
     """
@@ -69,18 +74,19 @@ def quarantine(
 
 @commands.command()
 def readmit(source: Source = None, delivery: Delivery = None, as_json: AsJson = False) -> None:
-    """Take back in what is held and good by now, after a contract was changed; the next night builds on it.
+    """Readmit quarantined rows that are valid now, for example after a contract was corrected.
 
-    Held rows are read again from their originals under the contract as it is now. Those that are still bad stay held.
+    The rows are read again from their originals under the current contract. Rows that are still invalid stay in
+    quarantine. The next night builds on the readmitted rows.
 
-    Exit codes: 0 done (also where nothing is good yet), 1 failed, 2 usage.
+    Exit codes: 0 done (even if no row is valid yet), 1 failed, 2 usage.
 
     Example: creditloom readmit --source simulated
     """
     from dagster_project.defs.instance import prepare_home
     from dagster_project.home.locks import NightRunningError, home_lock
     from dagster_project.home.version import HomeVersionError
-    from dagster_project.ingestion.readmit import readmit as take_back
+    from dagster_project.ingestion.readmit import readmit as readmit_source
 
     pipeline = environment_pipeline()
     check_source(pipeline, source, as_json=as_json)
@@ -88,7 +94,7 @@ def readmit(source: Source = None, delivery: Delivery = None, as_json: AsJson = 
         prepare_home(pipeline.settings)
         with home_lock(pipeline.settings.home):
             done = {
-                name: take_back(pipeline.sources[name], pipeline.ingest_context, pipeline.now(), delivery)
+                name: readmit_source(pipeline.sources[name], pipeline.ingest_context, pipeline.now(), delivery)
                 for name in ([source] if source else pipeline.sources)
             }
     except (NightRunningError, HomeVersionError) as error:
@@ -104,12 +110,12 @@ def readmit(source: Source = None, delivery: Delivery = None, as_json: AsJson = 
         sys.stdout.write(json.dumps({"exit": 0, "readmitted": readmitted, "originals_gone": gone}) + "\n")
         return
     for file in gone:
-        err.print(f"[bold yellow]Original gone:[/] {file} cannot be read again", highlight=False)
+        err.print(f"[bold yellow]Original missing:[/] {file} cannot be read again", highlight=False)
     for r in receipts:
         out.print(
             f"{r.source}/{r.file_name}: {r.accepted_rows:,} lines accepted, {r.duplicate_rows:,} duplicate,"
             f" {-r.quarantined_rows:,} left the quarantine",
             highlight=False,
         )
-    words = "run `creditloom night` to build on them" if receipts else "nothing that is held is good yet"
-    out.print(f"{sum(r.accepted_rows for r in receipts):,} lines taken back in; {words}", highlight=False)
+    advice = "run `creditloom night` to build on them" if receipts else "no quarantined line is valid yet"
+    out.print(f"{sum(r.accepted_rows for r in receipts):,} lines readmitted; {advice}", highlight=False)

@@ -1,4 +1,4 @@
-"""Commands that run nights: one, or one for each day of a range."""
+"""Commands that run nights: a single one, or a backfill of a range of days."""
 
 import json
 import sys
@@ -20,27 +20,25 @@ _INSTANTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:
 
 @commands.command()
 def night(
-    force: Annotated[bool, typer.Option(help="Run even where nothing is new.")] = False,
+    force: Annotated[bool, typer.Option(help="Run even if nothing is new.")] = False,
     on: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Replay: take this day for today; later files have not arrived."),
+        typer.Option(formats=["%Y-%m-%d"], help="Replay: treat this day as today, and leave out files of later days."),
     ] = None,
     known_as_of: Annotated[
         datetime | None,
-        typer.Option(formats=_INSTANTS, help="Rebuild the night as of this instant (UTC); nothing else moves."),
+        typer.Option(formats=_INSTANTS, help="Rebuild the night as of this instant (UTC). `current` stays."),
     ] = None,
     intake: Annotated[
-        bool, typer.Option(help="Take in what landed, or build on what the lake has and leave it waiting.")
+        bool, typer.Option(help="Take in landed files, or leave them and build on the lake as it is.")
     ] = True,
     source: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Take in only what landed of this source (may be repeated); the others are built as they are."
-        ),
+        typer.Option(help="Take in only this source's files (may be repeated). All sources are built."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run one whole night: take in what landed, build, check, score, publish.
+    """Run a whole night: take in landed files, build, check, score, publish.
 
     Exit codes: 0 published (or nothing new), 1 failed, 2 usage, 3 a blocking check stopped the night.
 
@@ -54,7 +52,7 @@ def night(
     from dagster_project.snapshots.snapshot import SnapshotCorruptionError
 
     if on and known_as_of:
-        stop("--on replays a day and --known-as-of rebuilds one: give one of them", 2, as_json=as_json)
+        stop("use --on (replay) or --known-as-of (rebuild), not both", 2, as_json=as_json)
     only = frozenset(source) if source else None
     pipeline = environment_pipeline(on=on.date() if on else None, known_as_of=known_as_of, intake=intake, only=only)
     try:
@@ -83,19 +81,19 @@ def night(
 @commands.command()
 def backfill(
     since: Annotated[
-        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First landing day; default: the first.")
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First landing day; default: the earliest.")
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last landing day; default: the last.")
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last landing day; default: the latest.")
     ] = None,
     replay: Annotated[
-        bool, typer.Option(help="A whole night on each day, by that day's clock, instead of one at the end.")
+        bool, typer.Option(help="Run a whole night on each day, by that day's clock, instead of one at the end.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take in a range of waiting landing days, one after the other; started again, it goes on where it stopped.
+    """Take in a range of landing days, one after the other, then run a night. Started again, it resumes.
 
-    Exit codes are those of `night`.
+    Exit codes: as for `night`.
 
     Example: creditloom backfill --from 2017-06-15 --to 2018-06-15
     """
@@ -103,22 +101,22 @@ def backfill(
     from dagster_project.home.locks import NightRunningError
     from dagster_project.home.version import HomeVersionError
     from dagster_project.ingestion.lake.context import ClockError
-    from dagster_project.operations import backfill as days
+    from dagster_project.operations.backfill import BackfillError, load_range, replay_range
     from dagster_project.snapshots.snapshot import SnapshotCorruptionError
 
     if since and until and since > until:
         stop(f"--from {since:%Y-%m-%d} is after --to {until:%Y-%m-%d}", 2, as_json=as_json)
     pipeline = environment_pipeline()
-    run = days.replay_range if replay else days.load_range
+    run = replay_range if replay else load_range
     try:
         with progress_bar(shown=not as_json) as progress:
             result = run(pipeline, since and since.date(), until and until.date(), progress)
-    except (NightRunningError, DiskFullError, SnapshotCorruptionError, HomeVersionError, days.BackfillError) as error:
+    except (NightRunningError, DiskFullError, SnapshotCorruptionError, HomeVersionError, BackfillError) as error:
         stop(str(error), 1, as_json=as_json)
     except ClockError as error:
         stop(str(error), 2, as_json=as_json)
     if result is None:
-        stop(f"no file waits for a day of this range in {pipeline.ingest_context.landing}", 2, as_json=as_json)
+        stop(f"{pipeline.ingest_context.landing} has no files of a day in this range", 2, as_json=as_json)
     if as_json:
         sys.stdout.write(json.dumps(night_as_json(result)) + "\n")
     else:
@@ -127,50 +125,50 @@ def backfill(
 
 
 def show_night(pipeline: "Pipeline", result: "NightResult") -> None:
-    """Print how a night went: what was held back, why it was not published, or its summary."""
+    """Print a night's outcome: quarantined deliveries, then its summary, or why it was not published."""
     from dagster_project.operations.run_night import Exit
     from dagster_project.reporting.summary import summary, where_to_look
 
     snapshot = result.snapshot
     for receipt in result.receipts:
         if receipt.state != "ACCEPTED":
-            err.print(f"[bold yellow]{receipt.state}:[/] {_held_back(pipeline, receipt)}", highlight=False)
+            err.print(f"[bold yellow]{receipt.state}:[/] {_quarantined(pipeline, receipt)}", highlight=False)
     if result.exit is not Exit.PUBLISHED or snapshot is None:
         stopped = "a blocking check stopped the night" if result.exit is Exit.STOPPED else "the night failed"
         err.print(f"[bold red]Not published:[/] {stopped}.")
         for failure in result.failures:
             err.print(f"  - {failure}", highlight=False)
-        kept = f"snapshot {snapshot.snapshot_id} is still current" if snapshot else "nothing is published"
-        err.print(f"{kept}; run {result.run_id} is in the Dagster UI (make up).", highlight=False)
+        current = f"snapshot {snapshot.snapshot_id} is still current" if snapshot else "nothing is published yet"
+        err.print(f"{current}; see run {result.run_id} in the Dagster UI (make up).", highlight=False)
         return
     if result.run_id is None:
         out.print(
             f"[bold green]Nothing new:[/] snapshot {snapshot.snapshot_id} is current"
-            f" ({result.seconds:.1f} s). Drop a file into {pipeline.settings.landing}/<source>/, or use --force."
+            f" ({result.seconds:.1f} s). Put a file into {pipeline.settings.landing}/<source>/, or use --force."
         )
         return
     out.print(summary(snapshot.metrics(), pipeline.active_sources(), result.stages))
     shown = snapshot.folder if pipeline.known_as_of else pipeline.settings.published / "current"
-    words = "Published" if result.changed else "Published again with the same content"
+    outcome = "Published" if result.changed else "Published again with the same content"
     if pipeline.known_as_of:
-        words = f"Rebuilt as of {pipeline.known_as_of}"
-    out.print(f"[bold green]{words}:[/] snapshot {snapshot.snapshot_id} in {result.seconds:.1f} s")
+        outcome = f"Rebuilt as of {pipeline.known_as_of}"
+    out.print(f"[bold green]{outcome}:[/] snapshot {snapshot.snapshot_id} in {result.seconds:.1f} s")
     absent = ", ".join(name for name in pipeline.sources if not pipeline.has_delivered(name))
     if absent:
-        out.print(f"[dim]Not delivered yet: {absent}; `creditloom land SOURCE FOLDER` brings a source's files.[/]")
+        out.print(f"[dim]Not delivered yet: {absent}. Use `creditloom land SOURCE FOLDER` to land a source's files.[/]")
     out.print(where_to_look(pipeline.settings.home, shown), soft_wrap=True)
 
 
-def _held_back(pipeline: "Pipeline", receipt: "Receipt") -> str:
-    """A delivery that was not accepted whole: file, lines, reason, and where its bad rows lie."""
-    words = f"{receipt.source}/{receipt.file_name}: {receipt.quarantined_rows:,} of {receipt.landed_rows:,} lines"
-    words += f" held back, {receipt.duplicate_rows:,} duplicate; {receipt.reason}"
+def _quarantined(pipeline: "Pipeline", receipt: "Receipt") -> str:
+    """A delivery that was not accepted in full: file, lines, reason, and the file with its quarantined rows."""
+    text = f"{receipt.source}/{receipt.file_name}: {receipt.quarantined_rows:,} of {receipt.landed_rows:,} lines"
+    text += f" quarantined, {receipt.duplicate_rows:,} duplicate; {receipt.reason}"
     paths = [f.path for f in receipt.files if f.table == "quarantine"]
-    return words + (f" ({pipeline.settings.lake / paths[0]})" if paths else "")
+    return text + (f" ({pipeline.settings.lake / paths[0]})" if paths else "")
 
 
 def night_as_json(result: "NightResult") -> dict[str, object]:
-    """How a night went, as the one object that `--json` prints."""
+    """A night's outcome as the object that `--json` prints."""
     snapshot = result.snapshot
     return {
         "exit": int(result.exit),

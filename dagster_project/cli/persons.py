@@ -15,43 +15,44 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 commands = typer.Typer()
-Borrower = Annotated[str, typer.Argument(help="The source's own number of the borrower, or the pseudonym.")]
+Borrower = Annotated[str, typer.Argument(help="The source's number of the borrower, or a pseudonym.")]
 OneSource = Annotated[
-    str | None, typer.Option("--source", help="Whose borrower; needed where several know the number.")
+    str | None, typer.Option("--source", help="The borrower's source; needed if several sources have this number.")
 ]
 
 
 @commands.command()
 def erase(borrower: Borrower, source: OneSource = None, as_json: AsJson = False) -> None:
-    """Erase what identifies a borrower: the data key is destroyed, and a scan shows that nothing can be recovered.
+    """Erase what identifies a borrower: destroy the data key, then scan the home to prove that nothing is left.
 
-    Figures do not change: rows stay, under their pseudonym. Exit codes: 0 erased and proven, 1 not erased or not
-    proven, 2 usage, 3 a hold or the retention of the policy won and nothing was done.
+    Figures do not change, because rows stay under their pseudonym.
+
+    Exit codes: 0 erased and proven, 1 not erased or not proven, 2 usage, 3 not erased because of a hold or retention.
 
     Example: creditloom erase 10000421 --source simulated
     """
     from dataclasses import asdict
 
     from dagster_project.operations import data_subjects
-    from dagster_project.reporting.summary import erasure
+    from dagster_project.reporting.summary import erasure_table
 
     with _person_command(as_json=as_json):
         done = data_subjects.erase_person(environment_pipeline(), borrower, source)
         if as_json:
             sys.stdout.write(json.dumps(asdict(done), default=lambda day: day.isoformat()) + "\n")
         else:
-            out.print(erasure(asdict(done)), highlight=False)
+            out.print(erasure_table(asdict(done)), highlight=False)
         raise typer.Exit(3 if done.held else 1 if not done.proof or done.proof.left else 0)
 
 
 @commands.command()
 def hold(
     borrower: Borrower,
-    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day on which it holds no more.")],
-    reason: Annotated[str, typer.Option(help="Why; without personal data.")],
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day after the hold.")],
+    reason: Annotated[str, typer.Option(help="The reason, without personal data.")],
     source: OneSource = None,
 ) -> None:
-    """Keep a borrower's data until a day, whoever asks for erasure; it takes the place of an earlier hold.
+    """Put a retention hold on a borrower's data, which blocks erasure until a day. It replaces an earlier hold.
 
     Example: creditloom hold 10000421 --until 2031-01-01 --reason "investigation 17"
     """
@@ -65,10 +66,10 @@ def hold(
 @commands.command()
 def reveal(
     borrower: Borrower,
-    reason: Annotated[str, typer.Option(help="Why the vault is read; it is written down, so without personal data.")],
+    reason: Annotated[str, typer.Option(help="Why the vault is read. It is recorded, so write no personal data.")],
     source: OneSource = None,
 ) -> None:
-    """Show what is held of a borrower or a payer, as it was delivered: for a letter, or an answer to a request.
+    """Show a borrower's or payer's personal data as delivered, for a letter or an access request.
 
     Example: creditloom reveal 10000421 --reason "adverse action letter"
     """
@@ -88,9 +89,9 @@ def rotate_keys(
         Path, typer.Argument(help="File with the new master key: 64 hex digits.", exists=True, dir_okay=False)
     ],
 ) -> None:
-    """Wrap all data keys with another master key; pseudonyms stay as they are.
+    """Wrap all data keys with a new master key. Pseudonyms do not change.
 
-    Afterwards set CREDITLOOM_MASTER_KEY_FILE to the new file. Cut off at any point, the old key is still the one.
+    Afterwards set CREDITLOOM_MASTER_KEY_FILE to the new file. If the rotation is cut off, the old key stays valid.
 
     Example: creditloom rotate-keys /etc/creditloom/master-2027.key
     """
@@ -100,14 +101,14 @@ def rotate_keys(
         count = data_subjects.rotate_keys(environment_pipeline(), new_key_file)
         out.print(
             f"{count:,} data keys are wrapped with the new master key. Set CREDITLOOM_MASTER_KEY_FILE={new_key_file} "
-            "now; the old key opens nothing of this home any more",
+            "now; the old key no longer opens anything in this home",
             highlight=False,
         )
 
 
 @contextmanager
 def _person_command(*, as_json: bool = False) -> "Iterator[None]":
-    """What may go wrong in the commands about persons and keys, in words."""
+    """End a command about persons or keys with a message and an exit code if it fails."""
     from dagster_project.audit.chain import AuditError
     from dagster_project.home.locks import NightRunningError
     from dagster_project.home.version import HomeVersionError

@@ -1,4 +1,4 @@
-"""Commands that start other programs on the home: the screens, and dbt."""
+"""Commands that start other programs on the home: the web UIs, and dbt."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ def up(
     dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
 ) -> None:
-    """Start the Dagster UI, the Dagster daemon and the MLflow UI on this machine; Ctrl-C ends all three."""
+    """Start the Dagster UI, the Dagster daemon and the MLflow UI on this machine. Ctrl-C ends all three."""
     from dagster_project.home.locks import NightRunningError, home_lock
     from dagster_project.home.version import HomeVersionError
     from dagster_project.operations.servers import serve
@@ -29,7 +29,7 @@ def up(
 
 @commands.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def dbt(context: typer.Context) -> None:
-    """Run dbt on the home's warehouse with the policy's variables.
+    """Run dbt on the home's warehouse, with the policy's variables. The next night is a full build.
 
     Example: creditloom dbt build --select feat_loan_months
     """
@@ -37,14 +37,14 @@ def dbt(context: typer.Context) -> None:
     from dagster_project.home.locks import NightRunningError, home_lock
     from dagster_project.home.version import HomeVersionError
     from dagster_project.night.incremental_build import require_full_build
-    from dagster_project.night.publish import warehouse_is_rebuilt
+    from dagster_project.night.publish import mark_warehouse_changed
     from dagster_project.warehouse.runner import run_dbt
 
     pipeline = environment_pipeline()
     try:
         prepare_home(pipeline.settings)
         with home_lock(pipeline.settings.home):
-            warehouse_is_rebuilt(pipeline)
+            mark_warehouse_changed(pipeline)
             require_full_build(pipeline)
             raise typer.Exit(run_dbt(pipeline.settings, pipeline.policy, context.args).returncode)
     except (NightRunningError, HomeVersionError) as error:

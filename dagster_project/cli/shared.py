@@ -1,4 +1,4 @@
-"""What every command shares: the terminal, the environment's pipeline, progress, and how a command ends in an error."""
+"""Shared by all commands: the terminal, the environment's pipeline, the progress bar, and error exits."""
 
 import json
 import sqlite3
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from dagster_project.night.pipeline import Pipeline
 
-# Bound to the streams as they are now: while a night runs, the output of its tools goes to a file.
+# Bound to the real streams now, because a running night redirects stdout and stderr to a file.
 out, err = Console(file=sys.stdout), Console(file=sys.stderr)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def environment_pipeline(**night: Any) -> "Pipeline":
-    """The pipeline of the environment's settings; a setting that cannot be used ends the command with a usage error."""
+    """The pipeline of the environment's settings. An invalid setting ends the command with a usage error."""
     from pydantic import ValidationError
 
     from dagster_project.home.version import HomeVersionError
@@ -46,13 +46,13 @@ def environment_pipeline(**night: Any) -> "Pipeline":
 
 
 def check_source(pipeline: "Pipeline", source: str | None, *, as_json: bool) -> None:
-    """End the command with a usage error where the policy has no such source."""
+    """End the command with a usage error if the policy does not have this source."""
     if source is not None and source not in pipeline.sources:
         stop(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}", 2, as_json=as_json)
 
 
 def stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:
-    """End the command: the message goes to the terminal (and into the JSON object), the code is the exit code."""
+    """End the command with an exit code; print the message to stderr, and with `as_json` also as JSON to stdout."""
     if as_json:
         sys.stdout.write(json.dumps({"exit": code, "failures": [message]}) + "\n")
     err.print(f"[bold red]creditloom:[/] {escape(message)}", highlight=False, soft_wrap=True)
@@ -61,10 +61,10 @@ def stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:
 
 @contextmanager
 def progress_bar(*, shown: bool) -> "Iterator[Callable[[date | str, int, int], None]]":
-    """A progress bar: call it with a day (or step), how many are done, and how many there are."""
+    """Show a progress bar. Call the yielded function with a day or step, the count done, and the count of all."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, disable=not shown, transient=True) as bar:
-        task = bar.add_task("Beginning ...", total=None)
+        task = bar.add_task("Starting ...", total=None)
         yield lambda day, done, total: bar.update(task, description=f"{day}", completed=done, total=total)

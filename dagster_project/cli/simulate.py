@@ -17,24 +17,27 @@ commands = typer.Typer()
 @commands.command()
 def simulate(
     folder: Annotated[
-        Path, typer.Option("--out", help="Folder for landing/ and truth/; a home will do.", file_okay=False)
+        Path, typer.Option("--out", help="Folder for landing/ and truth/; it may be a home.", file_okay=False)
     ],
-    loans: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many loans.")] = 10_000,
-    months: Annotated[int, typer.Option(min=1, max=240, help="Length of the book.")] = 36,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
+    loans: Annotated[int, typer.Option(min=1, max=10_000_000, help="Number of loans.")] = 10_000,
+    months: Annotated[int, typer.Option(min=1, max=240, help="Number of months.")] = 36,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed. The same seed gives the same bytes.")] = 1,
     first: Annotated[
         datetime, typer.Option(formats=["%Y-%m"], help="The book's first month.", show_default="2018-01")
     ] = datetime(2018, 1, 1),
     opened_within: Annotated[
-        int | None, typer.Option(min=1, help="Open all loans in the first so many months; default: in all of them.")
+        int | None, typer.Option(min=1, help="Open all loans within this many months; default: over all months.")
     ] = None,
     shock_month: Annotated[int | None, typer.Option(min=0, help="Month of a macro shock, counted from 0.")] = None,
-    steady: Annotated[bool, typer.Option(help="Let the economy stand still: no month is worse than another.")] = False,
+    steady: Annotated[bool, typer.Option(help="Keep the economy constant: no month is worse than another.")] = False,
     drift_month: Annotated[
-        int | None, typer.Option(min=0, help="After this month 30+ of the car loans rises from 1.76 to 3.01 % in four.")
+        int | None,
+        typer.Option(
+            min=0, help="After this month, the 30+ share of car loans rises from 1.76 to 3.01 % within four months."
+        ),
     ] = None,
     deferral_month: Annotated[
-        int | None, typer.Option(min=1, help="From this month on, for three, some loans get a payment holiday.")
+        int | None, typer.Option(min=1, help="In the three months from this one on, some loans get a payment holiday.")
     ] = None,
     planted: Annotated[
         list[str] | None,
@@ -43,14 +46,12 @@ def simulate(
             " truth/planted.parquet lists what was planted."
         ),
     ] = None,
-    dirt: Annotated[bool, typer.Option(help="Plant the faults that platforms make; truth/dirt.parquet lists them.")] = (
-        False
-    ),
+    dirt: Annotated[bool, typer.Option(help="Add typical platform faults; truth/dirt.parquet lists them.")] = (False),
     as_json: AsJson = False,
 ) -> None:
-    """Simulate a loan book: files as a platform drops them, and beside them what is really so.
+    """Simulate a loan book: the files that a platform would deliver, and the truth about every loan.
 
-    The files come in as the source `simulated` where a policy names it; see docs/simulated-book.md.
+    A policy that names the source `simulated` takes the files in; see docs/simulated-book.md.
 
     Example: creditloom simulate --loans 20000 --months 36 --seed 1 --out simulated-home
     """
@@ -58,12 +59,12 @@ def simulate(
 
     from dagster_project.simulator.planted import PlanError, switches
     from dagster_project.simulator.simulate import Plan
-    from dagster_project.simulator.simulate import simulate as make
+    from dagster_project.simulator.simulate import simulate as simulate_book
 
     if opened_within and opened_within > months:
         stop("--opened-within is more than --months", 2)
     try:
-        asked = switches(planted or [])
+        plants = switches(planted or [])
         plan = Plan(
             loans,
             months,
@@ -74,18 +75,18 @@ def simulate(
             steady,
             drift_month,
             deferral_month,
-            asked,
+            plants,
             dirt,
             redeliver=dirt,
         )
         with progress_bar(shown=not as_json) as progress:
-            made = make(plan, folder, progress)
+            simulated = simulate_book(plan, folder, progress)
     except FileExistsError as error:
-        stop(f"{error.filename} is there already; choose another folder", 2)
+        stop(f"{error.filename} exists already; choose another folder", 2)
     except PlanError as error:
         stop(str(error), 2)
     if as_json:
-        sys.stdout.write(json.dumps(asdict(made)) + "\n")
+        sys.stdout.write(json.dumps(asdict(simulated)) + "\n")
         return
-    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in asdict(made).items())
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in asdict(simulated).items())
     terminal.print(f"{counts}\nfiles  {folder / 'landing'}\ntruth  {folder / 'truth'}", highlight=False)

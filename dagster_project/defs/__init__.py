@@ -1,1 +1,1 @@
-"""Everything that knows Dagster: assets, checks, jobs, schedules, sensors, resources. Domain code lives elsewhere."""
+"""Everything that imports Dagster: assets, checks, jobs, schedules, sensors, resources. No domain code."""

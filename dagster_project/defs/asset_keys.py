@@ -1,4 +1,4 @@
-"""The keys of all assets, in one place, and the asset that each guard is a check of."""
+"""The keys of all assets, and the key of the asset that each guard checks."""
 
 from dagster_project.night.guards import Guard
 
@@ -10,7 +10,7 @@ NOTIFICATIONS_ASSET = ("early_warning", "notifications")
 
 
 def portfolio_asset(table: str) -> tuple[str, ...]:
-    """Asset key of a portfolio table that stands on scores."""
+    """Asset key of a portfolio table that is computed from scores."""
     return ("portfolio", table)
 
 
@@ -40,7 +40,7 @@ def champion_asset(source: str) -> tuple[str, ...]:
 
 
 def guarded_asset(guard: Guard) -> tuple[str, ...]:
-    """Asset key of the table that a guard is about."""
+    """Asset key of the table that a guard checks."""
     if guard.kind == "scores":
         return SCORES_ASSET
     if guard.kind == "training set":

@@ -1,4 +1,4 @@
-"""Every suite as blocking asset checks: one check an expectation, so that the screen names what failed."""
+"""Every suite as asset checks: one check per expectation, so that the UI names the one that failed."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,16 +8,16 @@ import duckdb
 
 from dagster_project.defs.asset_keys import guarded_asset
 from dagster_project.defs.resources import NIGHT
-from dagster_project.defs.run_failures import in_words, stopped_by
+from dagster_project.defs.run_failures import check_failure, describe_places
 from dagster_project.night.guards import Guard
 from dagster_project.night.incremental_checks import evaluate_raw
 from dagster_project.night.pipeline import MARTS, Pipeline
-from dagster_project.night.publish import record
+from dagster_project.night.publish import record_suite
 from expectations.suite import CheckResult, Suite, SuiteResult
 
 
 def build_checks(guard: Guard) -> dg.AssetChecksDefinition:
-    """The asset checks of one guarded table. A failed critical check stops everything downstream."""
+    """The asset checks of one guarded table. A failed critical check blocks everything downstream."""
     asset = dg.AssetKey(guarded_asset(guard))
     specs = [
         dg.AssetCheckSpec(
@@ -39,20 +39,20 @@ def build_checks(guard: Guard) -> dg.AssetChecksDefinition:
                 )
             return
         result, files_read = evaluate(pipeline, guard)
-        record(pipeline, result, context.run.run_id)
+        record_suite(pipeline, result, context.run.run_id)
         files = {r.delivery_id: r.file_name for r in pipeline.receipts(guard.source)} if guard.source else {}
         for check in result.checks:
             yield _as_dagster(asset, check, files, files_read)
         if result.blocking_failures:
-            raise stopped_by(context.instance, context.run.run_id, guard, result.blocking_failures, files)
+            raise check_failure(context.instance, context.run.run_id, guard, result.blocking_failures, files)
 
     return _check
 
 
 def evaluate(pipeline: Pipeline, guard: Guard) -> tuple[SuiteResult, int | None]:
-    """Run a guard's suite over SQL: on the warehouse, or on its Parquet files.
+    """Run a guard's suite on the warehouse, or on the guard's Parquet files.
 
-    Returns the result, and of a raw table how many of its files were read for it.
+    Returns the result, and for a raw table how many of its files were read.
     """
     from expectations.runner import run_suite
 
@@ -61,17 +61,17 @@ def evaluate(pipeline: Pipeline, guard: Guard) -> tuple[SuiteResult, int | None]
         return run_suite(guard.suite, pipeline.settings.warehouse_file, MARTS, memory), None
     database = pipeline.settings.build / "views" / f"{guard.suite.name}.duckdb"
 
-    def over(suite: Suite, files: list[Path]) -> SuiteResult:
+    def run_on_files(suite: Suite, files: list[Path]) -> SuiteResult:
         _expose(files, database, suite.table)
         return run_suite(suite, database, memory=memory)
 
     if guard.is_raw:
-        return evaluate_raw(pipeline, guard, guard.parquet, over)
-    return over(guard.suite, [guard.parquet]), None
+        return evaluate_raw(pipeline, guard, guard.parquet, run_on_files)
+    return run_on_files(guard.suite, [guard.parquet]), None
 
 
 def _expose(files: list[Path], database: Path, table: str) -> None:
-    """A small database whose one view reads Parquet files: Great Expectations wants a table to connect to."""
+    """Write a small database with one view that reads Parquet files, because Great Expectations needs a table."""
     database.parent.mkdir(parents=True, exist_ok=True)
     listed = ", ".join(f"'{file}'" for file in files)
     with duckdb.connect(str(database)) as db:
@@ -81,7 +81,7 @@ def _expose(files: list[Path], database: Path, table: str) -> None:
 def _as_dagster(
     asset: dg.AssetKey, check: CheckResult, files: Mapping[str, str], files_read: int | None
 ) -> dg.AssetCheckResult:
-    metadata: dict[str, int | str] = {} if files_read is None else {"files read for it": files_read}
+    metadata: dict[str, int | str] = {} if files_read is None else {"files read": files_read}
     if check.rows is not None:
         metadata["rows"] = check.rows
     if check.failing_rows is not None:
@@ -89,7 +89,7 @@ def _as_dagster(
     if not check.passed:
         metadata["what to do"] = check.error or check.advice
     if check.places:
-        metadata["where"] = "; ".join(in_words(check, files))
+        metadata["where"] = "; ".join(describe_places(check, files))
     severity = dg.AssetCheckSeverity.ERROR if check.severity == "critical" else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
         passed=check.passed, asset_key=asset, check_name=check.name, severity=severity, metadata=metadata

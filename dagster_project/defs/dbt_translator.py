@@ -1,4 +1,4 @@
-"""How dbt's models appear in Dagster: keys, groups, kinds, and what they are made from."""
+"""How dbt models appear in Dagster: keys, groups, kinds and dependencies."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,16 +10,16 @@ from dagster_project.defs.asset_keys import mart_asset, raw_asset
 
 
 class CreditloomTranslator(DagsterDbtTranslator):
-    """A canonical table of the lake is what every source's ingestion writes; a model stands in its layer's group."""
+    """Maps a lake table to the raw assets of every source that delivers it, and a model to the group of its layer."""
 
     def __init__(self, sources: Mapping[str, frozenset[str]], owner: str) -> None:
-        # What is new of a table is the same asset as the table.
+        # A table and the table of its new rows are the same asset.
         super().__init__(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
         self._sources = sources
         self._owner = owner
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """The spec of one dbt node."""
+        """The asset spec of one dbt node."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
         if node["resource_type"] == "source":

@@ -1,4 +1,4 @@
-"""The Dagster instance of a home: its folder and settings, its last night, and runs whose process died."""
+"""The Dagster instance of a home: its folder and settings, its last night, and its orphaned runs."""
 
 import os
 from dataclasses import dataclass
@@ -52,32 +52,32 @@ def open_instance(settings: Settings) -> "DagsterInstance":
     from dagster import DagsterInstance
 
     _make_folders(settings)
-    # The first to come creates Dagster's databases; two at once would both try, and one of them fail.
+    # The first process creates Dagster's databases; without the lock, two would both try and one would fail.
     with wait_for_lock(settings.home, "instance"):
         return DagsterInstance.from_config(str(settings.dagster_home))
 
 
 def fail_orphaned_runs(instance: "DagsterInstance", own_run_id: str) -> list[str]:
-    """Fail the runs whose process died while it held the home, and free their slots; returns their ids.
+    """Fail the runs whose process died while it held the home's lock, and free their slots; returns their ids.
 
-    Call it under the lock, from a run that then tags itself with `HOLDS_HOME`: whoever holds the lock knows that every
-    other run with the tag is dead. A killed run stays `STARTED` and keeps its slot in the warehouse's pool, so the next
-    run would wait for ever.
+    Call it under the lock, from a run that then tags itself with `HOLDS_HOME`: while it holds the lock, every other run
+    with the tag must be dead. A killed run stays `STARTED` and keeps its slot in the warehouse's pool, so the next run
+    would wait for ever.
     """
     from dagster import DagsterRunStatus, RunsFilter
 
-    begun = [DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
-    holders = instance.get_runs(RunsFilter(statuses=begun, tags={HOLDS_HOME: "true"}))
+    unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+    holders = instance.get_runs(RunsFilter(statuses=unfinished, tags={HOLDS_HOME: "true"}))
     dead = [run for run in holders if run.run_id != own_run_id]
     for run in dead:
-        instance.report_run_failed(run, "its process is gone: killed, or the machine went down")
+        instance.report_run_failed(run, "the process of this run is gone: it was killed, or the machine went down")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return [run.run_id for run in dead]
 
 
 @dataclass(frozen=True)
 class LastNight:
-    """The newest run of the nightly job. Instants in UTC; `why`: what stopped or failed it, None if nothing did."""
+    """The newest run of the nightly job. Instants are UTC. `why`: why the run was stopped or failed, else None."""
 
     run_id: str
     state: str
@@ -87,7 +87,7 @@ class LastNight:
 
 
 def last_night(settings: Settings) -> LastNight | None:
-    """The newest night of a home, rebuilt ones aside; None before the first."""
+    """The newest night of a home, rebuilds left out; None before the first one."""
     from dagster import RunsFilter
 
     from dagster_project.defs.jobs import NIGHTLY

@@ -1,4 +1,4 @@
-"""Jobs: the whole night, and the retraining, each in one process (one a step pays for every import again)."""
+"""Jobs: the night, the retraining and the loads. Each runs in one process, so that imports are paid for only once."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -6,31 +6,31 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dagster_project.defs.asset_keys import champion_asset, landing_asset, training_set_asset
-from dagster_project.defs.run_failures import tag_with_what_failed
+from dagster_project.defs.run_failures import tag_failed_step
 from dagster_project.night.pipeline import Pipeline
 
 if TYPE_CHECKING:  # the type has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 NIGHTLY, RETRAIN = "nightly", "retrain"
-# A run that the command line starts: its log goes to the Dagster instance, the terminal gets the summary.
+# For runs that the command line starts: the log goes to the Dagster instance, and only the summary to the terminal.
 STARTED_BY = {"creditloom/started_by": "command line"}
 SILENT_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 def load_job_name(source: str) -> str:
-    """Name of the job that takes in a source's landing days."""
+    """The name of the job that takes in landing days of a source."""
     return f"load_{source}"
 
 
 def load_job(source: str) -> "UnresolvedAssetJobDefinition":
-    """One landing day of a source into the lake, a run a day; checks, models and scores are the night's."""
+    """Take one landing day of a source into the lake; the next night checks, builds, trains and scores."""
     return dg.define_asset_job(
         load_job_name(source),
         selection=dg.AssetSelection.assets(dg.AssetKey(landing_asset(source))),
         executor_def=dg.in_process_executor,
-        hooks={tag_with_what_failed},
-        description=f"Backfill: take in chosen landing days of {source}; the next night builds on them.",
+        hooks={tag_failed_step},
+        description=f"Backfill: take in selected landing days of {source}. The next night builds on them.",
     )
 
 
@@ -44,14 +44,14 @@ def nightly_job(assets: Iterable[dg.AssetsDefinition]) -> "UnresolvedAssetJobDef
         NIGHTLY,
         selection=dg.AssetSelection.assets(*keys) - dg.AssetSelection.groups("landing"),
         executor_def=dg.in_process_executor,
-        description="Take in what landed, build and test the warehouse, score, publish.",
-        hooks={tag_with_what_failed},
+        description="The whole night: take in landed files, build and test the warehouse, score, publish, notify.",
+        hooks={tag_failed_step},
         tags={"dagster/max_runtime": 3 * 60 * 60},
     )
 
 
 def retrain_job(pipeline: Pipeline) -> "UnresolvedAssetJobDefinition":
-    """Training sets and candidates from the warehouse as it stands; the night goes on scoring with the champion."""
+    """Train candidates on the current warehouse. Nights keep scoring with the champion."""
     keys = [key for name in pipeline.sources for key in (training_set_asset(name), champion_asset(name))]
     champions = {"__".join(champion_asset(name)): {"config": {"retrain": True}} for name in pipeline.sources}
     return dg.define_asset_job(
@@ -59,6 +59,6 @@ def retrain_job(pipeline: Pipeline) -> "UnresolvedAssetJobDefinition":
         selection=dg.AssetSelection.assets(*map(dg.AssetKey, keys)),
         executor_def=dg.in_process_executor,
         config={"ops": champions},
-        hooks={tag_with_what_failed},
-        description="Train a candidate for every source that has delivered; where a champion stands, it is held.",
+        hooks={tag_failed_step},
+        description="Train a candidate for every source that has delivered; it is held if there is a champion.",
     )

@@ -1,7 +1,7 @@
-"""The resource that every step needs: the night it belongs to, and that a run is the only one in its home.
+"""The resource `night`, which every step needs: the run's pipeline, and the lock that keeps other runs out of its home.
 
-Which day a run takes for today, and up to which instant it sees deliveries, is this resource's config, so that whoever
-starts a run, from the command line or from the screen, says it in one place and the run's page shows it.
+The resource's config sets the day that a run treats as today and the instant up to which it sees deliveries. So the
+command line and the UI set them in the same place, and the run's page shows them.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _CONFIG = {
     "on": dg.Field(
         str,
         is_required=False,
-        description="Replay: the day (2026-03-31) that the run takes for today; later files have not arrived.",
+        description="Replay: the day (2026-03-31) that the run treats as today. Files of later days are left out.",
     ),
     "known_as_of": dg.Field(
         str,
@@ -31,59 +31,65 @@ _CONFIG = {
         description="Rebuild: the instant (2026-03-31T02:00:00, UTC) up to which deliveries and decisions are seen.",
     ),
     "intake": dg.Field(
-        bool, default_value=True, description="False: build on what the lake has; what waits goes on waiting."
+        bool,
+        default_value=True,
+        description="Take in landed files. If false, the run builds on the lake as it is, and the files stay.",
     ),
     "only": dg.Field(
         [str],
         is_required=False,
-        description="Take in only what waits of these sources; that of others goes on waiting.",
+        description="Take in only the files of these sources. Files of other sources stay in their landing folders.",
     ),
 }
 
 
 class NightConfigError(ValueError):
-    """The config of the resource `night` names no day or instant, or both of them."""
+    """The config of the resource `night` has an invalid day, instant or source, or sets both day and instant."""
 
 
 def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
-    """Yields the run's pipeline; held from before a run's first step until after its last one, in one process."""
+    """The resource that yields a run's pipeline and holds the home's lock from its first step to its last."""
 
-    @dg.resource(config_schema=_CONFIG, description="The night's clock and what it may see; the home's lock.")
+    @dg.resource(
+        config_schema=_CONFIG, description="The night's clock, the deliveries that it sees, and the home's lock."
+    )
     def _night(context: dg.InitResourceContext) -> Iterator[Pipeline]:
         tonight = _configured(pipeline, context.resource_config)
         with home_lock(pipeline.settings.home):
             if context.instance and context.run:
                 own = context.run.run_id
                 for run_id in fail_orphaned_runs(context.instance, own):
-                    dg.get_dagster_logger().warning(f"run {run_id} was dead; ended it and freed what it held")
+                    dg.get_dagster_logger().warning(
+                        f"run {run_id} had lost its process: marked it as failed and freed its slots"
+                    )
                 context.instance.add_run_tags(own, {HOLDS_HOME: "true", **_tags(tonight)})
             tonight.check_clock()
             tonight.check_disk_space()
-            audit_entries.begin(tonight, context.run.run_id if context.run else "")
+            audit_entries.begin_run(tonight, context.run.run_id if context.run else "")
             yield tonight
 
     return _night
 
 
 def _tags(pipeline: Pipeline) -> dict[str, str]:
-    """What a run's page says of it at the top."""
+    """The tags that a run's page shows: code, policy, and the day or instant of a replay or rebuild."""
     policy = pipeline.policy
-    said = {"code": pipeline.code[:12], "policy": f"{policy.jurisdiction}, version {policy.version}"}
+    tags = {"code": pipeline.code[:12], "policy": f"{policy.jurisdiction}, version {policy.version}"}
     if pipeline.on:
-        said["replays"] = pipeline.on.isoformat()
-    tags = {f"creditloom/{name}": value for name, value in said.items()}
-    return tags | ({KNOWN_AS_OF: pipeline.known_as_of.isoformat()} if pipeline.known_as_of else {})
+        tags["replays"] = pipeline.on.isoformat()
+    named = {f"creditloom/{name}": value for name, value in tags.items()}
+    return named | ({KNOWN_AS_OF: pipeline.known_as_of.isoformat()} if pipeline.known_as_of else {})
 
 
 def night_config(pipeline: Pipeline) -> dict[str, dict[str, dict[str, str | bool | list[str]]]]:
-    """The run config (its part `resources`) that says what this pipeline says of its night."""
-    said: dict[str, str | bool | list[str] | None] = {
+    """The `resources` part of the run config that gives a run this pipeline's day, instant, intake and sources."""
+    config: dict[str, str | bool | list[str] | None] = {
         "intake": pipeline.intake,
         "only": sorted(pipeline.only) if pipeline.only is not None else None,
         "on": pipeline.on.isoformat() if pipeline.on else None,
         "known_as_of": pipeline.known_as_of.isoformat() if pipeline.known_as_of else None,
     }
-    return {NIGHT: {"config": {name: value for name, value in said.items() if value is not None}}}
+    return {NIGHT: {"config": {name: value for name, value in config.items() if value is not None}}}
 
 
 def _configured(pipeline: Pipeline, config: dict[str, Any]) -> Pipeline:
@@ -91,12 +97,12 @@ def _configured(pipeline: Pipeline, config: dict[str, Any]) -> Pipeline:
         on = date.fromisoformat(config["on"]) if "on" in config else None
         instant = datetime.fromisoformat(config["known_as_of"]) if "known_as_of" in config else None
     except ValueError as error:
-        raise NightConfigError(f"config of the resource `night`: {error}; a day is 2026-03-31") from None
+        raise NightConfigError(f"config of the resource `night`: {error}; write a day as 2026-03-31") from None
     if on and instant:
-        raise NightConfigError("config of the resource `night`: `on` replays a day, `known_as_of` rebuilds one")
+        raise NightConfigError("config of the resource `night`: set `on` (replay) or `known_as_of` (rebuild), not both")
     if instant and instant.tzinfo:
         instant = instant.astimezone(UTC).replace(tzinfo=None)
     only = frozenset(config["only"]) if "only" in config else None
-    if strangers := sorted((only or frozenset()) - pipeline.sources.keys()):
-        raise NightConfigError(f"config of the resource `night`: no source {', '.join(strangers)} in the policy")
+    if unknown := sorted((only or frozenset()) - pipeline.sources.keys()):
+        raise NightConfigError(f"config of the resource `night`: no source {', '.join(unknown)} in the policy")
     return replace(pipeline, on=on, known_as_of=instant, intake=config["intake"], only=only)

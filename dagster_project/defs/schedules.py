@@ -1,4 +1,4 @@
-"""Schedules in the time zone of the settings: the night (at 02:00 by default), retraining on Sundays at 04:00."""
+"""Schedules, in the time zone of the settings: the night (02:00 by default), and retraining on Sundays at 04:00."""
 
 from contextlib import suppress
 
@@ -6,13 +6,13 @@ import dagster as dg
 
 from dagster_project.defs.jobs import NIGHTLY, RETRAIN
 from dagster_project.home.locks import BACKFILL, NightRunningError, home_lock, is_locked
-from dagster_project.night.notify import send_what_waits
+from dagster_project.night.notify import send_pending
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.night.publish import nothing_new
 
 
 def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
-    """Running from the start: a night that somebody has to switch on is a night that nobody watches fail."""
+    """The nightly schedule. It is on by default, so that nobody can forget to switch it on."""
 
     @dg.schedule(
         name="every_night",
@@ -20,15 +20,17 @@ def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
         cron_schedule=pipeline.settings.night_cron,
         execution_timezone=pipeline.settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="The whole night, unless neither files nor code nor policy nor models have changed.",
+        description="Runs the night, unless files, code, policy and models are all unchanged.",
     )
     def _every_night() -> dg.RunRequest | dg.SkipReason:
-        if is_locked(pipeline.settings.home, "night", BACKFILL):  # a second one behind it would only repeat its work
-            return dg.SkipReason("a night or a backfill is running; what arrives meanwhile is the landing sensor's")
+        if is_locked(pipeline.settings.home, "night", BACKFILL):  # a second run would only repeat the work
+            return dg.SkipReason(
+                "a night or a backfill is running; the landing sensor handles files that arrive meanwhile"
+            )
         snapshot = nothing_new(pipeline)
         if snapshot:
             with suppress(NightRunningError), home_lock(pipeline.settings.home):
-                send_what_waits(pipeline)
+                send_pending(pipeline)
             return dg.SkipReason(f"nothing new: snapshot {snapshot.snapshot_id} is current")
         return dg.RunRequest()
 
@@ -36,12 +38,12 @@ def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
 
 
 def weekly_retraining(pipeline: Pipeline) -> dg.ScheduleDefinition:
-    """Labels of twelve months mature one cohort a month: a nightly refit would be noise."""
+    """The weekly retraining. Nightly would add nothing but noise: twelve-month labels mature one cohort per month."""
     return dg.ScheduleDefinition(
         name="every_week",
         job_name=RETRAIN,
         cron_schedule="0 4 * * 0",
         execution_timezone=pipeline.settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="A candidate for each source; it is held while a champion stands.",
+        description="Trains a candidate for each source. If the source has a champion, the candidate is held.",
     )

@@ -1,4 +1,4 @@
-"""The landing sensor: what is dropped becomes scores without a person, and without waiting for the night."""
+"""The landing sensor: it starts a night when files have landed, without waiting for the schedule."""
 
 import time
 from pathlib import Path
@@ -16,26 +16,28 @@ INTERVAL_SECONDS = 30
 
 
 def landing_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
-    """Asks for a night once a drop is complete, and never twice for the same: a failed one waits for a person."""
+    """Requests one run per drop of files, once the drop is complete. A failed run is not requested again."""
 
     @dg.sensor(
         name="landing",
         job_name=NIGHTLY,
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Runs the night when files were dropped and nothing more has arrived for a while.",
+        description="Runs the night when files have landed and no more have arrived for a while.",
     )
     def _landing(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         files = {name: waiting(source, pipeline.ingest_context) for name, source in pipeline.sources.items()}
         if not any(files.values()):
-            return dg.SkipReason(f"nothing waits in {pipeline.ingest_context.landing}")
+            return dg.SkipReason(f"{pipeline.ingest_context.landing} has no new files")
         add_waiting_days(context.instance, pipeline)
         if is_locked(pipeline.settings.home, "night", BACKFILL):
-            return dg.SkipReason("a night or a backfill is running; what waits is looked at again when it has ended")
+            return dg.SkipReason("a night or a backfill is running; the files are checked again after it")
         drop = {f"{name}/{path.name}": _state(path) for name, paths in files.items() for path in paths}
         quiet = time.time() - max(arrived for arrived, _ in drop.values())
         if quiet < pipeline.policy.ingestion.quiet_seconds:
-            return dg.SkipReason(f"{len(drop)} files wait; the newest arrived {quiet:.0f} s ago and more may follow")
+            return dg.SkipReason(
+                f"{len(drop)} files have landed; the newest arrived {quiet:.0f} s ago, and more may follow"
+            )
         tags = {f"creditloom/files_of_{name}": str(len(paths)) for name, paths in files.items() if paths}
         return dg.RunRequest(run_key=values_fingerprint(drop), tags=tags | {"creditloom/started_by": "landing"})
 
@@ -43,6 +45,6 @@ def landing_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
 
 
 def _state(path: Path) -> tuple[float, int]:
-    """When a file arrived under its name, and its size."""
+    """The time at which a file got its name or content, and its size."""
     stat = path.stat()
     return max(stat.st_mtime, stat.st_ctime), stat.st_size

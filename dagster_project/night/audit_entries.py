@@ -1,7 +1,7 @@
-"""The audit rows of a run: what was published, which model was decided on, who was erased, what was replayed.
+"""The audit rows of a run: publications, model decisions, erasures and replays.
 
-Each is written after what it tells of; what a crash kept from being written down is found at the start of the next
-run, and marked late. No Dagster. Deliveries have a module of their own, `ingestion.trail`.
+Each row is written after the event that it records. If a crash comes between the two, the start of the next run writes
+the missing row and marks it late. `ingestion.commit` writes the rows of deliveries. No Dagster.
 """
 
 import hashlib
@@ -17,41 +17,43 @@ from dagster_project.snapshots.snapshot import Snapshot, current_snapshot
 from ml.promote import Decision
 
 
-def begin(pipeline: Pipeline, run_id: str) -> None:
-    """At the start of a run: settle, and say if it is a replay.
+def begin_run(pipeline: Pipeline, run_id: str) -> None:
+    """At the start of a run, write the rows that are missing, and record the run if it is a replay.
 
     Raises:
-        AuditError: the audit chain is broken; the run is not to go on.
+        AuditError: the audit chain is broken; the run must not continue.
     """
-    settle(pipeline)
+    write_missing_rows(pipeline)
     if pipeline.on:
         pipeline.ingest_context.audit.append([Entry(Kind.REPLAY, pipeline.on.isoformat(), {"run_id": run_id})])
 
 
-def settle(pipeline: Pipeline) -> None:
-    """Write the rows that a crash left out: of deliveries, decisions, erasures and the current snapshot."""
+def write_missing_rows(pipeline: Pipeline) -> None:
+    """Write the rows that a crash left out: for deliveries, decisions, erasures and the current snapshot."""
     audit = pipeline.ingest_context.audit
     write_missing_audit_rows(pipeline.ingest_context)
     if pipeline.settings.ledger_file.exists():
         recorded = audit.subjects(Kind.PROMOTION)
         missing = [_decision(number, decision) for number, decision in pipeline.ledger.numbered()]
         audit.append([e for e in missing if e.subject not in recorded], late=True)
-    gone = {s for name in pipeline.sources for s in _subjects(name, pipeline.ingest_context.key_store.erased(name))}
+    erased = {s for name in pipeline.sources for s in _subjects(name, pipeline.ingest_context.key_store.erased(name))}
     recorded = {row.subject for row in audit.rows(Kind.ERASURE) if not row.parsed_facts().get("held_until")}
-    audit.append([Entry(Kind.ERASURE, subject, {}) for subject in sorted(gone - recorded)], late=True)
+    audit.append([Entry(Kind.ERASURE, subject, {}) for subject in sorted(erased - recorded)], late=True)
     snapshot, newest = current_snapshot(pipeline.settings.published), audit.newest(Kind.PUBLISH)
     if snapshot and (newest is None or newest.parsed_facts()["snapshot_sha256"] != snapshot.sha256):
         facts = {"snapshot_sha256": snapshot.sha256}
         audit.append([Entry(Kind.PUBLISH, snapshot.snapshot_id, facts)], late=True)
 
 
-def decided(pipeline: Pipeline, number: int, decision: Decision) -> None:
-    """After a decision was written to the promotion ledger."""
+def record_decision(pipeline: Pipeline, number: int, decision: Decision) -> None:
+    """Record a decision, after it was written to the promotion ledger under this number."""
     pipeline.ingest_context.audit.append([_decision(number, decision)])
 
 
-def published(pipeline: Pipeline, snapshot: Snapshot, changed: bool, inputs: Mapping[str, str], run_id: str) -> None:
-    """After a night was published, with the same content or other, or rebuilt."""
+def record_publication(
+    pipeline: Pipeline, snapshot: Snapshot, changed: bool, inputs: Mapping[str, str], run_id: str
+) -> None:
+    """Record that a night was published or rebuilt. `changed`: whether its content differs from the one before."""
     kind = Kind.REBUILD if pipeline.known_as_of else Kind.PUBLISH
     as_of = {"known_as_of": pipeline.known_as_of.isoformat()} if pipeline.known_as_of else {}
     facts: dict[str, Fact] = {
@@ -64,8 +66,8 @@ def published(pipeline: Pipeline, snapshot: Snapshot, changed: bool, inputs: Map
     pipeline.ingest_context.audit.append([Entry(kind, snapshot.snapshot_id, facts)])
 
 
-def erased(pipeline: Pipeline, erasure: Erasure) -> None:
-    """After a person was erased, or a hold won over it; the pseudonyms are all that is told of the person."""
+def record_erasure(pipeline: Pipeline, erasure: Erasure) -> None:
+    """Record that a person was erased, or that a hold prevented it. The person is named by pseudonym only."""
     facts: dict[str, Fact] = {"held_until": erasure.held.until.isoformat() if erasure.held else None}
     facts |= {"rewritten": erasure.rewritten, "records": erasure.records, "destroyed": erasure.destroyed}
     facts |= {"left": len(erasure.proof.left) if erasure.proof else None}
@@ -88,5 +90,5 @@ def _decision(number: int, decision: Decision) -> Entry:
 
 
 def decision_fingerprint(decision: Decision) -> str:
-    """sha256 of all that a row of the promotion ledger says."""
+    """sha256 of a complete row of the promotion ledger."""
     return hashlib.sha256(json.dumps(asdict(decision), sort_keys=True, default=str).encode()).hexdigest()

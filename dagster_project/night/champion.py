@@ -1,4 +1,4 @@
-"""From a training set to a source's champion: train, judge, register, decide, write the ledger. No Dagster."""
+"""From a training set to a source's champion: train, evaluate, register, decide, write the ledger. No Dagster."""
 
 import shutil
 from pathlib import Path
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class NoChampionError(RuntimeError):
-    """A source has no champion and its candidate may not become one: nothing can be scored."""
+    """A source has no champion and its candidate cannot become one, so nothing can be scored."""
 
 
 def training_set_of(pipeline: Pipeline, source: str) -> TrainingSet:
-    """What a model of this source may learn from and be measured on, as the warehouse has it."""
+    """The observations in the warehouse that a model of this source is trained and tested on."""
     labels, features = f"{MARTS}.label_loan_months", f"{MARTS}.feat_loan_months"
     with pipeline.read_warehouse() as db:
         own = pipeline.policy.sources[source]
@@ -42,18 +42,18 @@ def training_set_of(pipeline: Pipeline, source: str) -> TrainingSet:
 def decide(
     pipeline: Pipeline, source: str, training: TrainingSet, training_sha256: str, *, retrain: bool = False
 ) -> Decision:
-    """The champion that stands, or the decision on a candidate that is trained now.
+    """Return the current champion's decision, or train a candidate and decide on it.
 
-    A first candidate goes through the bootstrap gate. Where a champion stands, a candidate is only trained on demand,
-    and is held: comparing challenger and champion is not built yet, and nothing moves without it.
+    A source's first candidate must pass the bootstrap gate. Once there is a champion, a candidate is trained only on
+    request (`retrain`), and is always held: comparing a challenger with the champion is not built yet.
 
     Raises:
-        NoChampionError: there is none, and the candidate fails the gate (the ledger says why), or the night is a
-            rebuilt one, which trains nothing.
+        NoChampionError: the source has no champion, and its candidate failed the gate (the ledger gives the reason) or
+            the night is a rebuild, which trains nothing.
     """
-    standing = pipeline.champion(source)
-    if standing and not retrain:
-        return standing
+    champion = pipeline.champion(source)
+    if champion and not retrain:
+        return champion
     if pipeline.known_as_of:
         raise NoChampionError(f"{source} had no champion as of {pipeline.known_as_of}; a rebuilt night trains none")
     policy = pipeline.policy
@@ -72,10 +72,10 @@ def decide(
     additivity_error = candidate.reasons.additivity_error
     failures = bootstrap_failures(policy.bootstrap_gate, candidate.performance, additivity_error)
     verdict, reason = ("rejected", "; ".join(failures)) if failures else ("promoted", "bootstrap")
-    champions_own = standing is not None and standing.sha256 == folder.name
-    if standing and not failures:
-        verdict, reason = "held", f"version {standing.model_version} is champion; challengers are not compared yet"
-    if champions_own and not failures:
+    is_champion_again = champion is not None and champion.sha256 == folder.name
+    if champion and not failures:
+        verdict, reason = "held", f"version {champion.model_version} is champion; challengers are not compared yet"
+    if is_champion_again and not failures:
         reason = f"it is version {registered.version} again, byte for byte, which is champion"
     decision = Decision(
         source=source,
@@ -88,11 +88,11 @@ def decide(
         sha256=folder.name,
         evidence={**candidate.metrics(), **candidate.tags()},
     )
-    if not champions_own:  # then there is nothing new to see: no run, no version, and the champion's page stays
-        # Before the ledger: a crash between the two repeats this step, and leaves no champion without alias and card.
-        _show(pipeline, candidate, training, decision, training_sha256)
-    audit_entries.decided(pipeline, pipeline.ledger.append(decision), decision)
-    if failures and not standing:
+    if not is_champion_again:  # if it is, MLflow has its run and version already, and the champion's page stays
+        # Before the ledger: after a crash between the two this step is repeated, and no champion lacks alias or card.
+        _record_in_mlflow(pipeline, candidate, training, decision, training_sha256)
+    audit_entries.record_decision(pipeline, pipeline.ledger.append(decision), decision)
+    if failures and not champion:
         raise NoChampionError(
             f"{source} has no champion, and its first candidate ({registered.name} version {registered.version}) "
             f"was rejected: {decision.reason}. Nothing was scored; see its run in MLflow."
@@ -101,10 +101,10 @@ def decide(
 
 
 def load_champion(pipeline: Pipeline, source: str) -> tuple[CreditModel, Decision]:
-    """The champion's model, after its bytes were checked against the ledger.
+    """The champion's model, once its bytes are checked against the ledger.
 
     Raises:
-        NoChampionError: the ledger has none.
+        NoChampionError: the ledger has no champion for this source.
         ModelIntegrityError: its files were changed.
     """
     decision = pipeline.champion(source)
@@ -114,7 +114,7 @@ def load_champion(pipeline: Pipeline, source: str) -> tuple[CreditModel, Decisio
 
 
 def _save(pipeline: Pipeline, model: CreditModel) -> Path:
-    """Save under the hash of its own bytes."""
+    """Save a model in a folder named after the hash of its bytes, and return the folder."""
     building = pipeline.model_folder(".building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -127,10 +127,10 @@ def _save(pipeline: Pipeline, model: CreditModel) -> Path:
     return final
 
 
-def _show(
+def _record_in_mlflow(
     pipeline: Pipeline, candidate: Candidate, training: TrainingSet, decision: Decision, training_sha256: str
 ) -> None:
-    """Tell MLflow what was decided, with the card."""
+    """Record the decision and the model card in MLflow."""
     policy, contract = pipeline.policy, pipeline.sources[decision.source].contract
     receipts = [r for r in pipeline.receipts(decision.source) if r.files]
     origin = Origin(
@@ -144,8 +144,7 @@ def _show(
         git_revision=git_revision(PROJECT_ROOT),
         training_set_sha256=training_sha256,
     )
-    standing = f"v{decision.model_version} {decision.decision}"
-    name = run_name(candidate, training, standing)
+    name = run_name(candidate, training, f"v{decision.model_version} {decision.decision}")
     pipeline.registry.decided(decision, name, card(candidate, training, origin, decision))
 
 
@@ -158,7 +157,7 @@ def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet) -
 
 
 def _tags(pipeline: Pipeline, training_sha256: str, sha256: str) -> dict[str, str]:
-    """What the run can be traced by: code, data, dbt's manifest, locks."""
+    """Tags that trace a run to its code, data, dbt manifest and dependency lock."""
     deliveries = sorted(r.delivery_id for r in pipeline.receipts() if r.files)
     return {
         "git_revision": git_revision(PROJECT_ROOT),

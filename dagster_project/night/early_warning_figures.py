@@ -1,4 +1,4 @@
-"""The figures that early warnings are judged on: those of the warehouse, and those that need a model. No Dagster."""
+"""The figures behind early warnings: those that the warehouse computes, and those that need a model. No Dagster."""
 
 import duckdb
 import polars as pl
@@ -12,9 +12,9 @@ from ml.train import TARGET
 from ml.training_set import read
 
 _FIGURES = "monitor_early_warning_figures"
-# Rows that the champion has not learned from.
+# Blocks that the champion was not trained on.
 _UNSEEN = ("oos", "oot")
-# Every account in each segment that it belongs to; the mart has the same ones.
+# One row per account and segment that it belongs to; the mart has the same segments.
 _SEGMENTS = """
     select loan_id, 'book' as segment_kind, 'all' as segment from staging.stg_loans where source = $source
     union all select loan_id, 'product', product from staging.stg_loans where source = $source
@@ -22,7 +22,7 @@ _SEGMENTS = """
     union all
     select loan_id, 'partner', partner from staging.stg_funding_shares where source = $source and partner <> 'own'
 """
-# `value` of an account in a month, what the model expected of it, and where it is a share what was owed.
+# One row per account and month: its value, the value that the model expected, and the balance for shares of amounts.
 _JUDGED = pl.Schema(
     {
         "loan_id": pl.String(),
@@ -32,7 +32,7 @@ _JUDGED = pl.Schema(
         "balance": pl.Decimal(18, 2),
     }
 )
-# Sums of decimals do not depend on the order of addition.
+# Decimals, because their sum does not depend on the order of addition.
 _SUMMED = """
     select
         segment_kind,
@@ -50,7 +50,7 @@ _SUMMED = """
 
 
 def early_warning_figures(pipeline: Pipeline) -> pl.DataFrame:
-    """All figures as the night's warehouse and champions have them, in the columns of FIGURES, in any order."""
+    """All figures from the night's warehouse and champions, with the columns of FIGURES, in no particular order."""
     with pipeline.read_warehouse() as db:
         parts = [_as_figures(db.sql(f"select * from {MARTS}.{_FIGURES}").pl())]  # noqa: S608
         for source in pipeline.active_sources():
@@ -69,43 +69,43 @@ def early_warning_figures(pipeline: Pipeline) -> pl.DataFrame:
 
 
 def _new_business(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, model: CreditModel) -> pl.DataFrame:
-    """The PD of each account in the month in which a model first observes it; a year of them is scored at a time."""
+    """The PD of each account in the first month in which a model observes it, scored one year at a time."""
     first = pipeline.policy.sources[source].observe_from_month
     if first is None:
         return _judged([])
     features = f"from {MARTS}.feat_loan_months where source = $source and mob = $mob and not in_default"
-    given = {"source": source, "mob": first - 1}
-    years = [y for (y,) in db.execute(f"select distinct year(month_on) {features} order by 1", given).fetchall()]
+    params = {"source": source, "mob": first - 1}
+    years = [y for (y,) in db.execute(f"select distinct year(month_on) {features} order by 1", params).fetchall()]
     parts = []
     for year in years:
-        rows = db.sql(f"select * {features} and year(month_on) = $year", params={**given, "year": year}).pl()
+        rows = db.sql(f"select * {features} and year(month_on) = $year", params={**params, "year": year}).pl()
         parts.append(rows.select("loan_id", "month_on", value=_pd(model, rows)))
     return _judged(parts)
 
 
 def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, model: CreditModel) -> pl.DataFrame:
-    """What became of observations that the champion has not learned from, in the month in which their horizon ended."""
+    """Observed outcomes and expected PDs of rows held out from training, in the month in which their horizon ended."""
     usable = read(pipeline.training_set_file(source)).usable.filter(pl.col("block").is_in(_UNSEEN))
     if usable.is_empty():
         return _judged([])
-    asked = f"select max(horizon_months) from {MARTS}.label_loan_months where source = ?"  # noqa: S608
-    (horizon,) = db.execute(asked, [source]).fetchall()[0]
-    asked = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
-    (newest,) = db.execute(asked, [source]).fetchall()[0]
-    # A source that tells outcomes itself may tell them before its statements go so far.
+    query = f"select max(horizon_months) from {MARTS}.label_loan_months where source = ?"  # noqa: S608
+    (horizon,) = db.execute(query, [source]).fetchall()[0]
+    query = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
+    (newest,) = db.execute(query, [source]).fetchall()[0]
+    # A source that delivers outcomes may deliver them before its statements reach the end of the horizon.
     ended = pl.min_horizontal(pl.col("month_on").dt.offset_by(f"{horizon}mo").dt.month_end(), pl.lit(newest))
     value, expected = pl.col(TARGET).cast(pl.Float64), _pd(model, usable)
     return _judged([usable.select("loan_id", month_on=ended, value=value, expected=expected)])
 
 
 def _in_stage_2(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame:
-    """Accounts of stages 1 and 2, and those in stage 2, in the newest months.
+    """Performing accounts and those in stage 2, in the newest months.
 
-    They are as many as judging the newest one may look at, and those before in which a warning that is open may have
-    opened: without these a warning would open anew each night, in the first month that is told.
+    The months go back as far as judging the newest month needs, plus the months in which an open warning may have
+    opened. Without the latter, a warning would open again each night, in the first month that is there.
     """
-    asked = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
-    (newest,) = db.execute(asked, [source]).fetchall()[0]
+    query = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
+    (newest,) = db.execute(query, [source]).fetchall()[0]
     if not is_yearly(pipeline, db, source) or newest is None:
         return _summed(db, source, _judged([]))
     policy = pipeline.policy.early_warning

@@ -1,4 +1,4 @@
-"""Guards: the suites that a night must pass, the table of each, and the precondition for checking it."""
+"""Guards: each suite that a night must pass, with its table and the precondition for checking it. No Dagster."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,8 +21,8 @@ TableKind = Literal["raw", "mart", "training set", "scores", "portfolio"]
 class Guard:
     """A suite and the table that it guards: in the warehouse, or in Parquet files.
 
-    `source` is set where the table belongs to one source. `skip_reason`: the precondition; it says why there is nothing
-    to check tonight, or None.
+    `source` is set if the table belongs to one source. `skip_reason` is the precondition: it returns why there is
+    nothing to check tonight, or None.
     """
 
     suite: Suite
@@ -33,12 +33,12 @@ class Guard:
 
     @property
     def is_raw(self) -> bool:
-        """Whether it guards a raw table, which only grows."""
+        """Whether it guards a raw table. Raw tables only grow."""
         return self.kind == "raw"
 
 
 def guards_of(pipeline: Pipeline) -> tuple[Guard, ...]:
-    """Every guard of a night, in the order of the flow, each suite with the pipeline's extra checks."""
+    """Every guard of a night, in the order of its steps; the suites include the pipeline's extra checks."""
     found = [*_raw_guards(pipeline), _features_guard(), *_training_set_guards(pipeline), _scores_guard(pipeline)]
     found += _portfolio_guards(pipeline)
     return tuple(_with_extra_checks(guard, pipeline) for guard in found)

@@ -1,7 +1,8 @@
-"""What the warehouse was built from, so that a build works on what is new since: which lake files, by which code.
+"""The record of what the warehouse was built from (lake files and code), so that a build processes only new files.
 
-The record is taken away before a build begins and written when all of it has ended well. Without it, or where it does
-not lead to tonight (other code or policy, a night as of an instant, a file that the lake has no more), all is built.
+The record is removed before a build begins, and written when the whole build has succeeded. A full build runs if there
+is no record, if code or policy changed, if the night is rebuilt as of an instant, or if a recorded file has left the
+lake.
 """
 
 import json
@@ -15,36 +16,36 @@ from dagster_project.night.pipeline import Pipeline
 
 
 def begin_build(pipeline: Pipeline) -> bool:
-    """Lay out the files that the build before did not have; returns whether all must be built.
+    """Select the files that the previous build did not read; returns whether a full build is needed.
 
-    To be said before dbt begins: from now on, and until `end_build`, what the warehouse holds counts for nothing.
+    Call it before dbt starts. Until `end_build`, the content of the warehouse counts as incomplete.
     """
-    record = _record(pipeline)
+    record = _record_file(pipeline)
     before = json.loads(record.read_text()) if record.exists() and pipeline.settings.warehouse_file.exists() else None
     record.unlink(missing_ok=True)
     files_before = frozenset(before["files"]) if before and before["code"] == pipeline.code else frozenset()
     is_full = pipeline.known_as_of is not None or not files_before or not files_before <= _files(pipeline)
     for source in pipeline.sources:
-        # What a full build reads of the news is nothing; the folder is there, so that there is something to read.
+        # A full build reads no new files, but dbt needs the folder to be there.
         receipts = [] if is_full else [r for r in pipeline.receipts(source) if not files_before >= _files_of(r)]
         select(pipeline.ingest_context.lake, pipeline.settings.news, source, receipts, NEWS_TABLES)
     return is_full
 
 
 def end_build(pipeline: Pipeline) -> None:
-    """Say that every model was built, and every test of dbt's passed, from what this night reads."""
+    """Record that dbt built every model from this night's files, and that every dbt test passed."""
     if pipeline.known_as_of is None:
         record = {"code": pipeline.code, "files": sorted(_files(pipeline))}
         pipeline.settings.build.mkdir(parents=True, exist_ok=True)
-        replace_text(_record(pipeline), json.dumps(record))
+        replace_text(_record_file(pipeline), json.dumps(record))
 
 
 def require_full_build(pipeline: Pipeline) -> None:
-    """Have the next build build all: dbt was run by hand, on some models, or on the loans of the build before."""
-    _record(pipeline).unlink(missing_ok=True)
+    """Make the next build a full one, because dbt was run by hand, on some models or on the previous build's loans."""
+    _record_file(pipeline).unlink(missing_ok=True)
 
 
-def _record(pipeline: Pipeline) -> Path:
+def _record_file(pipeline: Pipeline) -> Path:
     return pipeline.settings.build / "built_from.json"
 
 
@@ -53,5 +54,5 @@ def _files(pipeline: Pipeline) -> frozenset[str]:
 
 
 def _files_of(receipt: Receipt) -> frozenset[str]:
-    """Files by place and content: one that was written anew is another."""
+    """Files by path and content: a file that was rewritten counts as another file."""
     return frozenset(f"{f.path}:{f.sha256[:16]}" for f in receipt.files if f.table in NEWS_TABLES)

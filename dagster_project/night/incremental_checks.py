@@ -1,9 +1,9 @@
-"""Checks of raw tables, once a file: what a lake file held when it was checked it holds for ever. No Dagster.
+"""Checks of raw tables that read each file only once, because lake files never change. No Dagster.
 
-A raw table only grows, and its files never change (their hashes are checked before each night). So a night checks the
-files that are new, and adds what was counted in those before. Of the keys, which must be unique in all files together,
-an index of hashes is kept: only if it knows a new key is the whole table read again. A suite that was changed, a file
-that is gone or another one, and a night that is rebuilt as of an earlier instant have the whole table checked.
+A raw table only grows, and the hashes of its files are checked before each night. So a night checks the new files and
+adds the counts of the earlier ones. Keys must be unique across all files: an index of their hashes is kept, and the
+whole table is read again only if the index holds a new key. The whole table is also checked if the suite changed, if a
+file was removed or replaced, and in a night that is rebuilt as of an earlier instant.
 """
 
 import json
@@ -22,13 +22,13 @@ from expectations.suite import CheckResult, Suite, SuiteResult
 
 Evaluate = Callable[[Suite, list[Path]], SuiteResult]
 _SHOWN = 5
-# New files are checked so many rows at a time: to look for repeated keys takes some 200 bytes a row.
+# New files are checked in parts of this many rows: the search for repeated keys takes some 200 bytes per row.
 _ROWS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
 class _Passed:
-    """What was checked before and stopped nothing: which files (their hashes), the results, and the keys' index."""
+    """Earlier checks that blocked nothing: the hashes of the files, the results, and the runs of the key index."""
 
     files: frozenset[str]
     checks: tuple[CheckResult, ...]
@@ -39,10 +39,18 @@ _NOTHING = _Passed(frozenset(), (), ())
 
 
 def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Evaluate) -> tuple[SuiteResult, int]:
-    """A raw table's suite on its new files, with the counts of all; returns the result and how many files were read.
+    """Evaluate a raw table's suite on its new files, and add the counts of the earlier ones.
 
-    `selection` names the files that the night reads; `evaluate` runs a suite over Parquet files. A suite with checks
-    that look at several rows at a time, as a user may add them, is evaluated on the whole table.
+    A suite with a check that compares rows, as a user may add, is evaluated on the whole table.
+
+    Args:
+        pipeline: the night's pipeline.
+        guard: the guard of the raw table.
+        selection: pattern of the files that the night reads.
+        evaluate: runs a suite over Parquet files.
+
+    Returns:
+        The result over the whole table, and how many files were read for it.
     """
     suite = guard.suite
     found = [f for r in pipeline.receipts(guard.source) for f in r.files if f.table == suite.table]
@@ -53,32 +61,32 @@ def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Ev
     if pipeline.known_as_of or not paths or not by_file:
         return evaluate(suite, [selection]), len(paths)
     folder = pipeline.settings.lake / "checked" / str(guard.source) / suite.table
-    memory = folder / f"{_fingerprint(suite)}.json"
-    before = _recall(memory)
+    record = folder / f"{_fingerprint(suite)}.json"
+    before = _read_record(record)
     if not before.files <= paths.keys():
         before = _NOTHING
     unseen = [sha256 for sha256 in paths if sha256 not in before.files]
     new = [paths[sha256] for sha256 in unseen]
     if not new and before.files:
         return SuiteResult(suite.name, len(suite.checks), before.checks), 0
-    # A key that is unique in each delivery is asked for no further than the delivery's own file.
+    # A key that includes the delivery can only repeat within the delivery's own file.
     over_files = [] if "delivery_id" in keys[0] else [column for column in keys[0] if column != "source"]
     index, hashes = KeyIndex(folder, before.runs), key_hashes(new, over_files) if over_files else None
-    # One that is repeated among the new files may be so in two parts, each of which has it once.
+    # A key that repeats among the new files may occur once in each of two parts, where no part would show it.
     if hashes is not None and (index.knows_any(hashes) or (hashes[1:] == hashes[:-1]).any()):
         return evaluate(suite, [selection]), len(paths)
     parts = [evaluate(suite, [paths[sha256] for sha256 in part]) for part in _parts(unseen, rows)]
-    result = _added(reduce(_together, parts), before)
+    result = _add_earlier(reduce(_combine, parts), before)
     if new and not result.blocking_failures:
         if hashes is not None:
             index = index.add(hashes, values_fingerprint({"files": sorted(paths)})[:16])
-        _remember(memory, _Passed(frozenset(paths), result.checks, index.runs))
+        _write_record(record, _Passed(frozenset(paths), result.checks, index.runs))
         index.sweep()
     return result, len(new)
 
 
 def _parts(files: list[str], rows: dict[str, int]) -> Iterator[list[str]]:
-    """The files in their order, in parts of about so many rows as are checked at once; one part at least."""
+    """The files in order, in parts of about `_ROWS_AT_ONCE` rows; at least one part."""
     part, held = list[str](), 0
     for file in files:
         if part and held + rows[file] > _ROWS_AT_ONCE:
@@ -89,52 +97,52 @@ def _parts(files: list[str], rows: dict[str, int]) -> Iterator[list[str]]:
     yield part
 
 
-def _added(result: SuiteResult, before: _Passed) -> SuiteResult:
-    """The result over the new files and those before them."""
-    return _together(result, replace(result, checks=before.checks)) if before.files else result
+def _add_earlier(result: SuiteResult, before: _Passed) -> SuiteResult:
+    """The result over the new files and the earlier ones."""
+    return _combine(result, replace(result, checks=before.checks)) if before.files else result
 
 
-def _together(result: SuiteResult, other: SuiteResult) -> SuiteResult:
+def _combine(result: SuiteResult, other: SuiteResult) -> SuiteResult:
     """The result of a suite over two parts of a table."""
     others = {check.name: check for check in other.checks}
     return replace(result, checks=tuple(_sum(check, others[check.name]) for check in result.checks))
 
 
 def _sum(new: CheckResult, before: CheckResult) -> CheckResult:
-    failing = _both(new.failing_rows, before.failing_rows)
+    failing = _add(new.failing_rows, before.failing_rows)
     return replace(
         new,
-        # Only a warning can have failed before; a table that had rows has some.
+        # Before, only a warning can have failed; and a table that had rows still has some.
         passed=not failing if failing is not None else before.passed or new.passed,
-        rows=_both(new.rows, before.rows),
+        rows=_add(new.rows, before.rows),
         failing_rows=failing,
         places=(*new.places, *before.places)[:_SHOWN],
     )
 
 
-def _both(one: int | None, other: int | None) -> int | None:
+def _add(one: int | None, other: int | None) -> int | None:
     return None if one is None and other is None else (one or 0) + (other or 0)
 
 
 def _fingerprint(suite: Suite) -> str:
-    """Of the suite, and of the library whose hashes the index holds."""
+    """Fingerprint of the suite, and of the library that computes the hashes in the index."""
     checks = [asdict(check) for check in suite.checks]
     return values_fingerprint({"checks": checks, "hashing": HASHING})[:16]
 
 
-def _recall(memory: Path) -> _Passed:
-    if not memory.exists():
+def _read_record(record: Path) -> _Passed:
+    if not record.exists():
         return _NOTHING
-    kept = json.loads(memory.read_text())
+    kept = json.loads(record.read_text())
     checks = tuple(CheckResult(**(check | {"places": tuple(check["places"])})) for check in kept["checks"])
     return _Passed(frozenset(kept["files"]), checks, tuple(kept["runs"]))
 
 
-def _remember(memory: Path, passed: _Passed) -> None:
-    """Write it down in one rename, and forget what other suites had passed."""
-    memory.parent.mkdir(parents=True, exist_ok=True)
+def _write_record(record: Path, passed: _Passed) -> None:
+    """Write the record in one rename, and delete the records of earlier versions of the suite."""
+    record.parent.mkdir(parents=True, exist_ok=True)
     checks = [asdict(check) for check in passed.checks]
-    replace_text(memory, json.dumps({"files": sorted(passed.files), "checks": checks, "runs": passed.runs}))
-    for other in memory.parent.glob("*.json"):
-        if other != memory:
+    replace_text(record, json.dumps({"files": sorted(passed.files), "checks": checks, "runs": passed.runs}))
+    for other in record.parent.glob("*.json"):
+        if other != record:
             other.unlink()

@@ -1,7 +1,7 @@
-"""Who is told of what a night published: early warnings that changed, by the channels in use. No Dagster.
+"""Notifications of a night: early warnings that changed are sent over the channels in use. No Dagster.
 
-Told is what is published, and nothing of a night that was stopped or rebuilt. What a channel did not take waits for the
-next night, also for one that finds nothing new.
+Only published results are sent; a night that was stopped or rebuilt sends nothing. The next night, even if it finds
+nothing new, retries each message that a channel did not accept.
 """
 
 import polars as pl
@@ -21,19 +21,19 @@ def outbox(pipeline: Pipeline) -> Outbox:
 
 
 def channels(pipeline: Pipeline) -> list[Channel]:
-    """The channels in use: those of the policy that have what they need. What is replayed is told to the log alone."""
+    """The policy's channels whose settings are complete. A replayed night writes only to the log."""
     settings, policy = pipeline.settings, pipeline.policy.early_warning
     address = settings.warnings_webhook
-    made: dict[str, Channel] = {"log": LogChannel(settings.warnings_log)}
+    available: dict[str, Channel] = {"log": LogChannel(settings.warnings_log)}
     if address and not pipeline.on:
-        made["webhook"] = WebhookChannel(address.get_secret_value(), policy.webhook_timeout_seconds)
-    return [made[name] for name in policy.channels if name in made]
+        available["webhook"] = WebhookChannel(address.get_secret_value(), policy.webhook_timeout_seconds)
+    return [available[name] for name in policy.channels if name in available]
 
 
 def send_changes(pipeline: Pipeline) -> tuple[list[Message], Sent]:
-    """Write what has changed since people were told, and send it with what still waits.
+    """Write a message for each change since the last one that was reported, and send all pending messages.
 
-    Returns the new messages, and what was sent.
+    Returns the new messages, and what each channel accepted or refused.
     """
     snapshot, used = current_snapshot(pipeline.settings.published), channels(pipeline)
     if snapshot is None or pipeline.known_as_of:
@@ -41,12 +41,12 @@ def send_changes(pipeline: Pipeline) -> tuple[list[Message], Sent]:
     history = pl.read_parquet(snapshot.folder / f"{EARLY_WARNINGS}.parquet")
     policy, now = pipeline.policy.early_warning, pipeline.now()
     names = [channel.name for channel in used]
-    made = outbox(pipeline).write(lambda reported: changes(history, reported, policy), names, now)
-    return made, outbox(pipeline).send(used, now)
+    new = outbox(pipeline).write(lambda reported: changes(history, reported, policy), names, now)
+    return new, outbox(pipeline).send(used, now)
 
 
-def send_what_waits(pipeline: Pipeline) -> Sent:
-    """Send again what a channel did not take; for a night that has nothing new. One at a time in a home."""
+def send_pending(pipeline: Pipeline) -> Sent:
+    """Send the pending messages, in a night that has nothing new. Call it under the home's lock."""
     if not pipeline.settings.outbox_file.exists() or pipeline.known_as_of:
         return Sent({}, {})
     return outbox(pipeline).send(channels(pipeline), pipeline.now())

@@ -1,6 +1,6 @@
-"""PDs that a night's scores do not give, of earlier month-ends, and the stages that follow from them. No Dagster.
+"""PDs of earlier month-ends, which a night's scores do not include, and the stages that follow from them. No Dagster.
 
-Every month is scored by one model, tonight's champion: so a change of model moves no loan from one stage to another.
+Tonight's champion scores every month, so that a change of model moves no loan from one stage to another.
 """
 
 from collections.abc import Iterator
@@ -17,19 +17,19 @@ from dagster_project.night.pipeline import MARTS, Pipeline
 from dagster_project.portfolio.expected_loss import in_stages
 from ml.model import CreditModel
 
-Range = tuple[str, str]  # loans from the first id on, and before the second
+Range = tuple[str, str]  # loan ids from the first (inclusive) to the second (exclusive)
 ALL: Range = ("", "\U0010ffff")
-_AT_A_TIME = 25_000  # loans; 28 months of 29 features are 160 MB of them, and as much again as a matrix
-_MINE = f"from {MARTS}.feat_loan_months as f where f.source = $source and f.loan_id >= $low and f.loan_id < $high"
+_BATCH = 25_000  # loans; their 28 months of 29 features take 160 MB, and as much again as a matrix
+_LOANS = f"from {MARTS}.feat_loan_months as f where f.source = $source and f.loan_id >= $low and f.loan_id < $high"
 _BETWEEN = "f.month_on between $since and $until"
-# The month from which on a model may learn of a loan; of a younger loan there is no first score yet.
+# The first month of a loan that a model may learn from; a younger loan has no first score yet.
 _FIRST = f"""
     (f.loan_id, year(f.month_on) * 12 + month(f.month_on)) in (
         select f.loan_id, year(min(f.month_on)) * 12 + month(min(f.month_on)) + $from_month - 1
-        {_MINE} group by f.loan_id having max(f.month_on) >= $since
+        {_LOANS} group by f.loan_id having max(f.month_on) >= $since
     )
 """
-_OWED = f"""
+_EXPOSURES = f"""
     select * from {MARTS}.port_month_exposures
     where source = $source and loan_id >= $low and loan_id < $high and month_on >= $since
     order by loan_id, month_on
@@ -38,7 +38,10 @@ _OWED = f"""
 
 @dataclass(frozen=True)
 class Scorer:
-    """A champion over the rows of its source's feature mart. `from_month`: of a loan, that a model may learn from."""
+    """A champion that scores its source's feature mart.
+
+    `from_month`: the first month of a loan that a model may learn from.
+    """
 
     db: duckdb.DuckDBPyConnection
     source: str
@@ -47,55 +50,55 @@ class Scorer:
     from_month: int
 
     def pds(self, since: date, until: date, loans: Range = ALL) -> pl.DataFrame:
-        """loan_id, month_on, pd of every row of these month-ends, in the order of loans and months."""
+        """loan_id, month_on, pd: one row per loan and month-end of the range, sorted by loan and month."""
         return self._scored(_BETWEEN, loans, {"since": since, "until": until})
 
     def first_pds(self, since: date, loans: Range = ALL) -> pl.DataFrame:
-        """loan_id, first_on, pd_first: a loan's first score and its month-end, of loans that have rows since a date."""
+        """loan_id, first_on, pd_first: the first score of each loan that has rows since a date, and its month-end."""
         found = self._scored(_FIRST, loans, {"since": since, "from_month": self.from_month})
         return found.rename({"month_on": "first_on", "pd": "pd_first"})
 
-    def _scored(self, which: str, loans: Range, given: dict[str, object]) -> pl.DataFrame:
+    def _scored(self, which: str, loans: Range, values: dict[str, object]) -> pl.DataFrame:
         columns = ", ".join(f"f.{name}" for name in ("loan_id", "month_on", "in_default", *self.model.fit.features))
-        query = f"select {columns} {_MINE} and {which} order by f.loan_id, f.month_on"
-        params = {"source": self.source, "low": loans[0], "high": loans[1], **given}
+        query = f"select {columns} {_LOANS} and {which} order by f.loan_id, f.month_on"
+        params = {"source": self.source, "low": loans[0], "high": loans[1], **values}
         rows: pl.DataFrame = self.db.sql(query, params=params).pl()
         if rows.is_empty():
             return rows.select("loan_id", "month_on", pd=pl.lit(None, pl.Float64))
         pd = np.maximum(self.model.platt.pd(self.model.fit.margin(rows)), self.pd_floor)
-        # whoever was in default as far as it was known then has no other PD, as in a night's scores
+        # A loan that was known to be in default then has a PD of 1, as in a night's scores.
         return rows.select("loan_id", "month_on", pd=pl.when("in_default").then(1.0).otherwise(pl.Series(pd)))
 
 
 def scorer(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> Scorer:
-    """The champion of a source that has one."""
+    """The scorer of a source that has a champion."""
     model, _ = load_champion(pipeline, source)
     from_month = pipeline.policy.sources[source].observe_from_month or 1
     return Scorer(db, source, model, pipeline.policy.scale.pd_floor, from_month)
 
 
 def is_yearly(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> bool:
-    """Whether a PD looks as far ahead as stage 1 does: stages and expected losses stand on such PDs alone."""
+    """Whether PDs look as far ahead as stage 1 does, which stages and expected losses require."""
     query = f"select max(horizon_months) from {MARTS}.label_loan_months where source = ?"  # noqa: S608
     (horizon,) = db.execute(query, [source]).fetchall()[0]
     return horizon is not None and horizon >= pipeline.policy.portfolio.ifrs9.horizon_months
 
 
 def since_first() -> pl.Expr:
-    """pd_first as it was known at month_on: the PD itself where there was no first score yet, or there is none now."""
+    """pd_first as known at month_on: the PD itself before the first score, or if there is no PD now."""
     is_later = (pl.col("month_on") >= pl.col("first_on")) & pl.col("pd").is_not_null()
     return pl.when(is_later).then("pd_first").otherwise("pd").alias("pd_first")
 
 
 def stage_history(pipeline: Pipeline, scorer: Scorer, since: date) -> Iterator[pl.DataFrame]:
-    """The stage of every loan at every month-end since a date, some loans at a time: loan_id, month_on, stage, balance.
+    """Yield batches of loan_id, month_on, stage, balance: one row per loan and month-end since a date.
 
-    At the newest month-end it is that of `port_expected_losses`.
+    At the newest month-end the stage equals that of `port_expected_losses`.
     """
-    for loans in _portions(scorer):
-        given = {"source": scorer.source, "low": loans[0], "high": loans[1], "since": since}
-        owed: pl.DataFrame = scorer.db.sql(_OWED, params=given).pl()
-        with_pds = owed.join(scorer.pds(since, date.max, loans), on=["loan_id", "month_on"], how="left").join(
+    for loans in _batches(scorer):
+        params = {"source": scorer.source, "low": loans[0], "high": loans[1], "since": since}
+        exposures: pl.DataFrame = scorer.db.sql(_EXPOSURES, params=params).pl()
+        with_pds = exposures.join(scorer.pds(since, date.max, loans), on=["loan_id", "month_on"], how="left").join(
             scorer.first_pds(since, loans), on="loan_id", how="left", maintain_order="left"
         )
         pd = pl.when("is_default").then(1.0).otherwise("pd").alias("pd")
@@ -103,8 +106,8 @@ def stage_history(pipeline: Pipeline, scorer: Scorer, since: date) -> Iterator[p
         yield staged.select("loan_id", "month_on", "stage", "balance")
 
 
-def _portions(scorer: Scorer) -> Iterator[Range]:
+def _batches(scorer: Scorer) -> Iterator[Range]:
     numbered = "select loan_id, row_number() over (order by loan_id) as n from staging.stg_loans where source = ?"
-    query = f"select loan_id from ({numbered}) where n % {_AT_A_TIME} = 1 order by loan_id"  # noqa: S608
+    query = f"select loan_id from ({numbered}) where n % {_BATCH} = 1 order by loan_id"  # noqa: S608
     first = [loan for (loan,) in scorer.db.execute(query, [scorer.source]).fetchall()]
     yield from pairwise([*first, ALL[1]])

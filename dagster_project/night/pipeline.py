@@ -1,4 +1,4 @@
-"""What the assets work with: settings, policy, sources and guarded tables as one plain value. No Dagster."""
+"""`Pipeline`: settings, policy, sources and extra checks as one plain value that every step takes. No Dagster."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,11 +30,12 @@ NIGHT_HOUR = time(2)
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Everything that the assets of one code location share.
+    """Everything that the steps of one code location share.
 
-    `on`: the day that a replayed night takes for today. `known_as_of`: the instant (UTC, without zone) up to which a
-    rebuilt night sees deliveries and decisions; it takes nothing in and moves no pointer. Without `intake` a night
-    builds on what the lake has, and what waits goes on waiting; with `only`, what waits of other sources does.
+    `on`: the day that a replayed night treats as today. `known_as_of`: the instant (UTC, without zone) up to which a
+    rebuilt night sees deliveries and decisions; a rebuild takes in nothing and moves no pointer. `intake`: if False,
+    the night builds on the lake as it is, and files stay in the landing folders. `only`: the sources whose files are
+    taken in; the files of other sources stay.
     """
 
     settings: Settings
@@ -47,27 +48,27 @@ class Pipeline:
     only: frozenset[str] | None = None
 
     def takes_in(self, source: str) -> bool:
-        """Whether this night takes in what waits of a source."""
+        """Whether this night takes in the landed files of a source."""
         return self.intake and self.known_as_of is None and (self.only is None or source in self.only)
 
     def now(self) -> datetime:
-        """The night's clock in UTC, without zone: 02:00 of the replayed day, or the real one."""
+        """The night's clock in UTC, without zone: 02:00 of the replayed day, or the real time."""
         return datetime.combine(self.on, NIGHT_HOUR) if self.on else datetime.now(UTC).replace(tzinfo=None)
 
     def check_clock(self) -> None:
-        """Refuse a replay of a day that this home has left behind, or that is yet to come.
+        """Refuse to replay a day in the future, or one before the newest delivery of this home.
 
         Raises:
-            ClockError: see `ingestion.border.check_clock`.
+            ClockError: see `ingestion.lake.context.check_clock`.
         """
         if self.on:
             check_clock(self.on, self.now(), self.ingest_context)
 
     def check_disk_space(self) -> None:
-        """Refuse to begin a run that would fill the disk half-way.
+        """Refuse to begin a run that would run out of disk space.
 
         Raises:
-            DiskFullError: see `space.check_space`.
+            DiskFullError: see `home.disk_space.check_disk_space`.
         """
         taken_in = [source for name, source in self.sources.items() if self.takes_in(name)]
         files = [path for source in taken_in for path in waiting(source, self.ingest_context, self.on)]
@@ -80,12 +81,12 @@ class Pipeline:
         )
 
     def receipts(self, source: str | None = None) -> list[Receipt]:
-        """The receipts that this night may see, of one source or of all."""
+        """The receipts that this night sees, of one source or of all."""
         seen = self.ingest_context.book.all(source)
         return [r for r in seen if r.ingested_at <= self.known_as_of] if self.known_as_of else seen
 
     def champion(self, source: str) -> Decision | None:
-        """The champion of a source that this night scores with."""
+        """The champion that this night scores a source with; None if the source has none."""
         return self.ledger.champion(source, self.known_as_of)
 
     @cached_property
@@ -93,7 +94,7 @@ class Pipeline:
         """The landing folder, the lake and the keys.
 
         Raises:
-            MasterKeyError: production without a master key of its own, or a key that is not the lake's.
+            MasterKeyError: production has no master key of its own, or the key does not belong to this lake.
         """
         s = self.settings
         keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
@@ -104,7 +105,7 @@ class Pipeline:
 
     @cached_property
     def code(self) -> str:
-        """Fingerprint of the code, locks, policy and own contracts that this process works with."""
+        """Fingerprint of the code, locks, policy and the user's own contracts that this process runs with."""
         return code_fingerprint(PROJECT_ROOT, self.settings.policy, own_contracts(self.settings.contracts))
 
     @property
@@ -118,38 +119,38 @@ class Pipeline:
         return Registry(self.settings.mlflow_uri, self.settings.mlflow / "artifacts")
 
     def read_warehouse(self) -> duckdb.DuckDBPyConnection:
-        """A connection to the warehouse that cannot write, within the memory that DuckDB may take."""
+        """A read-only connection to the warehouse, within DuckDB's memory limit."""
         file, memory = str(self.settings.warehouse_file), self.settings.duckdb_memory
         return duckdb.connect(file, read_only=True, config={"memory_limit": memory})
 
     def training_set_file(self, source: str) -> Path:
-        """Where a source's training set lies between its asset and its model."""
+        """Where a source's training set is kept for the training of its model."""
         return self.settings.build / f"training_set_{source}.parquet"
 
     def untrained_file(self, source: str) -> Path:
-        """Where it stands in words that a training set, though it is long enough, gave no model."""
+        """Where the reason is kept why a training set that was long enough gave no model."""
         return self.settings.build / f"untrained_{source}.txt"
 
     @property
     def scores_file(self) -> Path:
-        """Where tonight's scores lie until they are published."""
+        """Where tonight's scores are kept until they are published."""
         return self.settings.build / "scores.parquet"
 
     def portfolio_file(self, table: str) -> Path:
-        """Where a table of tonight's portfolio lies until it is published."""
+        """Where a table of tonight's portfolio is kept until it is published."""
         return self.settings.build / "portfolio" / f"{table}.parquet"
 
     @property
     def early_warnings_file(self) -> Path:
-        """Where tonight's history of early warnings lies until it is published."""
+        """Where tonight's history of early warnings is kept until it is published."""
         return self.settings.build / "early_warnings.parquet"
 
     def model_folder(self, sha256: str) -> Path:
-        """Where the files of a model lie, by its hash: written once, never changed."""
+        """The folder of a model's files, by its hash: written once, never changed."""
         return self.settings.mlflow / "models" / sha256
 
     def has_delivered(self, source: str) -> bool:
-        """Whether a delivery of this source was ever accepted; until then the source takes no part in a night."""
+        """Whether a delivery of this source was ever accepted. Until then, nights leave the source out."""
         return any(r.state in TAKEN_IN for r in self.receipts(source))
 
     def active_sources(self) -> list[str]:
@@ -165,14 +166,14 @@ def load_pipeline(
     intake: bool = True,
     only: frozenset[str] | None = None,
 ) -> Pipeline:
-    """The pipeline of the environment's settings; tests hand in their own, and checks that break.
+    """Load the pipeline of the environment's settings. Tests pass their own settings, and checks that fail.
 
     `on`, `known_as_of`, `intake` and `only`: see `Pipeline`.
 
     Raises:
-        PolicyError: the policy file cannot be used, or names a source that has no contract; `only` names a source that
+        PolicyError: the policy file is invalid, or names a source that has no contract; or `only` names a source that
             the policy does not have.
-        ContractError: a contract cannot be used.
+        ContractError: a contract is invalid.
         HomeVersionError: the home was written by newer code.
     """
     chosen = settings or Settings()
@@ -188,6 +189,6 @@ def load_pipeline(
             f"A contract of your own is {chosen.contracts / '<name>' / 'contract.yaml'}",
         )
     sources = {name: sources[name] for name in policy.sources}
-    if strangers := sorted((only or frozenset()) - sources.keys()):
-        raise PolicyError(f"policy {chosen.policy} has no source {', '.join(strangers)}; it has {', '.join(sources)}")
+    if unknown := sorted((only or frozenset()) - sources.keys()):
+        raise PolicyError(f"policy {chosen.policy} has no source {', '.join(unknown)}; it has {', '.join(sources)}")
     return Pipeline(chosen, policy, sources, dict(extra_checks or {}), on, known_as_of, intake, only)

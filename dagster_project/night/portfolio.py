@@ -1,7 +1,7 @@
-"""From the warehouse and tonight's scores to the portfolio tables that SQL is the wrong tool for. No Dagster.
+"""The portfolio tables that are awkward in SQL, from the warehouse and tonight's scores. No Dagster.
 
-Both month-ends of a movement are computed tonight: with tonight's champion and what is known tonight. So the table is a
-function of the night's inputs like every other one, and a change of model is no movement.
+Both month-ends of a movement are computed tonight, with tonight's champion and data. So these tables depend only on the
+night's inputs, as all others do, and a change of model does not show as a movement.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ STATES = ("current", "1-30", "31-60", "61-90", "90+", "written_off", "closed")
 
 @dataclass(frozen=True)
 class _Book:
-    """One source tonight: its loans at the two newest month-ends with their PDs, in the order of their ids."""
+    """One source tonight: its loans at the two newest month-ends with their PDs, sorted by loan id."""
 
     source: str
     before: pl.DataFrame
@@ -37,15 +37,15 @@ class _Book:
 
 
 def write_tables(pipeline: Pipeline) -> dict[str, int]:
-    """Compute every table and write it where the checks and the publishing step look. Returns rows by table."""
-    made = tables(pipeline)
-    for name, frame in made.items():
+    """Compute every table and write it for the checks and the publishing step. Returns row counts by table."""
+    computed = tables(pipeline)
+    for name, frame in computed.items():
         write_parquet(frame, pipeline.portfolio_file(name))
-    return {name: frame.height for name, frame in made.items()}
+    return {name: frame.height for name, frame in computed.items()}
 
 
 def tables(pipeline: Pipeline) -> dict[str, pl.DataFrame]:
-    """Every table of `TABLES`, sorted by its keys."""
+    """Every table of `TABLES`, by name, sorted by its keys."""
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
     scores = pl.read_parquet(pipeline.scores_file)
     with pipeline.read_warehouse() as db:
@@ -73,7 +73,7 @@ _NOT_YEARLY = "the model's PD does not look twelve months ahead, and no later mo
 
 
 def _losses_given_default(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str) -> pl.DataFrame:
-    """Loss given default of each currency as of the two newest month-ends."""
+    """Loss given default: one row per currency and each of the two newest month-ends."""
     curve = _read(db, "port_recoveries", source)
     query = f"select distinct currency, month_on from {MARTS}.port_exposures where source = ?"  # noqa: S608
     found = [
@@ -90,15 +90,15 @@ def _values(loss: Loss) -> tuple[float, float | None, float, int, str | None]:
 
 
 def _duration_matrix(db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame:
-    """Yearly intensities and probabilities between the states that occur."""
+    """Yearly transition intensities and probabilities: one row per pair of the states that occur."""
     transitions = _read(db, "port_transitions", source)
     occur = set(transitions["from_state"]) | set(transitions["to_state"])
     states = [s for s in STATES if s in occur]
-    at = {state: place for place, state in enumerate(states)}
+    index = {state: i for i, state in enumerate(states)}
     counts, years = np.zeros((len(states), len(states))), np.zeros(len(states))
     for was, now, loans, spent in transitions.select("from_state", "to_state", "loans", "exposure_years").iter_rows():
-        counts[at[was], at[now]] = loans
-        years[at[was]] = spent
+        counts[index[was], index[now]] = loans
+        years[index[was]] = spent
     if not states:
         return empty("port_duration_matrix")
     intensities = generator(counts, years)
@@ -115,25 +115,25 @@ def _duration_matrix(db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame
 
 
 def _book(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str, scores: pl.DataFrame) -> _Book | None:
-    """The loans of a source with the PDs of tonight, of a month before, and of their first score; None if unscored."""
-    mine = scores.filter(pl.col("source") == source)
+    """A source's loans with the PDs of tonight, of the month before, and of their first score; None if unscored."""
+    own = scores.filter(pl.col("source") == source)
     exposures = _read(db, "port_exposures", source).sort("loan_id")
-    if mine.is_empty() or exposures.is_empty():
+    if own.is_empty() or exposures.is_empty():
         return None
     months = exposures["month_on"].unique().sort().to_list()
     champion = scorer(pipeline, db, source)
     first = champion.first_pds(months[0])
-    then = champion.pds(months[0], months[0]) if len(months) > 1 else mine.select("loan_id", "pd").clear()
+    then = champion.pds(months[0], months[0]) if len(months) > 1 else own.select("loan_id", "pd").clear()
     return _Book(
         source,
         _with_pds(exposures.filter(pl.col("month_on") != months[-1]), then.select("loan_id", "pd"), first),
-        _with_pds(exposures.filter(pl.col("month_on") == months[-1]), mine.select("loan_id", "pd"), first),
+        _with_pds(exposures.filter(pl.col("month_on") == months[-1]), own.select("loan_id", "pd"), first),
         is_yearly(pipeline, db, source),
     )
 
 
 def _with_pds(loans: pl.DataFrame, pds: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
-    """Columns pd, pd_basis and pd_first. What was not scored in time has the mean PD of its arrears state."""
+    """Add pd, pd_basis and pd_first. A loan without a score gets the mean PD of its arrears state."""
     joined = loans.join(pds, on="loan_id", how="left").join(first, on="loan_id", how="left").sort("loan_id")
     is_scored = pl.col("pd").is_not_null()
     performing = joined.filter(~pl.col("is_default") & is_scored)
@@ -151,7 +151,7 @@ def _with_pds(loans: pl.DataFrame, pds: pl.DataFrame, first: pl.DataFrame) -> pl
 
 
 def _on_scores(pipeline: Pipeline, book: _Book, losses: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables of a scored source; those of expected loss only where a PD is of one year."""
+    """The tables of a scored source; expected loss only if the PD looks one year ahead."""
     policy, scale, source = pipeline.policy.portfolio, pipeline.policy.scale, pl.lit(book.source).alias("source")
     order = [*scale.grade_edges, DEFAULT_GRADE]
     graded = [

@@ -1,4 +1,4 @@
-"""What a night publishes: asserts that every check was evaluated, writes marts, scores and metrics. No Dagster."""
+"""The publishing step: require that every check passed, then publish marts, scores and metrics. No Dagster."""
 
 import json
 import resource
@@ -31,14 +31,14 @@ from dagster_project.reporting.metrics import (
 )
 from dagster_project.snapshots.fingerprint import values_fingerprint
 from dagster_project.snapshots.snapshot import (
-    PublishedTable,
     Snapshot,
+    SnapshotTable,
     current_inputs,
     current_snapshot,
-    publish,
     snapshot_faults,
     table_of,
     verified,
+    write_snapshot,
 )
 from dagster_project.warehouse.runner import declared_tests, manifest_file, published_models, test_verdicts
 from expectations.suite import CheckResult, SuiteResult
@@ -46,20 +46,20 @@ from ml.reasons import FAMILIES
 
 
 class UnauditedError(RuntimeError):
-    """A declared check was not evaluated in this run, or did not pass: nothing is published."""
+    """A declared check was not evaluated in this run, or did not pass, so nothing is published."""
 
 
 _DBT_TESTS = "dbt_tests"
 _MONTHS = "fct_loan_months"
 
 
-def record(pipeline: Pipeline, result: SuiteResult, run_id: str) -> None:
-    """Keep a suite's result for the publishing step, with the run that it belongs to."""
+def record_suite(pipeline: Pipeline, result: SuiteResult, run_id: str) -> None:
+    """Keep a suite's result, with the id of its run, for the publishing step."""
     _write_record(pipeline, result.suite, run_id, asdict(result))
 
 
 def record_dbt_tests(pipeline: Pipeline, run_id: str) -> None:
-    """Keep the verdicts of dbt's data tests, with the run whose build has just ended."""
+    """Keep the verdicts of dbt's data tests, with the id of the run that has just built the warehouse."""
     _write_record(pipeline, _DBT_TESTS, run_id, {"verdicts": test_verdicts(pipeline.settings)})
 
 
@@ -70,17 +70,17 @@ def _write_record(pipeline: Pipeline, name: str, run_id: str, values: dict[str, 
 
 
 def _read_record(pipeline: Pipeline, name: str, run_id: str) -> dict[str, Any]:
-    """What was recorded under a name in this run; empty if nothing was."""
+    """The record of this name from this run; empty if there is none."""
     path = pipeline.settings.build / "checks" / f"{name}.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return found if found.get("run_id") == run_id else {}
+    record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return record if record.get("run_id") == run_id else {}
 
 
-def audited(pipeline: Pipeline, run_id: str) -> tuple[list[SuiteResult], int]:
-    """The results of every declared suite in this run, and how many of dbt's data tests passed in it.
+def audited_results(pipeline: Pipeline, run_id: str) -> tuple[list[SuiteResult], int]:
+    """The run's result of every declared suite, and how many dbt data tests passed in it.
 
     Raises:
-        UnauditedError: a suite or a dbt test has no verdict in this run, or a critical one failed.
+        UnauditedError: a suite or a dbt test has no verdict in this run, or a critical check failed.
     """
     guards = [guard for guard in guards_of(pipeline) if guard.skip_reason(pipeline) is None]
     results = [_recorded(pipeline, guard, run_id) for guard in guards]
@@ -92,32 +92,32 @@ def audited(pipeline: Pipeline, run_id: str) -> tuple[list[SuiteResult], int]:
     open_tests = sorted(name for name in declared if verdicts.get(name) not in ("pass", "warn"))
     if open_tests:
         raise UnauditedError(
-            f"dbt: {len(declared)} data tests are declared, {len(open_tests)} of them did not pass in this run, "
-            f"the first being {open_tests[0]}; nothing is published"
+            f"dbt: {len(open_tests)} of {len(declared)} declared data tests did not pass in this run, "
+            f"first {open_tests[0]}; nothing is published"
         )
     return results, len(declared)
 
 
 def _recorded(pipeline: Pipeline, guard: Guard, run_id: str) -> SuiteResult:
     name, declared = guard.suite.name, [c.name for c in guard.suite.checks]
-    found = _read_record(pipeline, name, run_id)
-    evaluated = [c["name"] for c in found.get("checks", [])]
+    record = _read_record(pipeline, name, run_id)
+    evaluated = [c["name"] for c in record.get("checks", [])]
     if evaluated != declared:
         raise UnauditedError(
             f"suite {name}: {len(declared)} checks are declared, {len(evaluated)} were evaluated in this run; "
             "nothing is published"
         )
-    return SuiteResult(name, found["declared"], tuple(CheckResult(**c) for c in found["checks"]))
+    return SuiteResult(name, record["declared"], tuple(CheckResult(**c) for c in record["checks"]))
 
 
 def warehouse_is_published(pipeline: Pipeline) -> bool:
-    """Whether the warehouse holds what the current snapshot was published from, and nothing else was built since."""
+    """Whether the current snapshot was published from the warehouse as it is now."""
     snapshot, mark = current_snapshot(pipeline.settings.published), _mark(pipeline)
     return snapshot is not None and mark.exists() and mark.read_text() == snapshot.sha256
 
 
-def warehouse_is_rebuilt(pipeline: Pipeline) -> None:
-    """To be said before the warehouse is touched: until a night publishes it, nobody may learn from it."""
+def mark_warehouse_changed(pipeline: Pipeline) -> None:
+    """Call it before the warehouse is changed: until a night publishes it, no model may be trained on it."""
     _mark(pipeline).unlink(missing_ok=True)
 
 
@@ -126,14 +126,14 @@ def _mark(pipeline: Pipeline) -> Path:
 
 
 def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[Snapshot, bool]:
-    """Publish what the night built. Returns the snapshot and whether its content is new.
+    """Publish what the night built. Returns the snapshot, and whether its content is new.
 
     Raises:
-        UnauditedError: see `audited`; or a source that was published has lost all its months.
-        SnapshotCorruptionError: the current snapshot was damaged, and what tonight has is not the same.
+        UnauditedError: see `audited_results`; or a source that was published has lost all its months.
+        SnapshotCorruptionError: the current snapshot is damaged, and tonight's content differs from it.
     """
     settings = pipeline.settings
-    suites, dbt_tests = audited(pipeline, run_id)
+    suites, dbt_tests = audited_results(pipeline, run_id)
     scores = pl.read_parquet(pipeline.scores_file)
     portfolio = {name: pl.read_parquet(pipeline.portfolio_file(name)) for name in TABLES}
     warnings = pl.read_parquet(pipeline.early_warnings_file)
@@ -162,18 +162,18 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
         metrics[f"model.{name}.state"] = why_unscored(pipeline, name) or "champion"
         if champion:
             metrics |= model_metrics(name, champion.model_version, champion.sha256, champion.evidence)
-    # A rebuilt night shows what was published then; it does not take the place of what is published now.
+    # A rebuilt night shows what was published then; it must not replace what is published now.
     current = not pipeline.known_as_of
     inputs, admit = night_inputs(pipeline), partial(_refuse_lost_sources, pipeline)
-    published = publish(settings.published, tables, metrics, inputs, make_current=current, admit=admit)
-    audit_entries.published(pipeline, *published, inputs, run_id)
+    snapshot, changed = write_snapshot(settings.published, tables, metrics, inputs, make_current=current, admit=admit)
+    audit_entries.record_publication(pipeline, snapshot, changed, inputs, run_id)
     if current:
-        replace_text(_mark(pipeline), published[0].sha256)
-    return published
+        replace_text(_mark(pipeline), snapshot.sha256)
+    return snapshot, changed
 
 
 def _refuse_lost_sources(pipeline: Pipeline) -> None:
-    """An empty table passes every check of its rows: a source that had months is not published without any."""
+    """Refuse to publish a source without months if it had some: an empty table passes every check of its rows."""
     snapshot = current_snapshot(pipeline.settings.published)
     if snapshot is None:
         return
@@ -185,13 +185,13 @@ def _refuse_lost_sources(pipeline: Pipeline) -> None:
     lost = sorted((had & set(pipeline.active_sources())) - has)
     if lost:
         raise UnauditedError(
-            f"{', '.join(lost)} had loan months in snapshot {snapshot.snapshot_id} and would have none now: see the "
+            f"{', '.join(lost)} had loan months in snapshot {snapshot.snapshot_id} and would have none now: check the "
             "source's policy (arrears_basis) and its newest deliveries; nothing is published"
         )
 
 
 def nothing_new(pipeline: Pipeline) -> Snapshot | None:
-    """The current snapshot, if tonight's inputs are the ones that made it and nothing waits in a landing folder."""
+    """The current snapshot, if it was made from tonight's inputs and no landing folder holds a file to take in."""
     taken_in = (source for name, source in pipeline.sources.items() if pipeline.takes_in(name))
     arrived = any(waiting(source, pipeline.ingest_context, pipeline.on) for source in taken_in)
     if pipeline.known_as_of or arrived or not warehouse_is_published(pipeline):
@@ -199,12 +199,12 @@ def nothing_new(pipeline: Pipeline) -> Snapshot | None:
     if current_inputs(pipeline.settings.published) != night_inputs(pipeline):
         return None
     snapshot = current_snapshot(pipeline.settings.published)
-    # A damaged snapshot is not what tonight has: the night is run, and makes it whole.
+    # If the snapshot is damaged, the night runs and repairs it.
     return snapshot if snapshot and not snapshot_faults(snapshot.folder) else None
 
 
 def night_inputs(pipeline: Pipeline) -> dict[str, str]:
-    """What decides a snapshot: code and policy, what was ingested, and which models score."""
+    """Fingerprints of what determines a snapshot: code and policy, ingested deliveries, champions."""
     receipts = [(r.source, r.sha256, r.state) for r in pipeline.receipts()]
     champions = {name: c.sha256 for name in pipeline.sources if (c := pipeline.champion(name))}
     return {
@@ -214,12 +214,11 @@ def night_inputs(pipeline: Pipeline) -> dict[str, str]:
     }
 
 
-def _marts(pipeline: Pipeline) -> list[PublishedTable]:
-    """The published marts, each written by DuckDB, which sorts what is larger than memory."""
+def _marts(pipeline: Pipeline) -> list[SnapshotTable]:
+    """The published marts, each written by DuckDB, which can sort tables larger than memory."""
     models = published_models(manifest_file(pipeline.settings))
     return [
-        PublishedTable(name, partial(_write_mart, pipeline, relation, keys))
-        for name, (relation, keys) in models.items()
+        SnapshotTable(name, partial(_write_mart, pipeline, relation, keys)) for name, (relation, keys) in models.items()
     ]
 
 
@@ -236,12 +235,12 @@ def _limits(pipeline: Pipeline) -> pl.DataFrame:
     return rows
 
 
-def _reason_codes() -> PublishedTable:
+def _reason_codes() -> SnapshotTable:
     frame = pl.DataFrame({"code": [f.code for f in FAMILIES], "text": [f.text for f in FAMILIES]})
     return table_of("reason_codes", frame, ("code",))
 
 
 def _peak_mb() -> int:
-    """Largest resident memory of this process or of one that it waited for, in MB."""
+    """Largest resident memory, in MB, of this process or of a child process that has ended."""
     kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return kilobytes // 1024

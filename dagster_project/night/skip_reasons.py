@@ -1,6 +1,6 @@
 """Why a source or a check is skipped tonight: nothing was delivered, or the history is too short.
 
-A young book is no failure: its marts are built and published, and it is not scored until a model can learn from it.
+A young book is no failure: its marts are built and published, and scoring waits until a model can be trained.
 """
 
 import polars as pl
@@ -16,13 +16,13 @@ _NO_ROW = "no source has it yet: see port_coverage"
 
 
 def why_untrained(pipeline: Pipeline, source: str) -> str | None:
-    """Why no model can be trained for a source whose training set is built, or could not be when it was tried."""
-    tried = pipeline.untrained_file(source)
-    return why_too_short(pipeline, source) or (tried.read_text() if tried.exists() else None)
+    """Why no model can be trained, or why training failed, for a source whose training set is built; else None."""
+    failed = pipeline.untrained_file(source)
+    return why_too_short(pipeline, source) or (failed.read_text() if failed.exists() else None)
 
 
 def why_unscored(pipeline: Pipeline, source: str) -> str | None:
-    """Why a source has no scores tonight; None if it has."""
+    """Why a source has no scores tonight; None if it has some."""
     return None if pipeline.champion(source) else why_untrained(pipeline, source)
 
 
@@ -40,18 +40,18 @@ def why_too_short(pipeline: Pipeline, source: str) -> str | None:
 
 
 def why_no_months(pipeline: Pipeline) -> str | None:
-    """Why the marts have no loan month; None if they have one."""
+    """Why the marts have no loan month; None if they have some."""
     with pipeline.read_warehouse() as db:
         found = db.execute(f"select 1 from {MARTS}.fct_loan_months limit 1").fetchall()  # noqa: S608
     return None if found else _NO_MONTH
 
 
 def why_no_scores(pipeline: Pipeline) -> str | None:
-    """Why no source is scored tonight; None if one is."""
+    """Why no source is scored tonight; None if at least one is."""
     return _NO_MODEL if all(why_unscored(pipeline, name) for name in pipeline.active_sources()) else None
 
 
 def why_empty(pipeline: Pipeline, table: str) -> str | None:
-    """Why a table of tonight's portfolio is empty; None if it has a row."""
+    """Why a table of tonight's portfolio is empty; None if it has rows."""
     rows = pl.scan_parquet(pipeline.portfolio_file(table)).select(pl.len()).collect().item()
     return None if rows else _NO_ROW

@@ -1,1 +1,1 @@
-"""What a person asks for: a night, a backfill, a restatement, verification, status, requests of data subjects."""
+"""What a person starts by hand: nights, backfills, month comparisons, verification, status, data subject requests."""

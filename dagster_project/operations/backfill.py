@@ -1,7 +1,7 @@
-"""A range of landing days: taken in a run a day and then built on once, or replayed a whole night a day.
+"""Backfills of a range of landing days: one load run per day and one night at the end, or one whole night per day.
 
-Both go on where they stopped: what a day brought leaves the landing folder with its receipt, so that a second start
-finds the days that are left.
+Both resume where they stopped: a file leaves the landing folder once it has a receipt, so a second start finds only the
+days that are left.
 """
 
 from collections.abc import Callable
@@ -12,24 +12,20 @@ from dagster_project.defs.instance import open_instance, prepare_home
 from dagster_project.home.locks import BACKFILL, home_lock
 from dagster_project.ingestion.lake.landing import land_packaged, landing_day, waiting
 from dagster_project.night.pipeline import Pipeline
-from dagster_project.operations.run_night import (
-    Exit,
-    NightResult,
-    run_night,
-)
+from dagster_project.operations.run_night import Exit, NightResult, run_night
 
-# Called before each day with the day, how many are done, and how many there are.
+# Called before each day with the day, the number of days done, and the number of all days.
 Progress = Callable[[date, int, int], None]
 
 
 class BackfillError(RuntimeError):
-    """A day could not be taken in; the days before it were, and stay."""
+    """A day could not be taken in. The days before it were taken in, and stay so."""
 
 
 def waiting_days(pipeline: Pipeline, since: date | None, until: date | None) -> dict[date, list[str]]:
-    """The landing days of a range on which something waits, in order, and the sources that it waits for.
+    """The landing days of a range that have files to take in, in order, with the sources of the files.
 
-    A file whose name tells no day belongs to every range: it is what the others refer to, as a book of loans is.
+    A file without a date in its name belongs to every range: it holds what other files refer to, such as a loan book.
     """
     found: dict[date, list[str]] = {}
     for name, source in pipeline.sources.items():
@@ -43,9 +39,9 @@ def waiting_days(pipeline: Pipeline, since: date | None, until: date | None) -> 
 
 
 def load_range(pipeline: Pipeline, since: date | None, until: date | None, progress: Progress) -> NightResult:
-    """Take in each waiting day of the range by a run of its own, then run one night on what the lake has.
+    """Take in each landing day of the range in its own run, then run one night on the lake.
 
-    Files outside of the range go on waiting.
+    Files outside the range stay in the landing folder.
 
     Raises:
         BackfillError: a day's run failed.
@@ -79,11 +75,14 @@ def load_range(pipeline: Pipeline, since: date | None, until: date | None, progr
 
 
 def replay_range(pipeline: Pipeline, since: date | None, until: date | None, progress: Progress) -> NightResult | None:
-    """A whole night on each landing day of the range, by its own clock; the last one's result, None if no day is left.
+    """Run a whole night on each landing day of the range, by that day's clock.
 
-    A file whose name tells no day is there on the first. Stops after the first night that does not publish. The newest
-    day that was taken in before is run first: the night that it belongs to may have been cut off, and one that was not
-    has nothing new.
+    A file without a date in its name is there from the first day on. Stops after the first night that does not publish.
+    Begins with the newest day that was taken in earlier: its night may have been cut off, and if not, it finds nothing
+    new.
+
+    Returns:
+        The result of the last night; None if no day is left.
     """
     today = pipeline.now().date()
     days = {day for day in waiting_days(pipeline, since, until) if day < today}

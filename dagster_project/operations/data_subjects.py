@@ -1,6 +1,6 @@
-"""What the command line does about persons and keys: under the home's lock, and written down. No Dagster.
+"""Data subject requests and key rotation, under the home's lock and recorded in the audit chain. No Dagster.
 
-Each look into the vault is a row of the audit chain before anything of it is shown, with the user id of who asked.
+Each read of the vault is recorded, with the user id of the caller, before any of its content is shown.
 """
 
 import os
@@ -22,30 +22,30 @@ from dagster_project.night.pipeline import Pipeline
 
 
 class UnknownPersonError(LookupError):
-    """No source knows this borrower, or more than one does."""
+    """No source has this borrower, or more than one has."""
 
 
 def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasure:
-    """Erase a borrower, unless a hold wins; see `ingestion.erasure.erase`.
+    """Erase a borrower, unless a hold prevents it; see `ingestion.persons.erasure.erase`.
 
     Raises:
-        UnknownPersonError: see there.
-        ErasureError: files of the source wait.
+        UnknownPersonError: no source has the borrower, or more than one has.
+        ErasureError: files of the source still wait to be taken in.
         NightRunningError: a night is running in this home.
     """
     with _prepared_and_locked(pipeline):
         owner, person = _find_owner(pipeline, borrower, source, "erase")
         years = pipeline.policy.personal_data.retention_years
         done = erase(pipeline.ingest_context, owner, person, _sinks(pipeline), _now(), years)
-        audit_entries.erased(pipeline, done)
+        audit_entries.record_erasure(pipeline, done)
         return done
 
 
 def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: date, reason: str) -> str:
-    """Hold a borrower's data until a day; returns the pseudonym.
+    """Put a borrower's data under a retention hold until a day; returns the pseudonym.
 
     Raises:
-        UnknownPersonError: see there.
+        UnknownPersonError: no source has the borrower, or more than one has.
         NightRunningError: a night is running in this home.
     """
     with _prepared_and_locked(pipeline):
@@ -56,10 +56,10 @@ def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: da
 
 
 def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason: str) -> list[Kept]:
-    """What the vault holds of a borrower, and the originals of a payer; the reason is a row of the audit chain.
+    """The vault's rows about a borrower, or a payer's rows in the originals; the audit chain records the reason.
 
     Raises:
-        UnknownPersonError: see there.
+        UnknownPersonError: no source has the borrower, or more than one has.
         KeyDestroyedError: the borrower was erased.
         NightRunningError: a night is running in this home.
     """
@@ -71,10 +71,10 @@ def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason:
 
 
 def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
-    """Wrap all data keys with the master key of a file; returns how many.
+    """Wrap all data keys with the master key in a file; returns how many.
 
     Raises:
-        MasterKeyError: one of the two keys cannot be used.
+        MasterKeyError: the old or the new master key is invalid.
         NightRunningError: a night is running in this home.
     """
     with _prepared_and_locked(pipeline):
@@ -98,31 +98,31 @@ def _prepared_and_locked(pipeline: Pipeline) -> Iterator[None]:
 def _find_owner(
     pipeline: Pipeline, borrower: str, source: str | None, why: str, reason: str | None = None
 ) -> tuple[Source, Person]:
-    """The source that knows a borrower, and the person; that the vault was read for it is written down.
+    """Find the source that has a borrower, and the person; record in the audit chain that the vault was read.
 
     Raises:
-        UnknownPersonError: no source does, or several.
+        UnknownPersonError: no source has the borrower, or more than one has.
     """
     if source is not None and source not in pipeline.sources:
         raise UnknownPersonError(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}")
-    asked = [pipeline.sources[source]] if source else list(pipeline.sources.values())
-    found = [(owner, person) for owner in asked if (person := find_person(pipeline.ingest_context, owner, borrower))]
+    searched = [pipeline.sources[source]] if source else list(pipeline.sources.values())
+    found = [(owner, person) for owner in searched if (person := find_person(pipeline.ingest_context, owner, borrower))]
     subjects = [f"{owner.name}/{pseudonym}" for owner, person in found for pseudonym in person.pseudonyms]
-    asker: dict[str, Fact] = {"why": why, "reason": reason, "user_id": os.getuid()}
-    pipeline.ingest_context.audit.append([Entry(Kind.VAULT_READ, subject, asker) for subject in subjects])
+    facts: dict[str, Fact] = {"why": why, "reason": reason, "user_id": os.getuid()}
+    pipeline.ingest_context.audit.append([Entry(Kind.VAULT_READ, subject, facts) for subject in subjects])
     if len(found) == 1:
         return found[0]
     if found:
         names = ", ".join(owner.name for owner, _ in found)
-        raise UnknownPersonError(f"{names} each know a borrower of this number: say which with --source")
-    names = ", ".join(owner.name for owner in asked)
+        raise UnknownPersonError(f"{names} each have a borrower with this number: choose one with --source")
+    names = ", ".join(owner.name for owner in searched)
     raise UnknownPersonError(
-        f"no delivery of {names} told of this borrower, or their contracts class nothing that identifies one"
+        f"no delivery of {names} has this borrower, or their contracts declare no column that identifies a person"
     )
 
 
 def _sinks(pipeline: Pipeline) -> list[Path]:
-    """The folders of a home in which nothing that identifies may stand in the clear."""
+    """The folders of a home that must not hold identifying values in clear text."""
     s = pipeline.settings
     return [
         s.lake,
@@ -137,5 +137,5 @@ def _sinks(pipeline: Pipeline) -> list[Path]:
 
 
 def _now() -> datetime:
-    """The real clock: a tombstone, and what a hold is compared with, are of the day on which somebody asked."""
+    """The real time, also in a replay: tombstones and holds go by the day of the request."""
     return datetime.now(UTC).replace(tzinfo=None)

@@ -1,7 +1,7 @@
-"""A month as it was reported and as it is known now, from the lake: both sides are computed anew, in a private place.
+"""Compare a month as first reported with the month as known now; both are rebuilt from the lake in a private home.
 
-Both by today's code and policy, so that a difference is one of what was known and of nothing else. A night may run
-meanwhile: neither the warehouse nor what is published is touched.
+Both sides use today's code and policy, so that every difference comes from rows that arrived in between. A night may
+run at the same time: the warehouse and the published snapshots are not touched.
 """
 
 import shutil
@@ -21,11 +21,11 @@ from dagster_project.night.pipeline import Pipeline
 from dagster_project.reporting.month_comparison import (
     MONTH,
     ROW,
+    MonthComparison,
     Reported,
-    Restatement,
     changed_loans,
     changes,
-    restate,
+    compare_month,
 )
 from dagster_project.warehouse.runner import DbtError, run_dbt
 
@@ -35,9 +35,9 @@ _BUILD = ("run", "--quiet", "--full-refresh", "--select", "+int_loan_months")
 
 @dataclass(frozen=True)
 class _Part:
-    """A raw table that loan months are made of: the columns that count, and which rows may move a month (in SQL).
+    """A raw table that loan months are built from: its relevant columns, and which rows may change a month (in SQL).
 
-    `reports`: what is known of a day in it says that the months before have been reported.
+    `reports`: whether a row of the table shows that the months before its date have been reported.
     """
 
     table: str
@@ -55,86 +55,86 @@ _EVENTS = _Part(
 _REPORTED = ("balance", "limit_amount", "due", "paid", "principal", "status_code")
 _MADE_OF: dict[str, tuple[_Part, ...]] = {
     "ledger": (_LOANS, _SCHEDULES, _PAYMENTS, _EVENTS),
-    # What was due is imputed from the months before.
+    # The amount due is imputed from earlier months.
     "imputed": (_LOANS, _Part("statements", _REPORTED, "month_on <= $month_on")),
     "status": (_Part("statements", _REPORTED, "month_on = $month_on"),),
 }
 _SHOWN_CLASSES = ("none", "financial")
 
-# Called before each step with what it is about.
+# Called before each step with its description.
 Progress = Callable[[str], None]
 
 
-def restate_month(pipeline: Pipeline, source: str, month_on: date, progress: Progress) -> Restatement | None:
-    """A source's month before and now; None where the source has not reported it.
+def restate_month(pipeline: Pipeline, source: str, month_on: date, progress: Progress) -> MonthComparison | None:
+    """Compare a source's month as first reported with the month as known now; None if it was never reported.
 
     Raises:
-        NightRunningError: another restatement is running in this home.
-        LakeCorruptionError: a file of the lake is not what its receipt says.
-        DbtError: the months cannot be built.
+        NightRunningError: another comparison is running in this home.
+        LakeCorruptionError: a file of the lake differs from its receipt.
+        DbtError: dbt cannot build the months.
     """
     receipts = [r for r in pipeline.receipts(source) if r.files]
-    with _private(pipeline) as place:
+    with _private_home(pipeline) as private:
 
         def read(seen: list[Receipt]) -> None:
-            select(pipeline.settings.lake, place.selection, source, seen)
+            select(pipeline.settings.lake, private.selection, source, seen)
 
         progress(f"{source}: reading the lake")
         read(receipts)
-        raw = _Raw(pipeline, source, place)
+        raw = _Raw(pipeline, source, private)
         reported = raw.reported(month_on)
         if reported is None:
             return None
         before = [r for r in receipts if r.ingested_at <= reported.taken_in_by]
-        progress(f"{source}: {month_on:%Y-%m} as it was reported")
+        progress(f"{source}: {month_on:%Y-%m} as first reported")
         read(before)
-        _build(pipeline, place)
-        then = _month(place, source, month_on, reported)
-        if before != receipts:  # the same rows give the same months
-            progress(f"{source}: {month_on:%Y-%m} as it is known now")
+        _build(pipeline, private)
+        then = _month(private, source, month_on, reported)
+        if before != receipts:  # else the months are the same
+            progress(f"{source}: {month_on:%Y-%m} as known now")
             read(receipts)
-            _build(pipeline, place)
-        now = _month(place, source, month_on)
+            _build(pipeline, private)
+        now = _month(private, source, month_on)
         rows = raw.known_since(month_on, reported, changed_loans(then, now)["loan_id"], _file_names(receipts))
-    return restate(source, month_on, reported, then, now, rows)
+    return compare_month(source, month_on, reported, then, now, rows)
 
 
 @contextmanager
-def _private(pipeline: Pipeline) -> Iterator[Settings]:
-    """The settings of a home of its own, whose lake files are links; nothing of it stays."""
+def _private_home(pipeline: Pipeline) -> Iterator[Settings]:
+    """The settings of a temporary home whose lake files are links; it is deleted at the end."""
     settings = pipeline.settings
     home = settings.warehouse / "restate"
     with home_lock(settings.home, "restate"):
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
         try:
-            place = Settings(**settings.model_dump() | {"home": home})
-            place.warehouse.mkdir()
-            yield place
+            private = Settings(**settings.model_dump() | {"home": home})
+            private.warehouse.mkdir()
+            yield private
         finally:
             shutil.rmtree(home)
 
 
-def _build(pipeline: Pipeline, place: Settings) -> None:
-    """Build the loan months of what is selected.
+def _build(pipeline: Pipeline, private: Settings) -> None:
+    """Build the loan months from the selected files.
 
     Raises:
-        DbtError: in dbt's own words.
+        DbtError: dbt failed; the message is dbt's own.
     """
-    done = run_dbt(place, pipeline.policy, _BUILD, quiet=True)
+    done = run_dbt(private, pipeline.policy, _BUILD, quiet=True)
     if done.returncode:
         raise DbtError(f"dbt cannot build the loan months:\n{done.stdout}{done.stderr}")
 
 
-def _month(place: Settings, source: str, month_on: date, reported: Reported | None = None) -> pl.DataFrame:
-    """A month's row of each loan: the newest, or, of a month that was never reported as the newest, that of its day."""
+def _month(private: Settings, source: str, month_on: date, reported: Reported | None = None) -> pl.DataFrame:
+    """One row per loan: its newest version of a month, or the one known on `observed_on` unless `as_newest`."""
     version = "superseded_at is null"
     values: list[object] = [source, month_on]
     if reported and not reported.as_newest:
         version = "known_at <= ? and (superseded_at is null or superseded_at > ?)"
         values += [reported.observed_on, reported.observed_on]
     query = f"select loan_id, {', '.join(MONTH)} from {_MONTHS} where source = ? and month_on = ? and {version}"  # noqa: S608
-    with duckdb.connect(str(place.warehouse_file), read_only=True) as db:
+    with duckdb.connect(str(private.warehouse_file), read_only=True) as db:
         found: pl.DataFrame = db.sql(query, params=values).pl()
     return found
 
@@ -147,29 +147,30 @@ def _file_names(receipts: list[Receipt]) -> pl.DataFrame:
 
 
 class _Raw:
-    """The raw rows of one source that its loan months are made of."""
+    """The raw rows that one source's loan months are built from."""
 
-    def __init__(self, pipeline: Pipeline, source: str, place: Settings) -> None:
+    def __init__(self, pipeline: Pipeline, source: str, private: Settings) -> None:
         policy = pipeline.policy.sources[source]
         self._contract = pipeline.sources[source].contract
         self._lag = timedelta(days=policy.feature_lag_days)
         self._is_ledger = policy.arrears_basis == "ledger"
         has = {table.name for table in self._contract.tables}
         self._parts = [part for part in _MADE_OF[policy.arrears_basis] if part.table in has]
-        self._folder, self._memory = place.selection / source, place.duckdb_memory
+        self._folder, self._memory = private.selection / source, private.duckdb_memory
 
     def reported(self, month_on: date) -> Reported | None:
-        """When the month was first reported, if it was.
+        """When the month was first reported; None if it was not.
 
-        A ledger reports a month once something is known of the day on which it is observed, others with its statements.
+        A ledger reports a month with the first row known on or after its observation day; other sources report it with
+        the month's statements.
         """
         lag = self._lag if self._is_ledger else timedelta()
         parts = [part for part in self._parts if part.reports]
         day, tables = ("known_at", parts) if self._is_ledger else ("month_on", parts[-1:])
         known_days = " union all ".join(f"select {day} as day, ingested_at from {self._files(p.table)}" for p in tables)  # noqa: S608
         query = (
-            f"with told as ({known_days}), first as (select min(ingested_at) as began from told where day >= $day)"  # noqa: S608
-            " select began, (select max(day) from told where ingested_at <= began) from first"
+            f"with seen as ({known_days}), first as (select min(ingested_at) as began from seen where day >= $day)"  # noqa: S608
+            " select began, (select max(day) from seen where ingested_at <= began) from first"
         )
         ((taken_in_by, newest),) = self._query(query, day=month_on + lag).iter_rows()
         if taken_in_by is None:
@@ -179,7 +180,7 @@ class _Raw:
         )
 
     def known_since(self, month_on: date, reported: Reported, loans: pl.Series, files: pl.DataFrame) -> pl.DataFrame:
-        """The rows of these loans that may move the month and were not known when it was reported."""
+        """The rows of these loans that may change the month and were not known when it was reported."""
         found = [self._changes(part, month_on, reported, loans, files) for part in self._parts]
         return pl.concat([pl.DataFrame(schema=ROW), *found])
 
@@ -190,7 +191,7 @@ class _Raw:
         shown = [c.name for c in table.columns if c.name in part.columns and c.classification in _SHOWN_CLASSES]
         was_known = f"ingested_at <= $taken_in_by{'' if reported.as_newest else ' and known_at <= $observed_on'}"
         same_key = " and ".join(f"k.{c} is not distinct from r.{c}" for c in table.key)
-        # All versions of what moves the month in one of them: a correction may have taken it to another loan or month.
+        # All versions of a row if one version may change the month: a correction may change its loan or its month.
         query = (
             f"with rows as (select *, {was_known} as known_then from {self._files(part.table)}),"  # noqa: S608
             f" keys as (select {', '.join(table.key)} from rows"
@@ -208,7 +209,7 @@ class _Raw:
         return f"read_parquet('{self._folder}/{table}/*.parquet')"
 
     def _query(self, query: str, loans: pl.DataFrame | None = None, **values: object) -> pl.DataFrame:
-        """`loans`: a frame that the query names."""
+        """Run a query; it may refer to the frame `loans` by name."""
         with duckdb.connect(config={"memory_limit": self._memory}) as db:
             if loans is not None:
                 db.register("loans", loans)
@@ -217,5 +218,5 @@ class _Raw:
 
 
 def month_end(day: date) -> date:
-    """The last day of a day's month."""
+    """The last day of the month of a day."""
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)

@@ -1,4 +1,4 @@
-"""One night from the command line: skip it if nothing is new, else run the nightly job in this process."""
+"""One night from the command line: skipped if nothing is new, else the nightly job, run in this process."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from dagster_project.defs.instance import open_instance, prepare_home
 from dagster_project.home.disk_space import DiskFullError, disk_full_reason
 from dagster_project.home.locks import home_lock
 from dagster_project.ingestion.lake.receipts import Receipt
-from dagster_project.night.notify import send_what_waits
+from dagster_project.night.notify import send_pending
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.night.publish import nothing_new
 from dagster_project.snapshots.snapshot import Snapshot, current_snapshot, open_snapshot
@@ -29,9 +29,10 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True)
 class NightResult:
-    """How a night went. `stages`: seconds of each step in order; `failures`: what stopped it, in words.
+    """The outcome of a night.
 
-    `receipts`: what was taken in, or held back, this night.
+    `stages`: seconds of each step, in order. `failures`: what stopped the night, as text. `receipts`: the deliveries
+    that it took in or quarantined.
     """
 
     exit: Exit
@@ -49,28 +50,28 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
 
     Args:
         pipeline: settings, policy, sources and checks.
-        force: run even where nothing is new.
+        force: run even if nothing is new.
 
     Raises:
         NightRunningError: another night is running in this home.
-        ClockError: the day to replay is behind what was taken in, or in the future.
-        DiskFullError: there is too little room to begin, or it ran out.
-        SnapshotCorruptionError: nobody can tell what is published.
+        ClockError: the day to replay is in the future, or before the newest delivery that was taken in.
+        DiskFullError: there is too little disk space to begin, or the night ran out of it.
+        SnapshotCorruptionError: the manifest of the current snapshot is missing or unreadable.
         HomeVersionError: the home cannot be upgraded to this code's version.
     """
     started = time.time()
     prepare_home(pipeline.settings)
     pipeline.check_clock()
-    with home_lock(pipeline.settings.home):  # the run itself takes the lock again; see the resource `night`
+    with home_lock(pipeline.settings.home):  # the run takes the lock again; see the resource `night`
         unchanged = None if force else nothing_new(pipeline)
         if unchanged:
-            send_what_waits(pipeline)
+            send_pending(pipeline)
     if unchanged:
         return NightResult(Exit.PUBLISHED, unchanged, False, None, time.time() - started, {})
     pipeline.check_disk_space()
     try:
         return _run(pipeline, started)
-    except Exception as error:  # Dagster's own databases and the log of the tools lie on the same disk
+    except Exception as error:  # Dagster's databases and the log are on the same disk
         full = disk_full_reason(pipeline.settings.home, [str(error)])
         if full:
             raise DiskFullError(full) from error
@@ -81,13 +82,13 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
     from dagster_project.definitions import build_defs
     from dagster_project.defs.jobs import NIGHTLY, SILENT_CONSOLE, STARTED_BY
     from dagster_project.defs.resources import night_config
-    from dagster_project.defs.run_failures import blocking_failures, failure_reasons, published_snapshot
+    from dagster_project.defs.run_failures import blocking_failures, failure_reasons, snapshot_id_of
 
     _quiet()
     before, receipts_before = current_snapshot(pipeline.settings.published), len(pipeline.ingest_context.book.all())
     definitions = build_defs(pipeline)
     loaded = time.time()
-    with _tools_print_to(pipeline.settings.home / "logs" / "night.log"), open_instance(pipeline.settings) as instance:
+    with _output_to(pipeline.settings.home / "logs" / "night.log"), open_instance(pipeline.settings) as instance:
         job = definitions.resolve_job_def(NIGHTLY)
         result = job.execute_in_process(
             instance=instance,
@@ -104,9 +105,9 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
         errors = failure_reasons(result.all_events)
         full = None if result.success else disk_full_reason(pipeline.settings.home, errors)
         errors = [full, *errors] if full else errors
-        made = published_snapshot(result)
+        snapshot_id = snapshot_id_of(result)
     published = pipeline.settings.published
-    snapshot = open_snapshot(published / made) if made else current_snapshot(published)
+    snapshot = open_snapshot(published / snapshot_id) if snapshot_id else current_snapshot(published)
     exit_code = Exit.PUBLISHED if result.success else Exit.STOPPED if failed_checks else Exit.FAILED
     changed = result.success and snapshot is not None and (before is None or before.sha256 != snapshot.sha256)
     failures = () if result.success else tuple(failed_checks or errors)
@@ -115,14 +116,14 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
 
 
 @contextmanager
-def _tools_print_to(log: Path) -> Iterator[None]:
-    """What dbt and others print goes to a file; each night begins it anew."""
+def _output_to(log: Path) -> Iterator[None]:
+    """Send the output of dbt and other tools to a log file, which each night overwrites."""
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as handle, redirect_stdout(handle), redirect_stderr(handle):
         yield
 
 
 def _quiet() -> None:
-    """Libraries that log for themselves say only what is wrong."""
+    """Let libraries with their own loggers report only errors."""
     for name in ("alembic", "great_expectations", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)

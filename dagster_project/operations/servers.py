@@ -1,4 +1,4 @@
-"""The screens: Dagster's web server and daemon, and MLflow's UI, as child processes that end together."""
+"""The web UIs: Dagster's web server and daemon, and MLflow's server, as child processes that end together."""
 
 import os
 import signal
@@ -19,14 +19,17 @@ from dagster_project.warehouse.runner import prepare_manifest
 
 _HOST = "127.0.0.1"
 _WORKSPACE = ("-w", str(PROJECT_ROOT / "workspace.yaml"))
-# MLflow opens on pages for chats and agents unless it is told that models are trained here.
+# Without the parameter, MLflow opens on pages for chats and agents.
 _MLFLOW_PAGE = "/#/experiments?workflowType=machine_learning"
 _START_SECONDS = 90
 _STOP_SECONDS = 15
 
 
-def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable[[str], None]) -> int:
-    """Start all three, say where they are, and wait; on Ctrl-C or SIGTERM, or when one dies, end all."""
+def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, report: Callable[[str], None]) -> int:
+    """Start all three, report their addresses, and wait; end all on Ctrl-C or SIGTERM, or when one of them ends.
+
+    Returns the exit code: 0 if the user ended them, 1 if a server failed.
+    """
     settings = pipeline.settings
     logs = settings.home / "logs"
     children: dict[str, subprocess.Popen[bytes]] = {}
@@ -34,9 +37,9 @@ def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable
         signal.signal(ending, _interrupt)
     try:
         prepare_home(settings)
-        # Databases are made alone, before anything else opens them: two servers at once can break a fresh SQLite file.
-        with ThreadPoolExecutor(1) as beside:  # MLflow's import is what takes long, and its database is its own
-            upgraded = beside.submit(upgrade_mlflow, settings)
+        # Create the databases before any server opens them: two servers at once can break a fresh SQLite file.
+        with ThreadPoolExecutor(1) as background:  # MLflow's import is slow, and its database is separate
+            upgraded = background.submit(upgrade_mlflow, settings)
             open_instance(settings).dispose()
             prepare_manifest(settings, pipeline.policy)
             upgraded.result()
@@ -51,25 +54,25 @@ def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, say: Callable
                     cwd=PROJECT_ROOT,
                     stdout=log,
                     stderr=log,
-                    start_new_session=True,  # the terminal's Ctrl-C reaches us first, and we end them in order
+                    start_new_session=True,  # so that Ctrl-C reaches only this process, which ends them in order
                 )
         pages = {"Dagster UI": (ports[0], ""), "MLflow UI": (ports[1], _MLFLOW_PAGE)}
         for name, (port, page) in pages.items():
             address = f"http://{_HOST}:{port}"
             wait_until_up(name, address, children[name])
-            say(f"{name:<15} {address}{page}")
-        say(f"{'Dagster daemon':<15} running (schedules and sensors)")
-        say(f"{'logs':<15} {logs}")
-        say("Ctrl-C ends all three.")
+            report(f"{name:<15} {address}{page}")
+        report(f"{'Dagster daemon':<15} running (schedules and sensors)")
+        report(f"{'logs':<15} {logs}")
+        report("Press Ctrl-C to end all three.")
         while all(child.poll() is None for child in children.values()):
             time.sleep(0.5)
-        say(f"{_dead(children)} ended by itself; see {logs}")
+        report(f"{_first_ended(children)} ended unexpectedly; see {logs}")
         return 1
     except KeyboardInterrupt:
-        say("Stopping ...")
+        report("Stopping ...")
         return 0
     except ServerError as error:
-        say(f"{error}; see {logs}")
+        report(f"{error}; see {logs}")
         return 1
     finally:
         end(children)
@@ -96,16 +99,20 @@ def mlflow_command(settings: Settings, port: int) -> list[str]:
 
 
 def _tool(name: str) -> str:
-    """An executable of this environment, whether or not it is on the path."""
+    """The path of an executable of this Python environment, which need not be on PATH."""
     return str(Path(sys.executable).with_name(name))
 
 
 class ServerError(RuntimeError):
-    """A server did not come up."""
+    """A server did not start."""
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port, or the next one that is free."""
+    """The wanted port, or the next free one above it.
+
+    Raises:
+        ServerError: none of the next 100 ports is free.
+    """
     for port in range(wanted, wanted + 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind((_HOST, port))
@@ -114,10 +121,10 @@ def free_port(wanted: int) -> int:
 
 
 def upgrade_mlflow(settings: Settings) -> None:
-    """Bring MLflow's database to this version's shape, alone, before a server opens it.
+    """Upgrade MLflow's database to the schema of the installed version. Call it before a server opens the database.
 
     Raises:
-        ServerError: it cannot be done.
+        ServerError: the upgrade failed.
     """
     command = [_tool("mlflow"), "db", "upgrade", settings.mlflow_uri]
     environment = os.environ | settings.tool_environment
@@ -130,12 +137,12 @@ def wait_until_up(name: str, address: str, server: subprocess.Popen[bytes]) -> N
     """Return once the server answers.
 
     Raises:
-        ServerError: it ended, or did not answer in time.
+        ServerError: the server ended, or did not answer in time.
     """
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         if server.poll() is not None:
-            raise ServerError(f"{name} ended while it started")
+            raise ServerError(f"{name} ended during its start")
         with suppress(OSError), urllib.request.urlopen(address, timeout=2):  # noqa: S310
             return
         time.sleep(0.25)
@@ -143,7 +150,7 @@ def wait_until_up(name: str, address: str, server: subprocess.Popen[bytes]) -> N
 
 
 def end(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    """End servers and whatever they started: asked first, killed if that does not help."""
+    """End servers and their child processes: SIGTERM first, SIGKILL if they do not end in time."""
     for child in children.values():
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGTERM)
@@ -157,7 +164,7 @@ def end(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
             child.wait()
 
 
-def _dead(children: dict[str, subprocess.Popen[bytes]]) -> str:
+def _first_ended(children: dict[str, subprocess.Popen[bytes]]) -> str:
     return next(name for name, child in children.items() if child.poll() is not None)
 
 

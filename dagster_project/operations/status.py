@@ -1,4 +1,4 @@
-"""How things stand: what is published and how old it is, the last night, each source's deliveries and model."""
+"""The status of a home: the published snapshot and its age, the last night, each source's deliveries and model."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,10 +18,10 @@ Freshness = Literal["fresh", "late", "stale", "nothing published"]
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """One source. Rows are lines over all deliveries; `model`: `champion`, or why it is not scored.
+    """The status of one source. Row counts are over all deliveries.
 
-    `unfinished_files`: still being written, or without the manifest that they need. `quarantined_files`: with lines
-    that are held still.
+    `unfinished_files`: files that are still being written, or lack a required manifest. `quarantined_files`: files with
+    lines that are still in quarantine. `model`: `champion`, or why the source is not scored.
     """
 
     name: str
@@ -41,9 +41,10 @@ class SourceStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The whole. `verified_at`: when the last good night ended, whether or not it found something new.
+    """The status of a home.
 
-    `strays`: files in the landing folder that belong to no source.
+    `verified_at`: when the last successful night ended, with new content or without. `strays`: files in the landing
+    folder that belong to no source.
     """
 
     snapshot_id: str | None
@@ -56,7 +57,7 @@ class Status:
 
 
 def status(pipeline: Pipeline) -> Status:
-    """Read it from receipts, ledger, snapshot and the Dagster instance."""
+    """Read the status from the receipts, the promotion ledger, the current snapshot and the Dagster instance."""
     published = pipeline.settings.published
     snapshot = current_snapshot(published)
     metrics = snapshot.metrics() if snapshot else {}

@@ -1,6 +1,6 @@
-"""Is everything what was written down? Receipts and their files, the audit chain, snapshots, and champions. No Dagster.
+"""Verify a home: receipts and their files, the audit chain, snapshots, champions. No Dagster.
 
-It changes nothing, and names what is wrong, where, and what to do.
+Nothing is changed. Each fault names what is wrong, where, and what to do.
 """
 
 import sqlite3
@@ -19,17 +19,17 @@ from dagster_project.night.pipeline import Pipeline
 from dagster_project.snapshots.snapshot import CURRENT, SnapshotCorruptionError, current_snapshot, snapshot_faults
 from ml.model import ModelIntegrityError, check_files
 
-# Called before each part, and now and then within it: the part, how much of it is done, and how much there is.
+# Called before and during each part with the part, the count done, and the count of all.
 Progress = Callable[[str, int, int], None]
 
 _RESTORE = "restore it from a backup"
-_BOOK = "somebody wrote into the database by hand: restore the home from a backup of before"
-_LEFT_OUT = "if a run was cut off just now, the next one writes it, marked late; else it was not made by a night"
+_EDITED = "the database was edited by hand: restore the home from an earlier backup"
+_NOT_RECORDED = "if a run has just been cut off, the next run writes the row, marked late; else no night made it"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: in which part, what, and what to do."""
+    """One fault: its part of the home, what is wrong, and what to do."""
 
     part: str
     what: str
@@ -38,7 +38,7 @@ class Fault:
 
 @dataclass
 class Verification:
-    """What was looked at, what is wrong, and what is only worth knowing."""
+    """The result: counts of what was checked, faults, and notes, which are no faults."""
 
     checked: dict[str, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -46,23 +46,23 @@ class Verification:
 
 
 def verify(pipeline: Pipeline, progress: Progress = lambda _part, _done, _total: None) -> Verification:
-    """Look at all that the home says of itself; to be called while nothing is written to it."""
+    """Verify every part of a home. Call it while nothing writes to the home."""
     found = Verification()
-    for part, look in _PARTS.items():
+    for part, check in _PARTS.items():
         progress(part, 0, 1)
         try:
-            found.faults += [Fault(part, what, advice) for what, advice in look(pipeline, found, progress)]
+            found.faults += [Fault(part, what, advice) for what, advice in check(pipeline, found, progress)]
         except sqlite3.DatabaseError as error:
             found.faults.append(Fault(part, f"a database cannot be read: {error}", _RESTORE))
     return found
 
 
 # What is wrong, and what to do.
-_Words = tuple[str, str]
+_Finding = tuple[str, str]
 
 
-def _receipts(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Words]:
-    """The identity of each receipt, the bytes of the lake files that it names, and of the original that it is about."""
+def _receipts(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
+    """The row identity of each receipt, and the bytes of its lake files and of its original."""
     ingest_context = pipeline.ingest_context
     book = ingest_context.lake / "receipts.sqlite"
     numbered = ingest_context.book.numbered() if book.exists() else []
@@ -73,13 +73,13 @@ def _receipts(pipeline: Pipeline, found: Verification, progress: Progress) -> It
         for unit in ("rows", "minor"):
             landed, *parts = (getattr(receipt, f"{o}_{unit}") for o in _OUTCOMES)
             if landed != sum(parts):
-                yield f"{name}: {landed} {unit} landed, {' + '.join(map(str, parts))} are accounted for", _BOOK
+                yield f"{name}: {landed} {unit} landed, {' + '.join(map(str, parts))} are accounted for", _EDITED
         for item in receipt.files:
             found.checked["lake files"] += 1
             try:
                 verified(ingest_context.lake, item)
             except LakeCorruptionError as error:
-                yield f"{name}: {error}", f"{_RESTORE}; no night reads the lake before"
+                yield f"{name}: {error}", f"{_RESTORE}; until then no night reads the lake"
         if receipt.state is not State.DUPLICATE:
             yield from _original(ingest_context, name, receipt, found)
 
@@ -87,29 +87,29 @@ def _receipts(pipeline: Pipeline, found: Verification, progress: Progress) -> It
 _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
-def _original(ingest_context: IngestContext, name: str, receipt: Receipt, found: Verification) -> Iterator[_Words]:
-    """The file as it was delivered, decrypted. An erasure may have destroyed it, or written it anew."""
+def _original(ingest_context: IngestContext, name: str, receipt: Receipt, found: Verification) -> Iterator[_Finding]:
+    """The file as delivered, decrypted. An erasure may have destroyed or rewritten it."""
     try:
         open_original(ingest_context, receipt.source, receipt.sha256)
         found.checked["originals"] += 1
     except KeyMissingError:
         yield f"{name}: the key of its original is missing in {ingest_context.key_store.path}", "put the key store back"
     except KeyDestroyedError:
-        pass  # by an erasure
+        pass  # an erasure destroyed the key
     except OriginalMissingError:
         yield f"{name}: its original is missing in {ingest_context.lake / 'originals' / receipt.source}", _RESTORE
     except LakeCorruptionError:
         yield f"{name}: its original was changed", _RESTORE
 
 
-def _chain(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Words]:
-    """The chain itself, then each receipt, decision and snapshot against the row that tells of it."""
+def _chain(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
+    """The chain itself, then each receipt and decision against its audit row."""
     audit = pipeline.ingest_context.audit
     faults = audit.faults(lambda done, total: progress("audit chain", done, total))
     for fault in faults:
         yield (
             fault,
-            "the log was tampered with, or belongs to another key or time: restore log and head from one backup",
+            "the log was tampered with, or log, head and key do not match: restore log and head from one backup",
         )
     if any("cannot be read" in fault for fault in faults):
         return
@@ -118,7 +118,7 @@ def _chain(pipeline: Pipeline, found: Verification, progress: Progress) -> Itera
     late = [row for row in rows if row.late]
     if late:
         found.notes.append(
-            f"{len(late)} audit rows were written late, by a start after a crash; the first is row {late[0].number}: "
+            f"{len(late)} audit rows were written late, by the run after a crash; the first is row {late[0].number}: "
             f"{late[0].kind} {late[0].subject}"
         )
     receipts = {entry(no, r).subject: receipt_fingerprint(r) for no, r in pipeline.ingest_context.book.numbered()}
@@ -128,21 +128,21 @@ def _chain(pipeline: Pipeline, found: Verification, progress: Progress) -> Itera
     yield from _against(rows, Kind.PROMOTION, "ledger", decisions)
 
 
-def _against(rows: list[Row], kind: Kind, fact: str, stored: Mapping[str, str]) -> Iterator[_Words]:
-    """Rows of a kind, and the fingerprints of what they tell of, by subject."""
+def _against(rows: list[Row], kind: Kind, fact: str, stored: Mapping[str, str]) -> Iterator[_Finding]:
+    """Compare the audit rows of a kind with the fingerprints of the stored records, by subject."""
     thing = {"receipt": "receipt", "ledger": "decision"}[fact]
     recorded = {row.subject: row for row in rows if row.kind == kind}
     for subject in sorted(stored.keys() - recorded.keys()):
-        yield f"{thing} {subject} has no row in the audit chain", _LEFT_OUT
+        yield f"{thing} {subject} has no row in the audit chain", _NOT_RECORDED
     for subject in sorted(recorded.keys() - stored.keys()):
-        yield f"row {recorded[subject].number} of the audit chain tells of {thing} {subject}, and there is none", _BOOK
+        yield f"row {recorded[subject].number} of the audit chain records {thing} {subject}, which is missing", _EDITED
     for subject in sorted(recorded.keys() & stored.keys()):
         if recorded[subject].parsed_facts()[fact] != stored[subject]:
-            yield f"{thing} {subject} is not what row {recorded[subject].number} of the audit chain tells of", _BOOK
+            yield f"{thing} {subject} differs from row {recorded[subject].number} of the audit chain", _EDITED
 
 
-def _snapshots(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Words]:
-    """Every snapshot against its manifest, and the current one against the chain's newest row of a publication."""
+def _snapshots(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
+    """Every snapshot against its manifest, and the current one against the chain's newest publication."""
     published = pipeline.settings.published
     pointer = published / CURRENT
     folders = sorted(p for p in published.glob("[!.]*") if p.is_dir() and p != pointer)
@@ -150,7 +150,7 @@ def _snapshots(pipeline: Pipeline, found: Verification, progress: Progress) -> I
     current = pointer.resolve().name if pointer.is_symlink() else None
     for done, folder in enumerate(folders):
         progress("snapshots", done, len(folders))
-        advice = "the next night makes it whole, if it comes to the same; or restore it from a backup"
+        advice = "the next night repairs it if it produces the same content; else restore it from a backup"
         for fault in snapshot_faults(folder):
             yield f"snapshot {folder.name}: {fault}", advice if folder.name == current else _RESTORE
     if current and not pointer.exists():
@@ -158,16 +158,16 @@ def _snapshots(pipeline: Pipeline, found: Verification, progress: Progress) -> I
     try:
         snapshot, newest = current_snapshot(published), pipeline.ingest_context.audit.newest(Kind.PUBLISH)
     except SnapshotCorruptionError:
-        return  # said above
+        return  # reported above
     if snapshot and newest is None:
-        yield f"snapshot {snapshot.snapshot_id} is current and has no row in the audit chain", _LEFT_OUT
+        yield f"snapshot {snapshot.snapshot_id} is current and has no row in the audit chain", _NOT_RECORDED
     elif newest and (snapshot is None or newest.parsed_facts()["snapshot_sha256"] != snapshot.sha256):
-        shown = snapshot.snapshot_id if snapshot else "nothing"
-        yield f"{shown} is current, the audit chain's newest publication is {newest.subject}", _LEFT_OUT
+        shown = f"snapshot {snapshot.snapshot_id}" if snapshot else "no snapshot"
+        yield f"{shown} is current, but the audit chain's newest publication is {newest.subject}", _NOT_RECORDED
 
 
-def _champions(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Words]:
-    """The files of each model that was ever promoted against the promotion ledger: a rebuilt night may need any."""
+def _champions(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
+    """The files of every model ever promoted, against the promotion ledger; a rebuilt night may need any of them."""
     decisions = pipeline.ledger.numbered() if pipeline.settings.ledger_file.exists() else []
     promoted = {d.sha256: d for _, d in decisions if d.decision == "promoted"}
     found.checked["champions"] = len(promoted)
@@ -178,7 +178,7 @@ def _champions(pipeline: Pipeline, found: Verification, progress: Progress) -> I
         except ModelIntegrityError as error:
             yield (
                 f"{decision.model_name} version {decision.model_version}: {error}",
-                "restore the model's folder from a backup; no night scores with it",
+                "restore the model's folder from a backup; until then no night scores with it",
             )
 
 

@@ -1,1 +1,1 @@
-"""What people read: the metric store and the night's summary. Pure: nothing knows Dagster."""
+"""Reports for people: the metrics, the month comparison, the texts of the terminal. Pure; no Dagster."""

@@ -1,4 +1,4 @@
-"""Small tables for the screens, as Markdown. Figures and names of columns or groups only."""
+"""Small Markdown tables for the Dagster UI. They hold only figures and the names of columns or groups."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ def markdown(rows: Mapping[str, Cell], *head: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A table; numbers stand at the right.
+    """A table, with numbers aligned to the right.
 
     >>> print(table(["block", "rows"], [["train", 1200]]))
     | block | rows |
@@ -30,7 +30,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def bars(values: pl.Series, order: Sequence[str]) -> str:
-    """How often each value occurs, in a given order, with a bar for its share."""
+    """The count of each value, in the given order, with a bar for its share."""
     counts = dict(values.value_counts().iter_rows())
     largest = max(counts.values(), default=1)
     rows: list[list[Cell]] = [

@@ -1,7 +1,7 @@
-"""A month as it was reported and as it is known now: its figures, the loans that moved them, the raw rows behind. Pure.
+"""A month as first reported beside the month as known now: figures, changed loans, and the raw rows that explain them.
 
-Every figure is a sum over loans, or a ratio of two such sums, so that a difference is exactly that of the loans whose
-month is another one now; and behind each of those stand the rows that were not known when the month was reported.
+Every figure is a sum over loans or a ratio of two sums. So the loans whose month changed account for every difference,
+and rows that were not known when the month was reported explain every changed loan. Pure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from decimal import Decimal
 import polars as pl
 
 Amount = int | float | Decimal
-# Columns of a loan month that figures are made of.
+# The columns of a loan month that figures are computed from.
 MONTH = ("state", "dpd_end", "is_default", "balance", "due", "paid")
 STATES = ("current", "1-30", "31-60", "61-90", "90+", "closed", "written_off")
 _OPEN = pl.col("state").is_in(["closed", "written_off"]).not_()
@@ -21,8 +21,8 @@ _OVER_90 = pl.col("state") == "90+"
 _BALANCE = pl.col("balance")
 _PLACES = 9
 LINE_NO = "line_no"
-_HAD = pl.lit(value=True).alias("had")
-# A raw row behind a difference.
+_IS_CORRECTION = pl.lit(value=True).alias("is_correction")
+# One row per raw row that explains a difference.
 ROW: dict[str, pl.DataType] = {
     "table": pl.String(),
     "file": pl.String(),
@@ -51,7 +51,7 @@ SUMS: dict[str, pl.Expr] = {
     "balance.90+": pl.when(_OVER_90).then(_BALANCE),
 }
 _AMOUNTS = {"balance", "due", "paid", "balance.open", "balance.30+", "balance.90+"}
-# Shares are of open loans: those that are neither closed nor written off.
+# Shares are of open loans, which are neither closed nor written off.
 RATIOS: dict[str, tuple[str, str]] = {
     **{f"share.{state}": (f"loans.{state}", "loans.open") for state in STATES[:-2]},
     "share.30+": ("loans.30+", "loans.open"),
@@ -62,9 +62,9 @@ RATIOS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, before and now. `loans`: how many loans moved it; amounts are in the source's currency.
+    """One figure as first reported and as known now.
 
-    A share of nothing is None.
+    Amounts are in the source's currency; a share whose denominator is 0 is None. `loans`: how many loans changed it.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Figure:
 
     @property
     def difference(self) -> Amount | None:
-        """Now less before."""
+        """The figure as known now minus the figure as reported."""
         if self.reported is None or self.restated is None:
             return None
         difference = self.restated - self.reported  # type: ignore[operator]
@@ -83,11 +83,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Reported:
-    """When a source first reported a month, which decides what counts as reported.
+    """When a source first reported a month, which defines its reported version.
 
-    `as_newest`: it was the newest month then, so that what had been taken in by `taken_in_by` is what was published. A
-    month that came with later ones, as in a history that is loaded at once, never was; then, of what had been taken in,
-    what the lender could know on `observed_on` stands in for it: the month-end and the source's feature lag.
+    `as_newest`: whether it was the newest month then; if so, the rows taken in by `taken_in_by` are what was published.
+    If the month came together with later ones, as in a history that is loaded at once, it was never published as the
+    newest. Its reported version is then made of the rows taken in by `taken_in_by` that the lender could know on
+    `observed_on`, which is the month-end plus the source's feature lag.
     """
 
     taken_in_by: datetime
@@ -96,10 +97,11 @@ class Reported:
 
 
 @dataclass(frozen=True)
-class Restatement:
-    """A source's month. `loans`: one row a loan whose month changed; `rows`: one row a raw row behind; see `restate`.
+class MonthComparison:
+    """A source's month compared; see `compare_month`.
 
-    `unexplained`: loans whose month changed and behind which no row stands; there should be none.
+    `loans`: one row per loan whose month changed. `rows`: one row per raw row that explains a changed loan, in the
+    columns of `ROW`. `unexplained`: changed loans that no row explains; should be empty.
     """
 
     source: str
@@ -111,7 +113,7 @@ class Restatement:
     unexplained: tuple[str, ...]
 
     def as_values(self) -> dict[str, object]:
-        """The whole as plain values, under the names that `creditloom restate --json` prints."""
+        """Plain values, as `creditloom restate --json` prints them."""
         figures = {
             f.name: {"reported": f.reported, "restated": f.restated, "difference": f.difference, "loans": f.loans}
             for f in self.figures
@@ -127,32 +129,32 @@ class Restatement:
         }
 
 
-def restate(
+def compare_month(
     source: str, month_on: date, reported: Reported, then: pl.DataFrame, now: pl.DataFrame, rows: pl.DataFrame
-) -> Restatement:
-    """Compare a month with itself, and lay the rows that became known since beside the loans that changed.
+) -> MonthComparison:
+    """Compare a month as first reported with the month as known now, and join the late rows to the changed loans.
 
     Args:
-        source: its name.
+        source: the source's name.
         month_on: the month-end.
         reported: when the month was first reported.
-        then: the month as it was known then, one row a loan: loan_id and `MONTH`.
-        now: the same as it is known now.
-        rows: raw rows that became known since, see `changes`, of any loans; those of loans that did not change moved
-            nothing and are left out.
+        then: the month as first reported, one row per loan: loan_id and `MONTH`.
+        now: the month as known now, in the same columns.
+        rows: the raw rows that became known since, see `changes`. Rows of loans that did not change are left out.
     """
     loans = changed_loans(then, now)
-    behind = rows.join(loans.select("loan_id", "moved"), on="loan_id").sort(
+    explaining = rows.join(loans.select("loan_id", "moved"), on="loan_id").sort(
         "loan_id", "table", "known_at", "file", "line"
     )
-    bare = loans.join(rows, on="loan_id", how="anti")["loan_id"].to_list()
-    return Restatement(source, month_on, reported, figures(then, now, loans), loans, behind, tuple(bare))
+    unexplained = loans.join(rows, on="loan_id", how="anti")["loan_id"].to_list()
+    compared = figures(then, now, loans)
+    return MonthComparison(source, month_on, reported, compared, loans, explaining, tuple(unexplained))
 
 
 def changed_loans(then: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    """Loans whose month is another one now, in order: loan_id, `<column>` before and `<column>_now`, and `moved`.
+    """One row per loan whose month changed, sorted by loan_id: loan_id, each `<column>`, `<column>_now`, and `moved`.
 
-    Where there was no month, or is none any more, all columns of that side are null. `moved`: names of the figures.
+    If a side has no such month, its columns are null. `moved`: the names of the figures that the loan changed.
     """
     both = then.select("loan_id", *MONTH).join(
         now.select("loan_id", *MONTH), on="loan_id", how="full", coalesce=True, suffix="_now"
@@ -167,7 +169,7 @@ def changed_loans(then: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
 
 
 def figures(then: pl.DataFrame, now: pl.DataFrame, loans: pl.DataFrame) -> tuple[Figure, ...]:
-    """Every figure before and now. `loans`: see `changed_loans`."""
+    """Every figure as reported and as known now. `loans`: see `changed_loans`."""
     before, after = (side.select(_filled(name).sum() for name in SUMS).row(0, named=True) for side in (then, now))
     moved = dict(loans["moved"].explode().drop_nulls().value_counts().iter_rows())
     values = [(name, before[name], after[name]) for name in SUMS]
@@ -176,25 +178,25 @@ def figures(then: pl.DataFrame, now: pl.DataFrame, loans: pl.DataFrame) -> tuple
 
 
 def changes(table: str, rows: pl.DataFrame, key: Sequence[str], shown: Sequence[str]) -> pl.DataFrame:
-    """The raw rows of a table that became known since, and what each says.
+    """The raw rows of a table that became known since the month was reported, and their content.
 
     Args:
-        table: its name.
+        table: the table's name.
         rows: raw rows of the table with the lineage, `file` (the delivery's name), and `known_then`.
-        key: the table's primary key; a row whose key was known then is a correction of that row, unless it was known
-            before it: then it is an older version that came late, and moves nothing.
-        shown: columns that may be shown: nothing personal.
+        key: the table's primary key. A late row whose key was known then is a correction, unless its `known_at` is
+            before that of the known row: then it is an older version that came late, and changes nothing.
+        shown: the columns that may be shown; none is personal.
 
     Returns:
-        `ROW`; in `changed` a correction has the columns that differ, another row those that it fills, without `before`.
-        A correction that takes a row to another loan is told of both.
+        The columns of `ROW`. `changed` holds the columns that differ for a correction, and for any other row the
+        columns that it fills, without `before`. A correction that moves a row to another loan yields a row for both.
     """
     order = ("known_at", "ingested_at", LINE_NO)
-    beside = _beside((*shown, "loan_id", "known_at"))
-    first = rows.filter("known_then").sort(order).unique(key, keep="last").select(*key, *beside, _HAD)
+    earlier = _suffixed((*shown, "loan_id", "known_at"))
+    first = rows.filter("known_then").sort(order).unique(key, keep="last").select(*key, *earlier, _IS_CORRECTION)
     late = rows.filter(~pl.col("known_then")).join(first, on=key, how="left", nulls_equal=True)
     late = late.filter((pl.col("known_at") >= pl.col("known_at_before")).fill_null(value=True))
-    # A version that came since, and was corrected since, moves nothing.
+    # Of several late versions of a row, only the newest counts.
     late = late.sort(order).unique(key, keep="last", maintain_order=True)
     is_moved = (pl.col("loan_id") != pl.col("loan_id_before")).fill_null(value=False)
     parts = [pl.when(is_moved).then(_difference("loan_id"))]
@@ -214,7 +216,7 @@ def changes(table: str, rows: pl.DataFrame, key: Sequence[str], shown: Sequence[
             "known_at",
             "ingested_at",
             "loan_id",
-            pl.col("had").fill_null(value=False).alias("is_correction"),
+            pl.col("is_correction").fill_null(value=False),
             "changed",
         )
         .match_to_schema(ROW)
@@ -226,12 +228,12 @@ def _difference(column: str) -> pl.Expr:
     return pl.struct(pl.lit(column).alias("column"), before.alias("before"), after.alias("after"))
 
 
-def _beside(shown: Sequence[str]) -> list[pl.Expr]:
+def _suffixed(shown: Sequence[str]) -> list[pl.Expr]:
     return [pl.col(c).alias(f"{c}_before") for c in shown]
 
 
 def _filled(name: str) -> pl.Expr:
-    """What a loan month adds; nothing where there is no month."""
+    """What a loan month adds to a sum; 0 if there is no month."""
     return SUMS[name].cast(pl.Decimal(38, 2) if name in _AMOUNTS else pl.Int64).fill_null(0).alias(name)
 
 

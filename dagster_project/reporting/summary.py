@@ -1,4 +1,4 @@
-"""The night's summary on the terminal, from the metric store."""
+"""The tables and texts that the commands print on the terminal."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,32 +13,32 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dagster_project.reporting.month_comparison import Amount, Figure, Restatement
+from dagster_project.reporting.month_comparison import Amount, Figure, MonthComparison
 
 Value = float | int | str
-_ROWS, _WARNINGS, _CHANGES = 50, 5, 20  # shown at most
+_ROWS, _WARNINGS, _CHANGES = 50, 5, 20  # the most that are shown
 _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
 def summary(metrics: Mapping[str, Value], sources: list[str], stages: Mapping[str, float]) -> Group:
-    """What was ingested, modelled, scored, what is expected to be lost, what was checked, where the seconds went."""
-    of_sources = (table for name in sources for table in (_champion(metrics, name), _portfolio(metrics, name)))
-    return Group(_ingested(metrics, sources), *of_sources, _night(metrics, stages))
+    """A night's summary from its metrics: deliveries, champions, portfolios, checks, seconds per step."""
+    by_source = (table for name in sources for table in (_champion(metrics, name), _portfolio(metrics, name)))
+    return Group(_ingested(metrics, sources), *by_source, _night(metrics, stages))
 
 
 def where_to_look(home: Path, snapshot: Path) -> Text:
-    """Paths and commands for what comes next."""
+    """Where to find the results: paths, and the command that starts the UIs."""
     return Text.assemble(
         ("Where to look\n", "bold"),
         f"  snapshot   {snapshot}\n",
         f"  metrics    {snapshot / 'metrics.json'}\n",
         f"  data       {home}\n",
-        "  screens    make up   (Dagster and MLflow, with their addresses)",
+        "  web UIs    make up   (starts Dagster and MLflow, and shows their addresses)",
     )
 
 
-def standing(status: Mapping[str, Any]) -> Group:
-    """How things stand, as a status's values say it."""
+def status_tables(status: Mapping[str, Any]) -> Group:
+    """A home's status, from the values of `operations.status.Status`."""
     night, colour = status["last_night"], {"fresh": "green", "late": "yellow"}.get(status["freshness"], "red")
     facts = {
         "published": f"[{colour}]{status['freshness']}[/]"
@@ -54,72 +54,75 @@ def standing(status: Mapping[str, Any]) -> Group:
     if night and night["why"]:
         facts["why"] = escape(night["why"])
     if status["strays"]:
-        facts["nobody's files"] = escape(", ".join(status["strays"]))
+        facts["files of no source"] = escape(", ".join(status["strays"]))
     return Group(_facts("Creditloom", facts), *(_source(source) for source in status["sources"]))
 
 
-def erasure(done: Mapping[str, Any]) -> Group:
-    """What an erasure did and what was searched afterwards, as its values say it."""
+def erasure_table(done: Mapping[str, Any]) -> Group:
+    """An erasure and its proof, from the values of `ingestion.persons.erasure.Erasure`."""
     facts = {"pseudonyms": ", ".join(done["pseudonyms"])}
     held, proof = done["held"], done["proof"]
     if held:
-        facts["nothing was done"] = f"[yellow]held until {held['until']}[/]: {escape(held['reason'])}"
+        facts["not erased"] = f"[yellow]held until {held['until']}[/]: {escape(held['reason'])}"
     if done["erased_before"]:
         facts["erased before"] = _moment(done["erased_before"])
     if proof:
-        facts["key"] = "destroyed; a tombstone stands in its place"
-        facts["originals"] = f"{done['rewritten']:,} written anew, {done['records']:,} records without what identified"
+        facts["key"] = "destroyed; a tombstone takes its place"
+        facts["originals"] = (
+            f"{done['rewritten']:,} rewritten; {done['records']:,} records no longer identify the person"
+        )
         if done["destroyed"]:
-            facts["destroyed"] = f"{done['destroyed']:,} refused files that could not be written without it"
+            facts["destroyed"] = f"{done['destroyed']:,} refused files that could not be rewritten"
         facts["searched"] = (
             f"{proof['originals']:,} originals, {proof['quarantined_rows']:,} quarantined rows, {proof['files']:,} "
-            f"files; {proof['vault_rows']:,} rows of the vault have no key any more"
+            f"files; {proof['vault_rows']:,} vault rows no longer have a key"
         )
         if proof["shared"]:
-            facts["shared"] = f"{proof['shared']:,} originals have the same words in other records, which stay"
+            facts["shared"] = (
+                f"{proof['shared']:,} originals hold the same words in records of other persons, which stay"
+            )
         left = "; ".join(escape(place) for place in proof["left"])
-        facts["left"] = f"[red]{left}[/]" if left else "[green]nothing[/]"
+        facts["found"] = f"[red]{left}[/]" if left else "[green]nothing[/]"
     return Group(_facts(f"Erasure, {done['source']}", facts))
 
 
 def held_rows(rows: pl.DataFrame) -> Group:
-    """Held lines as `ingestion.quarantine.held` gives them; of many the newest."""
-    table = _table(f"Held back: {rows['lines'].sum():,} lines", "file", "line", "delivery", "rule", "since", "state")
+    """The newest quarantined lines, from the rows of `ingestion.quarantine.held`."""
+    table = _table(
+        f"In quarantine: {rows['lines'].sum():,} lines", "file", "line", "delivery", "rule", "since", "state"
+    )
     for row in rows.tail(_ROWS).iter_rows(named=True):
         line = str(row["line_no"]) if row["line_no"] else f"all {row['lines']:,}"
         since = f"{row['first_seen_at']:%Y-%m-%d}"
         place = escape(f"{row['source']}/{row['file_name']}")
         table.add_row(place, line, row["delivery_id"], escape(row["rule"]), since, row["state"])
     messages = sorted({(row["rule"], row["message"]) for row in rows.tail(_ROWS).iter_rows(named=True)})
-    more = [f"the newest {_ROWS} are shown; --json gives all"] if rows.height > _ROWS else []
+    more = [f"only the newest {_ROWS} rows are shown; --json lists all"] if rows.height > _ROWS else []
     return Group(table, *(Text(f"{rule}: {message}") for rule, message in messages), *more)
 
 
-def restated(found: Restatement) -> Group:
-    """A month before and now, and the rows behind the difference, those of one loan and delivery together."""
-    first = found.reported
-    knowledge = f"taken in by {first.taken_in_by:%Y-%m-%d %H:%M} UTC, when the month was first reported"
-    if not first.as_newest:
-        knowledge = f"known on {first.observed_on}, of what was {knowledge}, with later ones"
-    title = f"{found.source}, {found.month_on:%Y-%m}"
-    if found.loans.is_empty():
-        return Group(
-            _facts(title, {"as reported": f"what was {knowledge}", "since then": "nothing that moved it"}),
-            _moved(found),
-        )
-    facts = {
-        "as reported": f"what was {knowledge}",
-        "moved since": f"{found.loans.height:,} loans, by {found.rows.height:,} rows",
-    }
-    if found.unexplained:
-        facts["unexplained"] = f"[bold red]{len(found.unexplained):,} loans[/], the first: {found.unexplained[0]}"
-    return Group(_facts(title, facts), _moved(found), _behind(found.rows))
+def comparison_tables(comparison: MonthComparison) -> Group:
+    """A month as reported and as known now, with the late rows grouped by loan and delivery."""
+    reported = comparison.reported
+    taken_in = f"taken in by {reported.taken_in_by:%Y-%m-%d %H:%M} UTC, when the month was first reported"
+    if not reported.as_newest:
+        taken_in = f"known on {reported.observed_on} and {taken_in}, together with later months"
+    title = f"{comparison.source}, {comparison.month_on:%Y-%m}"
+    facts = {"as reported": f"from rows {taken_in}"}
+    if comparison.loans.is_empty():
+        facts["changed since"] = "nothing"
+        return Group(_facts(title, facts), _figures(comparison))
+    facts["changed since"] = f"{comparison.loans.height:,} loans, by {comparison.rows.height:,} late or corrected rows"
+    if comparison.unexplained:
+        count, first = len(comparison.unexplained), comparison.unexplained[0]
+        facts["unexplained"] = f"[bold red]{count:,} loans[/], first {first}"
+    return Group(_facts(title, facts), _figures(comparison), _late_rows(comparison.rows))
 
 
-def _moved(found: Restatement) -> Table:
-    """Figures of which there is anything, moved or not."""
+def _figures(comparison: MonthComparison) -> Table:
+    """All figures that are not zero on both sides."""
     table = _table("Figures", "", "as reported", "as known now", "difference", "loans")
-    for figure in found.figures:
+    for figure in comparison.figures:
         if figure.reported or figure.restated:
             cells = (_figure(figure, value) for value in (figure.reported, figure.restated, figure.difference))
             table.add_row(figure.name, *cells, f"{figure.loans:,}" if figure.loans else "")
@@ -132,20 +135,21 @@ def _figure(figure: Figure, value: Amount | None) -> str:
     return f"{value:.2%}" if "share" in figure.name else f"{value:,}"
 
 
-def _behind(rows: pl.DataFrame) -> Table:
-    """What became known since; where one delivery says much of a loan, the first of it and how much."""
-    together = rows.group_by("loan_id", "table", "file", "known_at", "ingested_at", maintain_order=True).agg(
+def _late_rows(rows: pl.DataFrame) -> Table:
+    """The rows that became known since; of several rows of one loan and delivery, the first and their count."""
+    grouped = rows.group_by("loan_id", "table", "file", "known_at", "ingested_at", maintain_order=True).agg(
         pl.col("line").min(), pl.len().alias("count"), pl.col("event_on").min(), pl.col("changed").first()
     )
-    left = max(together.height - _CHANGES, 0)
-    table = _table(f"Rows behind it{f'; {left:,} more are told by --json' if left else ''}", "loan", "row", "says")
+    left = max(grouped.height - _CHANGES, 0)
+    more = f"; --json lists {left:,} more" if left else ""
+    table = _table(f"Late or corrected rows{more}", "loan", "row", "content")
     for column in table.columns:
         column.justify, column.no_wrap = "left", False
-    for row in together.head(_CHANGES).iter_rows(named=True):
+    for row in grouped.head(_CHANGES).iter_rows(named=True):
         dates = f"{row['event_on']}, known {row['known_at']}, taken in {row['ingested_at']:%Y-%m-%d}"
-        said = [_change(change) for change in row["changed"] if change["after"] != str(row["event_on"])]
-        said += [f"and {row['count'] - 1:,} rows more"] if row["count"] > 1 else []
-        table.add_row(row["loan_id"], f"{row['file']}, line {row['line']}\n{dates}", "\n".join(said))
+        content = [_change(change) for change in row["changed"] if change["after"] != str(row["event_on"])]
+        content += [f"and {row['count'] - 1:,} more rows"] if row["count"] > 1 else []
+        table.add_row(row["loan_id"], f"{row['file']}, line {row['line']}\n{dates}", "\n".join(content))
     return table
 
 
@@ -155,13 +159,13 @@ def _change(change: Mapping[str, str | None]) -> str:
 
 
 def _source(source: Mapping[str, Any]) -> Table:
-    newest = f", the newest {source['newest_file']} at {_moment(source['newest_at'])}" if source["newest_file"] else ""
+    newest = f", newest {source['newest_file']} at {_moment(source['newest_at'])}" if source["newest_file"] else ""
     champion = f"version {source['model_version']}, AUC {source['auc']:.4f}" if source["model_version"] else "none"
     facts = {
-        "deliveries": f"{source['deliveries']:,}{newest}; {source['waiting_files']:,} files wait"
-        + (f", {source['unfinished_files']:,} are still being written" if source["unfinished_files"] else ""),
-        "lines": f"{source['accepted_rows']:,} accepted; {source['quarantined_rows']:,} held back"
-        + (f", of {source['quarantined_files']:,} files" if source["quarantined_files"] else ""),
+        "deliveries": f"{source['deliveries']:,}{newest}; {source['waiting_files']:,} files waiting"
+        + (f", {source['unfinished_files']:,} incomplete" if source["unfinished_files"] else ""),
+        "lines": f"{source['accepted_rows']:,} accepted; {source['quarantined_rows']:,} in quarantine"
+        + (f", from {source['quarantined_files']:,} files" if source["quarantined_files"] else ""),
         "champion": f"{champion}; {source['scored']:,} accounts scored",
     }
     if source["model"] not in ("champion", "none yet"):
@@ -188,7 +192,7 @@ def _facts(title: str, facts: Mapping[str, str]) -> Table:
 
 
 def _ingested(metrics: Mapping[str, Value], sources: list[str]) -> Table:
-    table = _table("Ingested so far", "source", "", "lines", "amount")
+    table = _table("All deliveries so far", "source", "", "lines", "amount")
     for source in sources:
         for outcome in _OUTCOMES:
             name = source if outcome == _OUTCOMES[0] else ""
@@ -220,38 +224,38 @@ def _champion(metrics: Mapping[str, Value], source: str) -> Table:
 
 
 def _portfolio(metrics: Mapping[str, Value], source: str) -> Table:
-    """Loans and expected loss by stage; what cannot be said, and why, in the place of a figure."""
+    """Loans and expected loss by stage; for a figure that is not available, the reason."""
     own = {name.split(".", 2)[2]: v for name, v in metrics.items() if name.startswith(f"portfolio.{source}.")}
     facts = {
         f"stage {stage}": f"{own[f'stage_{stage}.loans']:,} loans; "
-        f"{_amount(own[f'stage_{stage}.expected_loss_minor'])} of "
-        f"{_amount(own[f'stage_{stage}.exposure_at_default_minor'])} is expected to be lost"
+        f"expected loss {_amount(own[f'stage_{stage}.expected_loss_minor'])} of "
+        f"{_amount(own[f'stage_{stage}.exposure_at_default_minor'])} exposure at default"
         for stage in (1, 2, 3)
         if f"stage_{stage}.loans" in own
     }
-    for name, said in own.items():
-        if name.startswith("coverage.") and said != "available":
-            facts[name.removeprefix("coverage.").replace("_", " ")] = str(said)
+    for name, status in own.items():
+        if name.startswith("coverage.") and status != "available":
+            facts[name.removeprefix("coverage.").replace("_", " ")] = str(status)
     return _facts(f"Portfolio of {source}", facts)
 
 
 def _warnings(metrics: Mapping[str, Value]) -> str:
-    """Early warnings: how many are open, and a line for each of the first ones of a source."""
+    """Early warnings as text: how many are open, and one line for each of a source's first ones."""
     red, amber = metrics.get("warnings.red", 0), metrics.get("warnings.amber", 0)
     lines = [f"{red} red, {amber} amber"]
-    for name, said in metrics.items():
-        if not name.startswith("warnings.") or not name.endswith(".open") or not said:
+    for name, value in metrics.items():
+        if not name.startswith("warnings.") or not name.endswith(".open") or not value:
             continue
-        source, opened = name.split(".")[1], str(said).split("; ")
+        source, opened = name.split(".")[1], str(value).split("; ")
         month = metrics[f"warnings.{source}.month"]
-        lines += [f"{source} {month}: {escape(words)}" for words in opened[:_WARNINGS]]
+        lines += [f"{source} {month}: {escape(warning)}" for warning in opened[:_WARNINGS]]
         if len(opened) > _WARNINGS:
             lines.append(f"{source} {month}: and {len(opened) - _WARNINGS} more; see early_warnings.parquet")
     return "\n".join(lines)
 
 
 def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
-    """Checks are summed: there is one step for each table."""
+    """A night's checks, warnings, memory and seconds per step; the check steps of all tables count as one."""
     seconds: dict[str, float] = {}
     for name, value in stages.items():
         key = "checks" if name.startswith("check_") else name
@@ -260,7 +264,7 @@ def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
         "checks": f"{metrics['checks.evaluated']} evaluated of {metrics['checks.declared']} declared; "
         f"{metrics['checks.failed']} failed, {metrics['checks.warned']} warnings",
         "warnings": _warnings(metrics),
-        "memory": f"{metrics['run.peak_mb']} MB, the largest process",
+        "memory": f"{metrics['run.peak_mb']} MB in the largest process",
         "seconds": "\n".join(f"{value:>6.1f}  {name}" for name, value in seconds.items()),
     }
     return _facts("Night", facts)

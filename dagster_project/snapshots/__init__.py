@@ -1,1 +1,1 @@
-"""Published snapshots: how they are written, verified and read, and what they were made from."""
+"""The store of published snapshots: written, verified and read here, with the fingerprints of their inputs."""

@@ -1,6 +1,6 @@
-"""Fingerprints: of the code and its locks, of what was ingested, of a night's inputs.
+"""Fingerprints of the code and its locks, and of values such as a night's inputs.
 
-Two nights with equal inputs would publish the same snapshot, so the second has nothing to do.
+Two nights with equal inputs would publish the same snapshot, so the second one is skipped.
 """
 
 import hashlib
@@ -9,14 +9,14 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-# Whatever could change a published number, and a little more; tests, docs and deployment cannot.
+# Everything that can change a published number, and a little more; not tests, docs and deployment.
 CODE = ("dagster_project", "dbt", "expectations", "ml", "requirements.lock", "requirements-data.lock")
 _ENDINGS = {".py", ".sql", ".yml", ".yaml", ".lock"}
 _SKIPPED = {"__pycache__", "target", "logs", "yours"}  # a user's own assets change none of our numbers
 
 
 def code_fingerprint(root: Path, policy: Path, contracts: Iterable[Path] = ()) -> str:
-    """sha256 over names and bytes of all code, lock and policy files and the user's own contracts, in name order."""
+    """sha256 over the names and bytes of all code and lock files, the policy and the user's own contracts, in order."""
     digest = hashlib.sha256()
     for path in [*sorted(_files(root)), policy, *sorted(contracts)]:
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else f"{path.parent.name}/{path.name}"
@@ -40,7 +40,7 @@ def values_fingerprint(values: Mapping[str, object]) -> str:
 
 
 def git_revision(root: Path) -> str:
-    """The commit that is checked out, with `+` where files differ from it; `none` outside a checkout."""
+    """The commit that is checked out, with `+` if files differ from it; `none` outside a checkout."""
     try:
         head = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")

@@ -1,8 +1,8 @@
-"""Snapshots: a folder of sorted Parquet files, its metrics and its manifest, and the pointer that readers follow.
+"""Snapshots: a folder with sorted Parquet files, metrics and a manifest, and the link `current` that readers follow.
 
-A snapshot is written beside its final name, and becomes current when a symbolic link is renamed over the old one.
+A snapshot is written under a temporary name, and becomes current when a symbolic link is renamed over the old one.
 Readers resolve `current` once and so never see a mixture. The snapshot's hash covers the bytes of every file and
-every metric that does not begin with `run.`; its name is the beginning of that hash.
+every metric that does not begin with `run.`; the first digits of the hash are its name.
 """
 
 import json
@@ -17,34 +17,34 @@ from dagster_project.home.files import file_sha256, flush, replace_text
 from dagster_project.snapshots.fingerprint import values_fingerprint
 
 CURRENT, METRICS, MANIFEST, INPUTS = "current", "metrics.json", "manifest.json", "inputs.json"
-_NAME = 16  # so many digits of the hash name the folder
+_NAME = 16  # digits of the hash in the folder's name
 _ADVICE = (
     "readers must not use it: restore it from a backup, or remove the link `current` and run `creditloom night`, "
-    "which publishes anew"
+    "which publishes again"
 )
 Metrics = Mapping[str, float | int | str]
 
 
 class SnapshotCorruptionError(RuntimeError):
-    """A snapshot is not the one that was published."""
+    """A snapshot differs from what was published."""
 
 
 @dataclass(frozen=True)
-class PublishedTable:
-    """One table of a snapshot. `write` makes its Parquet file, sorted by its keys, and returns how many rows it has."""
+class SnapshotTable:
+    """One table of a snapshot. `write` writes its Parquet file, sorted by its keys, and returns the row count."""
 
     name: str
     write: Callable[[Path], int]
 
 
-def table_of(name: str, frame: pl.DataFrame, sorted_by: Sequence[str]) -> PublishedTable:
-    """A table that is a frame."""
+def table_of(name: str, frame: pl.DataFrame, sorted_by: Sequence[str]) -> SnapshotTable:
+    """A snapshot table that is written from a frame."""
 
     def write(path: Path) -> int:
         frame.sort(sorted_by).write_parquet(path, compression="zstd", statistics=True)
         return frame.height
 
-    return PublishedTable(name, write)
+    return SnapshotTable(name, write)
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class Snapshot:
 
     @property
     def snapshot_id(self) -> str:
-        """Name of the folder."""
+        """The name of the folder."""
         return self.folder.name
 
     def metrics(self) -> dict[str, float | int | str]:
-        """The metric store."""
+        """The metrics, by name."""
         values: dict[str, float | int | str] = json.loads((self.folder / METRICS).read_text())
         return values
 
 
 def current_snapshot(published: Path) -> Snapshot | None:
-    """The snapshot that readers see, or None before the first."""
+    """The snapshot that readers see; None before the first one."""
     pointer = published / CURRENT
     if not pointer.exists():
         return None
@@ -74,10 +74,10 @@ def current_snapshot(published: Path) -> Snapshot | None:
 
 
 def open_snapshot(folder: Path) -> Snapshot:
-    """The snapshot in a folder; what its files hold is not looked at, see `snapshot_faults`.
+    """The snapshot in a folder. Its files are not verified; see `snapshot_faults`.
 
     Raises:
-        SnapshotCorruptionError: it has no manifest that can be read.
+        SnapshotCorruptionError: the manifest is missing or unreadable.
     """
     try:
         return Snapshot(folder, json.loads((folder / MANIFEST).read_text())["snapshot_sha256"])
@@ -86,7 +86,7 @@ def open_snapshot(folder: Path) -> Snapshot:
 
 
 def snapshot_faults(folder: Path) -> list[str]:
-    """What differs from what was published, in words; plain Parquet does not notice a flipped bit."""
+    """How a folder differs from what was published, as text. Parquet alone does not notice a flipped bit."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         files, recorded_sha256 = dict(manifest["files"]), manifest["snapshot_sha256"]
@@ -106,10 +106,10 @@ def snapshot_faults(folder: Path) -> list[str]:
 
 
 def verified(snapshot: Snapshot) -> Snapshot:
-    """The snapshot, after all of it was found to be what was published.
+    """The snapshot, once every file is verified.
 
     Raises:
-        SnapshotCorruptionError: it is not.
+        SnapshotCorruptionError: it differs from what was published.
     """
     faults = snapshot_faults(snapshot.folder)
     if faults:
@@ -118,7 +118,7 @@ def verified(snapshot: Snapshot) -> Snapshot:
 
 
 def current_inputs(published: Path) -> Mapping[str, str] | None:
-    """The inputs of the last night that ended well, if the snapshot that it left is still current."""
+    """The inputs of the last successful night; None if its snapshot is no longer current."""
     snapshot, record = current_snapshot(published), published / INPUTS
     if snapshot is None or not record.exists():
         return None
@@ -127,20 +127,30 @@ def current_inputs(published: Path) -> Mapping[str, str] | None:
     return inputs if last["snapshot_sha256"] == snapshot.sha256 else None
 
 
-def publish(
+def write_snapshot(
     published: Path,
-    tables: Sequence[PublishedTable],
+    tables: Sequence[SnapshotTable],
     metrics: Metrics,
     inputs: Mapping[str, str],
     *,
     make_current: bool = True,
     admit: Callable[[], None] = lambda: None,
 ) -> tuple[Snapshot, bool]:
-    """Publish a snapshot and make it current. Returns it, and whether its content differs from the current one.
+    """Write a snapshot and make it current.
 
-    Where the content is the same, nothing that readers see is touched; only the night's inputs are noted. A snapshot of
-    this content that was damaged since is made whole. Without `make_current` it is only laid beside the others. `admit`
-    is called before other content becomes current, and may refuse it by an error.
+    If the content equals the current snapshot's, readers see no change, and only the night's inputs are recorded. If a
+    snapshot with this content exists and is damaged, it is repaired.
+
+    Args:
+        published: the folder of all snapshots.
+        tables: the snapshot's tables.
+        metrics: the snapshot's metrics, by name.
+        inputs: fingerprints of the night's inputs.
+        make_current: if False, the snapshot is written, and `current` stays.
+        admit: called before new content becomes current; raises an error to refuse it.
+
+    Returns:
+        The snapshot, and whether its content differs from the snapshot that was current.
     """
     before = current_snapshot(published)
     building = published / ".building"
@@ -177,19 +187,19 @@ def publish(
 
 
 def _repair(final: Path, building: Path) -> None:
-    """Make a damaged snapshot whole, a rename a file: readers find each file as it was or as it should be."""
+    """Repair a damaged snapshot with one rename per file: readers find each file either damaged or repaired."""
     for path in sorted(building.iterdir(), key=lambda p: p.name == MANIFEST):  # the manifest last
         flush(path)
         path.replace(final / path.name)
-    for stranger in {p.name for p in final.iterdir()} - set(json.loads((final / MANIFEST).read_text())["files"]):
-        if stranger not in (MANIFEST, METRICS):
-            (final / stranger).unlink()
+    for unexpected in {p.name for p in final.iterdir()} - set(json.loads((final / MANIFEST).read_text())["files"]):
+        if unexpected not in (MANIFEST, METRICS):
+            (final / unexpected).unlink()
     flush(final)
     shutil.rmtree(building)
 
 
 def _stable(folder: Path) -> dict[str, object]:
-    """The metrics that belong to the content."""
+    """The metrics that the hash covers: those that do not begin with `run.`."""
     metrics: dict[str, object] = json.loads((folder / METRICS).read_text())
     return {name: value for name, value in metrics.items() if not name.startswith("run.")}
 
@@ -199,7 +209,7 @@ def _snapshot_sha256(files: Mapping[str, object], stable: Mapping[str, object]) 
 
 
 def _point(published: Path, folder: Path) -> None:
-    """Let `current` point at a folder, in one rename."""
+    """Point `current` at a folder, with one rename."""
     fresh = published / f".{CURRENT}.new"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(folder.name, target_is_directory=True)

@@ -1,1 +1,1 @@
-"""dbt from the outside: its command line, its manifest, and what the warehouse's tables look like."""
+"""dbt seen from outside: its command line, its manifest, and the metadata of the warehouse's tables."""

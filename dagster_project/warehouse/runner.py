@@ -1,4 +1,4 @@
-"""dbt from the outside: its command line with the policy's variables, its manifest, its results."""
+"""How dbt is run: its command line with the policy's variables, its manifest, its results."""
 
 import json
 import os
@@ -19,7 +19,7 @@ class DbtError(RuntimeError):
 
 
 def dbt_executable() -> str:
-    """The `dbt` of this environment, whether or not it is on the path."""
+    """The path of this Python environment's `dbt`, which need not be on PATH."""
     return str(Path(sys.executable).with_name("dbt"))
 
 
@@ -33,21 +33,21 @@ def arguments(settings: Settings, policy: Policy, command: Sequence[str], **more
 def run_dbt(
     settings: Settings, policy: Policy, command: Sequence[str], *, quiet: bool = False, **more_vars: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run dbt in a process of its own, as the night does."""
+    """Run dbt in its own process. `quiet`: capture its output instead of printing it."""
     environment = os.environ | settings.tool_environment | dbt_environment(settings)
     line = [dbt_executable(), *arguments(settings, policy, command, **more_vars)]
     return subprocess.run(line, env=environment, capture_output=quiet, text=True, check=False)
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """Where dbt keeps its manifest and logs."""
+    """Environment variables that tell dbt where to write its manifest and logs."""
     return {"DBT_TARGET_PATH": str(settings.dbt_target), "DBT_LOG_PATH": str(settings.dbt_target / "logs")}
 
 
 def prepare_manifest(settings: Settings, policy: Policy) -> Path:
-    """The manifest of the project as it stands, parsed anew only when a file or a policy value changed.
+    """The project's current manifest; dbt parses the project again only if a file or a policy value changed.
 
-    It is a copy: dbt writes its own with every command, and half of it when the disk is full.
+    The manifest is a copy: dbt rewrites its own with every command, and truncates it if the disk is full.
 
     Raises:
         DbtError: dbt cannot parse the project.
@@ -63,7 +63,7 @@ def prepare_manifest(settings: Settings, policy: Policy) -> Path:
     if done.returncode:
         raise DbtError(f"dbt cannot parse {settings.dbt_project}:\n{done.stdout}{done.stderr}")
     written = (settings.dbt_target / "manifest.json").read_text()
-    json.loads(written)  # another dbt may be writing it
+    json.loads(written)  # fails if another dbt process is just writing it
     replace_text(manifest, written)
     replace_text(mark, state)
     return manifest
@@ -75,7 +75,7 @@ def manifest_file(settings: Settings) -> Path:
 
 
 def project_fingerprint(settings: Settings, policy: Policy) -> str:
-    """sha256 of what the manifest is made of: dbt's files and variables, and not the moment of parsing."""
+    """sha256 of what the manifest depends on: dbt's files and variables, not the time of parsing."""
     endings = {".sql", ".yml"}
     files = sorted(p for p in settings.dbt_project.rglob("*") if p.suffix in endings)
     contents = {str(p.relative_to(settings.dbt_project)): p.read_text() for p in files}
@@ -83,7 +83,7 @@ def project_fingerprint(settings: Settings, policy: Policy) -> str:
 
 
 def published_models(manifest: Path) -> dict[str, tuple[str, list[str]]]:
-    """Models that a snapshot holds: name -> (schema-qualified relation, columns to sort by)."""
+    """The models that are published: name -> (schema-qualified relation, columns to sort by)."""
     nodes: Iterable[dict[str, Any]] = json.loads(manifest.read_text())["nodes"].values()
     found = {}
     for node in nodes:
@@ -94,13 +94,13 @@ def published_models(manifest: Path) -> dict[str, tuple[str, list[str]]]:
 
 
 def declared_tests(manifest: Path) -> set[str]:
-    """Ids of all data tests of the project."""
+    """The ids of all data tests of the project."""
     nodes = json.loads(manifest.read_text())["nodes"]
     return {name for name, node in nodes.items() if node["resource_type"] == "test"}
 
 
 def failed_tests(settings: Settings) -> dict[str, str]:
-    """The data tests that failed in dbt's last build: what each is about, and how many rows broke it."""
+    """The data tests that failed in dbt's last build: name -> how many rows of which models failed."""
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
     nodes = json.loads(manifest_file(settings).read_text())["nodes"]
     failed = [r for r in results if r["unique_id"].startswith("test.") and r["status"] in ("fail", "error")]
@@ -112,6 +112,6 @@ def failed_tests(settings: Settings) -> dict[str, str]:
 
 
 def test_verdicts(settings: Settings) -> dict[str, str]:
-    """Status of each data test in dbt's last build: pass, warn, fail, error or skipped."""
+    """The status of each data test in dbt's last build: pass, warn, fail, error or skipped."""
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
     return {r["unique_id"]: r["status"] for r in results if r["unique_id"].startswith("test.")}

@@ -1,7 +1,7 @@
-"""What the screen shows of a table beside its description: columns, rows, and which columns each column is made from.
+"""Table metadata for the Dagster UI: columns, row counts and column lineage.
 
-Read from the warehouse and from dbt's compiled SQL once dbt has let go of the file. Dagster's own way of asking dbt's
-adapter keeps the file open in this process, where the checks then cannot open it, and takes twenty times as long.
+It is read from the warehouse and from dbt's compiled SQL once dbt has closed the file. Dagster's own way, through dbt's
+adapter, keeps the file open in this process, so that the checks cannot open it, and takes twenty times as long.
 """
 
 import json
@@ -17,13 +17,13 @@ from dagster_project.warehouse.runner import manifest_file
 
 # (model or lake table, column)
 ColumnOf = tuple[str, str]
-# Columns and their types by schema and table, as sqlglot wants it.
+# Columns and their types by schema and table, as sqlglot expects them.
 Schema = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class TableMetadata:
-    """One model. `rows` is None for a view. `made_from`: for each column the columns of its direct parents."""
+    """The metadata of one model. `rows` is None for a view. `made_from`: the parent columns of each column."""
 
     rows: int | None
     columns: tuple[tuple[str, str], ...]
@@ -32,13 +32,13 @@ class TableMetadata:
 
 
 def read_table_metadata(settings: Settings) -> dict[str, TableMetadata]:
-    """The facts of every model that the warehouse holds, by the model's name."""
+    """The metadata of every model in the warehouse, by the model's name."""
     from sqlglot.schema import ensure_schema
 
     manifest = json.loads(manifest_file(settings).read_text())
     models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
     schema, rows = _read(settings.warehouse_file)
-    loaded_schema = ensure_schema(schema, dialect="duckdb")  # once: each query would make its own of it
+    loaded_schema = ensure_schema(schema, dialect="duckdb")  # once, because each query would convert it again
     found = {}
     for node in models:
         columns = schema.get(node["schema"], {}).get(node["alias"])
@@ -55,7 +55,7 @@ def read_table_metadata(settings: Settings) -> dict[str, TableMetadata]:
 
 
 def _read(warehouse: Path) -> tuple[Schema, dict[tuple[str, str], int]]:
-    """The schema, and rows of the tables that are no views."""
+    """The schema of all tables and views, and the row counts of the tables."""
     schema: Schema = {}
     with duckdb.connect(str(warehouse), read_only=True) as db:
         columns = "select table_schema, table_name, column_name, data_type from information_schema.columns"
@@ -67,7 +67,7 @@ def _read(warehouse: Path) -> tuple[Schema, dict[tuple[str, str], int]]:
 
 
 def _lake_tables(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
-    """Names of the lake tables that a model of the staging layer hands on."""
+    """The lake tables that a staging model reads; empty for a model of another layer."""
     if node["schema"] != "staging":
         return []
     return [manifest["sources"][p]["name"] for p in node["depends_on"]["nodes"] if p in manifest["sources"]]
@@ -76,7 +76,7 @@ def _lake_tables(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[s
 def _made_from(
     compiled: Path, columns: Mapping[str, str], schema: Any, lake: list[str]
 ) -> dict[str, tuple[ColumnOf, ...]]:
-    if lake:  # staging hands the columns of one lake table on under their names
+    if lake:  # a staging model keeps the column names of its one lake table
         return {name: ((lake[0], name),) for name in columns}
     import sqlglot
     from sqlglot import exp
@@ -86,7 +86,7 @@ def _made_from(
 
     parsed = sqlglot.parse_one(compiled.read_text(), dialect="duckdb")
     for table in parsed.find_all(exp.Table):
-        table.set("catalog", None)  # the database's own name, which the schema does not have
+        table.set("catalog", None)  # the database's name, which the schema does not contain
     qualified = qualify(parsed, schema=schema, dialect="duckdb", validate_qualify_columns=False, identify=False)
     nodes = lineage(
         None, qualified, schema, dialect="duckdb", scope=build_scope(qualified), trim_selects=False, copy=False
@@ -95,6 +95,6 @@ def _made_from(
 
 
 def _parents(node: Any, table: type) -> tuple[ColumnOf, ...]:
-    """The columns of tables at the ends of a column's lineage."""
+    """The table columns at the ends of a column's lineage."""
     leaves = (n for n in node.walk() if isinstance(n.source, table))
     return tuple(sorted({(n.source.name, n.name.split(".")[-1]) for n in leaves}))

@@ -148,7 +148,7 @@ def test_scores_of_a_night_without_a_model_have_the_shape_of_scores(first_night,
 
 @pytest.mark.parametrize(
     ("config", "says"),
-    [({"on": "today"}, "a day is"), ({"on": "2024-01-01", "known_as_of": "2024-01-01"}, "rebuilds one")],
+    [({"on": "today"}, "write a day as"), ({"on": "2024-01-01", "known_as_of": "2024-01-01"}, "not both")],
 )
 def test_night_config_that_says_nothing_usable_is_refused(pipeline, config, says):
     from dagster_project.defs.resources import NightConfigError, build_night_resource

@@ -305,5 +305,5 @@ def test_held_back_delivery_is_told_with_file_and_reason(home_after_night):
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     said = done.stderr.replace("\n", " ")
-    assert "QUARANTINED: taiwan_cards/odd.csv: 2 of 2 lines held back" in said
+    assert "QUARANTINED: taiwan_cards/odd.csv: 2 of 2 lines quarantined" in said
     assert "schema_drift" in said

@@ -24,7 +24,7 @@ from dagster_project.ingestion.lake.receipts import ReceiptBook
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.operations.restate import restate_month
 from dagster_project.policy import load_policy
-from dagster_project.reporting.month_comparison import Restatement
+from dagster_project.reporting.month_comparison import MonthComparison
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.warehouse.runner import run_dbt
 
@@ -49,7 +49,7 @@ FIGURES = {
 class Case:
     """A restated month, and the home of a warehouse in which each choice of its rows is a source."""
 
-    found: Restatement
+    found: MonthComparison
     checked: Path
 
     def figures(self, source: str) -> dict:
@@ -87,7 +87,7 @@ def raw_rows(home: Path) -> dict[str, pl.DataFrame]:
     return {t: pl.read_parquet(found) if found else pl.DataFrame(schema=raw_schema(t)) for t, found in paths.items()}
 
 
-def behind(found: Restatement, table: str, rows: pl.DataFrame) -> pl.DataFrame:
+def behind(found: MonthComparison, table: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Of a table's rows those that a restatement tells. One that is told of the loan it left is another loan's."""
     moved = pl.col("changed").list.eval(
         pl.element().filter(pl.element().struct.field("column") == "loan_id").struct.field("after")

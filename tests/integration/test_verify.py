@@ -18,7 +18,7 @@ from dagster_project.defs.resources import build_night_resource
 from dagster_project.home.locks import home_lock
 from dagster_project.night import audit_entries
 from dagster_project.operations.verify import verify
-from dagster_project.snapshots.snapshot import publish, table_of
+from dagster_project.snapshots.snapshot import table_of, write_snapshot
 
 
 def says(home, *options):
@@ -57,7 +57,7 @@ def in_ledger(home):
 
 
 def other_snapshot(home):
-    publish(home / "published", [table_of("scores", pl.DataFrame({"k": [1]}), ("k",))], {}, {})
+    write_snapshot(home / "published", [table_of("scores", pl.DataFrame({"k": [1]}), ("k",))], {}, {})
 
 
 def cut_log(home):
@@ -89,11 +89,11 @@ INSERTED = (
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (in_receipts("update receipts set file_name = 'other.csv'"), "receipt taiwan_cards/1 is not what row 1"),
+        (in_receipts("update receipts set file_name = 'other.csv'"), "receipt taiwan_cards/1 differs from row 1"),
         (in_receipts("update receipts set accepted_minor = accepted_minor - 1"), "94954177700 minor landed"),
-        (in_receipts("delete from receipts"), "tells of receipt taiwan_cards/1, and there is none"),
+        (in_receipts("delete from receipts"), "records receipt taiwan_cards/1, which is missing"),
         (in_receipts(INSERTED), "receipt taiwan_cards/99 has no row in the audit chain"),
-        (in_ledger, "decision taiwan_cards/1 is not what row 2"),
+        (in_ledger, "decision taiwan_cards/1 differs from row 2"),
         (other_snapshot, "the audit chain's newest publication is"),
         (cut_log, "the log ends with row 2, its head names row 3"),
         (no_log, "is missing, and its head is not"),
@@ -112,7 +112,7 @@ def test_what_was_done_by_hand_is_named(home_after_night, change, named):
 def test_words_on_the_terminal(home_after_night):
     code, said, _ = says(home_after_night)
     assert code == 0
-    assert "All is as it was written: 1 receipts" in said
+    assert "No faults in 1 receipts" in said
     cut_log(home_after_night)
     code, said, complaint = says(home_after_night)
     assert code == 1
@@ -132,13 +132,13 @@ def test_rows_that_a_crash_left_out_are_written_late_and_marked(home_after_night
     pipeline.ingest_context.audit.path.unlink()
     pipeline.settings.audit_head_file.unlink()
     assert len(verify(pipeline).faults) == 3, "each thing is named that has no row"
-    audit_entries.begin(pipeline, "run")
+    audit_entries.begin_run(pipeline, "run")
     rows = pipeline.ingest_context.audit.rows()
     assert [(r.kind, r.late) for r in rows] == [(k, True) for k in (Kind.DELIVERY, Kind.PROMOTION, Kind.PUBLISH)]
     found = verify(pipeline)
     assert found.faults == []
     assert "3 audit rows were written late" in found.notes[0]
-    audit_entries.begin(pipeline, "run")
+    audit_entries.begin_run(pipeline, "run")
     assert pipeline.ingest_context.audit.rows() == rows, "and once"
 
 
@@ -152,6 +152,6 @@ def test_run_on_a_log_that_was_cut_does_not_begin(home_after_night):
 
 def test_replay_is_a_row(home_after_night):
     pipeline = replace(pipeline_in(home_after_night), on=dt.date(2026, 1, 2))
-    audit_entries.begin(pipeline, "run-1")
+    audit_entries.begin_run(pipeline, "run-1")
     row = pipeline.ingest_context.audit.newest(Kind.REPLAY)
     assert (row.subject, row.parsed_facts()) == ("2026-01-02", {"run_id": "run-1"})

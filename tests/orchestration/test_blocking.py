@@ -15,7 +15,7 @@ from dagster_project.defs.instance import open_instance
 from dagster_project.defs.run_failures import FAILED_IN, STOPPED_BY
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.night.pipeline import load_pipeline
-from dagster_project.night.publish import UnauditedError, audited, publish_night
+from dagster_project.night.publish import UnauditedError, audited_results, publish_night
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
 from expectations.suite import no_row
@@ -97,9 +97,9 @@ def test_nothing_is_published_from_checks_of_another_run(home_after_night):
 
 def test_declared_but_not_evaluated_is_not_audited(home_after_night):
     run_id = json.loads((home_after_night / "warehouse/build/checks/scores.json").read_text())["run_id"]
-    audited(pipeline_in(home_after_night), run_id)
+    audited_results(pipeline_in(home_after_night), run_id)
     with pytest.raises(UnauditedError, match="scores"):
-        audited(pipeline_in(home_after_night, extra_checks={"scores": (BROKEN,)}), run_id)
+        audited_results(pipeline_in(home_after_night, extra_checks={"scores": (BROKEN,)}), run_id)
 
 
 def test_nothing_is_published_over_a_failed_check(home_after_night):

@@ -16,11 +16,11 @@ from dagster_project.defs.asset_keys import EARLY_WARNINGS_ASSET, NOTIFICATIONS_
 from dagster_project.defs.assets.early_warnings import build_early_warning_assets
 from dagster_project.defs.resources import NIGHT, build_night_resource
 from dagster_project.early_warning.evaluate import KEYS
-from dagster_project.night.notify import EARLY_WARNINGS, channels, outbox, send_what_waits
+from dagster_project.night.notify import EARLY_WARNINGS, channels, outbox, send_pending
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.reporting.metrics import warning_metrics
 from dagster_project.reporting.summary import _warnings
-from dagster_project.snapshots.snapshot import publish, table_of
+from dagster_project.snapshots.snapshot import table_of, write_snapshot
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def run(pipeline: Pipeline, key: tuple[str, ...]) -> dg.ExecuteInProcessResult:
 def published(pipeline: Pipeline) -> pl.DataFrame:
     """Publish what was evaluated, as the night's next step does."""
     history = pl.read_parquet(pipeline.early_warnings_file)
-    publish(pipeline.settings.published, [table_of(EARLY_WARNINGS, history, KEYS)], warning_metrics(history), {})
+    write_snapshot(pipeline.settings.published, [table_of(EARLY_WARNINGS, history, KEYS)], warning_metrics(history), {})
     return history
 
 
@@ -97,7 +97,7 @@ def test_what_is_published_is_told_once(book):
     assert (body["source"], body["segment"], body["state"]) == ("lender", "loan", "red")
     row = history.filter(segment="loan").row(-1, named=True)
     assert (body["value"], body["base"], body["p_adjusted"]) == (row["value"], row["base"], row["p_adjusted"])
-    assert outbox(pipeline).waiting() == [] and send_what_waits(pipeline).taken == {"log": 0}
+    assert outbox(pipeline).waiting() == [] and send_pending(pipeline).taken == {"log": 0}
 
 
 def test_a_replay_posts_nothing(book):

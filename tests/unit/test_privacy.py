@@ -45,8 +45,8 @@ def run(monkeypatch, *command):
 def test_erase_says_what_it_did(lender, monkeypatch):
     code, said = run(monkeypatch, "erase", "C100001")
     assert code == 0, said
-    assert re.search(r"left\s+nothing", said)
-    assert re.search(r"originals\s+1 written anew, 1 records without what identified", said)
+    assert re.search(r"found\s+nothing", said)
+    assert re.search(r"originals\s+1 rewritten; 1 records no longer identify the person", said)
     assert "Quandt" not in said
     code, said = run(monkeypatch, "reveal", "C100001", "--reason", "a letter")
     assert (code, "was erased" in said, "Quandt" in said) == (1, True, False), said
@@ -72,7 +72,7 @@ def test_erasure_and_looks_into_the_vault_are_rows_of_the_audit_chain(lender, mo
     assert not any(words in str(audit.rows()) for words in ("C10000", "Quandt"))
     audit.path.unlink()
     lender.settings.audit_head_file.unlink()
-    audit_entries.settle(lender)
+    audit_entries.write_missing_rows(lender)
     late = {(r.subject, r.late) for r in audit.rows(Kind.ERASURE)}
     assert late == {(r.subject, True) for r in erasures[:2]}
 
@@ -96,7 +96,7 @@ def test_a_hold_wins_over_the_command(lender, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
-        (("erase", "C999999"), 2, "no delivery of lender told of this borrower"),
+        (("erase", "C999999"), 2, "no delivery of lender has this borrower"),
         (("erase", "C100001", "--source", "nowhere"), 2, "there is no source 'nowhere'"),
         (("rotate-keys", "{home}/policy.yaml"), 2, "not hexadecimal"),
     ],

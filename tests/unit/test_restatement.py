@@ -9,8 +9,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from dagster_project.cli import app
-from dagster_project.reporting.month_comparison import ROW, Reported, changes, restate
-from dagster_project.reporting.summary import restated
+from dagster_project.reporting.month_comparison import ROW, Reported, changes, compare_month
+from dagster_project.reporting.summary import comparison_tables
 
 MONTH_ON = dt.date(2024, 3, 31)
 REPORTED = Reported(dt.datetime(2024, 4, 1, 2), dt.date(2024, 4, 1), as_newest=True)
@@ -66,7 +66,7 @@ def late(*rows: dict) -> pl.DataFrame:
 
 
 def test_figures_before_and_now_and_who_moved_them():
-    found = restate("lender", MONTH_ON, REPORTED, THEN, NOW, pl.DataFrame(schema=ROW))
+    found = compare_month("lender", MONTH_ON, REPORTED, THEN, NOW, pl.DataFrame(schema=ROW))
     said = {f.name: (f.reported, f.restated, f.difference, f.loans) for f in found.figures}
     assert said["loans"] == (4, 4, 0, 2)  # one came, one went: nothing in sum, and two loans moved it
     assert said["balance"] == (Decimal(2_000), Decimal(2_300), Decimal(300), 3)
@@ -79,7 +79,7 @@ def test_figures_before_and_now_and_who_moved_them():
 
 
 def test_loans_whose_month_changed_say_how():
-    loans = restate("lender", MONTH_ON, REPORTED, THEN, NOW, pl.DataFrame(schema=ROW)).loans
+    loans = compare_month("lender", MONTH_ON, REPORTED, THEN, NOW, pl.DataFrame(schema=ROW)).loans
     assert loans["loan_id"].to_list() == ["B", "C", "D", "E"]
     row = loans.row(0, named=True)
     assert (row["state"], row["state_now"], row["paid"], row["paid_now"]) == ("31-60", "1-30", 0, 100)
@@ -89,21 +89,21 @@ def test_loans_whose_month_changed_say_how():
 
 def test_rows_stand_behind_the_loans_that_changed_and_no_other():
     rows = late(payment("B", "p1", "100.00", known=False), payment("A", "p2", "7.00", known=False))
-    found = restate("lender", MONTH_ON, REPORTED, THEN, NOW, rows)
+    found = compare_month("lender", MONTH_ON, REPORTED, THEN, NOW, rows)
     assert found.rows["loan_id"].to_list() == ["B"]
     assert found.rows["moved"].to_list() == [found.loans["moved"][0].to_list()]
     assert found.unexplained == ("C", "D", "E")
 
 
 def test_month_that_did_not_change_has_no_difference():
-    found = restate("lender", MONTH_ON, REPORTED, THEN, THEN, pl.DataFrame(schema=ROW))
+    found = compare_month("lender", MONTH_ON, REPORTED, THEN, THEN, pl.DataFrame(schema=ROW))
     assert found.loans.is_empty() and found.rows.is_empty() and found.unexplained == ()
     assert {f.difference for f in found.figures} == {0}
     assert {f.loans for f in found.figures} == {0}
 
 
 def test_month_that_had_no_rows_has_no_share():
-    found = restate("lender", MONTH_ON, REPORTED, THEN.clear(), NOW, pl.DataFrame(schema=ROW))
+    found = compare_month("lender", MONTH_ON, REPORTED, THEN.clear(), NOW, pl.DataFrame(schema=ROW))
     share = next(f for f in found.figures if f.name == "share.30+")
     assert (share.reported, share.restated, share.difference) == (None, 0.0, None)
 
@@ -151,22 +151,22 @@ def test_terminal_tells_figures_rows_and_what_is_unexplained():
         *(payment("C", f"q{n}", "1.00", known=False, line=n) for n in range(2, 42)),
     )
     console = Console(width=100, record=True)
-    console.print(restated(restate("lender", MONTH_ON, REPORTED, THEN, NOW, rows)))
+    console.print(comparison_tables(compare_month("lender", MONTH_ON, REPORTED, THEN, NOW, rows)))
     text = " ".join(console.export_text().split())
-    assert "what was taken in by 2024-04-01 02:00 UTC, when the month was first reported" in text
+    assert "from rows taken in by 2024-04-01 02:00 UTC, when the month was first reported" in text
     assert "paid 110.00 200.00 90.00 2" in text and "share.30+ 66.67% 0.00% -66.67% 3" in text
     assert "B payments-2024-04-09.csv, line 7 amount 90.00 -> 100.00" in text
     assert "2024-03-20, known 2024-04-09, taken in 2024-04-10" in text
-    assert "line 2 amount 1.00" in text and "and 39 rows more" in text
-    assert "unexplained 2 loans, the first: D" in text
+    assert "line 2 amount 1.00" in text and "and 39 more rows" in text
+    assert "unexplained 2 loans, first D" in text
 
 
 def test_terminal_says_that_nothing_moved_a_month():
     console = Console(width=100, record=True)
     history = Reported(dt.datetime(2026, 1, 2), dt.date(2024, 4, 1), as_newest=False)
-    console.print(restated(restate("lender", MONTH_ON, history, THEN, THEN, pl.DataFrame(schema=ROW))))
+    console.print(comparison_tables(compare_month("lender", MONTH_ON, history, THEN, THEN, pl.DataFrame(schema=ROW))))
     text = " ".join(console.export_text().split())
-    assert "nothing that moved it" in text and "known on 2024-04-01" in text
+    assert "changed since nothing" in text and "known on 2024-04-01" in text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Early warnings: their table, a check an indicator on it, and the messages once it is published."""
+"""Early warnings: their table with one check per indicator, and the notifications after publication."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ _SHOWN = 50
 
 
 def build_early_warning_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """The table with its checks, and the messages."""
+    """The two assets: the table with its checks, and the notifications."""
     policy, owner = pipeline.policy.early_warning, pipeline.policy.owners.risk
     marts = ("monitor_early_warning_figures", "feat_loan_months", "port_month_exposures")
     needs = [*map(mart_asset, marts), *map(champion_asset, pipeline.sources)]
@@ -40,8 +40,8 @@ def build_early_warning_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         kinds={"polars", "parquet"},
         owners=[owner],
         check_specs=[_spec(name, indicator) for name, indicator in policy.indicators.items()],
-        description="The state of every indicator of every segment in every month: green, amber, red, or that it "
-        "cannot be judged, and why. A threshold is crossed only by a move that is significant, too.",
+        description="One row per indicator, segment and month: green, amber or red, or why the month cannot be judged. "
+        "A move crosses a threshold only if it is also statistically significant.",
     )
     def _early_warnings(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         pipeline: Pipeline = context.resources.night
@@ -54,8 +54,8 @@ def build_early_warning_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": history.height,
-                "where it stands": dg.MetadataValue.md(_standing(history)),
-                "open": dg.MetadataValue.md(_open(opened, pipeline.policy.early_warning)),
+                "states by source": dg.MetadataValue.md(_states_by_source(history)),
+                "open warnings": dg.MetadataValue.md(_open(opened, pipeline.policy.early_warning)),
             },
             check_results=checks,
         )
@@ -67,22 +67,23 @@ def build_early_warning_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         required_resource_keys={NIGHT},
         kinds={"sqlite"},
         owners=[owner],
-        description="One message a change of state, by every channel in use; what a channel does not take waits.",
+        description="One message per change of state, sent over every channel in use. Messages that a channel does not "
+        "accept are sent again the next night.",
     )
     def _notifications(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         pipeline: Pipeline = context.resources.night
         if pipeline.known_as_of:
-            return dg.MaterializeResult(metadata={"nothing done": "a rebuilt night tells nobody"})
-        made, sent = send_changes(pipeline)
+            return dg.MaterializeResult(metadata={"skipped": "a rebuilt night sends no notifications"})
+        new, sent = send_changes(pipeline)
         for name, why in sent.failed.items():
-            context.log.warning(f"{name}: {why}; what waits is sent with the next night")
-        texts = [[m.body["state"], m.body["text"]] for m in made[:_SHOWN]]
+            context.log.warning(f"{name}: {why}; the next night sends the messages again")
+        texts = [[m.body["state"], m.body["text"]] for m in new[:_SHOWN]]
         return dg.MaterializeResult(
             metadata={
-                "messages": len(made),
-                "told": dg.MetadataValue.md(table(["state", "message"], texts)),
+                "new messages": len(new),
+                "message texts": dg.MetadataValue.md(table(["state", "message"], texts)),
                 **{f"sent by {name}": count for name, count in sent.taken.items()},
-                **{f"not taken by {name}": why for name, why in sent.failed.items()},
+                **{f"refused by {name}": why for name, why in sent.failed.items()},
             }
         )
 
@@ -102,7 +103,7 @@ def _spec(name: str, indicator: IndicatorPolicy) -> dg.AssetCheckSpec:
 
 
 def _rule(indicator: IndicatorPolicy) -> str:
-    """The thresholds in a sentence."""
+    """The thresholds as a sentence."""
     before = f"the {indicator.base_months} months before" if indicator.base_months else "what the model expected"
     if indicator.base_lag_months > 1:
         months = "month" if indicator.base_months == 1 else f"{indicator.base_months} months"
@@ -130,13 +131,13 @@ def _check(name: str, history: pl.DataFrame, policy: EarlyWarningPolicy) -> dg.A
         check_name=name,
         asset_key=dg.AssetKey(EARLY_WARNINGS_ASSET),
         severity=dg.AssetCheckSeverity[by_state.red if is_red else by_state.amber],
-        description=_said(opened, counted, policy),
+        description=_summary(opened, counted, policy),
         metadata=metadata,
     )
 
 
-def _said(opened: Sequence[Mapping[str, Any]], counted: Mapping[str, int], policy: EarlyWarningPolicy) -> str:
-    """A check's result in a sentence."""
+def _summary(opened: Sequence[Mapping[str, Any]], counted: Mapping[str, int], policy: EarlyWarningPolicy) -> str:
+    """A check's result as a sentence."""
     if not opened:
         green = counted.get(State.GREEN, 0)
         return f"{green} segments are green." if green else "Nothing can be judged yet: not enough history."
@@ -160,11 +161,11 @@ def _open(opened: Sequence[Mapping[str, Any]], policy: EarlyWarningPolicy) -> st
         ]
         for row in opened[:_SHOWN]
     ]
-    return table(head, rows) if rows else "nothing is amber or red"
+    return table(head, rows) if rows else "no open warnings"
 
 
-def _standing(history: pl.DataFrame) -> str:
-    """Series of each source by state, at its newest month."""
+def _states_by_source(history: pl.DataFrame) -> str:
+    """How many series of each source are in each state in its newest month."""
     counts = newest(history).group_by("source", "month_on", "state").len()
     by_source = counts.pivot("state", index=["source", "month_on"], values="len").fill_null(0).sort("source")
     states = [state.value for state in State if state.value in by_source.columns]

@@ -1,4 +1,4 @@
-"""Deliveries: what landed, day by day. A night takes in every day that waits; a backfill takes in chosen ones."""
+"""Deliveries by landing day. A night takes in all days in the landing folder; a backfill takes in selected ones."""
 
 from collections import Counter, defaultdict
 from datetime import date
@@ -14,11 +14,11 @@ from dagster_project.ingestion.lake.landing import land_packaged, landing_day, w
 from dagster_project.ingestion.lake.receipts import Receipt, State
 from dagster_project.night.pipeline import Pipeline
 
-_SAID = 100
+_LOGGED = 100
 
 
 def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
-    """One asset a source, a partition a landing day. Nights fill its partitions too, from the raw tables' step."""
+    """One asset per source, one partition per landing day. Nights fill the partitions too, in the raw tables' step."""
 
     @dg.asset(
         key=dg.AssetKey(landing_asset(source.name)),
@@ -27,7 +27,7 @@ def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
         required_resource_keys={NIGHT},
         kinds={"file"},
         owners=[owner],
-        description=f"{source.contract.title}: files as they were dropped, by the day on which they landed.",
+        description=f"{source.contract.title}: the delivered files, by the day on which they landed.",
     )
     def _landing(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         pipeline: Pipeline = context.resources.night
@@ -35,7 +35,9 @@ def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
         committed = take_in(context, pipeline, source, {day})[day]
         before = [r for r in pipeline.receipts(source.name) if source.contract.arrives_on(r.file_name) == day]
         if not committed and not before:
-            raise dg.Failure(f"no file of {source.name} landed on {day}: none waits, and none was taken in")
+            raise dg.Failure(
+                f"no file of {source.name} landed on {day}: none is in the landing folder, and none was taken in before"
+            )
         return dg.MaterializeResult(metadata=_figures(before or committed))
 
     return _landing
@@ -44,24 +46,24 @@ def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
 def take_in(
     context: dg.AssetExecutionContext, pipeline: Pipeline, source: Source, days: set[date] | None = None
 ) -> dict[date, list[Receipt]]:
-    """Take in the files that wait, all or those of chosen landing days. Returns receipts by landing day."""
+    """Take in landed files, of all landing days or of selected ones. Returns receipts by landing day."""
     land_packaged(source, pipeline.ingest_context)
-    came = {p.name: landing_day(source, p) for p in waiting(source, pipeline.ingest_context, pipeline.on)}
+    landed_on = {p.name: landing_day(source, p) for p in waiting(source, pipeline.ingest_context, pipeline.on)}
     committed: dict[date, list[Receipt]] = defaultdict(list)
     receipts = ingest(source, pipeline.ingest_context, pipeline.now(), pipeline.on, days)
     for receipt in receipts:
-        committed[came[receipt.file_name]].append(receipt)
-    # A line for each of a thousand good files would take longer than to read them, and hide the others.
-    for receipt in [r for r in receipts if r.state is not State.ACCEPTED][:_SAID]:
-        context.log.warning(_says(receipt))
+        committed[landed_on[receipt.file_name]].append(receipt)
+    # Accepted files get no line each: a thousand lines would take longer than reading the files, and hide the rest.
+    for receipt in [r for r in receipts if r.state is not State.ACCEPTED][:_LOGGED]:
+        context.log.warning(_describe(receipt))
     if receipts:
         context.log.info(f"{source.name}: {_counted(receipts)}")
     add_landing_days(context.instance, source.name, committed)
     return committed
 
 
-def mark(context: dg.AssetExecutionContext, source: Source, committed: dict[date, list[Receipt]]) -> None:
-    """Fill the partitions of landing days that a night took in."""
+def fill_partitions(context: dg.AssetExecutionContext, source: Source, committed: dict[date, list[Receipt]]) -> None:
+    """Materialize the partitions of the landing days that a night took in."""
     for day, receipts in committed.items():
         context.log_event(
             dg.AssetMaterialization(
@@ -87,7 +89,7 @@ def _counted(receipts: list[Receipt]) -> str:
     return f"{len(receipts):,} files: " + ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
 
 
-def _says(receipt: Receipt) -> str:
+def _describe(receipt: Receipt) -> str:
     return (
         f"{receipt.file_name}: {receipt.state}; {receipt.landed_rows} landed = {receipt.accepted_rows} accepted"
         f" + {receipt.quarantined_rows} quarantined + {receipt.duplicate_rows} duplicate"

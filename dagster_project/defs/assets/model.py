@@ -1,4 +1,4 @@
-"""Training set and champion of each source."""
+"""The training set and the champion of each source."""
 
 import dagster as dg
 
@@ -16,13 +16,13 @@ from ml.calibrate import NoLineError
 
 
 class ChampionConfig(dg.Config):
-    """`retrain`: train a candidate even where a champion stands; it waits in the ledger as held."""
+    """`retrain`: train a candidate even if there is a champion; the ledger records the candidate as held."""
 
     retrain: bool = False
 
 
 def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
-    """The two assets of one source: what a model may learn from, and the model that scores."""
+    """The two assets of one source: its training set and its champion."""
 
     @dg.asset(
         key=dg.AssetKey(training_set_asset(source)),
@@ -31,20 +31,21 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
         required_resource_keys={NIGHT},
         kinds={"polars", "parquet"},
         owners=[owner],
-        description="Matured labels joined to the features known at the observation; each borrower in one block.",
+        description="One row per observation: its matured label and the features known at its date. All rows of a "
+        "borrower are in one block.",
     )
     def _training_set(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         pipeline: Pipeline = context.resources.night
         if not pipeline.has_delivered(source):
-            return dg.MaterializeResult(metadata={"nothing done": NOT_DELIVERED})
+            return dg.MaterializeResult(metadata={"skipped": NOT_DELIVERED})
         pipeline.untrained_file(source).unlink(missing_ok=True)
-        made = training_set_of(pipeline, source)
-        write_parquet(made.frame, pipeline.training_set_file(source), made.metadata())
+        training = training_set_of(pipeline, source)
+        write_parquet(training.frame, pipeline.training_set_file(source), training.metadata())
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": made.frame.height,
-                "blocks": dg.MetadataValue.md(table(["block", "usable", "defaults"], made.blocks())),
-                "excluded": dg.MetadataValue.md(markdown(made.excluded, "reason", "observations")),
+                "dagster/row_count": training.frame.height,
+                "blocks": dg.MetadataValue.md(table(["block", "usable", "defaults"], training.blocks())),
+                "excluded": dg.MetadataValue.md(markdown(training.excluded, "reason", "observations")),
             }
         )
 
@@ -55,7 +56,7 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
         required_resource_keys={NIGHT},
         kinds={"xgboost", "mlflow"},
         owners=[owner],
-        description="The model that scores: the ledger's champion, or, where there is none yet, a first one.",
+        description="The model that scores: the champion in the promotion ledger, or a first one if there is none yet.",
     )
     def _champion(context: dg.AssetExecutionContext, config: ChampionConfig) -> dg.MaterializeResult[None]:
         pipeline: Pipeline = context.resources.night
@@ -64,7 +65,7 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
             reason = _why_not_retrained(pipeline, source)
         if reason and (config.retrain or not pipeline.champion(source)):
             context.log.warning(f"{source}: {reason}")
-            return dg.MaterializeResult(metadata={"nothing done": reason})
+            return dg.MaterializeResult(metadata={"skipped": reason})
         path = pipeline.training_set_file(source)
         training = training_set.read(path)
         try:
@@ -74,7 +75,7 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
             if not pipeline.champion(source):
                 replace_text(pipeline.untrained_file(source), reason)
             context.log.warning(f"{source}: {reason}")
-            return dg.MaterializeResult(metadata={"nothing done": reason})
+            return dg.MaterializeResult(metadata={"skipped": reason})
         context.log.info(f"{decision.model_name} version {decision.model_version}: {decision.reason}")
         return dg.MaterializeResult(
             metadata={
@@ -84,7 +85,7 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
                 "decided at": decision.decided_at.isoformat(sep=" ", timespec="seconds"),
                 "MLflow run": decision.run_id,
                 "sha256": decision.sha256,
-                **{name: float(decision.evidence[name]) for name in ("auc", "slope", "brier")},  # drawn over time
+                **{name: float(decision.evidence[name]) for name in ("auc", "slope", "brier")},  # plotted over time
                 "figures": dg.MetadataValue.md(markdown(decision.evidence, "figure", "value")),
             }
         )
@@ -93,9 +94,9 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
 
 
 def _why_not_retrained(pipeline: Pipeline, source: str) -> str | None:
-    """Learning is only done from what was audited, and a first champion is made by a night and no other run."""
+    """Why a retraining is skipped: it needs a champion, which only a night makes, and a published warehouse."""
     if pipeline.champion(source) is None:
-        return "no champion stands; the night trains the first one"
+        return "there is no champion yet; the next night trains the first one"
     if not warehouse_is_published(pipeline):
-        return "the warehouse does not hold what is published: a night was stopped or rebuilt; run a night first"
+        return "the warehouse is not the published one, because a night was stopped or rebuilt: run a night first"
     return None

@@ -1,4 +1,4 @@
-"""Portfolio tables that stand on scores: expected loss, its movement, grades, static pools."""
+"""Portfolio tables that are computed from scores: expected loss, its movement, grades, static pools."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ _MADE_FROM = (
 
 
 def build_portfolio_assets(policy: Policy) -> dg.AssetsDefinition:
-    """One asset a table, made together: they share the loans and their PDs."""
+    """One asset per table, all computed in one step because they share the loans and their PDs."""
     deps = [dg.AssetKey(SCORES_ASSET), *(dg.AssetKey(mart_asset(name)) for name in _MADE_FROM)]
     specs = [
         dg.AssetSpec(

@@ -1,4 +1,4 @@
-"""What is held back, of all sources: the table, its counts, and what somebody should look at."""
+"""The quarantine of all sources: its table, counts, and checks of the rules that need a person."""
 
 from collections.abc import Iterator
 
@@ -12,15 +12,15 @@ from dagster_project.ingestion.quarantine import HELD, OPEN, counts, held
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.reporting.markdown import table
 
-# Rules that tell of more than a bad row, and what to do about each.
+# Rules that point to more than a bad row, and what to do about each.
 ALERTS = {
-    "schema_drift": "a source delivers other columns than agreed: ask it, or change its contract; then readmit",
-    "conflict": "a row came again with other content: the accepted one may be wrong; ask the source which one holds",
+    "schema_drift": "the columns differ from the contract: ask the source, or change the contract; then readmit",
+    "conflict": "a row was delivered again with different content: ask the source which one is right",
 }
 
 
 def build_quarantine_asset(pipeline: Pipeline, owner: str) -> dg.AssetsDefinition:
-    """The held rows, without their text: which they are, why, since when, and whether they came back."""
+    """The quarantined rows without their text: place, rule, date, and whether they were readmitted."""
     asset = dg.AssetKey(QUARANTINE_ASSET)
     raw = [raw_asset(name, table.name) for name, source in pipeline.sources.items() for table in source.contract.tables]
 
@@ -33,8 +33,8 @@ def build_quarantine_asset(pipeline: Pipeline, owner: str) -> dg.AssetsDefinitio
                 group_name="quarantine",
                 kinds={"parquet"},
                 owners=[owner],
-                description="One row a line or file that was ever held back: rule, message, since when, and its state. "
-                "`creditloom quarantine` lists it; `creditloom readmit` takes back in what is good by now.",
+                description="One row per line or file that was ever quarantined: rule, message, date and state. "
+                "`creditloom quarantine` lists them; `creditloom readmit` readmits the rows that are valid now.",
             )
         ],
         check_specs=[
@@ -49,19 +49,19 @@ def build_quarantine_asset(pipeline: Pipeline, owner: str) -> dg.AssetsDefinitio
         )
         path = tonight.settings.build / "held_rows.parquet"
         write_parquet(rows.drop("minor"), path)
-        still = rows.filter(pl.col("state") == OPEN)
+        open_rows = rows.filter(pl.col("state") == OPEN)
         yield dg.MaterializeResult(
             asset_key=asset,
             metadata={
                 "dagster/row_count": rows.height,
                 "dagster/column_schema": _SCHEMA,
-                "open lines": int(still["lines"].sum()),
+                "open lines": int(open_rows["lines"].sum()),
                 "by source and rule": dg.MetadataValue.md(_counted(rows)),
                 "path": dg.MetadataValue.path(path),
             },
         )
         for rule, advice in ALERTS.items():
-            lines = int(still.filter(pl.col("rule") == rule)["lines"].sum())
+            lines = int(open_rows.filter(pl.col("rule") == rule)["lines"].sum())
             yield dg.AssetCheckResult(
                 passed=not lines,
                 asset_key=asset,

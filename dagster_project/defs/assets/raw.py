@@ -1,4 +1,4 @@
-"""Raw tables: takes in what waits in the landing folders and lays out what the night may read."""
+"""Raw tables: take in the landed files, and select the lake files that the night reads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from dagster_project.defs.asset_keys import landing_asset, raw_asset
-from dagster_project.defs.assets.landing import mark, take_in
+from dagster_project.defs.assets.landing import fill_partitions, take_in
 from dagster_project.defs.resources import NIGHT
 from dagster_project.ingestion.contracts.canonical import LINEAGE
 from dagster_project.ingestion.contracts.contract import Table
@@ -19,7 +19,7 @@ _SHOWN = 10
 
 
 def build_raw_assets(source: Source, owner: str) -> dg.AssetsDefinition:
-    """One asset a canonical table of `source`, made together: a delivery is committed whole."""
+    """One asset per canonical table of a source, all written in one step because a delivery is committed whole."""
     specs = [
         dg.AssetSpec(
             dg.AssetKey(raw_asset(source.name, table.name)),
@@ -43,12 +43,12 @@ def build_raw_assets(source: Source, owner: str) -> dg.AssetsDefinition:
                 "Set CREDITLOOM_MASTER_KEY_FILE before real data arrives."
             )
         if pipeline.takes_in(source.name):
-            mark(context, source, take_in(context, pipeline, source))
+            fill_partitions(context, source, take_in(context, pipeline, source))
         receipts = pipeline.receipts(source.name)
         if not pipeline.has_delivered(source.name):
             context.log.warning(
                 f"{source.name} has not delivered: put its files into {ingest_context.landing / source.name}, or run "
-                f"`creditloom land {source.name} FOLDER`. The other sources go on."
+                f"`creditloom land {source.name} FOLDER`. The night continues with the other sources."
             )
         rows = select(ingest_context.lake, pipeline.settings.selection, source.name, receipts)
         for table in source.contract.tables:
@@ -65,7 +65,7 @@ def build_raw_assets(source: Source, owner: str) -> dg.AssetsDefinition:
 
 
 def _schema(table: Table) -> dg.TableSchema:
-    """The contract's columns, then the lineage; a column's tag is its class of personal data."""
+    """The contract's columns, then the lineage columns. A column is tagged with its class of personal data."""
     own = [
         dg.TableColumn(
             c.name,
@@ -87,7 +87,7 @@ def _type(dtype: pl.DataType) -> str:
 
 
 def _newest(receipts: Sequence[Receipt]) -> str:
-    """The newest deliveries as a Markdown table; file names, counts and verdicts, nothing that was in them."""
+    """The newest deliveries as a Markdown table: file names, states and counts, no content."""
     head = "| file | state | landed | accepted | quarantined | duplicate | |\n|---|---|--:|--:|--:|--:|---|\n"
     return head + "\n".join(
         f"| {r.file_name} | {r.state} | {r.landed_rows:,} | {r.accepted_rows:,} | {r.quarantined_rows:,} "

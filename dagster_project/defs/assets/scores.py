@@ -1,4 +1,4 @@
-"""Scores: every live account of every source, by its source's champion."""
+"""Scores of every live account, by the champion of its source."""
 
 import dagster as dg
 import polars as pl
@@ -15,11 +15,11 @@ from ml.score import no_scores, score_accounts
 
 
 class NothingToScoreError(RuntimeError):
-    """No source has delivered, so that there is nothing to score or to publish."""
+    """No source has delivered, so there is nothing to score or publish."""
 
 
 def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
-    """One asset for all sources: readers want one table."""
+    """One asset for all sources, because readers want one table."""
 
     @dg.asset(
         key=dg.AssetKey(SCORES_ASSET),
@@ -28,7 +28,7 @@ def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         required_resource_keys={NIGHT},
         kinds={"xgboost", "parquet"},
         owners=[pipeline.policy.owners.risk],
-        description="PD, score, grade and proven reasons of every live account.",
+        description="One row per live account: PD, score, grade and proven reasons.",
     )
     def _scores(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         pipeline: Pipeline = context.resources.night

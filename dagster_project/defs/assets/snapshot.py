@@ -1,4 +1,4 @@
-"""Publishing: the last step of a night, and the only one that readers see."""
+"""The published snapshot: the result of a night that readers see."""
 
 import time
 from datetime import timedelta
@@ -21,7 +21,7 @@ from dagster_project.reporting.markdown import markdown
 
 
 def build_snapshot_asset(policy: Policy, marts: list[str]) -> dg.AssetsDefinition:
-    """The snapshot of the published marts and the scores."""
+    """The asset of the published snapshot. `marts`: the names of the published models."""
 
     @dg.asset(
         key=dg.AssetKey(SNAPSHOT_ASSET),
@@ -37,15 +37,15 @@ def build_snapshot_asset(policy: Policy, marts: list[str]) -> dg.AssetsDefinitio
             fail_window=timedelta(hours=policy.freshness.fail_hours),
             warn_window=timedelta(hours=policy.freshness.warn_hours),
         ),
-        description="Audited marts, scores and metrics under one hash; `current` points at it.",
+        description="Audited marts, scores and metrics under one hash. The link `current` points to it.",
     )
     def _snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         pipeline: Pipeline = context.resources.night
         record = context.instance.get_run_record_by_id(context.run.run_id)
         started = record.start_time if record and record.start_time else time.time()
         snapshot, changed = publish_night(pipeline, context.run.run_id, started)
-        words = "published" if changed else "nothing new: the content equals the snapshot before"
-        context.log.info(f"snapshot {snapshot.snapshot_id}: {words}")
+        outcome = "published" if changed else "the content equals that of the previous snapshot"
+        context.log.info(f"snapshot {snapshot.snapshot_id}: {outcome}")
         context.instance.add_run_tags(context.run.run_id, {"creditloom/snapshot": snapshot.snapshot_id})
         return dg.MaterializeResult(
             metadata={

@@ -1,4 +1,4 @@
-"""The warehouse: dbt builds and tests every model from the selected raw files."""
+"""The warehouse: dbt builds and tests every model from the selected lake files."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -13,19 +13,19 @@ from packaging.version import Version
 from dagster_project.defs.asset_keys import mart_asset, raw_asset
 from dagster_project.defs.dbt_translator import CreditloomTranslator
 from dagster_project.defs.resources import NIGHT
-from dagster_project.defs.run_failures import stopped_by_tests
+from dagster_project.defs.run_failures import dbt_test_failure
 from dagster_project.night.incremental_build import begin_build, end_build
 from dagster_project.night.pipeline import Pipeline
-from dagster_project.night.publish import record_dbt_tests, warehouse_is_rebuilt
+from dagster_project.night.publish import mark_warehouse_changed, record_dbt_tests
 from dagster_project.warehouse.runner import arguments, dbt_executable, failed_tests
 from dagster_project.warehouse.table_metadata import TableMetadata, read_table_metadata
 
-# Unit tests judge the code and not the night's data: `make test` runs them.
+# dbt's unit tests check the code, not the night's data: `make test` runs them.
 _BUILD = ("build", "--exclude-resource-type", "unit_test")
 
 
 def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefinition:
-    """All dbt models as assets, their data tests as asset checks."""
+    """All dbt models as assets, and their data tests as asset checks."""
     settings = pipeline.settings
     project = DbtProject(settings.dbt_project, target_path=settings.dbt_target, profiles_dir=settings.dbt_project)
 
@@ -43,55 +43,57 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
         is_full = begin_build(pipeline)
         command = arguments(settings, pipeline.policy, [*_BUILD, *(["--full-refresh"] if is_full else [])])
         dbt: DbtCliResource = context.resources.dbt
-        # Held until dbt has let go of the warehouse, so that each table is shown with its rows and columns.
+        # Kept until dbt has closed the warehouse file, so that each event can show its table's rows and columns.
         events: list[Any] = []
-        warehouse_is_rebuilt(pipeline)
+        mark_warehouse_changed(pipeline)
         try:
             events.extend(dbt.cli(command, context=context, target_path=settings.dbt_target).stream())
         except dg.Failure:
-            yield from events  # what was built, and which test failed, is on the screen before the error is
+            yield from events  # show in the UI what was built, and which test failed, before the error
             failed = failed_tests(settings)
             if failed:
-                raise stopped_by_tests(context.instance, context.run.run_id, failed) from None
+                raise dbt_test_failure(context.instance, context.run.run_id, failed) from None
             raise
         end_build(pipeline)
-        facts = read_table_metadata(settings)
+        metadata = read_table_metadata(settings)
         record_dbt_tests(pipeline, context.run.run_id)
         for event in events:
-            yield _with_table_metadata(event, facts, tables)
+            yield _with_table_metadata(event, metadata, tables)
 
     return _warehouse
 
 
-def _with_table_metadata(event: Any, facts: Mapping[str, TableMetadata], tables: Mapping[str, frozenset[str]]) -> Any:
-    """The event of a model that was built, with what the screen shows of its table."""
+def _with_table_metadata(
+    event: Any, metadata: Mapping[str, TableMetadata], tables: Mapping[str, frozenset[str]]
+) -> Any:
+    """A model's event with its table's rows, columns and lineage added; any other event unchanged."""
     unique_id = event.metadata.get("unique_id") if isinstance(event, dg.Output | dg.AssetMaterialization) else None
-    found = facts.get(str(unique_id.value).rpartition(".")[2]) if unique_id else None
-    if found is None:
+    table = metadata.get(str(unique_id.value).rpartition(".")[2]) if unique_id else None
+    if table is None:
         return event
-    shown = dg.TableColumnLineage(
+    lineage = dg.TableColumnLineage(
         {
             column: [
                 dg.TableColumnDep(dg.AssetKey(key), parent) for model, parent in parents for key in _keys(model, tables)
             ]
-            for column, parents in found.made_from.items()
+            for column, parents in table.made_from.items()
             if parents
         }
     )
-    columns = [dg.TableColumn(c, kind, description=found.descriptions.get(c)) for c, kind in found.columns]
-    rows = {"dagster/row_count": found.rows} if found.rows is not None else {}
-    more = {"dagster/column_schema": dg.TableSchema(columns), "dagster/column_lineage": shown, **rows}
+    columns = [dg.TableColumn(c, kind, description=table.descriptions.get(c)) for c, kind in table.columns]
+    rows = {"dagster/row_count": table.rows} if table.rows is not None else {}
+    more = {"dagster/column_schema": dg.TableSchema(columns), "dagster/column_lineage": lineage, **rows}
     return event.with_metadata(metadata={**event.metadata, **more})
 
 
 def _keys(model: str, tables: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
-    """The asset keys of a parent: a model's, or, for a lake table, those of the sources that deliver it."""
+    """The asset keys of a parent: that of a model, or, for a lake table, those of the sources that deliver it."""
     sources = [raw_asset(source, model) for source, names in tables.items() if model in names]
     return sources or [mart_asset(model)]
 
 
 class InstalledDbt(DbtCliResource):
-    """The dbt of this environment, whose version its package tells: to start dbt and ask took two seconds a night."""
+    """The dbt of this environment, with the version read from its package: starting dbt for it takes two seconds."""
 
     @cached_property
     def _cli_version(self) -> Version:
@@ -99,6 +101,6 @@ class InstalledDbt(DbtCliResource):
 
 
 def build_dbt_resource(pipeline: Pipeline) -> DbtCliResource:
-    """dbt's command line as Dagster runs it."""
+    """The dbt resource: its command line as Dagster runs it."""
     project = str(pipeline.settings.dbt_project)
     return InstalledDbt(project_dir=project, profiles_dir=project, dbt_executable=dbt_executable())
