@@ -18,7 +18,7 @@ def transaction(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, timeout=30)) as db:
         db.execute("pragma synchronous = full")
-        db.execute("pragma recursive_triggers = on")  # so that the delete of `insert or replace` fires triggers too
+        db.execute("pragma recursive_triggers = on")  # for the delete of `insert or replace`
         # The script took as long as the transaction itself, so it runs only in files that another schema created.
         version = zlib.crc32(schema.encode()) >> 1
         if db.execute("pragma user_version").fetchone()[0] != version:

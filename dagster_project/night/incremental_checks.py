@@ -65,7 +65,7 @@ def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Ev
     over_files = [] if "delivery_id" in keys[0] else [column for column in keys[0] if column != "source"]
     index, hashes = KeyIndex(folder, before.runs), key_hashes(new, over_files) if over_files else None
     # One that is repeated among the new files may be so in two parts, each of which has it once.
-    if hashes is not None and (index.knows_any(hashes) or (hashes[1:] == hashes[:-1]).any()):
+    if hashes is not None and (index.contains_any(hashes) or (hashes[1:] == hashes[:-1]).any()):
         return evaluate(suite, [selection]), len(paths)
     parts = [evaluate(suite, [paths[sha256] for sha256 in part]) for part in _parts(unseen, rows)]
     result = _added(reduce(_together, parts), before)

@@ -52,8 +52,8 @@ def test_the_vault_gives_back_what_was_delivered_and_the_lake_only_pseudonyms(le
 def test_each_person_has_a_key_of_their_own(lender):
     """A row of the vault opens with its own person's key, and with no other."""
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
-    told_by = {pseudonym(lender, p["customer_no"]): "vault/lender/x.parquet" for p in PEOPLE}
-    keys = lender.ingest_context.key_store.person_keys("lender", told_by)
+    vault_files = {pseudonym(lender, p["customer_no"]): "vault/lender/x.parquet" for p in PEOPLE}
+    keys = lender.ingest_context.key_store.person_keys("lender", vault_files)
     (file,) = (lender.ingest_context.lake / "vault/lender").glob("*.parquet")
     opened = 0
     for name, sealed in pl.read_parquet(file, columns=["pseudonym", "sealed"]).iter_rows():
