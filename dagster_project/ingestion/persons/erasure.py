@@ -21,7 +21,14 @@ from dagster_project.ingestion.contracts.contract import Table
 from dagster_project.ingestion.contracts.source import Source
 from dagster_project.ingestion.lake.context import IngestContext
 from dagster_project.ingestion.lake.landing import waiting
-from dagster_project.ingestion.persons.identity import PersonSearch, UnreadableError, domains, hide, mentions, persons_of
+from dagster_project.ingestion.persons.identity import (
+    PersonSearch,
+    UnreadableError,
+    domains,
+    hide,
+    mentions,
+    persons_of,
+)
 from dagster_project.ingestion.persons.originals import (
     original_path,
     read_sealed,
@@ -105,7 +112,7 @@ def find_person(context: IngestContext, source: Source, borrower: str) -> Person
 
 
 def retention(context: IngestContext, source: Source, person: Person, years: int) -> Hold | None:
-    """The latest hold on the person: a hold set by hand, or the retention after the last event of any of their loans."""
+    """The latest hold on the person: one that was set by hand, or the retention after the last event of their loans."""
     holds = [h for p in person.pseudonyms if (h := context.key_store.held(source.name, p))]
     last = _last_event(context, source, person)
     if last is not None:
