@@ -1,1 +1,1 @@
-"""The audit chain: an append-only log whose rows are linked by keyed hashes."""
+"""The audit chain: an append-only log with a keyed hash per row."""

@@ -1,9 +1,9 @@
-"""The audit chain: an append-only log whose rows are sealed one after the other with a key. Knows no Dagster.
+"""The audit chain: an append-only log whose rows are linked by keyed hashes. No Dagster; callers decide what to log.
 
-Each row's seal is an HMAC-SHA256 over the row and the seal before it, so that nobody without the key can edit, delete,
-swap or insert one. What a chain cannot show is that its end was cut off: the newest row's number and seal, the head, is
-therefore kept in a second place, and is best kept where whoever can write the log cannot. What goes into the log is
-the business of others; no row holds personal data.
+The seal of a row is an HMAC-SHA256 of the row and the previous seal, so that nobody without the key can edit, delete,
+swap or insert a row undetected. The chain alone cannot show that its end was cut off. Therefore the head, which is the
+number and seal of the newest row, is stored in a second file, preferably where a writer of the log has no access. No
+row contains personal data.
 """
 
 import fcntl
@@ -40,12 +40,12 @@ _GENESIS = "0" * 64
 _STEP = 10_000
 
 Fact = str | int | float | bool | None
-# Called with how many rows are done, and how many there are.
+# Called with the number of checked rows and the number of all rows.
 Progress = Callable[[int, int], None]
 
 
 class Kind(StrEnum):
-    """What a row tells of."""
+    """Kinds of rows, by the action that a row records."""
 
     DELIVERY = "delivery"
     PUBLISH = "publish"
@@ -58,12 +58,12 @@ class Kind(StrEnum):
 
 
 class AuditError(RuntimeError):
-    """The log and its head do not belong together: nothing is appended, and the home is not to be trusted."""
+    """The log and its head do not match: nothing was appended, and the home cannot be trusted."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is to be written down: no personal data, neither in `subject` nor in `facts`."""
+    """A row to append. Neither `subject` nor `facts` may contain personal data."""
 
     kind: Kind
     subject: str
@@ -72,7 +72,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """A row as it stands in the log. `at`: UTC; `facts`: JSON; `late`: a start after a crash wrote it."""
+    """A row of the log. `at`: time in UTC; `facts`: JSON; `late`: written after a crash, by the next start."""
 
     number: int
     at: str
@@ -83,45 +83,45 @@ class Row:
     seal: str
 
     def parsed_facts(self) -> dict[str, Fact]:
-        """The facts."""
-        found: dict[str, Fact] = json.loads(self.facts)
-        return found
+        """The facts by key."""
+        parsed: dict[str, Fact] = json.loads(self.facts)
+        return parsed
 
 
 @dataclass(frozen=True)
 class Head:
-    """The newest row, as it is kept apart from the log."""
+    """Number and seal of the newest row, as stored outside the log."""
 
     number: int
     seal: str
 
 
 class AuditLog:
-    """The log in one SQLite file, and its head in a file elsewhere.
+    """The log in one SQLite file, and its head in another file.
 
     Args:
-        path: the log.
-        head: where its head is kept.
-        key: seals the rows; derived from the master key.
+        path: the file of the log.
+        head: the file of its head.
+        key: key of the seals; derived from the master key.
     """
 
     def __init__(self, path: Path, head: Path, key: bytes) -> None:
         self.path, self.head_file, self._key = path, head, key
 
     def append(self, entries: Sequence[Entry], *, late: bool = False) -> None:
-        """Write entries, all or none, then the head.
+        """Append entries, all or none, then write the head.
 
         Args:
-            entries: in the order in which they happened.
-            late: what they tell of happened before a crash, and is written down by the start after it.
+            entries: in chronological order.
+            late: whether the actions happened before a crash, and the next start records them.
 
         Raises:
-            AuditError: the log does not end as its head says; see `creditloom verify`.
+            AuditError: the end of the log does not match its head; see `creditloom verify`.
         """
         if not entries:
             return
         at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-        with self._alone(), self._open() as db:
+        with self._lock(), self._open() as db:
             last = self._last(db)
             rows = []
             for entry in entries:
@@ -134,7 +134,7 @@ class AuditLog:
             self._write_head(last)
 
     def rows(self, kind: Kind | None = None) -> list[Row]:
-        """The rows in their order; of one kind if given."""
+        """All rows in order, or those of one kind."""
         if not self.path.exists():
             return []
         where, values = ("where kind = ?", (kind.value,)) if kind else ("", ())
@@ -142,14 +142,14 @@ class AuditLog:
             return [_row(r) for r in db.execute(f"select {_COLUMNS} from audit {where} order by row_no", values)]  # noqa: S608
 
     def subjects(self, kind: Kind) -> set[str]:
-        """What the rows of one kind are about."""
+        """The distinct subjects of the rows of one kind."""
         if not self.path.exists():
             return set()
         with self._open() as db:
             return {str(s) for (s,) in db.execute("select distinct subject from audit where kind = ?", (kind.value,))}
 
     def newest(self, kind: Kind) -> Row | None:
-        """The newest row of a kind."""
+        """The newest row of a kind; None if there is no such row."""
         if not self.path.exists():
             return None
         with self._open() as db:
@@ -158,9 +158,9 @@ class AuditLog:
         return _row(found) if found else None
 
     def faults(self, progress: Progress = lambda _done, _all: None) -> list[str]:
-        """What is wrong with the log, in words; empty if every row is the one that was written, and none is missing."""
+        """Descriptions of everything that is wrong with the log; empty if no row is changed or missing."""
         if not self.path.exists():
-            return [f"{self.path} is missing, and its head is not"] if self.head_file.exists() else []
+            return [f"{self.path} is missing, but its head exists"] if self.head_file.exists() else []
         try:
             with self._open() as db:
                 return self._faults(db, progress)
@@ -169,7 +169,7 @@ class AuditLog:
 
     def _faults(self, db: sqlite3.Connection, progress: Progress) -> list[str]:
         total = int(db.execute("select count(*) from audit").fetchone()[0])
-        found: list[str] = []
+        faults: list[str] = []
         wrong: list[int] = []
         missing: list[int] = []
         due, before, head = 1, _GENESIS, self._read_head()
@@ -185,57 +185,57 @@ class AuditLog:
                 head_seal = row.seal
             due, before = max(due, row.number + 1), row.seal
         progress(total, total)
-        found += [f"{_spans(missing)} of the log: gone"] if missing else []
-        found += [f"{_spans(wrong)} of the log: not as written, or not in this place"] if wrong else []
+        faults += [f"{_spans(missing)} of the log: missing"] if missing else []
+        faults += [f"{_spans(wrong)} of the log: changed or moved"] if wrong else []
         if head is None and not total and not self.head_file.exists():
-            return found  # a crash on the way to the first row
+            return faults  # a crash before the first row
         if head is None:
-            found += [
-                f"the head {self.head_file} is missing or unreadable: whether the log's end was cut off is unknown"
+            faults += [
+                f"the head {self.head_file} is missing or unreadable: nobody can tell whether the log's end was cut off"
             ]
         elif head.number >= due:
-            found += [f"the log ends with row {due - 1}, its head names row {head.number}: the end was cut off"]
+            faults += [f"the log ends with row {due - 1}, its head names row {head.number}: the end was cut off"]
         elif head_seal != head.seal:
-            found += [f"row {head.number} of the log is another one than its head {self.head_file} names"]
-        return found
+            faults += [f"row {head.number} of the log does not match its head {self.head_file}"]
+        return faults
 
     def _seal(self, row: Row, before: str) -> str:
         sealed = [before, row.number, row.at, row.kind, row.subject, row.facts, int(row.late)]
         return hmac.digest(self._key, json.dumps(sealed, separators=(",", ":")).encode(), "sha256").hex()
 
     def _last(self, db: sqlite3.Connection) -> Head:
-        """The newest row, after looking that the log still holds what the head names, and goes on from there."""
+        """Number and seal of the newest row, after a check that the rows since the head follow from it."""
         head = self._read_head()
         count, newest = db.execute("select count(*), coalesce(max(row_no), 0) from audit").fetchone()
         if head is None and not newest and not self.head_file.exists():
             head = Head(0, _GENESIS)
-            self._write_head(head)  # before the first row: a log with rows and without a head is then no crash's doing
+            self._write_head(head)  # before the first row, so that a crash cannot leave a log with rows and no head
         if head is None or head.number > newest or count != newest:
-            raise self._torn()
+            raise self._mismatch()
         last = head
         query = f"select {_COLUMNS} from audit where row_no >= ? order by row_no"  # noqa: S608
         for values in db.execute(query, (head.number,)):
             row = _row(values)
             if row.number == head.number:
                 if row.seal != head.seal:
-                    raise self._torn()
+                    raise self._mismatch()
                 continue
-            # Rows that a crash kept out of the head: they must follow from it.
+            # A crash came between this row and the write of the head; the row must follow from the head.
             if not hmac.compare_digest(self._seal(row, last.seal), row.seal):
-                raise self._torn()
+                raise self._mismatch()
             last = Head(row.number, row.seal)
         return last
 
-    def _torn(self) -> AuditError:
+    def _mismatch(self) -> AuditError:
         return AuditError(
-            f"the audit log {self.path} does not end as its head {self.head_file} says: rows were taken from it, or "
-            "one of the two is from another time. `creditloom verify` says what is missing; restore both from one "
-            "backup. Nothing was appended"
+            f"the end of the audit log {self.path} does not match its head {self.head_file}: rows were removed, or one "
+            "of the two files is older than the other. `creditloom verify` lists what is missing; restore both files "
+            "from the same backup. Nothing was appended"
         )
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process appends at a time, log and head together."""
+    def _lock(self) -> Iterator[None]:
+        """Let one process at a time append to the log and write the head."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -246,7 +246,7 @@ class AuditLog:
         connection = sqlite3.connect(self.path, timeout=30)
         try:
             connection.execute("pragma synchronous = full")
-            connection.execute("pragma recursive_triggers = on")  # `insert or replace` deletes, too
+            connection.execute("pragma recursive_triggers = on")  # for the delete of `insert or replace`
             connection.executescript(_SCHEMA)
             yield connection
         finally:
@@ -254,8 +254,8 @@ class AuditLog:
 
     def _read_head(self) -> Head | None:
         try:
-            found = json.loads(self.head_file.read_text())
-            return Head(int(found["row"]), str(found["seal"]))
+            head = json.loads(self.head_file.read_text())
+            return Head(int(head["row"]), str(head["seal"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -270,12 +270,12 @@ def _row(values: tuple[int, str, str, str, str, int, str]) -> Row:
 
 
 def _spans(numbers: Sequence[int]) -> str:
-    """Numbers in words: rows 3 to 5, 9."""
+    """Row numbers as text, for example `rows 3 to 5, 9`."""
     spans: list[list[int]] = []
     for number in numbers:
         if spans and number == spans[-1][1] + 1:
             spans[-1][1] = number
         else:
             spans.append([number, number])
-    words = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in spans)
-    return f"row {words}" if len(numbers) == 1 else f"rows {words}"
+    text = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in spans)
+    return f"row {text}" if len(numbers) == 1 else f"rows {text}"

@@ -1,4 +1,4 @@
-"""Files on disk: hashes, and writes that are there whole or not at all. Knows nothing of what the files hold."""
+"""Files on disk, whatever they contain: hashes, flushes, and atomic writes."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,7 @@ def file_sha256(path: Path) -> str:
 
 
 def flush(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power cut."""
+    """Write a file, or the entries of a folder, through to the disk, so that they survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         # Some file systems refuse to flush a folder; the rename in it is still atomic.
@@ -24,7 +24,7 @@ def flush(path: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a small file under its final name in one rename; of several processes that do, the last one's stands."""
+    """Write a small file atomically, by a rename; if several processes write it, the last one wins."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text)
     flush(temporary)

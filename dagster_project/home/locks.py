@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# The lock that a backfill holds beside each run's own: the landing sensor leaves the files to it.
+# A backfill holds this lock beside the lock of each run; while it does, the landing sensor starts no run.
 BACKFILL = "backfill"
 
 
 class NightRunningError(RuntimeError):
-    """Another night, or another writer, holds this home."""
+    """Another process holds a lock of this home."""
 
 
 @contextmanager
 def home_lock(home: Path, what: str = "night") -> Iterator[None]:
-    """Hold the home's lock for a night (or `what` else); the kernel lets it go when the process ends.
+    """Hold a lock of the home, by default that of a night; the kernel releases it when the process ends.
 
     Raises:
         NightRunningError: another process holds it.
@@ -25,20 +25,20 @@ def home_lock(home: Path, what: str = "night") -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise NightRunningError(f"another {what} is running in {home}; wait for it, or end it first") from None
+            raise NightRunningError(f"another {what} is running in {home}; wait until it ends, or stop it") from None
         yield
 
 
 @contextmanager
 def wait_for_lock(home: Path, what: str) -> Iterator[None]:
-    """Wait for whoever does the same in this home, then do it."""
+    """Hold a lock of the home; wait until no other process holds it."""
     with (home / f"{what}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 def is_locked(home: Path, *what: str) -> bool:
-    """Whether a night, or any of `what`, holds its lock of this home at this moment."""
+    """Whether any of these locks of the home is held at this moment."""
     try:
         for name in what:
             with home_lock(home, name):

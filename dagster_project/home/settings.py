@@ -1,4 +1,4 @@
-"""Settings and every path, read once. The environment is read here and nowhere else."""
+"""Settings and all paths. Only this module reads the environment."""
 
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Settings(BaseSettings):
-    """What differs from one installation to the next; each field is the environment variable CREDITLOOM_<NAME>."""
+    """What differs between installations; each field comes from the environment variable CREDITLOOM_<NAME>."""
 
     model_config = SettingsConfigDict(env_prefix="CREDITLOOM_", frozen=True, extra="ignore")
 
@@ -22,16 +22,20 @@ class Settings(BaseSettings):
     policy: Path = PROJECT_ROOT / "policy" / "default.yaml"
     master_key: str | None = Field(default=None, repr=False)
     master_key_file: Path | None = None
-    key_store: Path | None = Field(default=None, description="the file of the data keys, outside of the data folder")
+    key_store: Path | None = Field(default=None, description="the file of the data keys, outside the data folder")
     night_cron: str = Field(
-        default="0 2 * * *", pattern=r"^[\w*,/-]+( [\w*,/-]+){4}$", description="when the nightly schedule runs"
+        default="0 2 * * *",
+        pattern=r"^[\w*,/-]+( [\w*,/-]+){4}$",
+        description="cron expression of the nightly schedule",
     )
     duckdb_memory: str = Field(
-        default="2GB", pattern=r"^\d+(\.\d+)?(MB|GB)$", description="what DuckDB may take before it uses the disk"
+        default="2GB",
+        pattern=r"^\d+(\.\d+)?(MB|GB)$",
+        description="memory that DuckDB may use before it spills to disk",
     )
-    audit_head: Path | None = Field(default=None, description="where the audit chain's head is kept")
+    audit_head: Path | None = Field(default=None, description="the file of the audit chain's head")
     warnings_webhook: SecretStr | None = Field(
-        default=None, description="where early warnings are posted as JSON; unset: nowhere"
+        default=None, description="address that early warnings are posted to as JSON; none are posted if unset"
     )
     timezone: str = Field(default="UTC", description="time zone of the nightly schedule")
 
@@ -40,11 +44,11 @@ class Settings(BaseSettings):
     def _absolute(cls, value: str | Path) -> Path:
         home = Path(value).expanduser().resolve()
         if not str(value).strip():
-            raise ValueError("the data folder is empty text; unset it for the default, or name a folder")
+            raise ValueError("the data folder is empty; unset CREDITLOOM_HOME for the default, or name a folder")
         if home.exists() and not home.is_dir():
-            raise ValueError(f"{home} is no folder")
+            raise ValueError(f"{home} is not a folder")
         if set(str(home)) & set("'\"{}"):
-            raise ValueError(f"{home} has a quote or a brace in it, which SQL and templates would misread")
+            raise ValueError(f"{home} contains a quote or a brace, which would break SQL and templates")
         return home
 
     @field_validator("key_store", mode="before")
@@ -54,48 +58,48 @@ class Settings(BaseSettings):
             return None
         path, home = Path(value).expanduser().resolve(), info.data.get("home")
         if home and path.is_relative_to(home):
-            raise ValueError(f"{path} lies in the data folder, whose backups must hold no key; choose a place outside")
+            raise ValueError(f"{path} is in the data folder, whose backups must not contain keys; choose another place")
         return path
 
     @field_validator("audit_head")
     @classmethod
     def _absolute_file(cls, value: Path | None) -> Path | None:
-        found = value.expanduser().resolve() if value else None
-        if found and found.is_dir():
-            raise ValueError(f"{found} is a folder; name a file")
-        return found
+        path = value.expanduser().resolve() if value else None
+        if path and path.is_dir():
+            raise ValueError(f"{path} is a folder; name a file")
+        return path
 
     @field_validator("warnings_webhook")
     @classmethod
     def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
-        """An address, without a word of it in the error: it may hold a secret."""
+        """Check the address; the error never shows it, because it may contain a secret."""
         if value is None or not value.get_secret_value():
             return None
         parts = urlsplit(value.get_secret_value())
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("it is no address that begins with https:// or http://")
+            raise ValueError("this is not an address that begins with https:// or http://")
         return value
 
     @field_validator("timezone")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _time_zone(cls, value: str) -> str:
         if value not in available_timezones():
-            raise ValueError(f"{value!r} is no time zone; for example Europe/Amsterdam")
+            raise ValueError(f"{value!r} is not a time zone; an example is Europe/Amsterdam")
         return value
 
     @property
     def key_store_file(self) -> Path:
-        """The data keys: beside the data folder where nothing else is said, and never in it."""
+        """The file of the data keys: by default beside the data folder, never in it."""
         return self.key_store or self.home.with_name(f"{self.home.name}-keys") / "keys.sqlite"
 
     @property
     def landing(self) -> Path:
-        """Files as the platform drops them, one folder a source."""
+        """Delivered files, one folder per source."""
         return self.home / "landing"
 
     @property
     def contracts(self) -> Path:
-        """Contracts of the user's own sources, one folder a source."""
+        """Contracts of the user's own sources, one folder per source."""
         return self.home / "contracts"
 
     @property
@@ -105,12 +109,12 @@ class Settings(BaseSettings):
 
     @property
     def audit_head_file(self) -> Path:
-        """The head of the audit chain: outside of the lake, and best outside of the home."""
+        """The head of the audit chain: outside the lake, and preferably outside the home."""
         return self.audit_head or self.home / "audit.head"
 
     @property
     def warehouse(self) -> Path:
-        """The DuckDB file and what a night builds in private."""
+        """The folder of the DuckDB file and of the other files that a night builds before it publishes."""
         return self.home / "warehouse"
 
     @property
@@ -120,17 +124,17 @@ class Settings(BaseSettings):
 
     @property
     def selection(self) -> Path:
-        """Links to the lake files that this night reads."""
+        """Links to the lake files that the night reads."""
         return self.warehouse / "selection"
 
     @property
-    def news(self) -> Path:
-        """Links to those of them that the build before did not have."""
+    def changed_files(self) -> Path:
+        """Links to the lake files that the previous build did not have."""
         return self.warehouse / "news"
 
     @property
     def build(self) -> Path:
-        """Frames between the warehouse and the snapshot: training sets, scores, check results."""
+        """Intermediate files between the warehouse and the snapshot: training sets, scores, check results."""
         return self.warehouse / "build"
 
     @property
@@ -140,17 +144,17 @@ class Settings(BaseSettings):
 
     @property
     def outbox_file(self) -> Path:
-        """What people were told, and what waits to be sent."""
+        """The notifications that were sent, and those that wait to be sent."""
         return self.home / "outbox" / "outbox.sqlite"
 
     @property
     def warnings_log(self) -> Path:
-        """The early warnings that were told, a JSON line each."""
+        """The early warnings that were sent, one JSON line each."""
         return self.home / "logs" / "early_warnings.jsonl"
 
     @property
     def mlflow(self) -> Path:
-        """MLflow's database and artifacts, and the promotion ledger."""
+        """The folder of MLflow's database and artifacts and of the promotion ledger."""
         return self.home / "mlflow"
 
     @property
@@ -160,22 +164,22 @@ class Settings(BaseSettings):
 
     @property
     def dagster_home(self) -> Path:
-        """Dagster's instance."""
+        """The folder of Dagster's instance."""
         return self.home / "dagster"
 
     @property
     def dbt_project(self) -> Path:
-        """The dbt project, part of the code."""
+        """The dbt project; it is part of the code."""
         return PROJECT_ROOT / "dbt"
 
     @property
     def dbt_target(self) -> Path:
-        """dbt's manifest and results, one per home."""
+        """dbt's target folder, with its manifest and results; one per home."""
         return self.home / "dbt"
 
     @cached_property
     def tool_environment(self) -> dict[str, str]:
-        """Environment of the tools: where they keep things, and that they stay quiet and local."""
+        """Environment variables for dbt, Dagster, MLflow and GX: their folders, and no telemetry."""
         return {
             "CREDITLOOM_DUCKDB_MEMORY": self.duckdb_memory,
             "CREDITLOOM_HOME": str(self.home),

@@ -1,1 +1,1 @@
-"""The master key, and the data keys that it wraps."""
+"""The master key, and the store of the data keys that it wraps."""

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from dagster_project.home.files import replace_text
-from dagster_project.ingestion.contracts.dbt_sources import NEWS_TABLES
+from dagster_project.ingestion.contracts.dbt_sources import INCREMENTAL_TABLES
 from dagster_project.ingestion.lake.files import select
 from dagster_project.ingestion.lake.receipts import Receipt
 from dagster_project.night.pipeline import Pipeline
@@ -28,7 +28,7 @@ def begin_build(pipeline: Pipeline) -> bool:
     for source in pipeline.sources:
         # A full build reads no new files, but dbt needs the folder to be there.
         receipts = [] if is_full else [r for r in pipeline.receipts(source) if not files_before >= _files_of(r)]
-        select(pipeline.ingest_context.lake, pipeline.settings.news, source, receipts, NEWS_TABLES)
+        select(pipeline.ingest_context.lake, pipeline.settings.changed_files, source, receipts, INCREMENTAL_TABLES)
     return is_full
 
 
@@ -55,4 +55,4 @@ def _files(pipeline: Pipeline) -> frozenset[str]:
 
 def _files_of(receipt: Receipt) -> frozenset[str]:
     """Files by path and content: a file that was rewritten counts as another file."""
-    return frozenset(f"{f.path}:{f.sha256[:16]}" for f in receipt.files if f.table in NEWS_TABLES)
+    return frozenset(f"{f.path}:{f.sha256[:16]}" for f in receipt.files if f.table in INCREMENTAL_TABLES)

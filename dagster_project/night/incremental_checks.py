@@ -73,7 +73,7 @@ def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Ev
     over_files = [] if "delivery_id" in keys[0] else [column for column in keys[0] if column != "source"]
     index, hashes = KeyIndex(folder, before.runs), key_hashes(new, over_files) if over_files else None
     # A key that repeats among the new files may occur once in each of two parts, where no part would show it.
-    if hashes is not None and (index.knows_any(hashes) or (hashes[1:] == hashes[:-1]).any()):
+    if hashes is not None and (index.contains_any(hashes) or (hashes[1:] == hashes[:-1]).any()):
         return evaluate(suite, [selection]), len(paths)
     parts = [evaluate(suite, [paths[sha256] for sha256 in part]) for part in _parts(unseen, rows)]
     result = _add_earlier(reduce(_combine, parts), before)

@@ -175,7 +175,7 @@ def test_from_contract_to_scores_without_python(village_bank):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("id: village_bank", "id: taiwan_cards", "comes with the project"),
+        ("id: village_bank", "id: taiwan_cards", "the project already has a source"),
         ("[contracts_file.monthly]", "[contracts_file.yearly]", "has no column 'yearly'"),
         ("transformLogic: \"'EUR'\"", "required: true", "name its origin"),
         ("{property: eventOn, value: month_end}", "{property: eventOn, value: paid_in}", "eventOn must name a date"),

@@ -96,7 +96,7 @@ INSERTED = (
         (in_ledger, "decision taiwan_cards/1 differs from row 2"),
         (other_snapshot, "the audit chain's newest publication is"),
         (cut_log, "the log ends with row 2, its head names row 3"),
-        (no_log, "is missing, and its head is not"),
+        (no_log, "is missing, but its head exists"),
         (no_original, "its original is missing"),
         (broken_ledger, "a database cannot be read"),
     ],
@@ -146,7 +146,7 @@ def test_run_on_a_log_that_was_cut_does_not_begin(home_after_night):
     pipeline = pipeline_in(home_after_night)
     cut_log(home_after_night)
     night = build_night_resource(pipeline).resource_fn
-    with pytest.raises(AuditError, match="does not end as its head"):
+    with pytest.raises(AuditError, match="does not match its head"):
         next(night(dg.build_init_resource_context(config={"intake": True})))
 
 

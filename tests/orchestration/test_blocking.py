@@ -169,9 +169,9 @@ def test_killed_night_does_not_hold_up_the_next(home_after_night):
         ({"CREDITLOOM_PROFILE": "prod"}, 2, "CREDITLOOM_PROFILE"),
         ({"CREDITLOOM_PROFILE": "production"}, 2, "CREDITLOOM_MASTER_KEY_FILE"),
         ({"CREDITLOOM_MASTER_KEY_FILE": "/nowhere/key"}, 2, "cannot be read"),
-        ({"CREDITLOOM_TIMEZONE": "Mars/Phobos"}, 2, "is no time zone"),
-        ({"CREDITLOOM_HOME": ""}, 2, "empty text"),
-        ({"CREDITLOOM_HOME": "/dev/null"}, 2, "is no folder"),
+        ({"CREDITLOOM_TIMEZONE": "Mars/Phobos"}, 2, "is not a time zone"),
+        ({"CREDITLOOM_HOME": ""}, 2, "the data folder is empty"),
+        ({"CREDITLOOM_HOME": "/dev/null"}, 2, "is not a folder"),
         ({"CREDITLOOM_HOME": "it's here"}, 2, "a quote"),
     ],
 )

@@ -88,7 +88,7 @@ def test_publishing_leaves_the_old_until_there_is_room(victims, small_disk):
 @pytest.mark.parametrize("small_disk", [40], indirect=True)
 def test_night_without_room_is_refused_however_it_is_started(small_disk):
     pipeline = lender(small_disk / "home")
-    with pytest.raises(DiskFullError, match="Nothing was begun"):
+    with pytest.raises(DiskFullError, match="Nothing was started"):
         run_night(pipeline)
     night = build_night_resource(pipeline).resource_fn
     with pytest.raises(DiskFullError):
@@ -102,7 +102,7 @@ def test_room_is_reckoned_with_what_a_night_writes_anew(small_disk):
     warehouse = small_disk / "w"
     check_disk_space(small_disk, 1 << 20, warehouse, None)
     warehouse.write_bytes(b"0" * (5 << 20))
-    with pytest.raises(DiskFullError, match="make room, then start it again"):
+    with pytest.raises(DiskFullError, match="free some space, then start it again"):
         check_disk_space(small_disk, 1 << 20, warehouse, None)
 
 

@@ -125,7 +125,7 @@ def test_night_on_a_full_disk_keeps_what_is_published_and_goes_on(tmp_path):
             before = current_snapshot(home / "published")
             (home / "landing/young_lender" / path.name).write_bytes(path.read_bytes())
             filler.leave(20 << 20)
-            assert "make room, then start it again" in night(home)["failures"][0]
+            assert "free some space, then start it again" in night(home)["failures"][0]
             assert current_snapshot(home / "published") == before
             filler.remove()
             taken_in, run = len(pipeline.ingest_context.book.all()), command(home, "night", "--json")

@@ -39,11 +39,11 @@ def test_money_is_decimal_and_sensitive_columns_are_classed():
         ("logicalType: date", "logicalType: moon", "logicalType 'moon'"),
         ("classification: sensitive", "classification: secret", "classification 'secret'"),
         ("classification: identifier", "classification: none", "borrower_id must have the classification"),
-        ("value: [amount]", "value: [paid_on]", "are no amounts"),
+        ("value: [amount]", "value: [paid_on]", "are not amount columns"),
         ("{property: currency, value: TWD}", "{property: coin, value: TWD}", "lacks 'currency'"),
         ("physicalType: file", "physicalType: folder", "an object with physicalType 'file'"),
-        ("name: outcomes", "name: omens", "omens is no canonical table"),
-        ("name: status_code", "name: status", "statements.status is no canonical column"),
+        ("name: outcomes", "name: omens", "omens is not a canonical table"),
+        ("name: status_code", "name: status", "statements.status is not a canonical column"),
     ],
 )
 def test_broken_contract_is_refused_with_file_and_place(tmp_path, old, new, says):

@@ -14,7 +14,7 @@ from dagster_project.ingestion.lake.files import LakeCorruptionError
 from dagster_project.ingestion.lake.receipts import State
 from dagster_project.ingestion.persons import erasure
 from dagster_project.ingestion.persons.erasure import ErasureError, erase, find_person
-from dagster_project.ingestion.persons.identity import Sought, hide
+from dagster_project.ingestion.persons.identity import PersonSearch, hide
 from dagster_project.ingestion.persons.originals import open_original, open_row, sealed_rows
 from dagster_project.ingestion.persons.scan import find_words
 from dagster_project.ingestion.persons.vault import read_person
@@ -309,7 +309,7 @@ def test_hiding_blanks_exactly_the_fields_of_the_person(rows, tmp_path_factory):
     except DeliveryRefusedError:
         return
     name = keys.pseudonyms(pl.Series(["C1"]), "lender.borrower_id")["pseudonym"].item()
-    found = hide(content, layout, source, keys, Sought(frozenset({name})))
+    found = hide(content, layout, source, keys, PersonSearch(frozenset({name})))
     assert (found is None) == all(number != "C1" for number, _, _ in rows)
     if found is None:
         return

@@ -222,9 +222,9 @@ def test_places_name_every_file_that_has_a_key(tmp_path_factory, files, asked, s
             places.save()
             places = KeyPlaces(folder, ["k"], {str(m) for m in range(len(files))})
         expected = {key for earlier in files[:n] for key in earlier}
-        assert places.knows_any(hashes(keys)) == bool(expected & set(keys))
+        assert places.contains_any(hashes(keys)) == bool(expected & set(keys))
         places.add([(str(n), hashes(keys))])
-    assert places.places(hashes(asked)) == {str(n) for n, keys in enumerate(files) if set(keys) & set(asked)}
+    assert places.files_with(hashes(asked)) == {str(n) for n, keys in enumerate(files) if set(keys) & set(asked)}
 
 
 def test_more_files_than_an_entry_can_tell_apart_are_all_named(tmp_path):
@@ -232,9 +232,9 @@ def test_more_files_than_an_entry_can_tell_apart_are_all_named(tmp_path):
     places, apart = KeyPlaces(tmp_path, ["k"], set()), 1 << 12
     key = lambda n: np.array([(n + 1) << 40], dtype=np.uint64)
     places.add((str(n), key(n)) for n in range(apart + 3))
-    assert places.places(key(apart + 1)) == {"1", str(apart + 1)}
-    assert places.places(key(5)) == {"5"}
-    assert not places.knows_any(key(apart + 3))
+    assert places.files_with(key(apart + 1)) == {"1", str(apart + 1)}
+    assert places.files_with(key(5)) == {"5"}
+    assert not places.contains_any(key(apart + 3))
 
 
 def test_packed_and_renamed_it_is_the_same_delivery(context):

@@ -52,8 +52,8 @@ def test_the_vault_gives_back_what_was_delivered_and_the_lake_only_pseudonyms(le
 def test_each_person_has_a_key_of_their_own(lender):
     """A row of the vault opens with its own person's key, and with no other."""
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
-    told_by = {pseudonym(lender, p["customer_no"]): "vault/lender/x.parquet" for p in PEOPLE}
-    keys = lender.ingest_context.key_store.person_keys("lender", told_by)
+    vault_files = {pseudonym(lender, p["customer_no"]): "vault/lender/x.parquet" for p in PEOPLE}
+    keys = lender.ingest_context.key_store.person_keys("lender", vault_files)
     (file,) = (lender.ingest_context.lake / "vault/lender").glob("*.parquet")
     opened = 0
     for name, sealed in pl.read_parquet(file, columns=["pseudonym", "sealed"]).iter_rows():
@@ -353,20 +353,20 @@ def _wrapped(store):
         (  # a name in a column that nobody looks at
             "transformLogic: \"'instalment_loan'\"}",
             "transformSourceObjects: [agreements.customer_no]}",
-            "product would carry agreements.customer_no past the border, which is identifier",
+            "product would bring agreements.customer_no into the lake, which is identifier",
         ),
         (
             "{name: sex, logicalType: integer, description: Told., classification: sensitive,"
             " transformSourceObjects: [people.sex]}",
             "{name: sex, logicalType: integer, description: Told., transformSourceObjects: [people.sex]}",
-            "sex would carry people.sex past the border, which is sensitive",
+            "sex would bring people.sex into the lake, which is sensitive",
         ),
         (
             "{name: account_id, logicalType: string, description: Told., classification: identifier,"
             " transformSourceObjects: [people.account_no]}",
             "{name: account_id, logicalType: string, description: Told., classification: identifier,"
             " transformSourceObjects: [people.street]}",
-            "account_id would carry people.street past the border, which is personal",
+            "account_id would bring people.street into the lake, which is personal",
         ),
         (
             "{name: payer_id, logicalType: string, description: Told., classification: identifier,",
@@ -381,14 +381,14 @@ def _wrapped(store):
         (
             "{name: original_amount, logicalType: number,",
             "{name: original_amount, logicalType: number, classification: personal,",
-            "original_amount is personal: such values never pass",
+            "original_amount is personal: personal values never enter",
         ),
         (
             "{name: loan_id, logicalType: string, description: Told., primaryKey: true,"
             " transformSourceObjects: [agreements.loan_no]}",
             "{name: loan_id, logicalType: string, description: Told., primaryKey: true, classification: identifier,"
             " transformSourceObjects: [agreements.loan_no]}",
-            "loan_id must be of the class identifier in all tables, or in none",
+            "loan_id: classified as identifier in some tables, but not in all",
         ),
     ],
     ids=["identifier", "sensitive", "personal origin", "pseudonym", "sensitive table", "personal column", "one table"],

@@ -1,8 +1,8 @@
-"""Data contracts: Open Data Contract Standard (v3) files as frozen values.
+"""Data contracts: Open Data Contract Standard (v3) files, parsed into frozen dataclasses and checked.
 
-A contract has `file` objects (what a platform drops) and `table` objects (the canonical raw tables that the adapter
-makes of it). From it come the Polars schemas, the row rules, the pseudonymised columns, the raw checks and dbt's
-source file: nothing repeats it by hand.
+A contract has `file` objects (the layouts of delivered files) and `table` objects (the canonical raw tables that the
+adapter makes of them). The Polars schemas, the row rules, the pseudonymised columns and the raw checks are all derived
+from it.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ from dagster_project.ingestion.contracts.canonical import CANONICAL, FAIRNESS, M
 Classification = Literal["identifier", "personal", "sensitive", "financial", "none"]
 
 _DECIMALS = {"decimal(18,2)": MONEY, "decimal(9,6)": RATE}
-DONE = ".done"  # the ending of a manifest's name
+DONE = ".done"  # suffix of a manifest's name
 # ODCS names date formats as Java does.
 _DATE_FORMATS = {"yyyy-MM-dd": "%Y-%m-%d", "MM-dd-yyyy": "%m-%d-%Y"}
 _TYPES: dict[str, pl.DataType] = {
@@ -35,15 +35,15 @@ _TYPES: dict[str, pl.DataType] = {
 
 
 class ContractError(ValueError):
-    """A contract, or what an adapter made of it, is not usable. The message names file, object and column."""
+    """A contract, or the output of an adapter, is not usable. The message names file, object and column."""
 
 
 @dataclass(frozen=True)
 class Column:
     """One column: its type and the rules that a value must meet.
 
-    `origin` and `constant` (of a canonical column in a contract without adapter): the delivered column it is, or its
-    one value.
+    `origin` and `constant` are set for a canonical column of a contract without adapter: the delivered column that it
+    comes from, or its constant value.
     """
 
     name: str
@@ -62,20 +62,26 @@ class Column:
 
     @property
     def is_money(self) -> bool:
-        """Whether values are amounts: read as text, kept as DECIMAL(18, 2), never as floating point."""
+        """Whether the values are amounts: read as text and stored as DECIMAL(18, 2), never as floating point."""
         return self.dtype == MONEY
 
 
 @dataclass(frozen=True)
 class Table:
-    """A delivered file's layout or a canonical table. `control` columns are summed for the cents identity.
+    """The layout of a delivered file, or a canonical table. `control`: columns whose sums must agree to the cent.
 
-    Of a layout: `file_pattern` says which file names it is for, `delivered_once` that there is only one such file, and
-    `month_in_name` or `day_in_name` how its name gives the month or day that it reports (as strptime reads the name
-    without its ending); `manifest`, that a file is whole once its manifest is there.
-    Of a canonical table without adapter: `made_from` is its layout, `event_on` the date column there, `known_on` a date
-    column that tells when a row was known, where that is not `event_on`, and `corrections`, that a row which comes
-    again with other content is a new version.
+    Fields of a layout:
+        `file_pattern`: pattern of the file names.
+        `delivered_once`: only one file is ever delivered.
+        `month_in_name`, `day_in_name`: strptime format of the file name without its suffix; it gives the reported month
+            or day.
+        `manifest`: a file is complete once its manifest exists.
+
+    Fields of a canonical table without adapter:
+        `made_from`: name of its layout.
+        `event_on`: the date column of the layout that dates the rows.
+        `known_on`: the date column with the day on which a row was known, if it is not `event_on`.
+        `corrections`: a row with a known key and different content is a new version, not a conflict.
     """
 
     name: str
@@ -105,7 +111,7 @@ class Table:
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A delivery that a Python distribution ships: which distribution, and the end of the file's path in it."""
+    """A delivery that a Python distribution ships. `path`: the end of the file's path in the distribution."""
 
     distribution: str
     path: str
@@ -113,7 +119,7 @@ class PackagedFile:
 
 @dataclass(frozen=True)
 class Contract:
-    """One source: what it delivers, the canonical tables, and when a lender could know a row."""
+    """One source: the layouts that it delivers, the canonical tables, and the lag until a lender knows a row."""
 
     source: str
     version: str
@@ -129,33 +135,33 @@ class Contract:
         return next(t for t in self.tables if t.name == name)
 
     def layout_of(self, file_name: str) -> Table | None:
-        """The layout of a delivered file by its name, if it has one; a manifest has none."""
+        """The layout of a delivered file, by its name; None for a manifest and for a file without layout."""
         name = unpacked_name(file_name)
         if name.endswith(DONE):
             return None
         return next((layout for layout in self.layouts if fnmatchcase(name, layout.file_pattern)), None)
 
     def arrives_on(self, file_name: str) -> dt.date | None:
-        """The day on which a file arrives, where its name tells the month or day that it reports; else None."""
+        """The day on which a file arrives, from the month or day in its name; None if the name has neither."""
         layout = self.layout_of(file_name)
-        written = (layout.day_in_name or layout.month_in_name) if layout else None
-        if layout is None or written is None:
+        name_format = (layout.day_in_name or layout.month_in_name) if layout else None
+        if layout is None or name_format is None:
             return None
         try:
-            reported = dt.datetime.strptime(unpacked_name(file_name).rpartition(".")[0], written).date()
+            reported = dt.datetime.strptime(unpacked_name(file_name).rpartition(".")[0], name_format).date()
         except ValueError:
-            return None  # a name like 2017-13 tells no month; what the file holds decides about it
-        if layout.day_in_name is None:  # the month's end
+            return None  # a name such as 2017-13 has no month; the rows of the file decide
+        if layout.day_in_name is None:  # month-end
             reported = (reported.replace(day=1) + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
         return known_at(reported, self)
 
     def landing_day(self, file_name: str, seen_on: dt.date) -> dt.date:
-        """The partition of a file: the day on which its name says that it arrives, or on which it was seen."""
+        """The partition of a file: the day of arrival from its name, or else the day on which it was seen."""
         return self.arrives_on(file_name) or seen_on
 
     @property
     def control_table(self) -> Table:
-        """The canonical table whose control column must add up to the delivered control columns."""
+        """The canonical table whose control column must sum to the same amount as the delivered control columns."""
         return next(t for t in self.tables if t.control)
 
 
@@ -163,7 +169,7 @@ def load_contract(path: Path) -> Contract:
     """Read and check one contract file.
 
     Raises:
-        ContractError: the file is not ODCS, or lacks something that ingestion needs.
+        ContractError: the file is not ODCS, or lacks a property that ingestion needs.
     """
     try:
         odcs = OpenDataContractStandard.from_file(str(path))
@@ -205,13 +211,13 @@ def _table(path: Path, item: SchemaObject) -> Table:
     control = _custom(item.customProperties).get("controlAmount", [])
     unknown = set(control) - {c.name for c in columns if c.is_money}
     if unknown:
-        raise ContractError(f"{path}: {item.name}: controlAmount names {sorted(unknown)}, which are no amounts")
+        raise ContractError(f"{path}: {item.name}: controlAmount names {sorted(unknown)}, which are not amount columns")
     if not any(c.key for c in columns):
         raise ContractError(f"{path}: {item.name}: no column is marked primaryKey")
     own = _custom(item.customProperties)
     for name in ("monthInName", "dayInName"):
         if "%" not in own.get(name, "%"):
-            raise ContractError(f"{path}: {item.name}: {name} is {own[name]!r}, which has no date in it, such as %Y-%m")
+            raise ContractError(f"{path}: {item.name}: {name} is {own[name]!r}, which has no date format such as %Y-%m")
     return Table(
         str(item.name),
         str(item.description or ""),
@@ -232,56 +238,56 @@ def _table(path: Path, item: SchemaObject) -> Table:
 
 
 def _only(names: Iterable[str]) -> str | None:
-    """The one name that occurs, or None where there is none, or more than one."""
-    found = set(names)
-    return found.pop() if len(found) == 1 else None
+    """The name, if there is exactly one; else None."""
+    distinct = set(names)
+    return distinct.pop() if len(distinct) == 1 else None
 
 
 def _check_canonical(path: Path, table: Table) -> None:
-    """A table object may only choose from a canonical table's columns, with their types."""
+    """A table object may only have columns of the canonical table, with their canonical types."""
     if table.name not in NEEDED:
-        raise ContractError(f"{path}: {table.name} is no canonical table; there are {', '.join(NEEDED)}")
+        raise ContractError(f"{path}: {table.name} is not a canonical table; they are {', '.join(NEEDED)}")
     canonical = CANONICAL[table.name]
     missing = sorted(set(NEEDED[table.name]) - set(table.schema))
     if missing:
-        raise ContractError(f"{path}: {table.name} lacks {', '.join(missing)}, which every row of it needs")
+        raise ContractError(f"{path}: {table.name} lacks {', '.join(missing)}, which every row needs")
     for column in table.columns:
         _check_class(path, table, column)
         if column.name not in canonical or canonical[column.name][0] != column.dtype:
-            raise ContractError(f"{path}: {table.name}.{column.name} is no canonical column, or of another type")
+            raise ContractError(f"{path}: {table.name}.{column.name} is not a canonical column, or has another type")
 
 
 def _check_class(path: Path, table: Table, column: Column) -> None:
-    """What a canonical column may be: pseudonyms are identifiers, and what is personal stays outside of the border."""
+    """Check a canonical column's classification: pseudonyms are identifiers; personal values never enter the lake."""
     where = f"{path}: {table.name}.{column.name}"
     if column.name in PSEUDONYMS and column.classification != "identifier":
-        raise ContractError(f"{where} must have the classification 'identifier': it is what makes it a pseudonym")
+        raise ContractError(f"{where} must have the classification 'identifier', so that it is pseudonymised")
     if column.classification == "personal":
-        raise ContractError(f"{where} is personal: such values never pass the border; leave the column out")
+        raise ContractError(f"{where} is personal: personal values never enter the lake; leave the column out")
     if column.classification == "sensitive" and table.name != FAIRNESS:
-        raise ContractError(f"{where} is sensitive: only {FAIRNESS} may hold such values, to monitor fairness")
+        raise ContractError(f"{where} is sensitive: only {FAIRNESS} may hold sensitive values, for fairness monitoring")
 
 
 def _check_origins(path: Path, table: Table, layouts: Mapping[str, Table]) -> None:
-    """A canonical column is of the class of the delivered column that it is made from, or becomes a pseudonym."""
+    """A canonical column has the classification of the delivered column that it comes from, or is a pseudonym."""
     layout = layouts.get(table.made_from or "")
     delivered = {c.name: c.classification for c in layout.columns} if layout else {}
     for column in table.columns:
         was, becomes = delivered.get(column.origin or "", "none"), column.classification
         if was == "personal" or (was in ("identifier", "sensitive") and becomes not in (was, "identifier")):
             raise ContractError(
-                f"{path}: {table.name}.{column.name} would carry {table.made_from}.{column.origin} past the border, "
-                f"which is {was}: " + ("leave it out" if was == "personal" else "give it that classification too")
+                f"{path}: {table.name}.{column.name} would bring {table.made_from}.{column.origin} into the lake, "
+                f"which is {was}: " + ("leave it out" if was == "personal" else "give it the same classification")
             )
 
 
 def _check_agreement(path: Path, tables: Iterable[Table]) -> None:
-    """A column that is a pseudonym in one table and not in another could not be joined."""
+    """A column must be a pseudonym in all tables or in none; otherwise the tables could not be joined by it."""
     classes: dict[str, set[bool]] = {}
     for column in (c for table in tables for c in table.columns):
         classes.setdefault(column.name, set()).add(column.classification == "identifier")
     if mixed := sorted(name for name, found in classes.items() if len(found) > 1):
-        raise ContractError(f"{path}: {', '.join(mixed)} must be of the class identifier in all tables, or in none")
+        raise ContractError(f"{path}: {', '.join(mixed)}: classified as identifier in some tables, but not in all")
 
 
 def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
@@ -295,7 +301,7 @@ def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
         raise ContractError(f"{where}: logicalType {prop.logicalType!r} is not one of {sorted(_TYPES)}")
     classification = prop.classification or "none"
     if classification not in Classification.__args__:  # type: ignore[attr-defined]
-        raise ContractError(f"{where}: classification {classification!r} is not known")
+        raise ContractError(f"{where}: unknown classification {classification!r}")
     date_format = options.get("format", "yyyy-MM-dd")
     if date_format not in _DATE_FORMATS:
         raise ContractError(f"{where}: date format {date_format!r} is not one of {sorted(_DATE_FORMATS)}")
@@ -317,10 +323,10 @@ def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
 
 
 def unpacked_name(file_name: str) -> str:
-    """The name of a delivery without the ending that says how it is packed."""
+    """The name of a delivery without the suffix of its compression."""
     return file_name.removesuffix(".gz").removesuffix(".zip")
 
 
 def known_at(event_on: dt.date, contract: Contract) -> dt.date:
-    """The day on which the lender could know what happened on `event_on`, by the contract's stated lag."""
+    """The first day on which the lender could know an event of `event_on`, by the contract's lag."""
     return event_on + dt.timedelta(days=contract.known_at_lag_days)

@@ -1,8 +1,8 @@
-"""The adapter of a source that has none: its contract says which delivered column becomes which canonical one.
+"""The adapter of sources without an adapter module: the contract maps delivered columns to canonical columns.
 
 In a `table` object each property names its origin in `transformSourceObjects` (`layout.column`), or a constant in
-`transformLogic` (`'USD'`); the object's custom property `eventOn` names the column that dates its rows, and `knownOn`
-the one that tells when a row was known, where it is another. A table is made from one layout.
+`transformLogic` (`'USD'`). The object's custom property `eventOn` names the column that dates its rows; `knownOn` names
+the column with the day on which a row was known, if that is a different column. A table comes from one layout.
 """
 
 import polars as pl
@@ -12,16 +12,16 @@ from dagster_project.ingestion.contracts.contract import Contract, ContractError
 
 
 def adapt(layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
-    """The canonical tables that the contract makes of one layout's rows. `delivered`: typed columns and `line_no`."""
+    """The canonical tables of one layout's rows. `delivered`: typed columns of the layout, and `line_no`."""
     return {t.name: _table(t, delivered, contract) for t in contract.tables if t.made_from == layout}
 
 
 def check_mapping(where: str, contract: Contract) -> None:
-    """Refuse a contract without adapter whose mapping is not whole.
+    """Refuse a contract without adapter whose mapping is incomplete.
 
     Raises:
-        ContractError: a column has no origin, or one that no layout has; a table is made from several layouts, or is
-            not dated.
+        ContractError: a column has no origin, or its origin does not exist; a table comes from several layouts, or has
+            no date column.
     """
     layouts = {layout.name: layout for layout in contract.layouts}
     for table in contract.tables:
@@ -32,7 +32,7 @@ def check_mapping(where: str, contract: Contract) -> None:
         if table.event_on not in schema or schema[table.event_on] != pl.Date:
             raise ContractError(f"{at}: eventOn must name a date column of {table.made_from}")
         if table.corrections and table.name in PERSONS:
-            raise ContractError(f"{at}: a person who is delivered again is the one that was first known, no correction")
+            raise ContractError(f"{at}: a table of persons keeps each person's first row; it cannot have corrections")
         if table.known_on is not None and schema.get(table.known_on) != pl.Date:
             raise ContractError(f"{at}: knownOn must name a date column of {table.made_from}")
         for column in table.columns:
@@ -43,10 +43,10 @@ def check_mapping(where: str, contract: Contract) -> None:
 
 
 def refuse_corrections(where: str, contract: Contract) -> None:
-    """Refuse corrections in a source with an adapter: a line may make many rows there, and a version is one row's.
+    """Refuse corrections in a source with an adapter module: there one line can become many rows.
 
     Raises:
-        ContractError: a table declares them.
+        ContractError: a table declares corrections.
     """
     for table in contract.tables:
         if table.corrections:

@@ -1,4 +1,4 @@
-"""dbt's source file, made from the canonical tables: `make sources` writes it, a test holds it equal."""
+"""dbt's source file, generated from the canonical tables: `make sources` writes it, and a test compares the two."""
 
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from dagster_project.ingestion.contracts.canonical import (
     SUPERSEDED,
 )
 
-SOURCE, NEWS = "lake", "lake_news"
-# The tables that the warehouse appends to, and those that loan months are made of: dbt asks what is new of them.
-NEWS_TABLES = ("loans", "schedules", "payments", "statements", "loan_events", "client_money", SUPERSEDED)
+SOURCE, CHANGED_FILES = "lake", "lake_news"
+# Tables that an incremental build reads the new rows of: those that the warehouse appends to, and the inputs of loan
+# months.
+INCREMENTAL_TABLES = ("loans", "schedules", "payments", "statements", "loan_events", "client_money", SUPERSEDED)
 SOURCES_FILE = Path("_lake__sources.yml")
-_NOTE = "# Made from the canonical tables by `make sources`; change those, not this file.\n"
+_NOTE = "# Generated from the canonical tables by `make sources`; edit those, not this file.\n"
 _SQL_TYPES: dict[pl.DataType, str] = {
     pl.String(): "string",
     pl.Int32(): "integer",
@@ -32,34 +33,34 @@ _SQL_TYPES: dict[pl.DataType, str] = {
 
 
 def sources_yaml() -> str:
-    """The text of the source file: every canonical table, its columns, and where its selected files lie."""
+    """The text of the source file: every canonical table, its columns, and the path of its selected files."""
     lake = {
         "name": SOURCE,
-        "description": "What the receipts name: the accepted rows of every source in the canonical shape.",
+        "description": "The accepted rows of every source, in canonical tables: the lake files that receipts name.",
         "config": _files_in("selection"),
         "tables": [
             {"name": table, "description": DESCRIPTIONS[table], "columns": _columns(columns)}
             for table, columns in CANONICAL.items()
         ],
     }
-    news = {
-        "name": NEWS,
-        "description": "Of the rows in the lake those that the build before did not have.",
+    changed = {
+        "name": CHANGED_FILES,
+        "description": "The rows of the lake files that the previous build did not have.",
         "config": _files_in("news"),
-        "tables": [{"name": table, "description": DESCRIPTIONS[table]} for table in NEWS_TABLES],
+        "tables": [{"name": table, "description": DESCRIPTIONS[table]} for table in INCREMENTAL_TABLES],
     }
-    return _NOTE + yaml.safe_dump({"version": 2, "sources": [lake, news]}, sort_keys=False, width=120)
+    return _NOTE + yaml.safe_dump({"version": 2, "sources": [lake, changed]}, sort_keys=False, width=120)
 
 
 def _files_in(folder: str) -> dict[str, Any]:
-    where = f"{{{{ env_var('CREDITLOOM_HOME') }}}}/warehouse/{folder}/*/{{name}}/*.parquet"
-    return {"meta": {"external_location": f"read_parquet('{where}')"}}
+    path = f"{{{{ env_var('CREDITLOOM_HOME') }}}}/warehouse/{folder}/*/{{name}}/*.parquet"
+    return {"meta": {"external_location": f"read_parquet('{path}')"}}
 
 
 def _columns(columns: dict[str, tuple[pl.DataType, str]]) -> list[dict[str, Any]]:
     return [
-        {"name": name, "description": text, "data_type": _SQL_TYPES[dtype]}
-        for name, (dtype, text) in (columns | LINEAGE).items()
+        {"name": name, "description": description, "data_type": _SQL_TYPES[dtype]}
+        for name, (dtype, description) in (columns | LINEAGE).items()
     ]
 
 

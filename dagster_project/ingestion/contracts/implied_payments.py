@@ -1,12 +1,12 @@
-"""For sources that report months: the payments that their statements imply."""
+"""Payments for sources that report months only: the payments that their statements imply."""
 
 import polars as pl
 
 
 def payments_of(statements: pl.DataFrame, currency: str) -> pl.DataFrame:
-    """One payment a statement in which something was paid; it carries its month-end, the day not being given.
+    """One payment per statement with an amount paid, dated at the month-end, because the source gives no day.
 
-    `statements`: loan_id, month_on, paid and the lineage.
+    `statements`: loan_id, month_on, paid and the lineage columns.
     """
     return statements.filter(pl.col("paid") != 0).select(
         pl.format("{}-{}", "loan_id", pl.col("month_on").dt.strftime("%Y%m")).alias("payment_id"),

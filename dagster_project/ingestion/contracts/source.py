@@ -1,4 +1,4 @@
-"""A source: its contract, and the adapter that makes canonical tables of what it delivers."""
+"""Sources: each is a contract, and the adapter that turns delivered rows into canonical tables."""
 
 import importlib
 from collections.abc import Callable
@@ -11,14 +11,14 @@ import polars as pl
 from dagster_project.ingestion.contracts import contract_adapter, sources
 from dagster_project.ingestion.contracts.contract import Contract, ContractError, load_contract
 
-# Makes canonical tables of the typed rows of one file: (layout's name, rows, contract) -> rows by table.
+# Turns the typed rows of one file into canonical tables: (layout name, rows, contract) -> rows by table.
 Adapter = Callable[[str, pl.DataFrame, Contract], dict[str, pl.DataFrame]]
 CONTRACT_FILE = "contract.yaml"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A contract and the adapter that makes canonical tables of a delivered file."""
+    """A contract, and the adapter that turns a delivered file into canonical tables."""
 
     contract: Contract
     adapt: Adapter
@@ -30,13 +30,13 @@ class Source:
 
 
 def load_sources(own: Path | None = None) -> dict[str, Source]:
-    """Every source by name: those that come with the project, and those of the user's folder `own`.
+    """All sources by name: those of the project, and those in the user's folder `own`.
 
-    A source is a folder with a `contract.yaml`. One of the project's may have an `adapter.py` beside it; one without,
-    and every one of a user's, is mapped by its contract alone.
+    A source is a folder with a `contract.yaml`. A source of the project may have an `adapter.py` in the same folder;
+    for all other sources the contract itself maps the columns.
 
     Raises:
-        ContractError: a contract cannot be used.
+        ContractError: a contract is not usable.
     """
     found = {}
     for folder in sorted(Path(str(resources.files(sources))).iterdir()):
@@ -47,17 +47,17 @@ def load_sources(own: Path | None = None) -> dict[str, Source]:
                 contract_adapter.refuse_corrections(str(folder / CONTRACT_FILE), contract)
                 found[folder.name] = Source(contract, adapter.adapt)
             else:
-                found[folder.name] = _mapped(folder / CONTRACT_FILE)
+                found[folder.name] = _without_adapter(folder / CONTRACT_FILE)
     for path in own_contracts(own) if own else []:
-        source = _mapped(path)
+        source = _without_adapter(path)
         if source.name in found:
-            raise ContractError(f"{path}: a source {source.name!r} comes with the project; choose another id")
+            raise ContractError(f"{path}: the project already has a source {source.name!r}; choose another id")
         found[source.name] = source
     return found
 
 
-def _mapped(path: Path) -> Source:
-    """A source without adapter."""
+def _without_adapter(path: Path) -> Source:
+    """A source whose contract maps its columns."""
     contract = load_contract(path)
     contract_adapter.check_mapping(str(path), contract)
     return Source(contract, contract_adapter.adapt)

@@ -1,4 +1,4 @@
-"""The border that every delivery passes: its folders, its keys, and its clock, which only goes forward."""
+"""The context of ingestion: folders, keys, receipts, audit log, and the clock, which never goes backwards."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -12,7 +12,7 @@ from dagster_project.keys.store import KeyStore
 
 @dataclass(frozen=True)
 class IngestContext:
-    """Where deliveries come from and go to, and what ingestion needs to let them pass."""
+    """The folders, keys and limits that ingestion works with."""
 
     landing: Path
     lake: Path
@@ -28,49 +28,54 @@ class IngestContext:
 
     @property
     def audit(self) -> AuditLog:
-        """The audit chain of this lake; its head lies elsewhere."""
+        """The audit chain of this lake; its head is stored elsewhere."""
         return AuditLog(self.lake / "audit.sqlite", self.audit_head, self.keys.derive("audit"))
 
     def check_key(self) -> None:
-        """Refuse a key that is not the one that this lake's pseudonyms are made with.
+        """Refuse a root key that did not make this lake's pseudonyms.
 
         Raises:
-            MasterKeyError: another key was used before, or the key store of a lake with a key of its own is gone.
+            MasterKeyError: the lake was made with another key, or its key store is missing.
         """
         sealed = any((self.lake / "originals").glob("*/*.sealed"))
         if sealed and not self.keys.is_development and not self.key_store.path.exists():
             raise MasterKeyError(
-                f"the key store {self.key_store.path} is missing, and {self.lake} was encrypted with its keys: put it "
-                "back, or say where it is (CREDITLOOM_KEY_STORE). A new one could open nothing of what is there"
+                f"the key store {self.key_store.path} is missing, and {self.lake} was encrypted with its keys: restore "
+                "it, or set CREDITLOOM_KEY_STORE to its path. A new key store cannot decrypt this lake"
             )
         if (self.lake / "receipts.sqlite").exists() and self.book.key_mark(self.keys.mark) != self.keys.mark:
             raise MasterKeyError(
-                f"the pseudonyms in {self.lake} were made with another key. Give that key, or begin in an empty home: "
-                "a lake cannot change its key by a setting"
+                f"the pseudonyms in {self.lake} were made with another key. Use that key, or start with an empty home: "
+                "a setting cannot change the key of a lake"
             )
 
 
 class ClockError(RuntimeError):
-    """A replay's clock would run backwards, or ahead of the world."""
+    """The day of a replay is before the newest delivery, or in the future."""
 
 
 def check_clock(on: date, clock: datetime, context: IngestContext) -> None:
-    """Refuse a replay that a later night could not be told apart from.
+    """Refuse a replay that would be inconsistent with the receipts or with the real date.
+
+    Args:
+        on: the day of the replay.
+        clock: the time that the replay takes for now, in UTC.
+        context: its receipts have the times of earlier deliveries.
 
     Raises:
-        ClockError: the day is not over yet in the real world, or something was taken in after it.
+        ClockError: the day is in the future, or a receipt is newer than the clock.
     """
     newest = max((r.ingested_at for r in context.book.all()), default=clock)
     if clock < newest:
         raise ClockError(
-            f"this replay takes {on} for today, and something was taken in on {newest:%Y-%m-%d}: a replay only goes "
-            "forward. Replay in an empty home (CREDITLOOM_HOME), or take the files in without --on"
+            f"this replay runs as of {on}, but a delivery was committed on {newest:%Y-%m-%d}: a replay only goes "
+            "forward. Replay in an empty home (CREDITLOOM_HOME), or run the night without --on"
         )
     if on > datetime.now(UTC).date():
-        raise ClockError(f"{on} is in the future; a replay takes a past day, or today, for today")
+        raise ClockError(f"{on} is in the future; a replay needs a past day or today")
 
 
 def forward(now: datetime, context: IngestContext) -> datetime:
-    """The clock, never behind what was taken in: a night is rebuilt by it, and must find what it saw and no more."""
+    """The clock in UTC, never before the newest receipt, so that a rebuilt night sees the same deliveries again."""
     clock = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
     return max((clock, *(r.ingested_at for r in context.book.all())))

@@ -1,8 +1,8 @@
-"""The lake on disk: atomic, content-addressed Parquet files, and the selection of them that a night reads.
+"""The lake on disk: atomic Parquet files named by receipts, and the selection of them that a night reads.
 
-A file is written beside its final name and renamed; it and its folder are flushed before a receipt names it. What a
-night reads is a folder of hard links to exactly those files that receipts name, each verified by hash: orphans of a
-crash are never seen, and an absent table is an empty Parquet file with the contract's schema.
+A file is written under a temporary name and renamed; the file and its folder are flushed before a receipt names it. A
+night reads a folder of hard links to the files that receipts name, each verified by its hash. So a night never reads a
+file that a crash left without receipt. For a table without rows the folder has an empty Parquet file with its schema.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ TMP = ".tmp"
 
 
 class LakeCorruptionError(RuntimeError):
-    """A file's bytes are not the ones its receipt recorded."""
+    """A file is missing, or its hash differs from the receipt."""
 
 
 def write_parquet(
@@ -33,17 +33,17 @@ def write_parquet(
     flushed: bool = True,
     statistics: bool = True,
 ) -> str:
-    """Write a frame under its final name or not at all; returns the sha256 of the bytes.
+    """Write a frame atomically; returns the sha256 of the bytes.
 
-    `flushed`: without it, whoever commits the file calls `flush_files` before. `statistics`: by which a reader of few
-    rows may skip others.
+    `flushed`: if False, the caller must call `flush_files` before it commits the file. `statistics`: with them a reader
+    of few rows can skip row groups.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TMP)
-    written = io.BytesIO()  # in memory first, so that the bytes are hashed and written without being read again
-    frame.write_parquet(written, compression="zstd", compression_level=1, statistics=statistics, metadata=metadata)
-    temporary.write_bytes(written.getbuffer())
-    digest = hashlib.sha256(written.getbuffer()).hexdigest()
+    buffer = io.BytesIO()  # in memory, so that the hash needs no second read of the file
+    frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=statistics, metadata=metadata)
+    temporary.write_bytes(buffer.getbuffer())
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
     if flushed:
         flush(temporary)
     temporary.replace(path)
@@ -53,7 +53,7 @@ def write_parquet(
 
 
 def flush_files(lake: Path, receipts: Iterable[Receipt]) -> None:
-    """Make the files that these receipts name survive a power cut: each file, then each folder once."""
+    """Flush the files of these receipts to disk: each file, then each folder once."""
     paths = [lake / item.path for receipt in receipts for item in receipt.files]
     for path in paths:
         flush(path)
@@ -62,27 +62,27 @@ def flush_files(lake: Path, receipts: Iterable[Receipt]) -> None:
 
 
 def sweep(folder: Path) -> int:
-    """Remove the temporary files that a crash left; returns how many."""
-    litter = list(folder.rglob(f"*{TMP}")) if folder.exists() else []
-    for path in litter:
+    """Remove the temporary files that a crash left; returns their number."""
+    leftovers = list(folder.rglob(f"*{TMP}")) if folder.exists() else []
+    for path in leftovers:
         path.unlink()
-    return len(litter)
+    return len(leftovers)
 
 
 def select(
     lake: Path, selection: Path, source: str, receipts: Iterable[Receipt], tables: Collection[str] = tuple(CANONICAL)
 ) -> dict[str, int]:
-    """Lay out the files that `receipts` name under `selection/<source>/<table>/`; returns rows per table.
+    """Link the files of `receipts` under `selection/<source>/<table>/`; returns the number of rows by table.
 
     Args:
-        lake: the folder that the receipts' paths are in.
-        selection: the folder to lay out in; what stood there of this source is replaced.
+        lake: the folder that the paths of receipts start from.
+        selection: the folder of the links; links of an earlier selection of this source are replaced.
         source: name of the source.
-        receipts: its deliveries.
-        tables: the canonical tables to lay out.
+        receipts: receipts of the source.
+        tables: the canonical tables to link.
 
     Raises:
-        LakeCorruptionError: a file is missing or its bytes changed.
+        LakeCorruptionError: a file is missing or changed.
     """
     target = selection / source
     building = target.with_name(target.name + TMP)
@@ -103,17 +103,17 @@ def select(
 
 
 def verified(lake: Path, item: LakeFile) -> Path:
-    """The path of a lake file after its hash was checked; plain Parquet does not notice a flipped bit.
+    """The path of a lake file, after a check of its hash; a Parquet reader would not notice a flipped bit.
 
     Raises:
-        LakeCorruptionError: missing or changed.
+        LakeCorruptionError: the file is missing or changed.
     """
     path = lake / item.path
     found = file_sha256(path) if path.is_file() else "missing"
     if found != item.sha256:
         raise LakeCorruptionError(
-            f"{item.path} is {found[:12]}, its receipt says {item.sha256[:12]}: restore it from a backup; "
-            "nothing was read from it"
+            f"the sha256 of {item.path} is {found[:12]}, but its receipt says {item.sha256[:12]}: restore the file "
+            "from a backup; nothing was read from it"
         )
     return path
 

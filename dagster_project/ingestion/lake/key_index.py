@@ -1,8 +1,8 @@
-"""Which keys a raw table has: their 64-bit hashes in sorted runs, asked without reading the table.
+"""Indexes of the keys of a raw table: sorted runs of 64-bit key hashes, searched without reading the table.
 
-An index may say that a key is known that is not (two keys of one hash), and never the opposite; whoever asks must then
-look at the rows. Runs are merged as they grow, so that there are few of them. There are two: `KeyIndex` knows which
-keys there are, `KeyPlaces` also in which files of the lake they stand.
+`KeyIndex` tells whether a table contains a key, `KeyPlaces` also which lake files contain it. An index can report a key
+that the table does not contain (two keys with the same hash), but never misses one; the caller must then compare the
+rows. Runs are merged as they grow, so that there are few of them.
 """
 
 import json
@@ -18,18 +18,18 @@ from dagster_project.home.files import flush, replace_text
 from dagster_project.ingestion.parsing.key_hash import HASHING, key_hash
 
 Hashes = NDArray[np.uint64]
-# A run is merged with the one before it once it is as long: few runs to ask, and few merges.
+# A run is merged with the previous one once it is at least as long; this keeps both runs and merges few.
 _MERGE_FROM = 1.0
 _FILES_AT_ONCE = 64
 
 
 def key_hashes(files: Iterable[Path], key: list[str]) -> Hashes:
-    """Hashes of the keys of these Parquet files, sorted; a key that stands there twice is there twice."""
+    """Sorted hashes of the keys in these Parquet files; a key that occurs twice is in the result twice."""
     parts = [
         pl.scan_parquet(chunk).select(key_hash(key)).collect().to_series().to_numpy()
         for chunk in _chunks(sorted(files))
     ]
-    return together(parts) if parts else np.empty(0, dtype=np.uint64)
+    return merge_runs(parts) if parts else np.empty(0, dtype=np.uint64)
 
 
 def _chunks(files: list[Path]) -> Iterator[list[Path]]:
@@ -38,23 +38,23 @@ def _chunks(files: list[Path]) -> Iterator[list[Path]]:
 
 
 class KeyIndex:
-    """The runs of one raw table, `runs` being the names of the files that count, oldest first."""
+    """The keys of one raw table. `runs`: names of the current files, oldest first."""
 
     def __init__(self, folder: Path, runs: tuple[str, ...]) -> None:
         self._folder, self.runs = folder, runs
 
-    def knows_any(self, hashes: Hashes) -> bool:
-        """Whether one of these (sorted) hashes is known; reads only what it must of each run."""
+    def contains_any(self, hashes: Hashes) -> bool:
+        """Whether the index contains one of these sorted hashes; reads only parts of the runs."""
         for name in self.runs:
             run = np.load(self._folder / name, mmap_mode="r")
-            place = np.searchsorted(run, hashes)
-            inside = place < len(run)
-            if (run[place[inside]] == hashes[inside]).any():
+            position = np.searchsorted(run, hashes)
+            inside = position < len(run)
+            if (run[position[inside]] == hashes[inside]).any():
                 return True
         return False
 
     def add(self, hashes: Hashes, name: str) -> "KeyIndex":
-        """The index with one more run, written as `name`; the files of older indexes stay as they are."""
+        """A new index with one more run, written as `name`; the files of this index do not change."""
         kept = list(self.runs)
         while kept:
             last = np.load(self._folder / kept[-1], mmap_mode="r")
@@ -66,22 +66,22 @@ class KeyIndex:
         return KeyIndex(self._folder, (*kept, f"{name}.npy"))
 
     def sweep(self) -> None:
-        """Remove the runs that no longer count."""
+        """Remove the files of runs that this index does not use."""
         _sweep(self._folder, self.runs)
 
 
 def _merged(one: Hashes, other: Hashes) -> Hashes:
-    """Two sorted runs in one, which a stable sort does in one pass, and in place: runs are large."""
+    """Merge two sorted runs. A stable sort does this in one pass and in place, which matters for large runs."""
     both = np.concatenate([one, other])
     both.sort(kind="stable")
     return both
 
 
-def together(parts: Sequence[Hashes]) -> Hashes:
-    """Many short sorted runs in one."""
-    all_of_them = np.concatenate(parts)
-    all_of_them.sort()
-    return all_of_them
+def merge_runs(parts: Sequence[Hashes]) -> Hashes:
+    """Merge many short sorted runs into one."""
+    merged = np.concatenate(parts)
+    merged.sort()
+    return merged
 
 
 def _write_run(path: Path, hashes: Hashes) -> None:
@@ -98,68 +98,68 @@ def _sweep(folder: Path, runs: Collection[str]) -> None:
             path.unlink()
 
 
-# An entry of `KeyPlaces`: the upper bits of the key's hash, and in its lower ones the lower bits of the file's number.
-# With 20 of them two keys of a batch of millions were taken for one in nearly every batch, which was then read again.
+# An entry of `KeyPlaces` has the upper bits of the key's hash, then the lowest bits of the file's number. With 20 bits
+# for the file, nearly every batch of millions of rows had two keys with equal upper bits, and was read twice.
 _FILE_BITS = 12
 _FILE = np.uint64(2**_FILE_BITS - 1)
-# Slots of the filter: one byte each, for each entry at least so many, and no more in all (256 MB).
-_SLOTS_EACH, _MOST_SLOTS_BITS = 4, 28
+# The filter has one-byte slots: at least this many per entry, and at most 2**28 (256 MB).
+_SLOTS_PER_ENTRY, _MAX_SLOTS_BITS = 4, 28
 
 
 class KeyPlaces:
-    """In which files of the lake the keys of one raw table stand; it may name a file too many, and never one too few.
+    """The lake files that contain each key of one raw table; it may name too many files for a key, but never too few.
 
-    It lives in memory while deliveries are taken in, and `save` keeps it for the next time. It holds nothing that the
-    files do not: those that it does not have yet (after a crash, or when it is gone) are added from what they hold.
+    It is in memory during an intake, and `save` stores it for the next one. It is derived from the lake files: after a
+    crash, or if the index is lost, the caller adds the missing files from their contents.
     """
 
     def __init__(self, folder: Path, key: list[str], committed: Container[str]) -> None:
-        """What was saved in `folder`; nothing of it, if it has files that are not `committed` (a lake set back)."""
-        self._folder, self._memory = folder, folder / "places.json"
+        """Load the index from `folder`; start empty if it has files that are not `committed` (a restored lake)."""
+        self._folder, self._index_file = folder, folder / "places.json"
         self._made_with = {"hashing": HASHING, "key": key}
-        kept = json.loads(self._memory.read_text()) if self._memory.exists() else {}
-        self._names: list[str | None] = []  # of the saved runs; None is one that is not saved
+        saved = json.loads(self._index_file.read_text()) if self._index_file.exists() else {}
+        self._names: list[str | None] = []  # file names of the runs; None for a run that is not saved yet
         self._runs: list[Hashes] = []
         self.files: list[str] = []
-        usable = kept.get("made_with") == self._made_with and all((folder / name).exists() for name in kept["runs"])
-        if usable and all(file in committed for file in kept["files"]):
-            self.files, self._names = kept["files"], kept["runs"]
-            self._runs = [np.load(folder / name, mmap_mode="r") for name in kept["runs"]]
+        usable = saved.get("made_with") == self._made_with and all((folder / name).exists() for name in saved["runs"])
+        if usable and all(file in committed for file in saved["files"]):
+            self.files, self._names = saved["files"], saved["runs"]
+            self._runs = [np.load(folder / name, mmap_mode="r") for name in saved["runs"]]
         self._slots: NDArray[np.bool_] | None = None
-        self._asked = 0
+        self._lookups = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._runs))
 
-    def knows_any(self, hashes: Hashes) -> bool:
-        """Whether one of these (sorted) hashes may be known."""
-        self._asked += len(hashes)
-        if self._slots is None and self._asked * _SLOTS_EACH > len(self):
+    def contains_any(self, hashes: Hashes) -> bool:
+        """Whether a file may contain one of these sorted hashes."""
+        self._lookups += len(hashes)
+        if self._slots is None and self._lookups * _SLOTS_PER_ENTRY > len(self):
             self._make_slots(len(hashes))
         if self._slots is not None:
             hashes = hashes[self._slots[self._slot(hashes)]]
         return any(bool((last > first).any()) for first, last in (_span(run, hashes) for run in self._runs))
 
-    def places(self, hashes: Hashes) -> set[str]:
-        """The files in which one of these (sorted) hashes may stand."""
-        found: set[int] = set()
+    def files_with(self, hashes: Hashes) -> set[str]:
+        """The files that may contain one of these sorted hashes."""
+        numbers: set[int] = set()
         for run in self._runs:
             first, last = _span(run, hashes)
             for begin, end in zip(first[last > first].tolist(), last[last > first].tolist(), strict=True):
-                found |= set((run[begin:end] & _FILE).tolist())
-        return {file for number in found for file in self.files[number :: int(_FILE) + 1]}
+                numbers |= set((run[begin:end] & _FILE).tolist())
+        return {file for number in numbers for file in self.files[number :: int(_FILE) + 1]}
 
-    def add(self, found: Iterable[tuple[str, Hashes]]) -> None:
-        """Add files of the lake and the hashes of their keys."""
+    def add(self, files: Iterable[tuple[str, Hashes]]) -> None:
+        """Add lake files, each with the hashes of its keys."""
         parts = []
-        for file, hashes in found:
+        for file, hashes in files:
             parts.append((hashes & ~_FILE) | (np.uint64(len(self.files)) & _FILE))
             self.files.append(file)
-        if not parts or not (run := together(parts)).size:
+        if not parts or not (run := merge_runs(parts)).size:
             return
         if self._slots is not None:
-            if len(self._slots) < min(_SLOTS_EACH * (len(self) + len(run)), 2**_MOST_SLOTS_BITS):
-                self._slots = None  # made anew, and larger, when asked
+            if len(self._slots) < min(_SLOTS_PER_ENTRY * (len(self) + len(run)), 2**_MAX_SLOTS_BITS):
+                self._slots = None  # the next lookups build a larger filter
             else:
                 self._slots[self._slot(run)] = True
         while self._runs and len(run) >= _MERGE_FROM * len(self._runs[-1]):
@@ -169,35 +169,35 @@ class KeyPlaces:
         self._names.append(None)
 
     def save(self) -> None:
-        """Write what is new of it to disk."""
+        """Write new runs to disk."""
         if None not in self._names:
             return
-        # A run is of the files up to the newest, so no name comes twice.
+        # The number of files grows with every new run, so the names are unique.
         self._names = [name or f"{len(self.files)}-{number}.npy" for number, name in enumerate(self._names)]
         new = [(n, run) for n, run in zip(self._names, self._runs, strict=True) if not isinstance(run, np.memmap)]
-        with ThreadPoolExecutor() as writers:  # which wait for the disk
+        with ThreadPoolExecutor() as writers:  # threads, because writing waits for the disk
             list(writers.map(lambda item: _write_run(self._folder / str(item[0]), item[1]), new))
         values = {"made_with": self._made_with, "files": self.files, "runs": self._names}
-        replace_text(self._memory, json.dumps(values))
+        replace_text(self._index_file, json.dumps(values))
         _sweep(self._folder, set(map(str, self._names)))
 
     def _make_slots(self, more: int) -> None:
-        wanted = 2 * _SLOTS_EACH * (len(self) + more)
-        self._slots = np.zeros(2 ** min(_MOST_SLOTS_BITS, max(10, wanted.bit_length())), dtype=np.bool_)
+        wanted = 2 * _SLOTS_PER_ENTRY * (len(self) + more)
+        self._slots = np.zeros(2 ** min(_MAX_SLOTS_BITS, max(10, wanted.bit_length())), dtype=np.bool_)
         for run in self._runs:
             self._slots[self._slot(run)] = True
 
     def _slot(self, hashes: Hashes) -> NDArray[np.uint64]:
-        """The slots of sorted hashes, from their upper bits, so that memory is gone through in order."""
+        """The slots of sorted hashes. They come from the upper bits, so that memory is read in order."""
         bits = len(self._slots).bit_length() - 1 if self._slots is not None else 0
         return hashes >> np.uint64(64 - bits)
 
 
 def _span(run: Hashes, hashes: Hashes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """For each hash the part of the run that has it, as (first, past the last)."""
+    """The range of each hash in the run, as (first, one past the last); empty if the run lacks it."""
     upper = hashes & ~_FILE
     first = np.searchsorted(run, upper)
-    # Nearly always there is none, and the second search is for the others alone.
+    # Nearly all hashes are new, so only the few found ones need the second search.
     last = first.copy()
     inside = first < len(run)
     is_found = np.zeros(len(first), dtype=bool)

@@ -1,4 +1,4 @@
-"""What lies in the landing folder: how files get there, which of them wait, and the day that each is of."""
+"""The landing folder: putting files into it, listing the waiting files, and the landing day of each."""
 
 import hashlib
 import shutil
@@ -14,9 +14,9 @@ from dagster_project.ingestion.parsing.manifest import manifest_of
 
 
 def land_packaged(source: Source, context: IngestContext) -> bool:
-    """Drop the file that a Python distribution ships into the landing folder, unless it was taken in before.
+    """Copy the file that a Python distribution ships into the landing folder, unless it was ingested before.
 
-    Returns whether a file was dropped. A file that somebody else landed goes first.
+    Returns whether a file was copied. If other files wait, nothing is copied.
 
     Raises:
         FileNotFoundError: the distribution is not installed, or does not ship the file.
@@ -36,9 +36,9 @@ def land_packaged(source: Source, context: IngestContext) -> bool:
 
 
 def land_folder(source: Source, context: IngestContext, folder: Path) -> list[str]:
-    """Copy the files of a folder, and of those below it, that the contract has a layout for; returns their names.
+    """Copy all files of a folder tree that the contract has a layout for; returns their names.
 
-    A file arrives under a hidden name and is renamed, so that a night never sees half of it.
+    A file is copied under a hidden name and then renamed, so that a night never sees an incomplete file.
     """
     target = context.landing / source.name
     target.mkdir(parents=True, exist_ok=True)
@@ -65,9 +65,9 @@ def _shipped(source: str, packaged: PackagedFile) -> bytes:
 
 
 def waiting(source: Source, context: IngestContext, on: date | None = None) -> list[Path]:
-    """Files in the source's landing folder that may be taken in, by name; see `unfinished` for the others.
+    """Files in the source's landing folder that are ready for ingestion, sorted by name; see also `unfinished`.
 
-    `on`: the day of a replay; files whose names say that they arrive later are not there yet.
+    `on`: the day of a replay; files that arrive later, according to their names, are left out.
     """
     files = [p for p in _deliveries(source, context) if not _is_unfinished(source, p)]
     if on is None:
@@ -76,12 +76,12 @@ def waiting(source: Source, context: IngestContext, on: date | None = None) -> l
 
 
 def unfinished(source: Source, context: IngestContext) -> list[Path]:
-    """Files that are WAITING: still being written under a hidden name, or without the manifest that they need."""
+    """Files that are not ready (WAITING): they have a hidden name, or the required manifest is missing."""
     return [p for p in _deliveries(source, context) if _is_unfinished(source, p)]
 
 
 def _deliveries(source: Source, context: IngestContext) -> list[Path]:
-    """Everything in the landing folder that is or becomes a delivery; a link might lead anywhere, and is none."""
+    """All deliveries in the landing folder, complete or not; symbolic links are ignored, as they may point anywhere."""
     folder = context.landing / source.name
     found = sorted(folder.glob("*")) if folder.exists() else []
     return [p for p in found if p.is_file() and not p.is_symlink() and not p.name.endswith(DONE)]
@@ -93,13 +93,13 @@ def _is_unfinished(source: Source, path: Path) -> bool:
 
 
 def strays(context: IngestContext, sources: Iterable[str]) -> list[str]:
-    """Files and links in the landing folder that no source will ever take in, by their path below it."""
+    """Files and links in the landing folder that no source will ever ingest, by their path below the folder."""
     names = set(sources)
     files = [p for p in context.landing.rglob("*") if p.is_file() or p.is_symlink()]
-    places = ((p.relative_to(context.landing), p.is_symlink()) for p in files)
-    return sorted(str(p) for p, is_link in places if len(p.parts) != 2 or p.parts[0] not in names or is_link)
+    paths = ((p.relative_to(context.landing), p.is_symlink()) for p in files)
+    return sorted(str(p) for p, is_link in paths if len(p.parts) != 2 or p.parts[0] not in names or is_link)
 
 
 def landing_day(source: Source, path: Path) -> date:
-    """The partition of a file that waits: the day that its name tells, or on which it came."""
+    """The partition of a waiting file: the day of arrival from its name, or else the day on which it was copied."""
     return source.contract.landing_day(path.name, datetime.fromtimestamp(path.stat().st_ctime, UTC).date())

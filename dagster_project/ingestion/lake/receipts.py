@@ -1,9 +1,9 @@
 """Receipts: one row per delivery, written last. The receipt is the commit; a file without one does not exist.
 
-Each receipt states what the delivery's lines and cents became, and the transaction refuses it unless
-landed = accepted + quarantined + duplicate, for both. What is taken back in from quarantine has a receipt of its own
-(READMITTED), which states changes: no line landed, some were accepted, and as many fewer are quarantined. So the sums
-over all receipts are how things stand.
+Each receipt states the outcome of the delivery's lines and cents. The transaction refuses a receipt unless
+landed = accepted + quarantined + duplicate, for lines and for cents. A readmission of rows from quarantine has its own
+receipt (READMITTED) with changes: no landed lines, some accepted lines, and as many fewer quarantined lines. So the
+sums over all receipts are the current totals.
 """
 
 import json
@@ -52,9 +52,10 @@ create index if not exists receipts_readmitted on receipts (readmits) where read
 
 
 class State(StrEnum):
-    """What became of a delivery.
+    """The outcome of a delivery.
 
-    WAITING has no receipt: the file is still being written. READMITTED is no state of a file: see above.
+    WAITING has no receipt: the file is not complete yet. READMITTED is not the state of a file, but of a receipt for
+    rows from quarantine; see the module.
     """
 
     WAITING = "WAITING"
@@ -65,17 +66,17 @@ class State(StrEnum):
     READMITTED = "READMITTED"
 
 
-# Receipts that name accepted rows.
+# States of receipts that name accepted rows.
 TAKEN_IN = (State.ACCEPTED, State.PARTIAL, State.READMITTED)
 
 
 class IdentityError(RuntimeError):
-    """The lines or cents of a delivery do not add up; nothing was committed."""
+    """The lines or cents of a delivery do not add up, or it already has a receipt; nothing was committed."""
 
 
 @dataclass(frozen=True)
 class LakeFile:
-    """A Parquet file that a receipt names: its table, its path inside the lake, and the hash of its bytes."""
+    """A Parquet file that a receipt names: its table, path inside the lake, hash and number of rows."""
 
     table: str
     path: str
@@ -87,7 +88,7 @@ class LakeFile:
 class Receipt:
     """One delivery's outcome. Amounts are the contract's control amount in minor units.
 
-    `readmits`: the number of the receipt whose quarantined rows this one takes back in; its counts are then changes.
+    `readmits`: number of the receipt whose quarantined rows this receipt readmits; its counts are then changes.
     """
 
     source: str
@@ -123,7 +124,7 @@ class ReceiptBook:
         return transaction(self._path, _SCHEMA)
 
     def commit(self, receipts: Sequence[Receipt]) -> list[int]:
-        """Write receipts in one transaction, all or none; returns their numbers.
+        """Write receipts in one transaction; returns their numbers.
 
         Raises:
             IdentityError: the rows or cents of one do not add up, or its content already has a receipt.
@@ -136,58 +137,58 @@ class ReceiptBook:
                 row = asdict(receipt) | {
                     "ingested_at": receipt.ingested_at.isoformat(),
                     "files": json.dumps([asdict(f) for f in receipt.files]),
-                    "archived": receipt.readmits is not None,  # it has no original in the landing folder
+                    "archived": receipt.readmits is not None,  # a readmission has no file in the landing folder
                 }
                 try:
                     numbers.append(int(db.execute(insert, row).lastrowid or 0))
                 except sqlite3.IntegrityError as error:
                     raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: {error}") from error
                 if receipt.readmits is not None:
-                    _refuse_more_than_held(db, receipt)
+                    _check_quarantined(db, receipt)
         return numbers
 
     def key_mark(self, mark: str) -> str:
-        """The mark of the key that this lake's pseudonyms are made with; the first one to come is kept."""
+        """The mark of the root key of this lake; the first call stores `mark`."""
         with self._open() as db:
             db.execute("insert into key_mark select ? where not exists (select 1 from key_mark)", (mark,))
             return str(db.execute("select mark from key_mark").fetchone()[0])
 
     def mark_archived(self, receipt_nos: Iterable[int]) -> None:
-        """Note that the originals of these receipts have left the landing folder."""
+        """Record that the originals of these receipts have left the landing folder."""
         with self._open() as db:
             db.executemany("update receipts set archived = 1 where receipt_no = ?", [(n,) for n in receipt_nos])
 
     def unarchived(self, source: str, sha256: str, file_name: str) -> int | None:
-        """Number of the receipt of this very file, if a crash kept its original in the landing folder."""
+        """Number of the receipt of this file, if a crash left the file in the landing folder; else None."""
         query = "select receipt_no from receipts where source = ? and sha256 = ? and file_name = ? and archived = 0"
         with self._open() as db:
-            found = db.execute(query, (source, sha256, file_name)).fetchone()
-        return int(found[0]) if found else None
+            row = db.execute(query, (source, sha256, file_name)).fetchone()
+        return int(row[0]) if row else None
 
     def all_unarchived(self, source: str) -> list[tuple[int, str]]:
-        """Numbers and file names of the receipts whose originals are not known to have left the landing folder."""
+        """Numbers and file names of the receipts whose originals may still be in the landing folder."""
         query = "select receipt_no, file_name from receipts where source = ? and archived = 0"
         with self._open() as db:
             return [(int(number), str(name)) for number, name in db.execute(query, (source,))]
 
     def find(self, source: str, sha256: str, contract_version: str) -> Receipt | None:
-        """The receipt of this content, unless it is quarantined whole under another version of the contract.
+        """The receipt of this content; None for content that another version of the contract quarantined entirely.
 
-        What landed is as it is known now: a file that was readmitted may have been counted otherwise when it came.
+        The landed counts include later corrections: a readmission may count the file differently than its receipt did.
         """
         where = (
             "source = ? and sha256 = ? and state not in ('DUPLICATE', 'READMITTED') and (state <> 'QUARANTINED'"
             " or contract_version = ? or receipt_no in (select readmits from receipts where source = ? and sha256 = ?))"
         )
-        found = self.numbered(where, (source, sha256, contract_version, source, sha256))
-        if not found:
+        receipts = self.numbered(where, (source, sha256, contract_version, source, sha256))
+        if not receipts:
             return None
-        number, receipt = found[0]
-        since = [later for _, later in self.numbered("readmits = ?", (number,))]
+        number, receipt = receipts[0]
+        readmissions = [later for _, later in self.numbered("readmits = ?", (number,))]
         return replace(
             receipt,
-            landed_rows=receipt.landed_rows + sum(r.landed_rows for r in since),
-            landed_minor=receipt.landed_minor + sum(r.landed_minor for r in since),
+            landed_rows=receipt.landed_rows + sum(r.landed_rows for r in readmissions),
+            landed_minor=receipt.landed_minor + sum(r.landed_minor for r in readmissions),
         )
 
     def has_accepted(self, source: str) -> bool:
@@ -195,28 +196,30 @@ class ReceiptBook:
         return any(receipt.state in TAKEN_IN for receipt in self.all(source))
 
     def all(self, source: str | None = None) -> list[Receipt]:
-        """Every receipt, oldest first; of one source if given."""
+        """All receipts, or those of one source; oldest first."""
         return [receipt for _, receipt in (self.numbered("source = ?", (source,)) if source else self.numbered())]
 
     def numbers(self) -> list[tuple[str, int]]:
-        """Source and number of every receipt, oldest first."""
+        """Source and number of each receipt, oldest first."""
         with self._open() as db:
-            found = db.execute("select source, receipt_no from receipts order by receipt_no")
-            return [(str(source), int(number)) for source, number in found]
+            rows = db.execute("select source, receipt_no from receipts order by receipt_no")
+            return [(str(source), int(number)) for source, number in rows]
 
     def numbered(self, where: str = "true", values: Sequence[str | int] = ()) -> list[tuple[int, Receipt]]:
-        """Receipts with their numbers, oldest first; `where` is a condition on the table's columns."""
+        """Receipts with their numbers, oldest first; `where` is an SQL condition on the columns."""
         query = f"select receipt_no, {', '.join(_COLUMNS)} from receipts where {where} order by receipt_no"  # noqa: S608
         with self._open() as db:
             return [(int(number), _receipt(tuple(row))) for number, *row in db.execute(query, values)]
 
 
-def _refuse_more_than_held(db: sqlite3.Connection, receipt: Receipt) -> None:
-    """A row leaves the quarantine once: two readmissions of one row do not both commit."""
+def _check_quarantined(db: sqlite3.Connection, receipt: Receipt) -> None:
+    """Allow each row to leave the quarantine once: of two readmissions of one row only the first commits."""
     query = "select sum(quarantined_rows) from receipts where receipt_no = ? or readmits = ?"
     left = db.execute(query, (receipt.readmits, receipt.readmits)).fetchone()[0]
     if left < 0:
-        raise IdentityError(f"delivery {receipt.delivery_id} of {receipt.source}: more rows readmitted than were held")
+        raise IdentityError(
+            f"delivery {receipt.delivery_id} of {receipt.source}: more rows readmitted than quarantined"
+        )
 
 
 def _receipt(row: tuple[object, ...]) -> Receipt:

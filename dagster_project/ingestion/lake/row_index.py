@@ -1,8 +1,8 @@
-"""What the lake already has of a source: is a row new, here before, another version of one, or against one.
+"""Comparison of delivered rows with the lake: new rows, duplicates, conflicts and new versions.
 
-The keys of each raw table are indexed by hash, so that a delivery of new rows asks the index and nothing else. Only
-where a key may be known are rows read, and only of those files that may have it. The rows of persons are left alone:
-who comes back with another loan is delivered again.
+The keys of each raw table are indexed by hash, so that a delivery of new rows needs only the index. Rows are read only
+if a key may be in the lake, and only from the files that may contain it. Tables of persons are not compared, because a
+person is delivered again with each new loan.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,24 +16,25 @@ import polars as pl
 from dagster_project.ingestion.contracts.canonical import PERSONS, SUPERSEDED, raw_schema
 from dagster_project.ingestion.contracts.contract import Contract
 from dagster_project.ingestion.lake.files import verified
-from dagster_project.ingestion.lake.key_index import Hashes, KeyPlaces, together
+from dagster_project.ingestion.lake.key_index import Hashes, KeyPlaces, merge_runs
 from dagster_project.ingestion.lake.receipts import LakeFile, Receipt
 from dagster_project.ingestion.parsing.key_hash import key_hash
 from dagster_project.ingestion.parsing.records import LINE_NO
 
-# Hashes of the keys of a delivery's rows by raw table, sorted.
+# Sorted hashes of the keys of a delivery's rows, by raw table.
 KeysOf = Mapping[str, Hashes]
-_PLACE = ["table_name", "old_delivery_id", "old_line_no"]
-_OLD = "_known"
+# The columns that identify a stored row, and the suffix of its content columns beside those of a delivered row.
+_STORED_ROW = ["table_name", "old_delivery_id", "old_line_no"]
+_STORED = "_stored"
 
 
 @dataclass(frozen=True)
 class KeyMatches:
-    """How a delivery's lines stand to the rows that are known.
+    """The lines of a delivery that have the same key as rows in the lake.
 
-    `duplicates`: line_no of lines whose rows are all known with the same content. `conflicts`: line_no, message, and
-    the accepted line (against_delivery_id, against_line_no) that has the same key and other content. `superseded`: rows
-    of that canonical table, for the lines that are taken in as corrections.
+    `duplicates`: line_no of the lines whose rows are all in the lake with the same content. `conflicts`: line_no,
+    message, and the accepted line (against_delivery_id, against_line_no) with the same key and different content.
+    `superseded`: rows of the canonical table `superseded`, for the lines that are corrections.
     """
 
     duplicates: pl.DataFrame
@@ -42,7 +43,7 @@ class KeyMatches:
 
 
 def keys_of(tables: Mapping[str, pl.DataFrame], contract: Contract) -> dict[str, Hashes]:
-    """The hashes of a delivery's keys, of the tables in which a key stands once."""
+    """The hashes of a delivery's keys, without the tables of persons, whose keys may repeat."""
     return {
         name: np.sort(rows.select(key_hash(list(contract.table(name).key))).to_series().to_numpy())
         for name, rows in tables.items()
@@ -51,9 +52,9 @@ def keys_of(tables: Mapping[str, pl.DataFrame], contract: Contract) -> dict[str,
 
 
 class KnownRows:
-    """The rows that a source's receipts name, while its deliveries are taken in.
+    """The rows in the lake files that a source's receipts name, during an intake.
 
-    One thread adds to it; others ask, meanwhile, for loans' openings alone.
+    One thread adds deliveries; meanwhile other threads may call `before_opening`, but no other method.
     """
 
     def __init__(self, contract: Contract, lake: Path, receipts: Iterable[Receipt]) -> None:
@@ -65,36 +66,36 @@ class KnownRows:
         self.note(receipts)
 
     def may_contain(self, deliveries: Iterable[KeysOf]) -> bool:
-        """Whether a key of these deliveries may be known, or stands in two of them."""
+        """Whether a key of these deliveries may be in the lake, or occurs in two of them."""
         by_table: dict[str, list[Hashes]] = {}
         for keys in deliveries:
             for table, hashes in keys.items():
                 by_table.setdefault(table, []).append(hashes)
         for table, parts in by_table.items():
-            hashes = together(parts) if len(parts) > 1 else parts[0]
-            if (hashes[1:] == hashes[:-1]).any() or self._placed(table).knows_any(hashes):
+            hashes = merge_runs(parts) if len(parts) > 1 else parts[0]
+            if (hashes[1:] == hashes[:-1]).any() or self._key_places(table).contains_any(hashes):
                 return True
         return False
 
     def add(self, taken: Sequence[tuple[Receipt, KeysOf]]) -> None:
-        """Deliveries that were taken in, in order."""
+        """Add ingested deliveries, in order."""
         by_table: dict[str, list[tuple[str, Hashes]]] = {}
         for receipt, keys in taken:
             for file in receipt.files:
                 if file.table in keys:
                     by_table.setdefault(file.table, []).append((file.path, keys[file.table]))
-        for table, found in by_table.items():
-            self._placed(table).add(found)
+        for table, files in by_table.items():
+            self._key_places(table).add(files)
         self.note(receipt for receipt, _ in taken)
 
     def save(self) -> None:
-        """Keep the indexes for the next time; to be called once all that was added is committed."""
+        """Store the indexes for the next intake. Call this only when all added deliveries are committed."""
         for places in self._places.values():
             places.save()
 
     def before_opening(self, payments: pl.DataFrame) -> pl.DataFrame:
-        """line_no of payments of a day on which their loan, as it is known, was not open yet."""
-        with self._lock:  # files are read side by side, and one of them is the first to ask
+        """line_no of the payments that are dated before the opening of their loan, if the lake has the loan."""
+        with self._lock:  # threads read files in parallel; the first of them reads the openings
             if self._openings is None:
                 self._openings = self._read_openings()
             hashes, loans = self._openings
@@ -102,17 +103,17 @@ class KnownRows:
         if last is None or not (payments["paid_on"] < last).any():
             return _lines(payments.clear())
         early = payments.filter(pl.col("paid_on") < last)
-        asked = early["loan_id"].hash(seed=1).to_numpy()
-        place = np.minimum(np.searchsorted(hashes, asked), len(hashes) - 1)
-        opened = loans["opened_on"].gather(place)
-        suspects = early.filter(pl.Series(hashes[place] == asked) & (pl.Series(early["paid_on"]) < opened))
+        wanted = early["loan_id"].hash(seed=1).to_numpy()
+        position = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
+        opened = loans["opened_on"].gather(position)
+        suspects = early.filter(pl.Series(hashes[position] == wanted) & (pl.Series(early["paid_on"]) < opened))
         return _lines(suspects.join(loans, on="loan_id").filter(pl.col("paid_on") < pl.col("opened_on")))
 
     def match(self, tables: Mapping[str, pl.DataFrame]) -> KeyMatches:
-        """Compare a delivery's rows, in the canonical shape, with those that are known.
+        """Compare a delivery's canonical rows with the rows in the lake.
 
         Raises:
-            LakeCorruptionError: a file that may have a key is not what its receipt says.
+            LakeCorruptionError: a file that may contain a key does not match its receipt.
         """
         compared = [self._compare(name, frame) for name, frame in tables.items() if name not in PERSONS]
         if not compared:
@@ -121,21 +122,20 @@ class KnownRows:
         rows = versions.unique(["table_name", LINE_NO, "row"], keep="first", maintain_order=True)
         is_match = pl.col("old_line_no").is_not_null()
         lines = rows.group_by(LINE_NO).agg(
-            is_match.any().alias("met"),
-            (is_match & pl.col("same")).all().alias("same"),
-            (pl.col("corrects") | ~is_match).all().alias("corrects"),
+            is_match.any().alias("has_match"),
+            (is_match & pl.col("is_same")).all().alias("is_same"),
+            (pl.col("is_correctable") | ~is_match).all().alias("is_correction"),
         )
-        changed = lines.filter(pl.col("met") & ~pl.col("same"))
-        against, corrected = changed.filter(~pl.col("corrects")), changed.filter(pl.col("corrects"))
-        matched = rows.filter(is_match)
-        first = matched.sort("same", "table_name").unique(LINE_NO, keep="first")
+        changed = lines.filter(pl.col("has_match") & ~pl.col("is_same"))
+        conflicting, corrected = changed.filter(~pl.col("is_correction")), changed.filter(pl.col("is_correction"))
+        first = rows.filter(is_match).sort("is_same", "table_name").unique(LINE_NO, keep="first")
         return KeyMatches(
-            lines.filter("same").select(LINE_NO).sort(LINE_NO),
-            first.join(against, on=LINE_NO, how="semi")
+            lines.filter("is_same").select(LINE_NO).sort(LINE_NO),
+            first.join(conflicting, on=LINE_NO, how="semi")
             .sort(LINE_NO)
             .select(
                 LINE_NO,
-                pl.format("an accepted row has the same {} and other content", "key").alias("message"),
+                pl.format("an accepted row has the same {} and different content", "key").alias("message"),
                 pl.col("old_delivery_id").alias("against_delivery_id"),
                 pl.col("old_line_no").alias("against_line_no"),
             ),
@@ -143,8 +143,8 @@ class KnownRows:
         )
 
     def note(self, receipts: Iterable[Receipt]) -> None:
-        """The files that receipts name; nothing is read of them."""
-        with self._lock:  # one batch is committed while another is read
+        """Add the files that these receipts name, without reading them."""
+        with self._lock:  # one batch is committed while another one is read
             for file in (file for receipt in receipts for file in receipt.files):
                 self._files.setdefault(file.table, {})[file.path] = file
                 if file.table in ("loans", SUPERSEDED):
@@ -154,14 +154,14 @@ class KnownRows:
         """Whether a receipt names this file."""
         return path in self._files.get(table, {})
 
-    def _placed(self, name: str) -> KeyPlaces:
-        """The index of a table's keys, brought up to what the receipts name."""
+    def _key_places(self, name: str) -> KeyPlaces:
+        """The index of a table's keys; includes all files that the receipts name."""
         if name not in self._places:
             files = self._files.get(name, {})
             folder, key = self._lake / "keys" / self._contract.source / name, list(self._contract.table(name).key)
             places = KeyPlaces(folder, key, files)
-            had = set(places.files)
-            places.add((path, self._hashes(file, key)) for path, file in files.items() if path not in had)
+            indexed = set(places.files)
+            places.add((path, self._hashes(file, key)) for path, file in files.items() if path not in indexed)
             self._places[name] = places
         return self._places[name]
 
@@ -170,64 +170,62 @@ class KnownRows:
         return np.sort(rows.select(key_hash(key)).to_series().to_numpy())
 
     def _compare(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
-        """Each row of one table beside each known version of it; a row of a new key stands beside none.
+        """Join each row of one table with every stored version of it; a row with a new key gets nulls.
 
-        First comes the version that it is compared with: the newest, or the one that this row is once more.
+        The version to compare a row with comes first: the one that the row repeats, or else the newest one.
         """
         table = self._contract.table(name)
         key, content = list(table.key), [c for c in table.schema if c not in table.key]
-        old = self._rows_with(name, rows.select(key), content)
-        beside = rows.with_row_index("row").join(old, on=key, how="left", nulls_equal=True, suffix=_OLD)
-        same = pl.all_horizontal(pl.lit(value=True), *(pl.col(c).eq_missing(pl.col(c + _OLD)) for c in content))
-        again = same & (pl.col("known_at") == pl.col("old_known_at"))
+        stored = self._stored_rows(name, rows.select(key), content)
+        pairs = rows.with_row_index("row").join(stored, on=key, how="left", nulls_equal=True, suffix=_STORED)
+        is_same = pl.all_horizontal(pl.lit(value=True), *(pl.col(c).eq_missing(pl.col(c + _STORED)) for c in content))
+        is_repeat = is_same & (pl.col("known_at") == pl.col("old_known_at"))
         return (
-            beside.with_columns(
-                same.alias("same"),
-                again.fill_null(value=False).alias("again"),
-                pl.col("is_newest").fill_null(value=False),  # a sort puts nulls first
+            pairs.with_columns(
+                is_same.alias("is_same"),
+                is_repeat.fill_null(value=False).alias("is_repeat"),
+                pl.col("is_newest").fill_null(value=False),  # the sort would put nulls first
                 pl.lit(name).alias("table_name"),
                 pl.lit(", ".join(key)).alias("key"),
-                pl.lit(table.corrections).alias("corrects"),
+                pl.lit(table.corrections).alias("is_correctable"),
             )
-            .sort("row", "again", "is_newest", descending=[False, True, True])
+            .sort("row", "is_repeat", "is_newest", descending=[False, True, True])
             .select(_COMPARED)
         )
 
-    def _rows_with(self, name: str, keys: pl.DataFrame, content: list[str]) -> pl.DataFrame:
-        """The known rows that have one of these keys, in all versions."""
+    def _stored_rows(self, name: str, keys: pl.DataFrame, content: list[str]) -> pl.DataFrame:
+        """All versions of the rows in the lake that have one of these keys."""
         hashes = np.sort(keys.select(key_hash(keys.columns)).to_series().to_numpy())
-        files = [self._files[name][path] for path in sorted(self._placed(name).places(hashes))]
+        files = [self._files[name][path] for path in sorted(self._key_places(name).files_with(hashes))]
         lineage = [pl.col(c).alias(f"old_{c}") for c in ("delivery_id", LINE_NO, "known_at", "event_on")]
-        kinds = raw_schema(name)
-        nothing = pl.LazyFrame(schema=kinds).select(*keys.columns, *content, *lineage)
-        found = [
+        empty = pl.LazyFrame(schema=raw_schema(name)).select(*keys.columns, *content, *lineage)
+        parts = [
             pl.scan_parquet(verified(self._lake, file))
             .select(*keys.columns, *content, *lineage)
             .join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
             for file in files
         ]
-        rows = pl.concat([nothing, *found]).collect().with_columns(pl.lit(name).alias("table_name"))
-        newest = rows.join(self._superseded(), on=_PLACE, how="anti").select(_PLACE)
-        return rows.join(newest.with_columns(pl.lit(value=True).alias("is_newest")), on=_PLACE, how="left").drop(
-            "table_name"
-        )
+        rows = pl.concat([empty, *parts]).collect().with_columns(pl.lit(name).alias("table_name"))
+        newest = rows.join(self._superseded(), on=_STORED_ROW, how="anti").select(_STORED_ROW)
+        newest = newest.with_columns(pl.lit(value=True).alias("is_newest"))
+        return rows.join(newest, on=_STORED_ROW, how="left").drop("table_name")
 
     def _superseded(self) -> pl.DataFrame:
-        """Places of the rows that are no longer the newest version of theirs."""
+        """The stored rows that have a newer version."""
         parts = [pl.read_parquet(verified(self._lake, f)) for f in self._files.get(SUPERSEDED, {}).values()]
-        return pl.concat([pl.DataFrame(schema=raw_schema(SUPERSEDED)), *parts]).select(_PLACE)
+        return pl.concat([pl.DataFrame(schema=raw_schema(SUPERSEDED)), *parts]).select(_STORED_ROW)
 
     def _read_openings(self) -> tuple[Hashes, pl.DataFrame]:
-        """Loans and their days of opening, in the order of their numbers' hashes; and these."""
+        """The sorted hashes of the loan numbers, and loan_id and opened_on of each loan in the same order."""
         columns = ["loan_id", "opened_on", "delivery_id", LINE_NO]
-        nothing = pl.DataFrame(schema=raw_schema("loans")).select(columns)
+        empty = pl.DataFrame(schema=raw_schema("loans")).select(columns)
         parts = [
             pl.read_parquet(verified(self._lake, f), columns=columns) for f in self._files.get("loans", {}).values()
         ]
-        loans = pl.concat([nothing, *parts]).drop_nulls("opened_on")
-        place = {"old_delivery_id": pl.col("delivery_id"), "old_line_no": pl.col(LINE_NO)}
-        newest = loans.with_columns(pl.lit("loans").alias("table_name"), **place).join(
-            self._superseded(), on=_PLACE, how="anti"
+        loans = pl.concat([empty, *parts]).drop_nulls("opened_on")
+        stored = {"old_delivery_id": pl.col("delivery_id"), "old_line_no": pl.col(LINE_NO)}
+        newest = loans.with_columns(pl.lit("loans").alias("table_name"), **stored).join(
+            self._superseded(), on=_STORED_ROW, how="anti"
         )
         by_hash = newest.select("loan_id", "opened_on", pl.col("loan_id").hash(seed=1).alias("hash")).sort("hash")
         return by_hash["hash"].to_numpy(), by_hash.drop("hash")
@@ -237,15 +235,15 @@ _COMPARED = [
     "row",
     *(LINE_NO, "source", "delivery_id", "event_on", "known_at", "ingested_at"),
     *("old_delivery_id", "old_line_no", "old_known_at", "old_event_on"),
-    *("same", "table_name", "key", "corrects"),
+    *("is_same", "table_name", "key", "is_correctable"),
 ]
 
 
 def _superseded(matched: pl.DataFrame) -> pl.DataFrame:
-    """Which of two versions the other replaces: the one that was known first, in whatever order they came.
+    """Rows of `superseded`: of each two versions, the later known one supersedes the other, whichever arrived first.
 
-    A row is noted with each known version, and not with the newest alone: until when a version counted is the first day
-    on which a later one was known, and that one may arrive last.
+    A row is paired with all stored versions, not only with the newest. A version is valid until the first day on which
+    a later one was known, and that later version may be the last to arrive.
     """
     is_newer = pl.col("known_at") >= pl.col("old_known_at")
     return matched.select(

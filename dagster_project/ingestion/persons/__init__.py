@@ -1,1 +1,1 @@
-"""Personal data: whose row it is, the vault, the encrypted originals, and erasure."""
+"""Personal data: whose row a delivered row is, the vault, the encrypted originals, and erasure."""

@@ -1,9 +1,9 @@
-"""Erasing a person: destroys the data key, writes originals anew without what identifies them, and shows by a scan.
+"""Erasure of a person: destroy the data key, rewrite originals without the identifying values, and prove it by a scan.
 
 Rows of the lake keep their pseudonym, so that no figure changes.
 
-Everything that decides is one transaction of the key store: before it nothing has happened, after it the old originals
-are bytes that nobody can read, in every backup of the data folder too.
+One transaction of the key store does the erasure. Before it nothing has changed; after it nobody can read the old
+originals, not even those in backups of the data folder.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from dagster_project.ingestion.contracts.source import Source
 from dagster_project.ingestion.lake.context import IngestContext
 from dagster_project.ingestion.lake.landing import waiting
 from dagster_project.ingestion.persons.identity import (
-    Sought,
+    PersonSearch,
     UnreadableError,
     domains,
     hide,
@@ -45,23 +45,24 @@ _MIN_WORD = 6
 
 
 class ErasureError(RuntimeError):
-    """Nothing was erased; the message says why, and what to do."""
+    """Nothing was erased; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person of a source: pseudonyms (as borrower and as payer), number where it is known, and what tells of them."""
+    """A person of a source: pseudonyms as borrower and as payer, and the search for the person's data."""
 
     pseudonyms: tuple[str, ...]
-    sought: Sought
+    search: PersonSearch
     erased_at: datetime | None
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What was searched after the erasure, and where something was still found: proven if nowhere.
+    """What was searched after the erasure, and where the person's data was still found: proven if `left` is empty.
 
-    `shared`: originals in which the same words stand in records that are not the person's, as a joint account does.
+    `shared`: originals that contain the same words in records of other persons, for example the number of a joint
+    account.
     """
 
     originals: int
@@ -74,11 +75,11 @@ class Proof:
 
 @dataclass(frozen=True)
 class Erasure:
-    """What an erasure did.
+    """The outcome of an erasure.
 
-    `pseudonyms`: that it concerns. `held`: the hold that won, in which case nothing was done. `records`: that lost what
-    identified the person, in `rewritten` originals; `destroyed`: originals of refused files that could not be written
-    without it. `erased_before`: when an earlier erasure destroyed the key.
+    `pseudonyms`: pseudonyms of the person. `held`: the hold that prevented the erasure; then nothing was done.
+    `records`: number of records that lost the identifying values, in `rewritten` originals. `destroyed`: number of
+    originals that could not be rewritten without them. `erased_before`: time of an earlier erasure.
     """
 
     source: str
@@ -92,53 +93,53 @@ class Erasure:
 
 
 def find_person(context: IngestContext, source: Source, borrower: str) -> Person | None:
-    """A person by the source's own number or by pseudonym; None where the source never told of them.
+    """A person by the source's own number or by pseudonym; None if no delivery of the source had the person.
 
-    What vault and originals hold of them is read: the caller writes that down.
+    This reads the person's data in the vault and in the originals; the caller must record that in the audit chain.
     """
     store, numbers, given = context.key_store, {borrower}, list[str]()
     if _PSEUDONYM.match(borrower):
-        behind = _numbers(context, source, borrower)
-        if behind or store.known_persons(source.name, [borrower]):
-            numbers, given = behind, [borrower]
-    made = [_pseudonym(context, n, domain) for n in sorted(numbers) for domain in domains(source)]
-    pseudonyms = tuple(dict.fromkeys([*given, *made]))
+        own_numbers = _numbers(context, source, borrower)
+        if own_numbers or store.known_persons(source.name, [borrower]):
+            numbers, given = own_numbers, [borrower]
+    derived = [_pseudonym(context, n, domain) for n in sorted(numbers) for domain in domains(source)]
+    pseudonyms = tuple(dict.fromkeys([*given, *derived]))
     known_persons = store.known_persons(source.name, pseudonyms)
     vault_rows = list(_vault_rows(context, source, pseudonyms))
-    sought = Sought(frozenset(pseudonyms), frozenset(numbers.union(*(_words(*row) for row in vault_rows))))
-    person = Person(pseudonyms, sought, max((at for at in known_persons.values() if at), default=None))
-    return person if known_persons or vault_rows or any(_changed(context, source, person.sought)) else None
+    search = PersonSearch(frozenset(pseudonyms), frozenset(numbers.union(*(_words(*row) for row in vault_rows))))
+    person = Person(pseudonyms, search, max((at for at in known_persons.values() if at), default=None))
+    return person if known_persons or vault_rows or any(_changed(context, source, person.search)) else None
 
 
 def retention(context: IngestContext, source: Source, person: Person, years: int) -> Hold | None:
-    """The hold that wins over an erasure: one that was set, or the years after the last event of any of their loans."""
-    set_by_hand = [h for p in person.pseudonyms if (h := context.key_store.held(source.name, p))]
+    """The latest hold on the person: one that was set by hand, or the retention after the last event of their loans."""
+    holds = [h for p in person.pseudonyms if (h := context.key_store.held(source.name, p))]
     last = _last_event(context, source, person)
     if last is not None:
         until = last.replace(year=last.year + years, day=min(last.day, 28))
-        set_by_hand.append(Hold(until, f"retention of {years} years after the last event, {last}"))
-    return max(set_by_hand, key=lambda hold: hold.until, default=None)
+        holds.append(Hold(until, f"retention of {years} years after the last event, {last}"))
+    return max(holds, key=lambda hold: hold.until, default=None)
 
 
 def erase(
     context: IngestContext, source: Source, person: Person, folders: Iterable[Path], now: datetime, years: int
 ) -> Erasure:
-    """Erase a person, unless a hold wins.
+    """Erase a person, unless a hold prevents it.
 
     Args:
         context: lake, keys and key store.
-        source: whose person it is.
-        person: see `find_person`.
-        folders: that are searched for what should not stand there in the clear.
+        source: the source of the person.
+        person: the result of `find_person`.
+        folders: folders to search for identifying values in the clear.
         now: the time on the tombstone, in UTC.
-        years: of retention after the last event.
+        years: years of retention after the last event.
 
     Raises:
-        ErasureError: files of the source wait in the landing folder.
+        ErasureError: files of the source wait in the landing folder, and may contain the person.
     """
     if waiting(source, context):
         raise ErasureError(
-            f"files of {source.name} wait in {context.landing / source.name} and may tell of the borrower: run "
+            f"files of {source.name} wait in {context.landing / source.name} and may contain the borrower: run "
             "`creditloom night` first"
         )
     hold = retention(context, source, person, years)
@@ -146,7 +147,7 @@ def erase(
         return Erasure(source.name, person.pseudonyms, held=hold)
     changes: dict[str, DeliveryKey | None] = {}
     records = destroyed = 0
-    for sha256, hidden in _changed(context, source, person.sought):
+    for sha256, hidden in _changed(context, source, person.search):
         if hidden is None:
             destroyed += 1
             changes[sha256] = None
@@ -172,12 +173,12 @@ def erase(
 
 
 def prove(context: IngestContext, source: Source, person: Person, folders: Iterable[Path]) -> Proof:
-    """Open everything that still opens, and look for the person in it and in all that stands in the clear."""
+    """Search for the person in everything that can still be decrypted, and in all files in the clear."""
     left = [
         f"the key of {p}" for p, at in context.key_store.known_persons(source.name, person.pseudonyms).items() if not at
     ]
-    left += [f"original {sha256[:16]}" for sha256, _ in _changed(context, source, person.sought)]
-    pattern, originals, shared = person.sought.pattern, 0, 0
+    left += [f"original {sha256[:16]}" for sha256, _ in _changed(context, source, person.search)]
+    pattern, originals, shared = person.search.pattern, 0, 0
     for _, content in _originals(context, source):
         originals += 1
         shared += bool(pattern and pattern.search(content.decode("utf-8", "replace")))
@@ -185,24 +186,26 @@ def prove(context: IngestContext, source: Source, person: Person, folders: Itera
     for receipt in context.book.all(source.name):
         texts = sealed_rows(context, receipt)
         rows += len(texts)
-        if any(mentions(texts, source, context.keys, person.sought, by_word=False)):
+        if any(mentions(texts, source, context.keys, person.search, by_word=False)):
             left.append(f"a quarantined row of {receipt.delivery_id}")
         for item in (f for f in receipt.files if f.table == VAULT):
             theirs = pl.col("pseudonym").is_in(list(person.pseudonyms))
             vault_rows += pl.scan_parquet(context.lake / item.path).filter(theirs).select(pl.len()).collect().item()
     searched = list(folders)
-    left += [str(path) for path in find_words(searched, filter(_is_distinctive, person.sought.words))]
+    left += [str(path) for path in find_words(searched, filter(_is_distinctive, person.search.words))]
     files = sum(p.is_file() for folder in searched for p in folder.rglob("*"))
     return Proof(originals, rows, vault_rows, files, shared, tuple(left))
 
 
-def _changed(context: IngestContext, source: Source, sought: Sought) -> Iterator[tuple[str, tuple[bytes, int] | None]]:
-    """Each original that holds something of the person, and its content without that; None where that cannot be."""
+def _changed(
+    context: IngestContext, source: Source, search: PersonSearch
+) -> Iterator[tuple[str, tuple[bytes, int] | None]]:
+    """Each original with data of the person, and its content without that data; None if it cannot be rewritten."""
     names = {r.sha256: r.file_name for r in reversed(context.book.all(source.name))}
     for sha256, content in _originals(context, source):
         layout = source.contract.layout_of(names.get(sha256, ""))
         try:
-            hidden = hide(content, layout, source, context.keys, sought)
+            hidden = hide(content, layout, source, context.keys, search)
         except UnreadableError:
             yield sha256, None
         else:
@@ -211,7 +214,7 @@ def _changed(context: IngestContext, source: Source, sought: Sought) -> Iterator
 
 
 def _originals(context: IngestContext, source: Source) -> Iterator[tuple[str, bytes]]:
-    """All originals that can be opened. One that a crash left without a receipt is among them."""
+    """All originals that can be decrypted, including those that a crash left without a receipt."""
     for sha256, key in context.key_store.delivery_keys(source.name).items():
         path = original_path(context.lake, source.name, sha256, key.key_id)
         if path.exists():
@@ -225,26 +228,26 @@ def _pseudonym(context: IngestContext, number: str, domain: str) -> str:
 def _vault_rows(
     context: IngestContext, source: Source, pseudonyms: Collection[str]
 ) -> Iterator[tuple[Table, dict[str, str | None]]]:
-    """What is held of a person, as borrower and as payer: layout and values; nothing where the key was destroyed."""
+    """Layout and values of each vault row of a person, as borrower and as payer; none if the key was destroyed."""
     layouts = {layout.name: layout for layout in source.contract.layouts}
-    found = read_payer(context, source, pseudonyms)
+    records = read_payer(context, source, pseudonyms)
     for pseudonym in pseudonyms:
         with contextlib.suppress(KeyDestroyedError):
-            found += read_person(context, source.name, pseudonym)
-    for kept in found:
+            records += read_person(context, source.name, pseudonym)
+    for kept in records:
         if kept.layout in layouts:
             yield from ((layouts[kept.layout], row) for row in kept.rows)
 
 
 def _numbers(context: IngestContext, source: Source, pseudonym: str) -> set[str]:
-    """The person's number behind a pseudonym."""
+    """The source's numbers of the person with a pseudonym."""
     layouts = {layout.name: layout for layout in source.contract.layouts}
-    found = set()
-    for kept in read_payer(context, source, [pseudonym]):  # which are the person's
+    numbers = set()
+    for kept in read_payer(context, source, [pseudonym]):  # only rows of this person
         persons = persons_of(layouts[kept.layout], source) if kept.layout != NOT_READ else ()
         columns = [person.column for person in persons if not person.is_borrower] or [PAYER]
-        found |= {number for row in kept.rows for column in columns if (number := row.get(column))}
-    return found | {
+        numbers |= {number for row in kept.rows for column in columns if (number := row.get(column))}
+    return numbers | {
         number
         for layout, row in _vault_rows(context, source, [pseudonym])
         for person in persons_of(layout, source)
@@ -253,7 +256,7 @@ def _numbers(context: IngestContext, source: Source, pseudonym: str) -> set[str]
 
 
 def _words(layout: Table, row: Mapping[str, str | None]) -> set[str]:
-    """The values of a person that are told apart from other text: names, accounts, addresses; not a code or a count."""
+    """The values of a person that a text search can identify: names, accounts, addresses; no codes or counts."""
     return {
         value.strip()
         for column, value in row.items()
@@ -262,7 +265,7 @@ def _words(layout: Table, row: Mapping[str, str | None]) -> set[str]:
 
 
 def _is_distinctive(value: str) -> bool:
-    """Whether a value is hardly found by chance: letters and something else, as in a whole name."""
+    """Whether a value is unlikely to occur by chance: it has letters and other characters, like a full name."""
     return len(value) >= _MIN_WORD and any(c.isalpha() for c in value) and not value.isalpha()
 
 
@@ -271,7 +274,7 @@ def _is_long_number(value: str) -> bool:
 
 
 def _last_event(context: IngestContext, source: Source, person: Person) -> date | None:
-    """The newest day on which something happened to the person, or to a loan of theirs."""
+    """The day of the last event of the person, or of one of the person's loans."""
     paths: dict[str, list[Path]] = {}
     for receipt in context.book.all(source.name):
         for item in receipt.files:
@@ -284,7 +287,7 @@ def _last_event(context: IngestContext, source: Source, person: Person) -> date 
     newest = []
     for table, files in paths.items():
         ids = dict.fromkeys(PERSON_IDS, person.pseudonyms) | {"loan_id": loans}
-        named = [pl.col(name).is_in(list(values)) for name, values in ids.items() if name in CANONICAL[table]]
-        rows = pl.scan_parquet(files).filter(pl.any_horizontal(named))
+        is_theirs = [pl.col(name).is_in(list(values)) for name, values in ids.items() if name in CANONICAL[table]]
+        rows = pl.scan_parquet(files).filter(pl.any_horizontal(is_theirs))
         newest.append(rows.select(pl.col("event_on").max()).collect().item())
     return max((day for day in newest if day), default=None)

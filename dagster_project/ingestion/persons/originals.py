@@ -1,9 +1,9 @@
-"""Originals of deliveries, encrypted: how they are written, and the one way to read them again.
+"""Encrypted originals of deliveries, and the encrypted texts of quarantined rows: writing and reading.
 
-A file is cut into chunks, each sealed by AES-GCM under a nonce that tells its place and whether it is the last, so that
-chunks cannot be swapped, dropped or cut off (the STREAM construction: Hoang, Reyhanitabar, Rogaway and Vizar 2015). The
-key is the delivery's own and lies in the key store; its id stands in the file's name, so that an erasure can write the
-file anew under another key before the old one is destroyed.
+An original is split into chunks. Each chunk is encrypted by AES-GCM with a nonce that contains the chunk's number and a
+flag for the last chunk, so that chunks cannot be swapped, dropped or cut off (the STREAM construction: Hoang,
+Reyhanitabar, Rogaway and Vizar 2015). Each delivery has its own key in the key store. The key's id is part of the file
+name, so that an erasure can write the new file under a new key before it destroys the old key.
 """
 
 import contextlib
@@ -23,63 +23,63 @@ from dagster_project.ingestion.lake.context import IngestContext
 from dagster_project.ingestion.lake.files import TMP, LakeCorruptionError, verified
 from dagster_project.ingestion.lake.receipts import Receipt, State
 from dagster_project.ingestion.parsing.records import raw_lines
-from dagster_project.ingestion.persons.identity import Sought, UnreadableError, hide, mentions
+from dagster_project.ingestion.persons.identity import PersonSearch, UnreadableError, hide, mentions
 from dagster_project.keys.master import seal, unseal
 from dagster_project.keys.store import KeyDestroyedError
 
 
 class OriginalMissingError(LakeCorruptionError):
-    """The file of an original is not there."""
+    """The file of an original is missing."""
 
 
 _MAGIC = b"CLO1"
 _CHUNK = 1 << 20
 _TAG = 16
-_PREFIX = 7  # of a nonce; then four bytes of counter and one that says whether it is the last
+_PREFIX = 7  # bytes of a nonce's random prefix; a counter of four bytes and the last-chunk flag follow
 _NAME = re.compile(r"^([0-9a-f]{64})\.([0-9a-f]{8})\.sealed$")
 
 
 def keep_original(content: bytes, source: Source, context: IngestContext, receipt: Receipt) -> None:
-    """Write a delivery's original, encrypted; what identifies an erased person is left out of it.
+    """Write a delivery's original, encrypted and without values that identify erased persons.
 
-    The same content is written once. What was written is not flushed yet: `flush_originals` is for many.
+    The same content is written only once. This does not flush; `flush_originals` does it for many files.
     """
     try:
         key = context.key_store.delivery_key(source.name, receipt.sha256, make=True)
     except KeyDestroyedError:
-        return  # an erasure destroyed it; the same file again changes nothing about that
+        return  # an erasure destroyed this original, and it stays destroyed if the file is delivered again
     path = original_path(context.lake, source.name, receipt.sha256, key.key_id)
     if path.exists():
         return
     erased = context.key_store.erased(source.name)
-    if erased and _may_tell_of(receipt, context, erased):
+    if erased and _may_mention(receipt, context, erased):
         layout = source.contract.layout_of(receipt.file_name)
         try:
-            hidden = hide(content, layout, source, context.keys, Sought(erased))
+            hidden = hide(content, layout, source, context.keys, PersonSearch(erased))
         except UnreadableError:
-            hidden = None  # refused, and of nobody in particular; an erasure that knows words finds them
+            hidden = None  # a refused file; only an erasure that knows words can find the person in it
         content = hidden[0] if hidden else content
     write_sealed(content, path, key.key, f"{source.name}:{receipt.sha256}")
 
 
-def _may_tell_of(receipt: Receipt, context: IngestContext, erased: frozenset[str]) -> bool:
-    """Whether a delivery holds something of an erased person; a row that was not taken in may."""
+def _may_mention(receipt: Receipt, context: IngestContext, erased: frozenset[str]) -> bool:
+    """Whether a delivery may contain data of an erased person; always True if some rows were not accepted."""
     if receipt.state is not State.ACCEPTED:
         return True
     for item in receipt.files:
         table = pl.scan_parquet(context.lake / item.path)
         ids = [c for c in PERSON_IDS if c in table.collect_schema()]
-        named = pl.any_horizontal(pl.col(ids).is_in(list(erased))) if ids else pl.lit(value=False)
-        if table.select(named.any()).collect().item():
+        is_erased = pl.any_horizontal(pl.col(ids).is_in(list(erased))) if ids else pl.lit(value=False)
+        if table.select(is_erased.any()).collect().item():
             return True
     return False
 
 
 def flush_originals(context: IngestContext, source: str, sha256s: list[str]) -> None:
-    """Make the originals of these deliveries, and the keys, survive a power cut."""
+    """Flush the originals of these deliveries, and the key store, to disk."""
     key_ids = context.key_store.delivery_key_ids(source)
     for sha256 in sha256s:
-        if key_ids[sha256]:  # or an erasure destroyed it
+        if key_ids[sha256]:  # empty if an erasure destroyed the original
             flush(original_path(context.lake, source, sha256, key_ids[sha256]))
     if _folder(context.lake, source).exists():
         flush(_folder(context.lake, source))
@@ -87,13 +87,13 @@ def flush_originals(context: IngestContext, source: str, sha256s: list[str]) -> 
 
 
 def open_original(context: IngestContext, source: str, sha256: str) -> bytes:
-    """The content of a delivery, as it came; an erasure may have taken records of a person out of it.
+    """The content of a delivery as delivered, except for the values that erasures removed.
 
     Raises:
-        KeyMissingError: the key store is not this lake's.
-        KeyDestroyedError: an erasure destroyed it.
-        OriginalMissingError: the file is not there, or is older than an erasure that wrote it anew.
-        LakeCorruptionError: it is damaged.
+        KeyMissingError: the key store has no key for the delivery, for example because it belongs to another lake.
+        KeyDestroyedError: an erasure destroyed the original.
+        OriginalMissingError: the file is missing, or was restored from a backup that is older than its rewrite.
+        LakeCorruptionError: the file is damaged.
     """
     key = context.key_store.delivery_key(source, sha256)
     return read_sealed(original_path(context.lake, source, sha256, key.key_id), key.key, f"{source}:{sha256}")
@@ -102,8 +102,8 @@ def open_original(context: IngestContext, source: str, sha256: str) -> bytes:
 def open_row(context: IngestContext, source: str, sha256: str, line_no: int, lines: int, sealed: bytes | None) -> str:
     """The raw text of a quarantined row.
 
-    What was sealed with the row opens as long as no erasure gave the delivery another key; then it is read from the
-    original, which lost what identified the erased person.
+    The text that was encrypted with the row can be read until an erasure gives the delivery a new key. After that the
+    text comes from the rewritten original, without the values that identify the erased person.
 
     Raises:
         KeyDestroyedError, LakeCorruptionError: see `open_original`.
@@ -116,7 +116,7 @@ def open_row(context: IngestContext, source: str, sha256: str, line_no: int, lin
 
 
 def sealed_rows(context: IngestContext, receipt: Receipt) -> list[str]:
-    """The raw texts of a delivery's quarantined rows, as far as what was sealed with them still opens."""
+    """The raw texts of a delivery's quarantined rows, if they can still be decrypted."""
     try:
         key = context.key_store.delivery_key(receipt.source, receipt.sha256).key
     except KeyDestroyedError:
@@ -133,9 +133,9 @@ def sealed_rows(context: IngestContext, receipt: Receipt) -> list[str]:
 def seal_rows(
     line_nos: Sequence[int], texts: Sequence[str], source: Source, context: IngestContext, sha256: str
 ) -> list[bytes | None]:
-    """The raw text of quarantined rows, sealed with the delivery's key; None where it tells of an erased person."""
+    """The raw texts of quarantined rows, encrypted with the delivery's key; None for rows of an erased person."""
     erased = context.key_store.erased(source.name)
-    hidden = mentions(texts, source, context.keys, Sought(erased)) if erased else [False] * len(texts)
+    hidden = mentions(texts, source, context.keys, PersonSearch(erased)) if erased else [False] * len(texts)
     try:
         key = context.key_store.delivery_key(source.name, sha256, make=True).key
     except KeyDestroyedError:
@@ -151,7 +151,7 @@ def _row_context(source: str, sha256: str, line_no: int) -> str:
 
 
 def original_path(lake: Path, source: str, sha256: str, key_id: str) -> Path:
-    """Where the original of a delivery lies."""
+    """The path of a delivery's original."""
     return _folder(lake, source) / f"{sha256}.{key_id}.sealed"
 
 
@@ -160,8 +160,8 @@ def _folder(lake: Path, source: str) -> Path:
 
 
 def sweep_originals(context: IngestContext, source: str) -> int:
-    """Remove originals whose key was destroyed or replaced: an erasure that was cut off left them; returns how many."""
-    folder, gone = _folder(context.lake, source), 0
+    """Remove originals with a destroyed or replaced key, left by an interrupted erasure; returns their number."""
+    folder, removed = _folder(context.lake, source), 0
     if not folder.exists() or not context.key_store.path.exists():
         return 0
     keys = context.key_store.delivery_key_ids(source)
@@ -169,12 +169,12 @@ def sweep_originals(context: IngestContext, source: str) -> int:
         parts = _NAME.match(path.name)
         if parts and parts[1] in keys and keys[parts[1]] != parts[2]:
             path.unlink()
-            gone += 1
-    return gone
+            removed += 1
+    return removed
 
 
 def write_sealed(content: bytes, path: Path, key: bytes, context: str) -> None:
-    """Write content under its final name or not at all, for its owner only; not flushed."""
+    """Encrypt content and write it atomically, readable by the owner only. This does not flush."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TMP)
     cipher, prefix = AESGCM(key), os.urandom(_PREFIX)
@@ -190,15 +190,16 @@ def write_sealed(content: bytes, path: Path, key: bytes, context: str) -> None:
 
 
 def read_sealed(path: Path, key: bytes, context: str) -> bytes:
-    """Read what `write_sealed` wrote.
+    """Read and decrypt a file of `write_sealed`.
 
     Raises:
-        LakeCorruptionError: missing, changed, cut off, or sealed with another key.
+        OriginalMissingError: the file is missing.
+        LakeCorruptionError: the file is changed, cut off, or encrypted with another key.
     """
     if not path.is_file():
         raise OriginalMissingError(
             f"the original {path.name} is missing: restore it from a backup. A backup that is older than the last "
-            "erasure that concerned it does not have it, on purpose"
+            "erasure in this original does not contain it, on purpose"
         )
     sealed = path.read_bytes()
     cipher, prefix = AESGCM(key), sealed[len(_MAGIC) : len(_MAGIC) + _PREFIX]

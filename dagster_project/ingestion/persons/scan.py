@@ -1,7 +1,7 @@
-"""Where words stand in files of any kind: as they are, in UTF-16, in base64 or in hex, and inside what is packed.
+"""Search for words in files of any kind: as UTF-8, UTF-16, base64 or hex, and inside packed files.
 
-Parquet, SQLite and DuckDB files are opened and their values searched, gzip and zip files are unpacked. A file that is
-encrypted shows nothing, which is the point.
+The values of Parquet, SQLite and DuckDB files are searched, and gzip and zip files are unpacked. Nothing is found in
+encrypted files; the proof of an erasure relies on that.
 """
 
 import base64
@@ -26,7 +26,7 @@ _VALUES = 100_000
 
 
 def find_words(folders: Iterable[Path], words: Iterable[str]) -> list[Path]:
-    """The files under these folders in which one of the words stands. Symbolic links are not followed."""
+    """The files under these folders that contain one of the words. Symbolic links are not followed."""
     needles = [form for word in words for form in forms(word)]
     found = []
     for folder in folders:
@@ -36,12 +36,12 @@ def find_words(folders: Iterable[Path], words: Iterable[str]) -> list[Path]:
 
 
 def forms(word: str) -> list[bytes]:
-    """The bytes in which a word may stand in a file; base64 has three, by the place in what was encoded."""
+    """The byte sequences that a word can have in a file; base64 has three, by the offset in the encoded bytes."""
     utf8 = word.encode()
     found = [utf8, word.encode("utf-16-le"), utf8.hex().encode(), utf8.hex().upper().encode()]
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + utf8)
-        # A character has six bits; those at both ends that also depend on what stands beside the word are left out.
+        # A base64 character has six bits; those at both ends that also depend on bytes beside the word are left out.
         part = encoded[-(-shift * 8 // 6) : (shift + len(utf8)) * 8 // 6]
         found += [part, part.translate(bytes.maketrans(b"+/", b"-_"))]
     return list(dict.fromkeys(found))
@@ -51,7 +51,7 @@ def _holds(path: Path, needles: list[bytes]) -> bool:
     try:
         with path.open("rb") as handle:
             head = handle.read(16)
-    except FileNotFoundError:  # a journal that went
+    except FileNotFoundError:  # a journal that was removed since
         return False
     return _in_bytes(path, needles) or any(_in_chunk(value, needles) for value in _values(path, head))
 
@@ -71,7 +71,7 @@ def _in_chunk(chunk: bytes, needles: list[bytes]) -> bool:
 
 
 def _values(path: Path, head: bytes) -> Iterator[bytes]:
-    """What a packed file holds, in pieces."""
+    """The contents of a packed file, in pieces."""
     if head.startswith(_PARQUET):
         yield from _frame_values(pl.read_parquet(path))
     elif head.startswith(_SQLITE):
@@ -83,7 +83,7 @@ def _values(path: Path, head: bytes) -> Iterator[bytes]:
 
 
 def _unpacked(content: bytes) -> Iterator[bytes]:
-    """The content of a gzip or zip file, and of those in it; what only looks like one holds nothing more."""
+    """The contents of a gzip or zip file, and of the packed files in it; nothing if the file is invalid."""
     inner = []
     try:
         if content.startswith(_GZIP):
@@ -101,7 +101,7 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
 
 
 def _frame_values(frame: pl.DataFrame) -> Iterator[bytes]:
-    """All values of a frame, texts and bytes as they are, others as JSON."""
+    """All strings and bytes of a frame, and nested values as JSON."""
     for column in frame.columns:
         series = frame[column].drop_nulls()
         if series.dtype == pl.Binary:
@@ -137,7 +137,7 @@ def _duckdb_values(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def _copied(path: Path, *beside: str) -> Iterator[Path]:
-    """A copy of a database with its journals, which may be opened without a trace on the original."""
+    """A copy of a database with its journals, so that opening it does not change the original."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         for ending in ("", *beside):

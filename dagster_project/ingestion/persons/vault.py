@@ -1,8 +1,8 @@
-"""The vault: what identifies borrowers, as it was delivered, each borrower's under a data key of their own.
+"""The vault: the identifying values of borrowers as delivered, encrypted with one data key per borrower.
 
-One Parquet file a delivery, named by its receipt: without the receipt it does not count. A row is a borrower and the
-values that the delivery gave of them, sealed; the keys lie in the key store. What was told of a payer is kept no second
-time: it stands in the encrypted original, where the row with the pseudonym says.
+There is one Parquet file per delivery; a file without a receipt is ignored. A row has a borrower's pseudonym and the
+encrypted values of the delivery; the keys are in the key store. The vault does not store values of payers: they come
+from the encrypted original, from the lines of the rows with the payer's pseudonym.
 """
 
 import contextlib
@@ -21,19 +21,19 @@ from dagster_project.ingestion.lake.files import verified, write_parquet
 from dagster_project.ingestion.lake.receipts import LakeFile
 from dagster_project.ingestion.lake.row_index import KnownRows
 from dagster_project.ingestion.parsing.records import LINE_NO, DeliveryRefusedError, raw_lines, read_records
-from dagster_project.ingestion.persons.identity import PersonColumn, Sought, number, numbers_in, persons_of
+from dagster_project.ingestion.persons.identity import PersonColumn, PersonSearch, number, numbers_in, persons_of
 from dagster_project.ingestion.persons.originals import OriginalMissingError, open_original
 from dagster_project.keys.master import seal, unseal
 from dagster_project.keys.store import KeyDestroyedError
 
 VAULT = "vault"
-NOT_READ = "no layout reads it now"  # in the place of a layout's name
-_KEYS_AT_ONCE = 250_000  # others wait for the key store so long
+NOT_READ = "no layout reads it now"  # used instead of a layout's name
+_KEYS_AT_ONCE = 250_000  # limits how long other processes wait for the key store
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a delivery gave of a person: one value by column for each of their rows that differ."""
+    """The values of a person in one delivery: the person's distinct rows, each with values by column."""
 
     delivery_id: str
     layout: str
@@ -42,10 +42,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class PersonalValues:
-    """What the accepted rows of a delivery tell of borrowers, not sealed yet.
+    """The identifying values of borrowers in a delivery's accepted rows, before encryption.
 
-    `path`: of the file to be, in the lake. `persons`: for each column of borrowers' numbers that is given `value`, the
-    number, and `row`, what identifies them as JSON; a row a number.
+    `path`: path of the vault file in the lake. `persons`: for each column with borrowers' numbers a frame with one row
+    per number: `value`, the number, and `row`, the identifying values as JSON.
     """
 
     layout: Table
@@ -54,21 +54,21 @@ class PersonalValues:
 
     @property
     def height(self) -> int:
-        """How many persons."""
+        """The number of persons."""
         return sum(rows.height for _, rows in self.persons)
 
 
 def personal_values_of(
     text: pl.DataFrame, good: pl.DataFrame, layout: Table, source: Source, name: str
 ) -> PersonalValues | None:
-    """What the accepted rows of a delivery tell of borrowers; None where they tell nothing.
+    """The identifying values of borrowers in a delivery's accepted rows; None if the rows identify nobody.
 
     Args:
         text: the delivery's records, each column as text.
-        good: line_no of those that are accepted.
-        layout: of the delivery.
+        good: line_no of the accepted records.
+        layout: the layout of the delivery.
         source: its source.
-        name: of the delivery's files.
+        name: the file name of the delivery's lake files.
     """
     borrowers = [person for person in persons_of(layout, source) if person.is_borrower]
     if not borrowers or good.is_empty():
@@ -94,25 +94,26 @@ def personal_values_of(
 def write_vault(
     personal_values: Sequence[PersonalValues], source: Source, context: IngestContext, known_rows: KnownRows
 ) -> list[tuple[LakeFile, ...]]:
-    """Seal what deliveries tell of persons: of each one file, or none. They share their looks at the key store.
+    """Write the vault files of deliveries, one or none per delivery; all deliveries share the key store queries.
 
-    A person who is in the vault and of whom no more than the number is told is not kept again; an erased one never is.
-    In the vault is who was told of by a file that a receipt names: a crash may have left a key and no receipt.
+    Erased persons are never written. Neither is a person who is already in the vault, if the delivery has only the
+    person's number. A person is in the vault if a receipt names the vault file that the person's key was made for; a
+    key alone does not suffice, because a crash may have prevented the receipt.
     """
     columns: dict[tuple[str, PersonColumn], list[pl.DataFrame]] = {}
-    for place, of_one in enumerate(personal_values):
-        for person, rows in of_one.persons:
-            columns.setdefault((of_one.layout.name, person), []).append(rows.with_columns(place=pl.lit(place)))
-    paths = [str(of_one.path) for of_one in personal_values]
+    for index, delivery in enumerate(personal_values):
+        for person, rows in delivery.persons:
+            columns.setdefault((delivery.layout.name, person), []).append(rows.with_columns(delivery=pl.lit(index)))
+    paths = [str(delivery.path) for delivery in personal_values]
     sealed = [
         _sealed(pl.concat(rows), paths, person, source, context, known_rows) for (_, person), rows in columns.items()
     ]
     if not sealed:
         return [()] * len(personal_values)
-    files = pl.concat(sealed).partition_by("place", as_dict=True, include_key=False)
+    files = pl.concat(sealed).partition_by("delivery", as_dict=True, include_key=False)
     return [
-        _written(of_one, files[place,], context) if (place,) in files else ()
-        for place, of_one in enumerate(personal_values)
+        _write_file(delivery, files[index,], context) if (index,) in files else ()
+        for index, delivery in enumerate(personal_values)
     ]
 
 
@@ -124,61 +125,60 @@ def _sealed(
     context: IngestContext,
     known_rows: KnownRows,
 ) -> pl.DataFrame:
-    """The persons of one column: place of the delivery, pseudonym, and their rows in it, sealed."""
-    number_alone = person.identifying == (person.column,)
-    if number_alone:  # the second delivery tells nothing new
+    """The persons of one column: index of the delivery, pseudonym, and the encrypted values."""
+    only_number = person.identifying == (person.column,)
+    if only_number:  # further deliveries add nothing
         personal_values = personal_values.unique("value", keep="first", maintain_order=True)
-    named = personal_values.join(context.keys.pseudonyms(personal_values["value"], person.domain), on="value").drop(
-        "value"
-    )
+    pseudonyms = context.keys.pseudonyms(personal_values["value"], person.domain)
+    rows = personal_values.join(pseudonyms, on="value").drop("value")
     keys: dict[str, bytes] = {}
-    for some in named.select("pseudonym", "place").iter_slices(_KEYS_AT_ONCE):
-        told_by = {pseudonym: paths[place] for pseudonym, place in some.iter_rows()}
-        in_vault = (lambda path: known_rows.has_file(VAULT, path)) if number_alone else None
-        keys |= context.key_store.person_keys(source.name, told_by, in_vault)
+    for batch in rows.select("pseudonym", "delivery").iter_slices(_KEYS_AT_ONCE):
+        vault_files = {pseudonym: paths[delivery] for pseudonym, delivery in batch.iter_rows()}
+        in_vault = (lambda path: known_rows.has_file(VAULT, path)) if only_number else None
+        keys |= context.key_store.person_keys(source.name, vault_files, in_vault)
     sealed = [
-        seal(keys[pseudonym], f"[{rows}]".encode(), _context(source.name, pseudonym)) if pseudonym in keys else None
-        for rows, pseudonym in named.select("row", "pseudonym").iter_rows()
+        seal(keys[pseudonym], f"[{values}]".encode(), _context(source.name, pseudonym)) if pseudonym in keys else None
+        for values, pseudonym in rows.select("row", "pseudonym").iter_rows()
     ]
-    return named.select("place", "pseudonym", pl.Series("sealed", sealed, dtype=pl.Binary)).drop_nulls()
+    return rows.select("delivery", "pseudonym", pl.Series("sealed", sealed, dtype=pl.Binary)).drop_nulls()
 
 
-def _written(personal_values: PersonalValues, sealed: pl.DataFrame, context: IngestContext) -> tuple[LakeFile, ...]:
+def _write_file(personal_values: PersonalValues, sealed: pl.DataFrame, context: IngestContext) -> tuple[LakeFile, ...]:
     frame = sealed.with_columns(layout=pl.lit(personal_values.layout.name)).sort("pseudonym")
     digest = write_parquet(frame, context.lake / personal_values.path, flushed=False)
     return (LakeFile(VAULT, str(personal_values.path), digest, frame.height),)
 
 
 def read_person(context: IngestContext, source: str, pseudonym: str) -> list[Kept]:
-    """All that the vault holds of a borrower, oldest delivery first.
+    """All vault records of a borrower, oldest delivery first.
 
     Raises:
-        KeyDestroyedError: the borrower was erased, or is not known.
+        KeyDestroyedError: the borrower was erased, or is unknown.
         LakeCorruptionError: a file of the vault is missing or changed.
     """
     key = context.key_store.person_key(source, pseudonym)
-    found = []
+    records = []
     for receipt in context.book.all(source):
         for item in receipt.files:
             if item.table == VAULT:
                 rows = pl.scan_parquet(verified(context.lake, item)).filter(pl.col("pseudonym") == pseudonym).collect()
                 for layout, sealed in rows.select("layout", "sealed").iter_rows():
                     values = json.loads(unseal(key, sealed, _context(source, pseudonym)))
-                    found.append(Kept(receipt.delivery_id, layout, tuple(values)))
-    return found
+                    records.append(Kept(receipt.delivery_id, layout, tuple(values)))
+    return records
 
 
 def read_payer(context: IngestContext, source: Source, pseudonyms: Collection[str]) -> list[Kept]:
-    """All that accepted rows told of a payer, from the originals of their deliveries, oldest first.
+    """The values of a payer in all accepted rows, from the originals of the deliveries, oldest first.
 
-    Where the contract has changed since, so that an original is no longer read by it, the number alone is told. An
-    original that an erasure wrote anew, or whose key it destroyed, tells nothing of the person any more, and neither
-    does one that is missing since a backup from before that erasure was restored.
+    If the contract has changed so that it cannot read an original any more, the result has only the number. Originals
+    that an erasure rewrote or destroyed have no data of the person. Missing originals are skipped: after a restore from
+    a backup that is older than an erasure, the rewritten original is missing.
 
     Raises:
         LakeCorruptionError: an original is damaged.
     """
-    found: list[Kept] = []
+    records: list[Kept] = []
     for receipt in context.book.all(source.name):
         lines = [pl.Series(LINE_NO, dtype=pl.Int64)]
         for item in receipt.files:
@@ -189,33 +189,32 @@ def read_payer(context: IngestContext, source: Source, pseudonyms: Collection[st
         if theirs.len():
             with contextlib.suppress(KeyDestroyedError, OriginalMissingError):
                 content = open_original(context, source.name, receipt.sha256)
-                layout, personal_values = _payer_in(
-                    content, receipt.file_name, theirs, context, source, Sought(frozenset(pseudonyms))
-                )
-                found += [Kept(receipt.delivery_id, layout, tuple(personal_values))] if personal_values else []
-    return found
+                search = PersonSearch(frozenset(pseudonyms))
+                layout, values = _payer_in(content, receipt.file_name, theirs, context, source, search)
+                records += [Kept(receipt.delivery_id, layout, tuple(values))] if values else []
+    return records
 
 
 def _payer_in(
-    content: bytes, name: str, lines: pl.Series, context: IngestContext, source: Source, sought: Sought
+    content: bytes, name: str, lines: pl.Series, context: IngestContext, source: Source, search: PersonSearch
 ) -> tuple[str, list[dict[str, str | None]]]:
-    """The layout of an original, and what these of its lines tell of a payer who is sought."""
+    """The layout of an original, and the values of a searched payer in these lines."""
     layout = source.contract.layout_of(name)
     payers = [person for person in persons_of(layout, source) if not person.is_borrower] if layout else []
-    personal_values: list[dict[str, str | None]] = []
+    values: list[dict[str, str | None]] = []
     with contextlib.suppress(DeliveryRefusedError):
         if layout and payers:
             text = read_records(content, layout).text.filter(pl.col(LINE_NO).is_in(lines.implode()))
             for payer in payers:
                 numbered = text.with_columns(number(payer, layout).alias("_number"))
-                known_rows = context.keys.pseudonyms(numbered["_number"], payer.domain)
-                theirs = known_rows.filter(pl.col("pseudonym").is_in(list(sought.pseudonyms)))
+                payer_pseudonyms = context.keys.pseudonyms(numbered["_number"], payer.domain)
+                theirs = payer_pseudonyms.filter(pl.col("pseudonym").is_in(list(search.pseudonyms)))
                 rows = numbered.filter(pl.col("_number").is_in(theirs["value"].implode()))
-                personal_values += rows.select(payer.identifying).unique(maintain_order=True).to_dicts()
-    if layout and personal_values:
-        return layout.name, personal_values
+                values += rows.select(payer.identifying).unique(maintain_order=True).to_dicts()
+    if layout and values:
+        return layout.name, values
     raw = raw_lines(content)
-    numbers = set().union(*numbers_in([raw[n - 1] for n in lines], source, context.keys, sought))
+    numbers = set().union(*numbers_in([raw[n - 1] for n in lines], source, context.keys, search))
     return NOT_READ, [{PAYER: number} for number in sorted(numbers)]
 
 

@@ -1,1 +1,1 @@
-"""One folder a source: `contract.yaml`, and `adapter.py` where the delivered file is not already canonical."""
+"""One folder per source: `contract.yaml`, and `adapter.py` if the contract alone cannot map the columns."""

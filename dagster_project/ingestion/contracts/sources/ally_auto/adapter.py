@@ -1,7 +1,7 @@
-"""Brings the two kinds of tape into the canonical shape.
+"""Turns the two kinds of tape into canonical tables.
 
-The origination tape gives the loans, once; a monthly tape gives a statement and, where something was paid, a payment
-a loan. Borrowers are not named: each loan counts as a borrower of its own. The day of a payment is not given.
+The origination tape gives the loans, once. A monthly tape gives one statement per loan, and one payment if something
+was paid. The tapes name no borrowers, so each loan has its own borrower, and they give no day of payment.
 """
 
 import polars as pl
@@ -11,16 +11,17 @@ from dagster_project.ingestion.contracts.implied_payments import payments_of
 
 
 def adapt(layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
-    """The canonical tables of one tape. `delivered`: typed columns of its layout and `line_no`."""
+    """The canonical tables of one tape. `delivered`: typed columns of its layout, and `line_no`."""
     dated = delivered.with_columns(
         event_on=pl.col("reportingPeriodEndingDate"),
         known_at=pl.col("reportingPeriodEndingDate").dt.offset_by(f"{contract.known_at_lag_days}d"),
         loan_id=pl.col("assetNumber"),
     )
-    return _origination(dated, contract) if layout == "origination_tape" else _monthly(dated, contract)
+    read = _origination_tape if layout == "origination_tape" else _month_tape
+    return read(dated, contract)
 
 
-def _origination(dated: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
+def _origination_tape(dated: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
     lineage = ("line_no", "event_on", "known_at")
     return {
         "borrowers": dated.select(pl.col("loan_id").alias("borrower_id"), *lineage),
@@ -40,7 +41,7 @@ def _origination(dated: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFr
     }
 
 
-def _monthly(dated: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
+def _month_tape(dated: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
     statements = dated.select(
         "loan_id",
         pl.col("reportingPeriodEndingDate").alias("month_on"),

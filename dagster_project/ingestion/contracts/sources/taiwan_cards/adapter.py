@@ -1,7 +1,7 @@
-"""Unpivots the wide card file: one line an account becomes six statements and up to six payments.
+"""Unpivots the wide card file: the line of an account becomes six statements and up to six payments.
 
-The file numbers its months backwards (1 is September 2005) and calls the newest repayment status `PAY_0`. The day
-of a payment within its month is not given, so a payment carries its month-end.
+The file numbers its months backwards (1 is September 2005) and calls the newest repayment status `PAY_0`. It gives no
+day of payment, so a payment is dated at its month-end.
 """
 
 import datetime as dt
@@ -26,7 +26,7 @@ OUTCOME_ON = dt.date(2005, 10, 31)
 
 
 def adapt(_layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
-    """The canonical tables of the wide file. `delivered`: typed columns of the contract and `line_no`."""
+    """The canonical tables of the wide file. `delivered`: typed columns of the contract, and `line_no`."""
     account = pl.col("ID").cast(pl.String)
     static = _dated(FIRST_MONTH, contract)
     statements = pl.concat(
