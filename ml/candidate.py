@@ -131,8 +131,8 @@ def _calibrate(
 
 
 def _performance(model: CreditModel, rows: pl.DataFrame) -> Performance:
-    margin = model.fit.margin(rows)
-    return measure(outcome_of(rows), model.platt.pd(margin), margin, rows["borrower_id"].to_numpy())
+    pd, margin = model.calibrated_pd(rows), model.fit.margin(rows)
+    return measure(outcome_of(rows), pd, margin, rows["borrower_id"].to_numpy())
 
 
 def _out_of_fold_performance(training: TrainingSet, validation: CrossValidation) -> Performance:

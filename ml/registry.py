@@ -222,7 +222,7 @@ def _signature(mlflow: Any, candidate: Candidate, training: TrainingSet) -> Any:
     """Inferred on doubles: a signature of narrower types refuses ordinary frames."""
     names = list(candidate.model.fit.features)
     rows = training.frame.head(100).select(pl.col(names).cast(pl.Float64)).to_pandas()
-    outputs = candidate.model.platt.pd(candidate.model.fit.margin(training.frame.head(100)))
+    outputs = candidate.model.calibrated_pd(training.frame.head(100))
     return mlflow.models.infer_signature(rows, outputs)
 
 

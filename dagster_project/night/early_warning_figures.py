@@ -122,7 +122,7 @@ def _in_stage_2(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) 
 
 
 def _pd(model: CreditModel, rows: pl.DataFrame) -> pl.Series:
-    return pl.Series(model.platt.pd(model.fit.margin(rows)))
+    return pl.Series(model.calibrated_pd(rows))
 
 
 def _judged(parts: list[pl.DataFrame]) -> pl.DataFrame:

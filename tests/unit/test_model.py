@@ -152,6 +152,22 @@ def test_every_account_has_reasons_or_a_stated_none(model):
     assert none["reason_2"].null_count() == none.height
 
 
+def test_pd_is_calibrated_then_floored_and_one_in_default(model):
+    rows = book(400, 12).with_columns(in_default=pl.int_range(pl.len()) % 2 == 0)
+    calibrated, in_default = model.calibrated_pd(rows), rows["in_default"].to_numpy()
+    floor = float(np.median(calibrated))
+    pd, low = model.pd(rows, pd_floor=floor), calibrated < floor
+    assert np.allclose(calibrated, 1 / (1 + np.exp(-model.fit.margin(rows))), atol=1e-8), "calibrated, not floored"
+    assert (pd[low & ~in_default] == floor).all() and (low & ~in_default).any()
+    assert np.array_equal(pd[~low & ~in_default], calibrated[~low & ~in_default]) and (~low & ~in_default).any()
+    assert (pd[in_default] == 1).all() and (low & in_default).any(), "in default, the floor does not count"
+
+
+def test_only_the_model_turns_margins_into_pds():
+    code = [p for room in ("ml", "dagster_project", "expectations") for p in (PROJECT_ROOT / room).rglob("*.py")]
+    assert [p.relative_to(PROJECT_ROOT).as_posix() for p in code if "platt.pd(" in p.read_text()] == ["ml/model.py"]
+
+
 def test_scores_are_complete_and_defaulted_accounts_have_grade_d(model):
     live = book(500, 9)
     scores = score_accounts(
