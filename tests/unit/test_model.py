@@ -2,12 +2,18 @@
 
 import datetime as dt
 import sqlite3
+from dataclasses import replace
+from types import SimpleNamespace
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 
 from dagster_project.home.settings import PROJECT_ROOT
+from dagster_project.night import early_warning_figures
+from dagster_project.night.pd_history import Scorer
+from dagster_project.night.pipeline import MARTS
 from dagster_project.policy import load_policy
 from expectations import features as feature_suite
 from ml.calibrate import Platt
@@ -161,6 +167,27 @@ def test_pd_is_calibrated_then_floored_and_one_in_default(model):
     assert (pd[low & ~in_default] == floor).all() and (low & ~in_default).any()
     assert np.array_equal(pd[~low & ~in_default], calibrated[~low & ~in_default]) and (~low & ~in_default).any()
     assert (pd[in_default] == 1).all() and (low & in_default).any(), "in default, the floor does not count"
+
+
+def test_scores_history_and_warnings_give_a_loan_one_pd(model):
+    """On loans in the first month that is observed, a third of them below the floor, every tenth in default."""
+    policy = POLICY.model_copy(update={"scale": replace(POLICY.scale, pd_floor=0.2)})
+    source, first = "ally_auto", POLICY.sources["ally_auto"].observe_from_month
+    rows = book(600, 13).with_columns(source=pl.lit(source), mob=pl.lit(float(first - 1)))
+    rows = rows.with_columns(in_default=pl.int_range(pl.len()) % 10 == 0)
+    scores = score_accounts(
+        model, rows, policy.scale, policy.sources[source].score_anchor, policy.reasons, "1"
+    ).scores.select("loan_id", "pd")
+    assert 100 < (scores["pd"] == 0.2).sum() < 500
+    with duckdb.connect() as db:
+        db.execute(f"create schema {MARTS}")
+        db.execute(f"create table {MARTS}.feat_loan_months as select * from rows")
+        history = Scorer(db, source, model, policy.scale.pd_floor, 1).pds(rows["month_on"][0], rows["month_on"][0])
+        pipeline = SimpleNamespace(policy=policy)
+        new_business = early_warning_figures._new_business(pipeline, db, source, model)
+    assert history.select("loan_id", "pd").equals(scores)
+    performing = scores.filter(pl.col("pd") < 1)
+    assert new_business.select("loan_id", pd="value").sort("loan_id").equals(performing)
 
 
 def test_only_the_model_turns_margins_into_pds():
