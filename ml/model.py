@@ -1,4 +1,4 @@
-"""The credit model as one value: booster, calibration, and what its reasons are measured against.
+"""The credit model as one value: booster, calibration, and the reference values of its reasons.
 
 It is saved as two files, `model.ubj` (XGBoost's own format, never a pickle) and `scoring.json`, and is identified by
 the sha256 of both. Loading verifies that hash before a byte is interpreted.
@@ -27,7 +27,7 @@ class CreditModel:
     """Everything that scoring needs.
 
     `mean_contribution`: mean SHAP contribution of each feature over the TRAIN block, in logits. `reference`: the
-    feature values of a typical good account, which the direction check sets a family to (null: missing).
+    feature values of a typical good account (null: missing), which the direction check puts in place of an account's.
     """
 
     source: str
@@ -94,7 +94,7 @@ def load_model(folder: Path, expected_sha256: str) -> CreditModel:
 
 
 def check_files(folder: Path, expected_sha256: str) -> None:
-    """See that a model's files hash to `expected_sha256`, without reading what they say.
+    """Check that a model's files hash to `expected_sha256`, without interpreting them.
 
     Raises:
         ModelIntegrityError: a file is missing or differs from what was promoted.

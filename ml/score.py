@@ -13,7 +13,7 @@ KEYS = ("source", "loan_id", "as_of_on")
 
 @dataclass(frozen=True)
 class Scored:
-    """`scores`: one row per account, sorted by its keys; `reasons` carries the proof's figures."""
+    """`scores`: one row per account, sorted by its keys; `reasons` has the figures of their proof."""
 
     scores: pl.DataFrame
     reasons: Reasons

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import sqlite3
-from dataclasses import replace
 from types import SimpleNamespace
 
 import duckdb
@@ -21,6 +20,7 @@ from ml.features import FEATURE_NAMES, FEATURES, by_name
 from ml.model import BOOSTER_FILE, CreditModel, ModelIntegrityError, load_model, model_sha256
 from ml.promote import BootstrapGate, Decision, PromotionLedger, bootstrap_failures
 from ml.reasons import FAMILIES, explain
+from ml.scale import Scale
 from ml.score import score_accounts
 from ml.train import fit, usable_features
 from ml.validate import measure
@@ -171,7 +171,7 @@ def test_pd_is_calibrated_then_floored_and_one_in_default(model):
 
 def test_scores_history_and_warnings_give_a_loan_one_pd(model):
     """On loans in the first month that is observed, a third of them below the floor, every tenth in default."""
-    policy = POLICY.model_copy(update={"scale": replace(POLICY.scale, pd_floor=0.2)})
+    policy = POLICY.model_copy(update={"scale": Scale(**vars(POLICY.scale) | {"pd_floor": 0.2})})
     source, first = "ally_auto", POLICY.sources["ally_auto"].observe_from_month
     rows = book(600, 13).with_columns(source=pl.lit(source), mob=pl.lit(float(first - 1)))
     rows = rows.with_columns(in_default=pl.int_range(pl.len()) % 10 == 0)
