@@ -46,8 +46,8 @@ def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bo
 def moves(before: pl.DataFrame, after: pl.DataFrame, order: list[str]) -> pl.DataFrame:
     """Grades at one month-end and the next: from_grade, to_grade, loans, share, z.
 
-    `z` of an off-diagonal cell: the share of its neighbour towards the diagonal minus its own, in standard errors. It is
-    negative where the cell farther from the diagonal holds more loans.
+    `z` of an off-diagonal cell: the share of its neighbour towards the diagonal minus its own, in standard errors; it
+    is negative where the cell farther from the diagonal holds more loans.
 
     Args:
         before: loan_id, grade.
