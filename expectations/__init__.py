@@ -1,5 +1,5 @@
-"""What each border lets pass: suites as code, one module a table, and the runner that asks Great Expectations.
+"""The checks that data must pass: suites as code, one module per kind of table, and the runner that evaluates them.
 
-A suite is a plain value, so that the code location loads without importing Great Expectations; only
-`expectations.runner` knows it. Nothing here knows Dagster, the models or where files lie.
+A suite is a plain value, so the code location loads without importing Great Expectations; only `expectations.runner`
+imports it. No module here imports Dagster or `ml`, or decides where a file is.
 """

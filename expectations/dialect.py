@@ -1,7 +1,7 @@
-"""DuckDB for Great Expectations: duckdb-engine's dialect, made to fit how Great Expectations reads.
+"""DuckDB for Great Expectations: duckdb-engine's dialect, adapted to how Great Expectations reads.
 
 Great Expectations closes a connection before it fetches from it, so results are buffered when a statement has run.
-Every connection is opened anew and read-only: a pooled one would keep the file from the next writer.
+Every connection is new and read-only: a pooled one would lock the file against the next writer.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ class BufferedDuckDB(Dialect):  # type: ignore[misc]
     execution_ctx_cls = _BufferingContext
 
     def connect(self, *arguments: Any, schema: str | None = None, memory: str | None = None, **options: Any) -> Any:
-        """Connect, look names up in `schema` first, and take no more than `memory`."""
+        """Connect. Names are looked up in `schema` first; DuckDB uses at most `memory`."""
         connection = super().connect(*arguments, **options)
         if memory:
             connection.execute(f"set memory_limit = '{memory}'")

@@ -32,7 +32,7 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "annual_rate": (0, None),
     "limit_amount": (0, None),
     **{f"pay_status_{k}": (-2, 9) for k in range(6)},
-    # what was paid has no bound: in a ledger a month may hold more reversals than payments
+    # amounts paid have no bound: in a ledger a month may hold more reversals than payments
 }
 
 

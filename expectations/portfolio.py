@@ -1,18 +1,18 @@
-"""The portfolio tables that stand on scores: stages and their triggers, losses, and what must add up."""
+"""Portfolio tables made in Python: stages and their triggers, losses, and totals that must add up."""
 
 from expectations.suite import Suite, between, no_row, not_null, one_of, unique
 
-_UNEVEN = (
+_UNBALANCED = (
     "select source, currency from {batch} group by source, currency"
     " having sum(case when component = 'closing' then -amount else amount end) <> 0"
 )
-_NO_WHOLE = (
+_NOT_ONE = (
     "select source, from_state from {batch} group by source, from_state having abs(sum(probability_12m) - 1) > 1e-6"
 )
 
 
 def suites() -> tuple[Suite, ...]:
-    """A suite a table, named as the table is."""
+    """One suite per table, with the name of the table."""
     return (
         Suite(
             "port_expected_losses",
@@ -31,12 +31,12 @@ def suites() -> tuple[Suite, ...]:
                 no_row(
                     "stage__not_from_3_to_1",
                     "stage_before = 3 and stage = 1",
-                    "a loan left default and is in stage 1 at once: the probation of the policy was passed over",
+                    "a loan went from default to stage 1 without the policy's probation",
                 ),
                 no_row(
                     "expected_loss__not_above_exposure",
                     "expected_loss > exposure_at_default + 0.01",
-                    "more is expected to be lost than is owed: see hazards, exposures and loss given default",
+                    "an expected loss is above the exposure: check hazards, exposures and loss given default",
                 ),
             ),
         ),
@@ -47,7 +47,7 @@ def suites() -> tuple[Suite, ...]:
                 unique("source", "currency", "position"),
                 no_row(
                     "movement__adds_up",
-                    f"(source, currency) in ({_UNEVEN})",
+                    f"(source, currency) in ({_UNBALANCED})",
                     "opening and the components do not add up to the closing: a step was left out or counted twice",
                 ),
             ),
@@ -60,7 +60,7 @@ def suites() -> tuple[Suite, ...]:
                 between("probability_12m", 0, 1),
                 no_row(
                     "probabilities__add_up_to_1",
-                    f"(source, from_state) in ({_NO_WHOLE})",
+                    f"(source, from_state) in ({_NOT_ONE})",
                     "a row of the matrix does not add up to 1",
                 ),
             ),

@@ -1,4 +1,4 @@
-"""Raw tables: what the contract says of their columns holds for every committed row."""
+"""Raw tables: every committed row meets the contract's rules for its columns."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -7,7 +7,7 @@ from expectations.suite import Check, Suite, between, not_null, one_of, some_row
 
 
 class ColumnRules(Protocol):
-    """The part of a contract's column that a check can be made of."""
+    """The part of a contract's column that checks are made from."""
 
     @property
     def name(self) -> str:
@@ -31,11 +31,11 @@ class ColumnRules(Protocol):
 
     @property
     def documented_values(self) -> tuple[Any, ...]:
-        """Codes that the source documents; others are kept and warned about."""
+        """Codes that the source documents; any other code is kept, with a warning."""
         ...
 
 
-_UNDOCUMENTED = "the source sends codes that its documentation does not have; ask it, or extend the contract"
+_UNDOCUMENTED = "the source sends codes that its documentation lacks; ask the source, or extend the contract"
 _KNOWN_EARLY = Check(
     "ExpectColumnPairValuesAToBeGreaterThanB",
     {"column_A": "known_at", "column_B": "event_on", "or_equal": True},
@@ -49,8 +49,8 @@ def suite(
 ) -> Suite:
     """The suite of one canonical table, from its contract.
 
-    `delivered_again`: a key is unique within a delivery only, as that of a person who comes back, or of a row that is
-    corrected.
+    `delivered_again`: a key is unique only within a delivery, because later deliveries may repeat a person or correct a
+    row.
     """
     whole_key = ("source", "delivery_id", *key) if delivered_again else ("source", *key)
     checks: list[Check] = [some_rows("warning"), unique(*whole_key), _KNOWN_EARLY]

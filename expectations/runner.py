@@ -1,4 +1,4 @@
-"""Runs a suite over SQL with Great Expectations and hands back plain results: counts and verdicts, no values."""
+"""Runs a suite over SQL with Great Expectations and returns plain results: counts and verdicts, no values."""
 
 import logging
 from dataclasses import replace
@@ -11,19 +11,19 @@ from expectations.suite import Check, CheckResult, Suite, SuiteResult
 
 # Kinds whose observed value is itself a count of rows.
 _COUNTED = ("UnexpectedRowsExpectation",)
-# Where a row is: its delivered line, or its source and month. A loan's number is the lender's own and is not shown.
+# Columns that locate a row: its delivered line, or its source and month. Loan numbers are never shown.
 _PLACES = (("delivery_id", "line_no"), ("source", "month_on"), ("source", "as_of_on"), ("source",))
 _SHOWN = 5
 
 
 class IncompleteSuiteError(RuntimeError):
-    """Not every declared check was evaluated, so that passing means nothing."""
+    """Not every declared check was evaluated, so a pass would mean nothing."""
 
 
 def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: str | None = None) -> SuiteResult:
     """Evaluate every check of `suite` on its table in a DuckDB file, opened read-only.
 
-    `memory`: what DuckDB may take before it uses the disk, as "2GB"; without it, most of the machine's.
+    `memory`: how much DuckDB may use before it spills to disk, like "2GB"; by default most of the machine's memory.
 
     Raises:
         IncompleteSuiteError: Great Expectations evaluated fewer or other checks than were declared.
@@ -31,7 +31,7 @@ def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: s
     batch, gx = _batch(suite.table, database, schema, memory)
     declared = {check.name: check for check in suite.checks}
     made = [_expectation(gx, check) for check in suite.checks]
-    # SUMMARY gives counts; no value of a failing row is asked for, and none is kept.
+    # SUMMARY returns counts; no value of a failing row is requested or kept.
     wanted = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
     outcome = batch.validate(gx.ExpectationSuite(suite.name, expectations=made), result_format=wanted)
     found = {r.expectation_config.meta["check"]: r for r in outcome.results}
@@ -54,7 +54,7 @@ def _batch(table: str, database: Path, schema: str | None, memory: str | None) -
     registry.register("duckdb.gx", "expectations.dialect", "BufferedDuckDB")
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    # The schema is set on the connection: given to the asset, some metrics forget it.
+    # The schema is set on the connection, because some metrics ignore the schema of the asset.
     arguments = {"read_only": True, "schema": schema, "memory": memory}
     data = context.data_sources.add_sql(
         "warehouse",
@@ -88,7 +88,7 @@ def _result(check: Check, outcome: Any) -> CheckResult:
 def _with_places(
     suite: Suite, results: tuple[CheckResult, ...], database: Path, schema: str | None
 ) -> tuple[CheckResult, ...]:
-    """The results with the places of the first rows that fail; a table that passes is not read again."""
+    """The results with the places of the first failing rows; a table that passes is not read again."""
     conditions = {check.name: check.failing for check in suite.checks}
     if all(result.passed or result.error or not conditions[result.name] for result in results):
         return results

@@ -1,4 +1,4 @@
-"""Scores: ranges, grades, and that the three ways to say a risk agree."""
+"""Scores: ranges, and agreement of PD, score, grade and default flag."""
 
 from expectations.suite import Suite, between, no_row, not_null, one_of, some_rows, unique
 

@@ -13,7 +13,7 @@ _BY_ROW = (
     "ExpectColumnValuesToBeBetween",
     "ExpectColumnValuesToBeInSet",
     "ExpectColumnPairValuesAToBeGreaterThanB",
-    "ExpectTableRowCountToBeBetween",  # as `some_rows` has it: a table with a part that is not empty is not empty
+    "ExpectTableRowCountToBeBetween",  # as `some_rows` uses it: a table with a non-empty part is not empty
 )
 
 
@@ -21,20 +21,20 @@ _BY_ROW = (
 class Check:
     """One expectation: the name of its Great Expectations class, its arguments, and what to do when it fails.
 
-    A `critical` one stops the night, a `warning` is shown and lets it pass. `where`: the condition that no row may
-    meet, where that is what is expected.
+    A failed `critical` check stops the night; a failed `warning` is only shown. `where`: the condition that no row may
+    meet, for a check by `no_row`.
     """
 
     kind: str
     kwargs: Mapping[str, Any]
     severity: Severity = "critical"
-    advice: str = "look at the rows that fail before anything downstream uses them"
+    advice: str = "inspect the failing rows before anything downstream uses them"
     label: str = ""
     where: str | None = None
 
     @property
     def failing(self) -> str | None:
-        """The SQL condition of the rows that fail, over `{batch}`; None for what is no matter of single rows."""
+        """The SQL condition of the failing rows, over `{batch}`; None if the check is not about single rows."""
         kwargs, column = self.kwargs, self.kwargs.get("column")
         bounds = [f"{column} {sign} {kwargs[end]}" for sign, end in _BOUNDS if kwargs.get(end) is not None]
         keys = ", ".join([column] if column else kwargs.get("column_list", []))
@@ -51,19 +51,19 @@ class Check:
 
     @property
     def is_by_row(self) -> bool:
-        """Whether it holds of a table if it holds of each part of it."""
+        """Whether it holds for a table if it holds for each part of the table."""
         return self.kind in _BY_ROW
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The columns in which no two rows may agree; empty where it is about something else."""
+        """The columns in which no two rows may agree; empty if the check is not about uniqueness."""
         if self.kind not in _UNIQUE:
             return ()
         return tuple(self.kwargs.get("column_list") or (self.kwargs["column"],))
 
     @property
     def name(self) -> str:
-        """Unique within its suite: the column or label, then what is expected of it."""
+        """Unique within its suite: the column or label, then the expectation."""
         what = re.sub(r"(?<!^)(?=[A-Z])", "_", self.kind).lower()
         what = re.sub(r"^expect_(column_values|compound_columns|column|table)?_?", "", what)
         columns = self.kwargs.get("column") or "_".join(self.kwargs.get("column_list", ()))
@@ -79,7 +79,7 @@ class Suite:
     checks: tuple[Check, ...]
 
     def __post_init__(self) -> None:
-        """Refuse two checks of one name.
+        """Refuse two checks of the same name.
 
         Raises:
             ValueError: a name occurs twice.
@@ -92,7 +92,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check's outcome: counts, and where the first failing rows are; never another value of the data."""
+    """The outcome of one check: counts, and the places of the first failing rows; no other value of the data."""
 
     name: str
     passed: bool
@@ -157,5 +157,5 @@ def some_rows(severity: Severity = "critical") -> Check:
         "ExpectTableRowCountToBeBetween",
         {"min_value": 1},
         severity,
-        advice="see what was ingested: an absent delivery leaves an empty table",
+        advice="check what was ingested: a missing delivery leaves an empty table",
     )

@@ -1,12 +1,12 @@
-"""The training set: labels, blocks, and that no borrower sits on two sides."""
+"""The training set: labels, blocks, and that no borrower is in two blocks."""
 
 from expectations.suite import Check, Suite, between, no_row, not_null, one_of, unique
 
 
 def suite(source: str, min_default_rate: float, max_default_rate: float) -> Suite:
     """The suite of one source's training set; thresholds from the policy."""
-    # Out of time the same borrowers are seen later; what they are judged on there lies after all that was fitted.
-    sides = (
+    # Block oot may share borrowers: its observations are later than everything that the model was fitted on.
+    in_two_blocks = (
         "block <> 'oot' and borrower_id in (select borrower_id from {batch}"
         " where block <> 'oot' group by borrower_id having count(distinct block) > 1)"
     )
@@ -22,18 +22,18 @@ def suite(source: str, min_default_rate: float, max_default_rate: float) -> Suit
             Check(
                 "ExpectColumnMeanToBeBetween",
                 {"column": "label", "min_value": min_default_rate, "max_value": max_default_rate},
-                advice="the default rate is outside what a lender can have: see the labels",
+                advice="the default rate is outside the policy's plausible range: check the labels",
             ),
-            no_row("borrower__on_one_side", sides, "a borrower is in two blocks: the split leaks"),
+            no_row("borrower__on_one_side", in_two_blocks, "a borrower is in two blocks: the split leaks"),
             no_row(
                 "label__if_usable",
                 "label is null and exclusion_reason is null",
-                "an observation without an outcome is offered for training: see label_loan_months",
+                "an observation without an outcome counts as usable for training: check label_loan_months",
             ),
             no_row(
                 "excluded__if_in_default",
                 "in_default and exclusion_reason is null",
-                "accounts in default are offered for training: see label_loan_months",
+                "an account in default counts as usable for training: check label_loan_months",
             ),
         ),
     )

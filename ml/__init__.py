@@ -1,5 +1,5 @@
 """Credit models: features, splits, training, calibration, scoring, reasons, validation, promotion.
 
-Plain functions over frames and frozen dataclasses. Nothing here knows Dagster, dbt or where files lie;
-`ml.registry` is the only module that knows MLflow.
+Plain functions over frames and frozen dataclasses. No module here imports Dagster or dbt, or decides where a file is;
+only `ml.registry` imports MLflow.
 """

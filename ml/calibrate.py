@@ -10,7 +10,7 @@ _CONVERGED = 1e-10
 
 
 class NoLineError(ValueError):
-    """The outcomes cannot be calibrated: one class only, or the model tells the two apart without an exception."""
+    """The outcomes cannot be calibrated: there is only one class, or the margins separate the two perfectly."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Platt:
 def logistic_line(x: Floats, y: Floats) -> tuple[float, float]:
     """Maximum-likelihood intercept and slope of `logit P(y = 1) = a + b x`, by Newton's method.
 
-    Two parameters and exact second derivatives: a handful of steps reach machine precision, with no penalty and no
-    solver tolerance in the way. A step that does not raise the likelihood is halved: where defaults are rare and x lies
-    far from 0, a whole step from the base rate can overshoot to where all probabilities are 0 or 1.
+    With two parameters and exact second derivatives a few steps reach machine precision; there is no penalty and no
+    solver tolerance. A step that lowers the likelihood is halved: where defaults are rare and x is far from 0, a whole
+    step from the base rate can overshoot to where all probabilities are 0 or 1.
 
     Raises:
         NoLineError: only one class is present, or x separates the classes, so that no maximum exists.
@@ -43,14 +43,14 @@ def logistic_line(x: Floats, y: Floats) -> tuple[float, float]:
         raise NoLineError("the classes are separated by x: no logistic line exists")
     design = np.column_stack([np.ones_like(x), x])
     beta = np.array([np.log(y.mean() / (1 - y.mean())), 0.0])
-    reached = _log_likelihood(design @ beta, y)
+    likelihood = _log_likelihood(design @ beta, y)
     for _ in range(50):
         p = 1.0 / (1.0 + np.exp(-(design @ beta)))
         information = design.T @ (design * (p * (1 - p))[:, None])
         step = np.linalg.solve(information, design.T @ (y - p))
-        while (tried := _log_likelihood(design @ (beta + step), y)) < reached and np.abs(step).max() >= _CONVERGED:
+        while (after := _log_likelihood(design @ (beta + step), y)) < likelihood and np.abs(step).max() >= _CONVERGED:
             step = step / 2
-        beta, reached = beta + step, max(tried, reached)
+        beta, likelihood = beta + step, max(after, likelihood)
         if np.abs(step).max() < _CONVERGED:
             return float(beta[0]), float(beta[1])
     raise NoLineError("the logistic line did not converge: the classes may be separated by x")

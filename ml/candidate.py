@@ -1,7 +1,7 @@
-"""One training run, from training set to a judged candidate: fit, calibrate, reference points, validation.
+"""One training run, from training set to a judged candidate: fit, calibration, reference points, validation.
 
-A source with enough defaults calibrates on CAL and is judged on OOS. Where a block has too few, the candidate is
-calibrated on out-of-fold margins and judged on out-of-fold PDs, and is tagged so.
+Where there are enough defaults, a candidate is calibrated on CAL and judged on OOS. Where a block has too few,
+out-of-fold margins or PDs replace it, and a tag records that.
 """
 
 from dataclasses import asdict, dataclass
@@ -31,17 +31,17 @@ CAL_BLOCK, OUT_OF_FOLD, OOS_BLOCK = "cal", "out_of_fold", "oos"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted model and everything that its promotion is decided on.
+    """A fitted model and the evidence for its promotion decision.
 
-    `performance` is measured on rows that the model did not see, without excluded ones: the OOS block, or out of fold
-    (`judged_on`). `others`: the same on further sets of rows, by name.
+    `performance` is measured on usable rows that the model did not see: the OOS block, or out of fold (`judged_on`).
+    `performance_on`: the same figures on further sets of rows, by name.
     """
 
     model: CreditModel
     performance: Performance
     judged_on: str
     calibrated_on: str
-    others: dict[str, Performance]
+    performance_on: dict[str, Performance]
     cross_validation: CrossValidation
     ablation: dict[str, float]
     reasons: Reasons
@@ -50,10 +50,10 @@ class Candidate:
 
     def metrics(self) -> dict[str, float | int]:
         """All figures under their stable names, as MLflow and the metric store show them."""
-        others = {f"{what}_{name}": getattr(p, what) for name, p in self.others.items() for what in ("auc", "slope")}
+        further = {f"{what}_{n}": getattr(p, what) for n, p in self.performance_on.items() for what in ("auc", "slope")}
         return {
             **asdict(self.performance),
-            **others,
+            **further,
             "cv_auc": self.cross_validation.auc,
             "cv_auc_sd": self.cross_validation.auc_sd,
             "cv_auc_performing": self.cross_validation.auc_performing,
@@ -74,8 +74,8 @@ class Candidate:
     def learning(self) -> dict[str, float]:
         """The learning curve at its best round, `<figure>_<block>`: for comparing fits, not for judging models."""
         best = self.model.fit.best_iteration
-        turned = {"_".join(reversed(name.split("_"))): values for name, values in self.model.fit.curve.items()}
-        return {name: values[best] for name, values in sorted(turned.items())}
+        curves = {"_".join(reversed(name.split("_"))): values for name, values in self.model.fit.curve.items()}
+        return {name: values[best] for name, values in sorted(curves.items())}
 
 
 def train_candidate(
@@ -83,8 +83,8 @@ def train_candidate(
 ) -> Candidate:
     """Fit on TRAIN, stop on VAL, calibrate, judge; the model that is judged is the one that scores.
 
-    What only describes (cross-validation, ablation, mean contributions, the reasons' proof) is taken on an even sample
-    of at most `sample_rows` rows; where a block judges, cross-validation only describes, too.
+    Figures that only describe the model (ablation, mean contributions, the proof of reasons, and cross-validation where
+    the OOS block judges) are measured on an even sample of at most `sample_rows` rows.
     """
     blocks = {name: training.block(name) for name in BLOCKS}
     late = training.block(OUT_OF_TIME)
@@ -94,22 +94,22 @@ def train_candidate(
     platt, calibrated_on = _calibrate(fitted, blocks, features, params)
     mean = _mean_contribution(fitted, sampled(train, params.sample_rows))
     model = CreditModel(source, fitted, platt, mean, _typical_good(train, fitted.features))
-    judges = int(oos[TARGET].sum()) >= params.min_defaults
+    oos_judges = int(oos[TARGET].sum()) >= params.min_defaults
     sample = sampled(training.labelled, params.sample_rows)
-    validation = cross_validate(sample if judges else training.labelled, features, params)
-    if judges:
+    validation = cross_validate(sample if oos_judges else training.labelled, features, params)
+    if oos_judges:
         judged_on, judged, performance = OOS_BLOCK, oos, _performance(model, oos)
     else:
         judged_on, judged = OUT_OF_FOLD, training.usable
         performance = _out_of_fold_performance(training, validation)
-    everyone = training.labelled.filter(pl.col("block") == "oos")
-    others = {"all": everyone, "oos": oos if judged_on != OOS_BLOCK else None, "oot": late}
+    with_defaulted = training.labelled.filter(pl.col("block") == "oos")
+    further = {"all": with_defaulted, "oos": None if oos_judges else oos, "oot": late}
     return Candidate(
         model=model,
         performance=performance,
         judged_on=judged_on,
         calibrated_on=calibrated_on,
-        others={n: _performance(model, rows) for n, rows in others.items() if rows is not None and rows.height},
+        performance_on={n: _performance(model, r) for n, r in further.items() if r is not None and r.height},
         cross_validation=validation,
         ablation=ablation(sample, features, params),
         reasons=_explained(model, sampled(judged, params.sample_rows), reason_policy),
@@ -121,7 +121,7 @@ def train_candidate(
 def _calibrate(
     fitted: Fit, blocks: dict[str, pl.DataFrame], features: tuple[Feature, ...], params: TrainingParams
 ) -> tuple[Platt, str]:
-    """Platt's line on the CAL block, or, where that holds too few defaults, on out-of-fold margins of all but OOS."""
+    """Platt's line on the CAL block; if it holds too few defaults, on out-of-fold margins of TRAIN, VAL and CAL."""
     cal = blocks["cal"]
     if int(cal[TARGET].sum()) >= params.min_defaults:
         return fit_platt(fitted.margin(cal), outcome_of(cal)), CAL_BLOCK
@@ -131,12 +131,12 @@ def _calibrate(
 
 
 def _performance(model: CreditModel, rows: pl.DataFrame) -> Performance:
-    margin = model.fit.margin(rows)
-    return measure(outcome_of(rows), model.platt.pd(margin), margin, rows["borrower_id"].to_numpy())
+    pd, margin = model.calibrated_pd(rows), model.fit.margin(rows)
+    return measure(outcome_of(rows), pd, margin, rows["borrower_id"].to_numpy())
 
 
 def _out_of_fold_performance(training: TrainingSet, validation: CrossValidation) -> Performance:
-    """On the usable rows of the cross-validation, with PDs of models and calibrations that did not see them."""
+    """On the usable rows, with PDs by models and calibrations of the cross-validation that did not see the row."""
     rows = training.labelled
     outcome = outcome_of(rows)
     pd = validation.pd(outcome)
@@ -149,12 +149,12 @@ def _explained(model: CreditModel, rows: pl.DataFrame, policy: ReasonPolicy) -> 
 
 
 def _mean_contribution(fitted: Fit, train: pl.DataFrame) -> dict[str, float]:
-    """Over TRAIN, which holds no account in default. Rounded to 6 places of a logit, far below a reason's worth."""
+    """Over TRAIN, which holds no account in default; rounded to 6 places, far below the threshold of a reason."""
     mean = fitted.contributions(train)[:, :-1].mean(axis=0)
     return {name: round(float(value), 6) for name, value in zip(fitted.features, mean, strict=True)}
 
 
 def _typical_good(train: pl.DataFrame, features: tuple[str, ...]) -> dict[str, float | None]:
-    """The middle value of each feature among accounts that did not default; null where most have none."""
+    """The median of each feature among accounts that did not default; null where none of them has a value."""
     good = train.filter(pl.col(TARGET) == 0)
     return good.select(pl.col(features).cast(pl.Float64).median()).row(0, named=True)

@@ -1,6 +1,6 @@
-"""The model card: what a model is for, what it was made of, how good it is, what it must not be used for. Markdown.
+"""The model card in Markdown: purpose of the model, performance, data, features, limits, and how to reproduce it.
 
-Every figure is the candidate's, the training set's or the decision's; where one is missing, so is the line.
+Every figure comes from the candidate, the training set or the decision.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,9 +26,9 @@ _SIGNS = {1: " ↑", -1: " ↓", 0: ""}
 
 @dataclass(frozen=True)
 class Origin:
-    """What neither the model nor its training set holds: the source in words, its deliveries, and what made the model.
+    """Facts that neither the model nor its training set holds: title and deliveries of the source, policy and code.
 
-    `horizon_months`: how far outcomes are followed, or None where the source tells the outcome itself.
+    `horizon_months`: how far outcomes are followed, or None where the source reports the outcome itself.
     """
 
     title: str
@@ -69,13 +69,13 @@ def _summary(candidate: Candidate, origin: Origin, decision: Decision) -> str:
 
 
 def _performance(candidate: Candidate) -> str:
-    measured = {candidate.judged_on: candidate.performance, **candidate.others}
+    measured = {candidate.judged_on: candidate.performance, **candidate.performance_on}
     heads = ("measured", "rows", "defaults", "AUC (95 % interval)", "Gini", "KS", "Brier", "slope", "PD", "defaulted")
     table = _table(heads, [_measured(name, p) for name, p in measured.items()])
     cross, platt = candidate.cross_validation, candidate.model.platt
     crossed = f"AUC {cross.auc:.4f}, standard deviation over folds {cross.auc_sd:.4f}"
     return (
-        f"{table}\n\nThe first line is what the decision looked at. Cross-validated on all labelled rows: {crossed}; "
+        f"{table}\n\nThe decision is based on the first line. Cross-validated on all labelled rows: {crossed}; "
         f"{cross.auc_performing:.4f} without accounts already in default.\n\n"
         f"**Calibration**: PD = sigmoid({platt.intercept:.4f} + {platt.slope:.4f} * margin). On the first line's rows "
         f"slope {candidate.performance.slope:.3f} (ideal 1), intercept {candidate.performance.intercept:.3f} (ideal 0)."
@@ -94,7 +94,7 @@ def _data(candidate: Candidate, training: TrainingSet, origin: Origin) -> str:
     months = f"{first:%Y-%m}" if first == last else f"{first:%Y-%m} to {last:%Y-%m}"
     taken = ", ".join(f"{rows:,} {reason.replace('_', ' ')}" for reason, rows in candidate.exclusions.items())
     horizon = (
-        "the outcome that the source itself tells"
+        "the outcome that the source itself reports"
         if origin.horizon_months is None
         else f"a default that begins within {origin.horizon_months} months"
     )
@@ -135,17 +135,16 @@ def _features(candidate: Candidate) -> str:
 def _limits(candidate: Candidate, origin: Origin) -> str:
     reasons = candidate.reasons
     lines = [
-        f"Not for accounts other than those of *{origin.title}*: nothing else was learned from or judged on.",
+        f"Not for accounts other than those of *{origin.title}*: it was trained and judged on these alone.",
         "Not for accounts already in default: they have grade D by rule, without the model.",
-        "Not as the only ground of a decision about an account without a proven reason: such an account goes to a "
-        "person.",
-        f"Of {reasons.candidates:,} reasons, {reasons.direction_failures:,} failed the direction check; such reasons "
-        "are stated to nobody.",
+        "Not as the only ground of a decision about an account without a proven reason: a person decides on that.",
+        f"Of {reasons.candidates:,} reasons, {reasons.direction_failures:,} failed the direction check and are not "
+        "stated.",
         "Age, sex, marriage and education are never features. Whether outcomes differ between such groups is not "
         "measured here.",
     ]
     if OUT_OF_TIME not in candidate.block_rows:
-        lines.append("Judged on other borrowers, not on later months: how it holds over time is not known.")
+        lines.append("Judged on other borrowers, not on later months: its stability over time is not known.")
     if candidate.judged_on == OUT_OF_FOLD:
         lines.append(
             "Judged out of fold, by the cross-validation's models: the out-of-sample block holds too few defaults."
@@ -164,7 +163,7 @@ def _reproduce(origin: Origin, decision: Decision) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table. MLflow draws it without any space between columns, so the cells bring some."""
+    """A Markdown table. MLflow renders it without space between columns, so each cell ends with some."""
     lines = [" | ".join(f"{cell}&emsp;" for cell in cells) for cells in (heads, *rows)]
     lines.insert(1, " | ".join(["---"] * len(heads)))
     return "\n".join(f"| {line} |" for line in lines)

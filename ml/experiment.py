@@ -1,6 +1,6 @@
-"""How a source's experiment presents itself in MLflow: run names, its description, its saved view. Plain text.
+"""How MLflow shows a source's experiment: run names, description, saved view. Plain text.
 
-`ml.registry` writes what is made here; what is said of one model is in `ml.card`.
+`ml.registry` writes these texts to MLflow; the text about a single model is in `ml.card`.
 """
 
 import base64
@@ -16,15 +16,15 @@ UNDECIDED = "undecided"
 CURVE = "learning_curve"
 CURVE_POINTS = 200
 
-# As many columns as a screen holds beside the name. The first is what MLflow's comparison plots, unasked.
+# As many columns as fit on a screen beside the name. MLflow's comparison plots the first one by default.
 COMPARED = ("auc", "auc_low", "brier", "cv_auc", "ks", "slope")
 
 _ABOUT = """\
 Models of the probability of default (PD) of **{title}** (source `{source}`). One run is one trained model; the version
 in its name is that of the registered model [{model}](#/models/{model}), whose description is the champion's card.
 
-[Open the view "{view}"](#/experiments/{experiment}/runs?viewStateShareKey={key}), or choose it under *Views*. Which
-model scores is pinned by the promotion ledger; the alias `champion` shows it.
+[Open the view "{view}"](#/experiments/{experiment}/runs?viewStateShareKey={key}), or choose it under *Views*. The
+promotion ledger decides which model scores; the alias `champion` shows it.
 
 **Compare first**
 
@@ -35,25 +35,25 @@ model scores is pinned by the promotion ledger; the alias `champion` shows it.
 | `brier`, `ks`, `gini` | on the same rows |
 | `cv_auc` and `cv_auc_sd` | cross-validated: mean over folds, and their standard deviation |
 
-Two runs compare only where their tags `judged_on` and `split` are equal.
+Two runs can be compared only if their tags `judged_on` and `split` are equal.
 
 **Other names**: `auc_<rows>` and `slope_<rows>` are measured on other rows (`all`: with accounts already in default;
-`oos`: out of sample; `oot`: out of time; `train`, `val`: at the best round, for seeing how closely it learned).
+`oos`: out of sample; `oot`: out of time; `train`, `val`: at the best round, to see how closely the model fits).
 `ablation_…_auc`: the behavioural features alone, and with one block added. `rows_<block>`, `excluded_<reason>`: the
-data. `reason_…`: the proof of reasons. `{curve}/…`: one point a boosting round.
+data. `reason_…`: the proof of reasons. `{curve}/…`: one point per boosting round.
 
 **Search**: `tags.decision = 'held'`, `tags.judged_on = 'oos'`, `tags.split`, `tags.calibrated_on`,
 `tags.training_set_sha256`, `metrics.auc > 0.75`.
 """
 
 
-def run_name(candidate: Candidate, training: TrainingSet, standing: str = UNDECIDED) -> str:
-    """What tells one run from fifty others, most telling first: a table shows the first 25 characters or so.
+def run_name(candidate: Candidate, training: TrainingSet, status: str = UNDECIDED) -> str:
+    """The name of a run, its most distinctive part first: MLflow's table shows about 25 characters.
 
-    `standing`: version and decision, once there are any.
+    `status`: version and decision, once the model has them.
     """
     features, (_, last) = len(candidate.model.fit.features), training.months
-    return f"{standing} · AUC {candidate.performance.auc:.4f} · xgboost, {features} features · data to {last:%Y-%m}"
+    return f"{status} · AUC {candidate.performance.auc:.4f} · xgboost, {features} features · data to {last:%Y-%m}"
 
 
 def about(source: str, title: str, model: str, experiment_id: str) -> str:
@@ -64,7 +64,7 @@ def about(source: str, title: str, model: str, experiment_id: str) -> str:
 
 
 def compare_view() -> str:
-    """A saved view of the runs, as MLflow keeps it in a tag: the figures to compare as columns, newest run first."""
+    """A saved view of the runs, as MLflow stores it in a tag: the figures to compare as columns, newest run first."""
     state = {
         "searchFilter": "",
         "orderByKey": "attributes.start_time",
@@ -91,7 +91,7 @@ def compare_view() -> str:
 
 
 def curve_rounds(rounds: int, best: int) -> list[int]:
-    """The indices of the rounds that are drawn: evenly spaced, the best and the last among them.
+    """The indices of the rounds that are plotted: evenly spaced ones, the best and the last.
 
     >>> curve_rounds(5, 2)
     [0, 1, 2, 3, 4]

@@ -1,7 +1,7 @@
 """The one list of model features: name, monotone sign, reason family and ablation block.
 
-dbt's mart `feat_loan_months` has exactly these columns after its keys and flags (a test over the manifest holds
-that), the trainer takes its monotone constraints from here, and the reason codes their families. A feature that a
+dbt's mart `feat_loan_months` has exactly these columns after its keys and flags (a test compares them with the
+manifest). The trainer's monotone constraints and the families of the reason codes come from here. A feature that a
 source cannot have is null in the mart and is left out of that source's model.
 
 Never in this list: age, sex, marital status, education, nationality, ethnicity.
@@ -15,7 +15,7 @@ Sign = Literal[-1, 0, 1]
 
 
 class Block(StrEnum):
-    """Blocks of the ablation, which tells what the model gains from each beyond repayment behaviour."""
+    """Blocks of the ablation, which measures what each of them adds to repayment behaviour."""
 
     BEHAVIOURAL = "behavioural"
     TERMS = "terms"

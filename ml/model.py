@@ -1,4 +1,4 @@
-"""The credit model as one value: booster, calibration, and what its reasons are measured against.
+"""The credit model as one value: booster, calibration, and the reference values of its reasons.
 
 It is saved as two files, `model.ubj` (XGBoost's own format, never a pickle) and `scoring.json`, and is identified by
 the sha256 of both. Loading verifies that hash before a byte is interpreted.
@@ -9,7 +9,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.calibrate import Platt
+import numpy as np
+import polars as pl
+
+from ml.calibrate import Floats, Platt
 from ml.train import Fit
 
 BOOSTER_FILE, SCORING_FILE = "model.ubj", "scoring.json"
@@ -24,7 +27,7 @@ class CreditModel:
     """Everything that scoring needs.
 
     `mean_contribution`: mean SHAP contribution of each feature over the TRAIN block, in logits. `reference`: the
-    feature values of a typical good account, which the direction check sets a family to (null: missing).
+    feature values of a typical good account (null: missing), which the direction check puts in place of an account's.
     """
 
     source: str
@@ -32,6 +35,21 @@ class CreditModel:
     platt: Platt
     mean_contribution: dict[str, float]
     reference: dict[str, float | None]
+
+    def pd(self, rows: pl.DataFrame, *, pd_floor: float) -> Floats:
+        """PD of each row, as scores, their history and early warnings use it: calibrated, floored, 1 in default.
+
+        Args:
+            rows: the model's features and `in_default`, the flag as it was known at the row's month-end.
+            pd_floor: the policy's `scale.pd_floor`. It is not part of the model: a policy may change it without
+                retraining.
+        """
+        floored = np.maximum(self.calibrated_pd(rows), pd_floor)
+        return np.where(rows["in_default"].to_numpy(), 1.0, floored)
+
+    def calibrated_pd(self, rows: pl.DataFrame) -> Floats:
+        """Calibrated PD of each row, without floor and default override: what validation measures."""
+        return self.platt.pd(self.fit.margin(rows))
 
     def save(self, folder: Path) -> None:
         """Write the two files into an existing folder."""
@@ -76,7 +94,7 @@ def load_model(folder: Path, expected_sha256: str) -> CreditModel:
 
 
 def check_files(folder: Path, expected_sha256: str) -> None:
-    """See that a model's files hash to `expected_sha256`, without reading what they say.
+    """Check that a model's files hash to `expected_sha256`, without interpreting them.
 
     Raises:
         ModelIntegrityError: a file is missing or differs from what was promoted.

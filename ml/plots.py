@@ -15,7 +15,7 @@ _BLUE, _GREY, _RED = "#1f4e79", "#8c8c8c", "#b5322b"
 
 
 def pictures(fit: Fit, outcome: Floats, pd: Floats, score: Floats) -> "dict[str, Figure]":
-    """The five figures, by file name. `score` is in points; all arrays are of the OOS block, one entry an account."""
+    """The five figures, by file name. `score` is in points; each array has one entry per account of the OOS block."""
     return {
         "roc.png": roc(outcome, pd),
         "calibration.png": calibration(outcome, pd),
@@ -89,7 +89,7 @@ def importance(fit: Fit) -> "Figure":
 
 
 def learning_curve(fit: Fit) -> "Figure":
-    """Log loss of the rows that were learned from and of those that stopped the learning, round by round."""
+    """Log loss on TRAIN, and on VAL, which stops the training, round by round."""
     figure, axes = _figure(f"Learning curve: best round {fit.best_iteration + 1}", "boosting round", "log loss")
     for block, colour in (("train", _GREY), ("val", _BLUE)):
         values = fit.curve.get(f"{block}_logloss", [])

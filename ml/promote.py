@@ -1,7 +1,7 @@
 """Which model may score: the gate for a source's first champion, and the append-only promotion ledger.
 
-The ledger answers "which model scored on date D, and why": one row per decision, never changed (a trigger refuses),
-holding the sha256 that scoring checks before it loads a champion.
+The ledger answers "which model scored on date D, and why": it has one row per decision, with the sha256 that scoring
+checks before it loads a champion. Triggers keep its rows from being changed or deleted.
 """
 
 import json
@@ -60,9 +60,9 @@ class BootstrapGate(Section):
 
 
 def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity_error: float) -> list[str]:
-    """What keeps a candidate from becoming the first champion, in words; empty if nothing does.
+    """Why a candidate may not become the first champion, as texts; empty if it may.
 
-    Reasons that fail the direction check are stated to nobody, and do not count here.
+    Reasons that fail the direction check are never stated, so they do not count here.
     """
     checks = {
         f"calibration slope {performance.slope:.3f} is outside {gate.slope_min}-{gate.slope_max}": (
@@ -75,15 +75,15 @@ def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity
             additivity_error <= gate.max_additivity_error
         ),
     }
-    return [words for words, holds in checks.items() if not holds]
+    return [text for text, holds in checks.items() if not holds]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One row of the ledger, at a UTC instant without zone.
+    """One row of the ledger. `decided_at` is in UTC, without zone.
 
-    `decision`: promoted, rejected, or held (a challenger that waits); `reason`: `bootstrap`, or what speaks against;
-    `evidence`: the figures behind it.
+    `decision`: promoted, rejected, or held (a challenger that waits). `reason`: `bootstrap`, or the objections.
+    `evidence`: the figures that the decision is based on.
     """
 
     source: str

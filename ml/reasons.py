@@ -1,9 +1,9 @@
 """Why an account got its score: up to four reason codes, each of them proven three ways.
 
 A reason is stated only where (1) its features together raise the account's margin above the population's by more
-than a threshold and a minimum share of all that is adverse, (2) what its sentence claims is true of the account, and
+than a threshold and by a minimum share of all adverse contributions, (2) its sentence is true of the account, and
 (3) setting its features to those of a typical good account lowers the margin: the direction check. Where no reason
-survives, the account gets `none` and goes to a person; there is no generic text.
+passes, the account gets `none` and a person reviews it; there is no generic text.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ class ReasonPolicy(Section):
 class Family:
     """A reason code, the sentence that a person reads, and the fact that must hold for the sentence to be true.
 
-    `fact` makes an expression over the features, given the typical good account's values and the policy.
+    `fact` returns an expression over the features, given the typical good account's values and the policy.
     """
 
     code: str
@@ -112,7 +112,7 @@ class Reasons:
 
 
 def explain(model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy: ReasonPolicy) -> Reasons:
-    """Reasons for each row of `frame` (all features), whose margins by the model are `margin`."""
+    """Reasons for each row of `frame` (all features). `margin`: the model's margin of each row."""
     contributions = model.fit.contributions(frame)
     additivity_error = float(np.abs(contributions.sum(axis=1) - margin).max()) if len(frame) else 0.0
     features = by_name(model.fit.features)

@@ -1,6 +1,6 @@
-"""The only module that knows MLflow: runs, pictures, registered models, aliases, and what each page says.
+"""The only module that imports MLflow: runs, pictures, registered models, aliases, and the text of each page.
 
-MLflow is where people compare and look; what scores is pinned by the promotion ledger, not by an alias.
+People compare models in MLflow; the promotion ledger, not an alias, decides which model scores.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def model_name(source: str) -> str:
 
 @dataclass(frozen=True)
 class Registered:
-    """Where a candidate went."""
+    """The model version and the run of a candidate."""
 
     name: str
     version: str
@@ -69,12 +69,12 @@ class Registry:
         Args:
             candidate: the judged candidate.
             training: the set that it was trained on; only its blocks' schema, sizes and digests are logged.
-            training_file: where that set lies; the run's datasets name it as their source.
+            training_file: the file of that set; the run's datasets name it as their source.
             model_folder: the saved model.
             figures: pictures by file name.
             params: hyper-parameters and whatever else decided the fit.
             tags: code, data and lock revisions.
-            title: the source in words.
+            title: the source's title.
         """
         mlflow = self._mlflow()
         source = candidate.model.source
@@ -104,9 +104,9 @@ class Registry:
             return Registered(name, version, run.info.run_id)
 
     def decided(self, decision: Decision, run_name: str, card: str) -> None:
-        """Show a decision to people: name and tags of the run, tags, alias and card of the version.
+        """Show a decision in MLflow: name and tags of the run; tags, alias and card of the version.
 
-        Scoring reads the ledger. Doing it again changes nothing.
+        Scoring reads the ledger, not this. A second call changes nothing.
         """
         client = self._mlflow().MlflowClient()
         name, version = decision.model_name, decision.model_version
@@ -126,13 +126,13 @@ class Registry:
             client.set_registered_model_alias(name, CANDIDATE, version)
 
     def _registered(self, mlflow: Any, name: str, sha256: str) -> Registered | None:
-        """The version of these very bytes, if a night crashed before it decided, or the data are the old ones."""
+        """The version with this hash, if a night crashed before its decision or trained on unchanged data; or None."""
         versions = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
         found = [v for v in versions if v.tags.get(_SHA_TAG) == sha256]
         return Registered(name, str(found[0].version), found[0].run_id) if found else None
 
     def _experiment(self, mlflow: Any, source: str, title: str) -> None:
-        """Make the source's experiment current; its description is written anew, in case this version says more."""
+        """Make the source's experiment current, and rewrite its description, which a new release may change."""
         name = model_name(source)
         if mlflow.get_experiment_by_name(name) is None:
             mlflow.create_experiment(name, artifact_location=(self.artifacts / name).as_uri())
@@ -141,7 +141,7 @@ class Registry:
             {
                 _NOTE: experiment.about(source, title, name, current),
                 "source": source,
-                "mlflow.experimentKind": "custom_model_development",  # or MLflow asks whether these are chats
+                "mlflow.experimentKind": "custom_model_development",  # without it MLflow asks whether these are chats
                 f"mlflow.sharedViewState.{experiment.VIEW_KEY}": experiment.compare_view(),
             }
         )
@@ -161,20 +161,20 @@ class Registry:
 
 
 def _tags(candidate: Candidate, traced: Mapping[str, str]) -> dict[str, str]:
-    """What runs are searched by, then what they can be traced by."""
+    """Tags that runs are searched by, then those that trace a run to its inputs."""
     split = "borrower, last months apart" if OUT_OF_TIME in candidate.block_rows else "borrower"
     searched = {"source": candidate.model.source, "split": split, "decision": experiment.UNDECIDED}
     return {**searched, **candidate.tags(), **traced}
 
 
 def _metrics(candidate: Candidate) -> dict[str, float]:
-    """Every figure. MLflow lists them in the order in which they come, so the ones to compare come first."""
+    """Every figure. MLflow keeps their order, so the ones to compare come first."""
     figures = candidate.metrics() | candidate.learning()
     return {name: float(figures[name]) for name in dict.fromkeys((*experiment.COMPARED, *figures))}
 
 
 def _note(decision: Decision) -> str:
-    """A run's description. The card would push the run's metrics off the page."""
+    """A run's description: a link to the card, because the card itself would push the metrics off the page."""
     return (
         f"**{decision.decision}**: {decision.reason}. The card is at "
         f"[{decision.model_name} version {decision.model_version}]"
@@ -183,7 +183,7 @@ def _note(decision: Decision) -> str:
 
 
 def _log_curve(mlflow: Any, run_id: str, candidate: Candidate) -> None:
-    """The learning curve in one batch: a call a point would take longer than the fit."""
+    """The learning curve in one batch: one call per point would take longer than the fit."""
     fit, now = candidate.model.fit, int(time.time() * 1000)
     points = [
         mlflow.entities.Metric(f"{experiment.CURVE}/{name}", values[i], now, i + 1)
@@ -222,7 +222,7 @@ def _signature(mlflow: Any, candidate: Candidate, training: TrainingSet) -> Any:
     """Inferred on doubles: a signature of narrower types refuses ordinary frames."""
     names = list(candidate.model.fit.features)
     rows = training.frame.head(100).select(pl.col(names).cast(pl.Float64)).to_pandas()
-    outputs = candidate.model.platt.pd(candidate.model.fit.margin(training.frame.head(100)))
+    outputs = candidate.model.calibrated_pd(training.frame.head(100))
     return mlflow.models.infer_signature(rows, outputs)
 
 

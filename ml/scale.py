@@ -104,7 +104,7 @@ def grade(pd: pl.Expr, scale: Scale) -> pl.Expr:
 
 
 def band(points: pl.Expr, scale: Scale) -> pl.Expr:
-    """The public word for a score: poor, fair, good, very good, excellent."""
+    """The band of a score, as readers see it: poor, fair, good, very good, excellent."""
     result: pl.Expr = pl.lit(next(iter(scale.bands)))
     for name, lower in list(scale.bands.items())[1:]:
         result = pl.when(points >= lower).then(pl.lit(name)).otherwise(result)

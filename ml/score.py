@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from ml.model import CreditModel
@@ -14,7 +13,7 @@ KEYS = ("source", "loan_id", "as_of_on")
 
 @dataclass(frozen=True)
 class Scored:
-    """`scores`: one row per account, sorted by its keys; `reasons` carries the proof's figures."""
+    """`scores`: one row per account, sorted by its keys; `reasons` has the figures of their proof."""
 
     scores: pl.DataFrame
     reasons: Reasons
@@ -35,8 +34,7 @@ def score_accounts(
 ) -> Scored:
     """Score the live rows of the feature mart.
 
-    An account already in default has PD 1 and grade D by definition; its reasons are the model's. Others get the
-    calibrated PD, never below the scale's floor.
+    An account already in default has PD 1 and grade D by definition; its reasons are the model's.
 
     Args:
         model: the champion.
@@ -47,13 +45,10 @@ def score_accounts(
         version: the champion's registered version, written beside each score.
     """
     live = live.sort("source", "loan_id")
-    margin = model.fit.margin(live)
-    reasons = explain(model, live, margin, policy)
-    pd = np.maximum(model.platt.pd(margin), scale.pd_floor)
+    reasons = explain(model, live, model.fit.margin(live), policy)
     scores = (
         live.select("source", "loan_id", pl.col("month_on").alias("as_of_on"), "in_default", "zero_balance")
-        .with_columns(pl.Series("pd", pd))
-        .with_columns(pd=pl.when("in_default").then(1.0).otherwise("pd"))
+        .with_columns(pl.Series("pd", model.pd(live, pd_floor=scale.pd_floor)))
         .with_columns(
             score=score(pl.col("pd"), scale, anchor),
             grade=pl.when("in_default").then(pl.lit(DEFAULT_GRADE)).otherwise(grade(pl.col("pd"), scale)),

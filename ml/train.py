@@ -1,4 +1,4 @@
-"""Fitting the booster: monotone constraints by name, early stopping on the VAL block, nothing resampled."""
+"""Fitting the booster: monotone constraints by name, early stopping on the VAL block, no resampling."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,8 +73,8 @@ class TrainingParams(Section):
 class Fit:
     """A fitted booster and the index of its best round (inclusive).
 
-    `curve`: the learning curve, one value a boosting round for each of `val_auc`, `val_logloss` and, where training
-    was followed, `train_auc` and `train_logloss`. It is for looking at; no model file holds it.
+    `curve`: the learning curve, one value per boosting round for each of `val_auc`, `val_logloss` and, if `fit` was
+    asked to follow TRAIN, `train_auc` and `train_logloss`. It is for display; no model file holds it.
     """
 
     booster: "xgb.Booster"
@@ -125,8 +125,8 @@ def fit(
 ) -> Fit:
     """Fit on `train`, stop early on `val`. Both hold the features and `label` (0/1), in a stable row order.
 
-    `follow_train` measures rows of `train` (at most `sample_rows`) after each round, too. It costs time, and changes
-    nothing in the model.
+    `follow_train` also measures rows of `train` (at most `sample_rows`) after each round. It costs time and does not
+    change the model.
 
     Raises:
         ValueError: a block has no row, or only one class.

@@ -17,10 +17,10 @@ KEYS = ("source", "loan_id", "month_on")
 THINNED = "thinned"
 _EXCLUSIONS = "exclusions"
 
-# Snapshots of one borrower a month apart are nearly the same row: counted as many, they feign information. So one month
-# a borrower and calendar year counts, drawn by hash from the months that the source observes in that year; `thinned`
-# are the others. It is drawn whether or not the borrower has an observation in it: drawn from those that there are, a
-# loan that soon defaults, and so has few, would stand in the sample too often, and PDs would come out too high.
+# Snapshots of one borrower a month apart are nearly the same row: as many rows they feign information. So one month per
+# borrower and calendar year is kept (or `$snapshots` of them), drawn by hash from the months that the source observes
+# in that year; the rest are `thinned`. The draw ignores whether the borrower has an observation in that month. Drawn
+# from existing observations, loans that soon default, and so have few, would be sampled too often, and PDs too high.
 _KEPT = """
     select distinct f.borrower_id, l.month_on
     from {labels} l join {features} f using (source, loan_id, month_on)
@@ -37,7 +37,7 @@ _MONTHS = """
     from (select distinct month_on from {labels} where source = $source) as observed
     window in_year as (partition by year(month_on) order by month_on)
 """
-# Rows to learn and to measure on; accounts already in default only where the source tells their outcome.
+# Rows to train and measure on; accounts already in default only where the source reports their outcome.
 _OBSERVED = """
     with kept as ({kept})
     select l.source, l.loan_id, l.month_on, l.{target}, l.exclusion_reason, f.borrower_id, f.in_default, {features_of}
@@ -57,7 +57,7 @@ class TrainingSet:
     """`frame`: observations sorted by their keys, with `label`, `in_default`, `bucket`, `block` and the features.
 
     `exclusion_reason` is null on the rows that a model may be fitted and validated on; other rows are in the frame only
-    where they are measured on, see `labelled`. `excluded`: how many labelled observations each reason took out.
+    if figures are measured on them, see `labelled`. `excluded`: number of labelled observations excluded, by reason.
     """
 
     frame: pl.DataFrame
@@ -70,7 +70,7 @@ class TrainingSet:
 
     @property
     def labelled(self) -> pl.DataFrame:
-        """The usable rows, and those already in default whose outcome the source tells."""
+        """The usable rows, and those already in default whose outcome the source reports."""
         return self.frame
 
     def block(self, name: str) -> pl.DataFrame:
@@ -88,7 +88,7 @@ class TrainingSet:
         return cast("tuple[dt.date, dt.date]", self.frame.select(pl.min("month_on"), last=pl.max("month_on")).row(0))
 
     def metadata(self) -> dict[str, str]:
-        """What its Parquet file keeps beside the rows."""
+        """The metadata of its Parquet file."""
         return {_EXCLUSIONS: json.dumps(self.excluded)}
 
 
@@ -98,7 +98,7 @@ def read(path: Path) -> TrainingSet:
 
 
 def too_short(path: Path, min_rows: int, min_defaults: int) -> str | None:
-    """Why a model cannot learn from the training set of this file yet, in numbers; None if it can."""
+    """Why the training set in this file is too short for a model, with the numbers; None if it is long enough."""
     usable = pl.scan_parquet(path).filter(pl.col("exclusion_reason").is_null())
     rows, defaults = usable.select(pl.len(), pl.col(TARGET).sum().alias("defaults")).collect().row(0)
     if rows >= min_rows and defaults >= min_defaults:
@@ -115,13 +115,13 @@ def build(
     """Join one source's features and labels.
 
     Args:
-        db: a connection that knows the two tables.
+        db: a connection that has the two tables.
         labels: name of `label_loan_months`; `label` is 0 or 1, or null with an exclusion.
         features: name of `feat_loan_months`.
         source: whose observations.
         policy: buckets and salt.
-        snapshots: how many months of a year, evenly spaced from the drawn one on, a borrower is observed in; more than
-            one where a book has too few defaults to learn from one.
+        snapshots: in how many months of a year, evenly spaced from the drawn one, a borrower is observed; more than
+            one for a book with too few defaults.
     """
     names = {"labels": labels, "features": features, "target": TARGET}
     kept = _KEPT.format(months=_MONTHS.format(**names), **names)

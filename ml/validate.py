@@ -1,4 +1,4 @@
-"""How good is a model: discrimination, calibration, cross-validation, ablation. Pure functions of arrays and frames.
+"""How good a model is: discrimination, calibration, cross-validation, ablation. Pure functions of arrays and frames.
 
 Formulas: AUC as the Mann-Whitney statistic with ties counted one half; its standard error by DeLong (1988), valid
 where every borrower has one row; KS as the largest distance between the two cumulative distributions; calibration
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedKFold
 
 BOOTSTRAPS, BOOTSTRAP_SEED = 2000, 42
-# Above so many rows the interval is the closed form: 2,000 samples would take minutes, and say the same.
+# Above this many rows the interval is the closed form: 2,000 samples would take minutes and give the same interval.
 BOOTSTRAP_ROWS = 50_000
 
 
@@ -63,7 +63,7 @@ def ks(outcome: Floats, risk: Floats) -> float:
 
 
 def clustered_standard_error(outcome: Floats, risk: Floats, clusters: np.ndarray) -> float:
-    """Standard error of the AUC where rows of one cluster go together: DeLong's placements, summed by cluster.
+    """Standard error of the AUC where the rows of a cluster are correlated: DeLong's placements, summed by cluster.
 
     Obuchowski, "Nonparametric analysis of clustered ROC curve data", Biometrics 53 (1997): the covariance of the
     clusters' sums over defaults and over non-defaults takes the place of the independent variances.
@@ -88,7 +88,7 @@ def auc_interval(outcome: Floats, risk: Floats, clusters: np.ndarray | None = No
     """95 % interval of the AUC: DeLong where each borrower has one row, else over borrowers.
 
     `clusters` names the borrower of each row. With repeated rows DeLong's error is far too small: borrowers are drawn
-    with replacement, or, above BOOTSTRAP_ROWS, the closed form for clusters is taken.
+    with replacement, or, above BOOTSTRAP_ROWS, the closed form for clusters is used.
     """
     if clusters is None or len(np.unique(clusters)) == len(clusters):
         error = auc_standard_error(outcome, risk)
@@ -102,7 +102,7 @@ def auc_interval(outcome: Floats, risk: Floats, clusters: np.ndarray | None = No
 
 
 def _bootstrap(outcome: Floats, risk: Floats, clusters: np.ndarray) -> Floats:
-    """AUC of `BOOTSTRAPS` samples of borrowers drawn with replacement; a row counts as often as its borrower."""
+    """AUC of `BOOTSTRAPS` samples of borrowers drawn with replacement; a row counts once per draw of its borrower."""
     random = np.random.default_rng(BOOTSTRAP_SEED)
     _, owner = np.unique(clusters, return_inverse=True)
     _, level = np.unique(risk, return_inverse=True)
@@ -137,7 +137,7 @@ class Performance:
 
 
 def measure(outcome: Floats, pd: Floats, risk: Floats, clusters: np.ndarray | None = None) -> Performance:
-    """All figures for calibrated `pd`, ranked by `risk` (the raw margin, which calibration cannot tie)."""
+    """All figures for calibrated `pd`, ranked by `risk` (the raw margin, which no rounding ties)."""
     area = auc(outcome, risk)
     low, high = auc_interval(outcome, risk, clusters)
     intercept, slope = logistic_line(np.log(pd / (1 - pd)), outcome)
@@ -161,7 +161,7 @@ def measure(outcome: Floats, pd: Floats, risk: Floats, clusters: np.ndarray | No
 class CrossValidation:
     """Mean and standard deviation of the AUC over folds, on all rows and on those not already in default.
 
-    `fold` and `margin` (logits, by the model that did not see the row) have one entry a row.
+    `fold` and `margin` (logits, by the model that did not see the row) have one entry per row.
     """
 
     auc: float
@@ -171,7 +171,7 @@ class CrossValidation:
     margin: Floats
 
     def pd(self, outcome: Floats) -> Floats:
-        """Calibrated PDs out of fold: each fold's by a Platt line that the other folds' margins gave."""
+        """Calibrated out-of-fold PDs: the Platt line of each fold is fitted on the margins of the other folds."""
         result = np.empty_like(self.margin)
         for k in np.unique(self.fold):
             held = self.fold == k
@@ -182,8 +182,8 @@ class CrossValidation:
 def cross_validate(frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> CrossValidation:
     """k-fold AUC over all rows of `frame` (features, `label`, `in_default`, `borrower_id`), stratified by label.
 
-    A fold is used for nothing but its measurement: rounds are stopped on a tenth of the other folds. A borrower is in
-    one fold.
+    A fold is used only to measure; early stopping uses a tenth of the other folds. All rows of a borrower are in one
+    fold.
     """
     outcome = outcome_of(frame)
     performing = ~frame["in_default"].to_numpy()
@@ -219,7 +219,7 @@ def out_of_fold_margins(
 
 
 def ablation(frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> dict[str, float]:
-    """Cross-validated AUC of the behavioural features alone, and with each other block added to them alone."""
+    """Cross-validated AUC of the behavioural features alone, and with one other block added at a time."""
     behavioural = tuple(f for f in features if f.block is Block.BEHAVIOURAL)
     result = {"behavioural": cross_validate(frame, behavioural, params).auc}
     for block in (Block.TERMS, Block.LIMIT, Block.STATUS, Block.AMOUNT):

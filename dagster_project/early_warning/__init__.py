@@ -1,1 +1,1 @@
-"""Early warnings: from monthly figures of a segment to states, and from changes of state to people. No Dagster."""
+"""Early warnings: states of segments from monthly figures, and messages about changes of state. No Dagster."""

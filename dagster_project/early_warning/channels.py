@@ -1,4 +1,4 @@
-"""How a message leaves: a line in a file, or a POST to an address. One that fails says why."""
+"""The channels that send messages: a line in a file, or a POST to an address. A failed channel gives the reason."""
 
 import http.client
 import json
@@ -12,27 +12,27 @@ from dagster_project.home.files import flush
 
 
 class ChannelError(RuntimeError):
-    """A message did not get through; the words name no address, which may hold a secret."""
+    """A message was not accepted. The error names no address, because that may hold a secret."""
 
 
 class Channel(Protocol):
-    """A way to tell people."""
+    """A way to send messages to people."""
 
     @property
     def name(self) -> str:
         """Its name in the policy."""
 
     def send(self, message_id: str, body: str) -> None:
-        """Hand one message over.
+        """Send one message.
 
         Raises:
-            ChannelError: it was not taken.
+            ChannelError: it was not accepted.
         """
 
 
 @dataclass(frozen=True)
 class LogChannel:
-    """A JSON line a message. A message that stands there already, left by a crash, is not written again."""
+    """One JSON line per message. A message that is in the file already, after a crash, is not written again."""
 
     path: Path
     name: str = "log"
@@ -57,14 +57,14 @@ class LogChannel:
 
 @dataclass(frozen=True)
 class WebhookChannel:
-    """A POST of the message as JSON. `Idempotency-Key` is its id: after a crash the same may come a second time."""
+    """A POST of the message as JSON. `Idempotency-Key` is its id: after a crash it may be sent again."""
 
     address: str
     timeout_seconds: float
     name: str = "webhook"
 
     def send(self, message_id: str, body: str) -> None:
-        """Post it; any answer of 2xx has taken it."""
+        """Post it; any status of 2xx means that it was accepted."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": message_id, "User-Agent": "creditloom"}
         request = urllib.request.Request(self.address, body.encode(), headers, method="POST")  # noqa: S310 - see Settings
         try:
@@ -81,7 +81,7 @@ class WebhookChannel:
 
 
 def _why(reason: object) -> str:
-    """The kind of trouble; what an error says of itself may quote the address."""
+    """The kind of failure; the error's own text may quote the address."""
     if isinstance(reason, TimeoutError):
         return "no answer in time"
     return getattr(reason, "strerror", None) or type(reason).__name__

@@ -1,8 +1,8 @@
 """From monthly figures to the history of states: every month of every indicator and segment, from the first one on.
 
-The whole history is judged anew from the figures of each month, so that nothing hangs on which nights there were, and a
-late row changes the months that it belongs to. A month is compared with months before it; while a warning is open, with
-those before it opened, or else what is going wrong would become what it is measured by.
+Every night judges the whole history from scratch, so the result does not depend on which nights ran, and a late row
+changes the months that it belongs to. A month is compared with earlier months. While a warning is open, it is compared
+with the months before it opened; otherwise a lasting deterioration would become its own base.
 """
 
 import datetime as dt
@@ -23,11 +23,11 @@ from dagster_project.early_warning.rules import (
     Test,
 )
 from dagster_project.early_warning.significance import above_expected, higher_mean, holm, more_often
-from dagster_project.early_warning.states import OPEN, Standing, step
+from dagster_project.early_warning.states import OPEN, Status, step
 
 KEYS = ("source", "indicator", "segment_kind", "segment", "month_on")
 BOOK = ("book", "all")
-# One row a source, indicator, segment and month; `expected` only where a model says what should have been.
+# One row per source, indicator, segment and month; `expected` only where a model gives the expected total.
 FIGURES = {
     "source": pl.String(),
     "indicator": pl.String(),
@@ -88,13 +88,16 @@ class Judged:
 
 @dataclass
 class _Run:
-    """A series on its way through the months: its first one, and the first of its segment under any indicator."""
+    """A series while its months are judged, one after another.
+
+    `begins`: its first month. `segment_begins`: the first month of its segment under any indicator.
+    """
 
     policy: IndicatorPolicy
     figures: Mapping[dt.date, Figure]
     begins: dt.date
     segment_begins: dt.date
-    standing: Standing = field(default_factory=Standing)
+    status: Status = field(default_factory=Status)
 
 
 def evaluate(figures: pl.DataFrame, policy: EarlyWarningPolicy) -> pl.DataFrame:
@@ -105,18 +108,18 @@ def evaluate(figures: pl.DataFrame, policy: EarlyWarningPolicy) -> pl.DataFrame:
         policy: thresholds.
 
     Returns:
-        Rows of HISTORY: for each series every month of its source from the series' first one on; the whole book has a
-        series for every indicator, so that what cannot be had is told and not left out.
+        Rows of HISTORY: for each series every month of its source from the series' first one on. The whole book has a
+        series for every indicator, so that an indicator without figures is shown and not left out.
     """
-    wanted = _without_the_book_again(figures.filter(pl.col("indicator").is_in(list(policy.indicators)))).sort(KEYS)
+    wanted = _without_copies_of_the_book(figures.filter(pl.col("indicator").is_in(list(policy.indicators)))).sort(KEYS)
     rows: list[dict[str, Any]] = []
     for (source,), own in wanted.group_by("source", maintain_order=True):
         rows += [{"source": source, **row} for row in _source(own, policy)]
     return pl.DataFrame(rows, schema=HISTORY).sort(KEYS)
 
 
-def _without_the_book_again(figures: pl.DataFrame) -> pl.DataFrame:
-    """Leave out the only segment of a kind that is the whole book: it would be judged, and told, twice."""
+def _without_copies_of_the_book(figures: pl.DataFrame) -> pl.DataFrame:
+    """Drop a kind whose only segment is the whole book: it would be judged and reported twice."""
     kind = ["source", "segment_kind"]
     kinds = figures.group_by(kind).agg(pl.col("segment").n_unique().alias("segments"), pl.col("accounts").sum())
     books = kinds.filter(pl.col("segment_kind") == BOOK[0]).select("source", pl.col("accounts").alias("of_book"))
@@ -150,7 +153,7 @@ def _source(own: pl.DataFrame, policy: EarlyWarningPolicy) -> list[dict[str, Any
 
 
 def _judge(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> Judged | str:
-    """A month against its base, or why it cannot be judged, in words."""
+    """A month against its base, or a note why it cannot be judged."""
     now = run.figures.get(month)
     if now is None:
         return "no figures" if run.figures else "this source does not give it"
@@ -181,8 +184,11 @@ def _against(base: Sequence[Figure], now: Figure, test: Test, rule: Rule) -> Jud
 
 
 def _base(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> list[Figure]:
-    """The months to compare with: the newest ones before it, or before its warning opened, and none that is old."""
-    before, opened = month, run.standing.opened_on
+    """The months to compare with: the newest usable ones before it, or before its warning opened.
+
+    With `base_lag_months` above 1 there are none if the month at that lag is not usable.
+    """
+    before, opened = month, run.status.opened_on
     if opened and _months(opened, month) <= policy.hold_base_months:
         before = opened
     oldest = policy.oldest_base(indicator)
@@ -195,10 +201,10 @@ def _base(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy)
         and _months(run.segment_begins, f.month_on) >= run.policy.young_months
     ]
     base = sorted(usable, key=lambda f: f.month_on)[-run.policy.base_months :]
-    # What changed in a quarter is not told by a month that lies further back.
+    # The change over a lag of a quarter cannot be measured from a month further back.
     lag = run.policy.base_lag_months
-    is_there = lag == 1 or (base and _months(base[-1].month_on, before) == lag)
-    return base if is_there else []
+    is_at_lag = lag == 1 or (base and _months(base[-1].month_on, before) == lag)
+    return base if is_at_lag else []
 
 
 def _row(
@@ -207,8 +213,8 @@ def _row(
     now, signal = run.figures.get(month), State.NOT_ENOUGH_HISTORY
     if isinstance(judged, Judged) and adjusted is not None:
         signal = _signal(judged.move, adjusted, run.policy, policy.significance)
-    run.standing = step(run.standing, signal, month, policy.calm_months)
-    state = run.standing.state
+    run.status = step(run.status, signal, month, policy.calm_months)
+    state = run.status.state
     found = judged if isinstance(judged, Judged) else None
     return {
         **dict(zip(KEYS[1:4], key, strict=True)),
@@ -222,7 +228,7 @@ def _row(
         "p_adjusted": None if adjusted is None else _digits(adjusted),
         "signal": signal.value,
         "state": state.value,
-        "since": run.standing.since,
+        "since": run.status.since,
         "owner": run.policy.owner,
         "escalation": getattr(run.policy.escalation, state.value) if state in OPEN else None,
         "note": judged if isinstance(judged, str) else None,
@@ -241,7 +247,7 @@ def _figure(row: Mapping[str, Any]) -> Figure:
 
 
 def _multiple(value: float, of: float) -> float:
-    """value / of; of nothing, anything is infinitely much and nothing is none."""
+    """value / of. Where `of` is 0: infinity, or 0 if `value` is 0, too."""
     return value / of if of > 0 else float("inf") if value > 0 else 0.0
 
 
@@ -255,5 +261,5 @@ def _months(earlier: dt.date, later: dt.date) -> int:
 
 
 def _digits(p: float) -> float:
-    """Six digits: what is stored does not depend on the last bits of a library's tail."""
+    """Six digits, so that stored values do not depend on the last bits of a library's result."""
     return float(f"{p:.6g}")

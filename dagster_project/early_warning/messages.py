@@ -1,4 +1,4 @@
-"""One message for a change of state: which there are, and how they read to whoever is responsible for the risk."""
+"""Messages about changes of state: which ones are due, and their text for the owner of the risk."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ Series = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Reported:
-    """What was said last of a series."""
+    """The last message about a series."""
 
     message_id: str
     state: State
@@ -24,7 +24,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class Message:
-    """A change of state to be told. `body` is what is sent: figures of a segment and words, and nothing of persons."""
+    """A message about a change of state. `body` is what is sent: figures of a segment and text, no personal data."""
 
     message_id: str
     series: Series
@@ -35,14 +35,14 @@ class Message:
 
 
 def newest(history: pl.DataFrame) -> pl.DataFrame:
-    """Where each series stands: its row of its source's newest month."""
+    """The current row of each series: that of its source's newest month."""
     return history.filter(pl.col("month_on") == pl.col("month_on").max().over("source"))
 
 
 def changes(history: pl.DataFrame, reported: Mapping[Series, Reported], policy: EarlyWarningPolicy) -> list[Message]:
-    """What is to be told: the series that stand elsewhere than was said last, or are open and nothing was said of.
+    """The messages that are due: one per series whose state is not the one that was reported last.
 
-    What cannot be judged is told only of a series that was said to be amber or red.
+    A series without a message counts as reported green. A change between green and not enough history is not reported.
     """
     found = []
     for row in newest(history).iter_rows(named=True):
@@ -58,7 +58,7 @@ def _message(
     row: Mapping[str, Any], series: Series, after: str, previous: State, policy: EarlyWarningPolicy
 ) -> Message:
     state, month = State(row["state"]), row["month_on"].isoformat()
-    # The message before is part of it, so that the same change is told again when it comes again, and never twice.
+    # The previous message is part of the id: a change that recurs is a new message, and no change is reported twice.
     parts = "|".join((*series, month, previous, state, after))
     message_id = hashlib.sha256(parts.encode()).hexdigest()[:16]
     body = {
@@ -77,22 +77,22 @@ def _message(
 def _text(row: Mapping[str, Any], previous: State, policy: EarlyWarningPolicy) -> str:
     state, title = State(row["state"]), MEASURES[row["indicator"]].title
     since = "" if row["since"] == row["month_on"] else f" since {row['since']:%Y-%m}"
-    stands = f"{state.value.replace('_', ' ').upper()}{since} (was {previous.value})"
-    said = [f"{stands}: {title}, {place(row)} of {row['source']}", figures(row, policy)]
+    change = f"{state.value.replace('_', ' ').upper()}{since} (was {previous.value})"
+    sentences = [f"{change}: {title}, {place(row)} of {row['source']}", figures(row, policy)]
     if state in OPEN and row["signal"] != state:
-        said.append(f"This month alone is {row['signal']}; a warning goes down after calm months")
+        sentences.append(f"This month alone is {row['signal']}; a warning goes down after calm months")
     if state in OPEN:
-        said.append(f"Owner: {row['owner']}. {row['escalation']}")
-    return ". ".join(said)
+        sentences.append(f"Owner: {row['owner']}. {row['escalation']}")
+    return ". ".join(sentences)
 
 
 def place(row: Mapping[str, Any]) -> str:
-    """The segment in words: `car_loan (product)`, `the whole book`."""
+    """The segment as text: `car_loan (product)`, `the whole book`."""
     return "the whole book" if row["segment_kind"] == "book" else f"{row['segment']} ({row['segment_kind']})"
 
 
 def figures(row: Mapping[str, Any], policy: EarlyWarningPolicy) -> str:
-    """Value, base and move of a month in words, or why there are none."""
+    """Value, base and move of a month as text, or why there are none."""
     month = f"{row['month_on']:%Y-%m}"
     if row["base"] is None:
         return f"{month} cannot be judged: {row['note']}"
@@ -101,11 +101,11 @@ def figures(row: Mapping[str, Any], policy: EarlyWarningPolicy) -> str:
     lag = indicator.base_lag_months
     before = "in the months before" if lag == 1 else f"{lag} months before"
     compared = "expected by the model" if test == "expected" else before
-    said = f"{month}: {row['value']:.2%} {of} {row['accounts']:,} accounts, {row['base']:.2%} {compared}"
+    text = f"{month}: {row['value']:.2%} {of} {row['accounts']:,} accounts, {row['base']:.2%} {compared}"
     if row["move"] is None:
-        return said
+        return text
     limits = f"amber from {_move(indicator.amber, indicator.rule)}, red from {_move(indicator.red, indicator.rule)}"
-    return f"{said}: {_move(row['move'], indicator.rule)} ({limits})"
+    return f"{text}: {_move(row['move'], indicator.rule)} ({limits})"
 
 
 def _move(move: float, rule: Rule) -> str:

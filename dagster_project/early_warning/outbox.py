@@ -1,6 +1,6 @@
-"""The outbox: every message that was ever to be told, as it was told, and by which channel it went out when.
+"""The outbox: every message about a change of state, and when which channel sent it.
 
-A message is committed before it is sent, and marked when it has been taken. A crash in between sends it a second time
+A message is committed before it is sent, and marked once it was accepted. After a crash in between it is sent again
 under the same id; no message is lost, and none is written twice.
 """
 
@@ -40,15 +40,15 @@ create table if not exists deliveries (
   primary key (message_id, channel)
 );
 create trigger if not exists messages_keep before update on messages
-  begin select raise(abort, 'what was told is not changed'); end;
+  begin select raise(abort, 'the outbox is append-only'); end;
 create trigger if not exists messages_keep_rows before delete on messages
-  begin select raise(abort, 'what was told is not changed'); end;
+  begin select raise(abort, 'the outbox is append-only'); end;
 """
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What one round of sending did: messages taken, by channel, and why a channel was given up."""
+    """The result of one round of sending, by channel: how many messages were accepted, and why a channel failed."""
 
     taken: dict[str, int]
     failed: dict[str, str]
@@ -66,11 +66,11 @@ class Outbox:
     def write(
         self, changes: Callable[[dict[Series, Reported]], Sequence[Message]], channels: Sequence[str], now: datetime
     ) -> list[Message]:
-        """Write the messages that `changes` makes of what was told last, for these channels, in one transaction."""
+        """Write the messages that `changes` makes of the last reported ones, for these channels, in one transaction."""
         with self._open() as db:
             db.execute("begin immediate")
-            made = list(changes(_reported(db)))
-            for message in made:
+            messages = list(changes(_reported(db)))
+            for message in messages:
                 body = json.dumps(message.body, sort_keys=True)
                 row = (message.message_id, now.isoformat(), *message.series, message.month_on)
                 db.execute(
@@ -82,10 +82,10 @@ class Outbox:
                     "insert into deliveries (message_id, channel) values (?, ?)",
                     [(message.message_id, channel) for channel in channels],
                 )
-        return made
+        return messages
 
     def send(self, channels: Sequence[Channel], now: datetime) -> Sent:
-        """Send what waits, oldest first. A channel that fails is left alone for this round, so that order is kept."""
+        """Send waiting messages, oldest first. A channel that fails ends its round, so that the order is kept."""
         taken, failed = {}, {}
         for channel in channels:
             waiting = self.waiting(channel.name)
@@ -94,15 +94,15 @@ class Outbox:
                 try:
                     channel.send(message_id, body)
                 except ChannelError as error:
-                    self._tried(message_id, channel.name, str(error), None)
+                    self._record_attempt(message_id, channel.name, str(error), None)
                     failed[channel.name] = str(error)
                     break
-                self._tried(message_id, channel.name, None, now)
+                self._record_attempt(message_id, channel.name, None, now)
                 taken[channel.name] += 1
         return Sent(taken, failed)
 
     def waiting(self, channel: str | None = None) -> list[tuple[str, str]]:
-        """(message id, body) of what a channel, or any of them, has not taken yet."""
+        """(message id, body) of messages that this channel, or at least one channel, has not accepted yet."""
         query = (
             "select distinct m.message_no, m.message_id, m.body from messages m join deliveries d using (message_id)"
             " where d.sent_at is null and d.channel = coalesce(?, d.channel) order by m.message_no"
@@ -111,11 +111,11 @@ class Outbox:
             return [(message_id, body) for _, message_id, body in db.execute(query, (channel,)).fetchall()]
 
     def reported(self) -> dict[Series, Reported]:
-        """What was said last of each series."""
+        """The last message about each series."""
         with self._open() as db:
             return _reported(db)
 
-    def _tried(self, message_id: str, channel: str, error: str | None, sent_at: datetime | None) -> None:
+    def _record_attempt(self, message_id: str, channel: str, error: str | None, sent_at: datetime | None) -> None:
         with self._open() as db:
             db.execute(
                 "update deliveries set attempts = attempts + 1, last_error = ?, sent_at = ?"

@@ -1,4 +1,4 @@
-"""Which indicators there are and what each measures, and the thresholds that the policy sets for them."""
+"""The indicators and what each of them measures, and the thresholds that the policy sets for them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,7 @@ Severity = Literal["WARN", "ERROR"]
 
 
 class State(StrEnum):
-    """Where an indicator of a segment stands at a month-end."""
+    """The state of an indicator of a segment at a month-end."""
 
     NOT_ENOUGH_HISTORY = "not_enough_history"
     GREEN = "green"
@@ -23,7 +23,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Measure:
-    """What an indicator measures: `what` of which accounts, and how a move of it is tested.
+    """What an indicator measures, over which accounts (`what`), and how a change of it is tested.
 
     `share`: a count of accounts, by Fisher's exact test; `mean`: a mean over accounts, by Welch's test; `expected`: a
     count of defaults against what the model expected, by Jeffreys' test.

@@ -11,8 +11,8 @@ _EXACT_TO = 2_000
 def more_often(hits: int, of: int, base_hits: int, base_of: int) -> float:
     """p of Fisher's exact test that hits are more often now than in the base (Fisher 1935; hypergeometric tail).
 
-    With more than 2,000 hits in all the tail is the binomial one, which takes no longer the more there are, and is a
-    little larger: the test that two Poisson rates are equal.
+    Above 2,000 hits in all it is the binomial tail: the test that two Poisson rates are equal. Its time does not grow
+    with the hits, and its p is a little larger.
 
     >>> round(more_often(3, 4, 1, 4), 4)
     0.2429

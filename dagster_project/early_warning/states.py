@@ -1,4 +1,4 @@
-"""The state machine of an indicator: up at once, down by one state after calm months, and never past amber."""
+"""The state machine of an indicator: up at once; down by one state at a time, after calm months."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ NEH, GREEN, AMBER, RED = State.NOT_ENOUGH_HISTORY, State.GREEN, State.AMBER, Sta
 OPEN = frozenset({AMBER, RED})
 _ORDER = (GREEN, AMBER, RED)
 
-# From each state, those that may follow it a month later. What cannot be judged is in no other state.
+# The states that may follow each state a month later. A month that cannot be judged is always NOT_ENOUGH_HISTORY.
 LEGAL: Mapping[State, frozenset[State]] = {
     NEH: frozenset(State),
     GREEN: frozenset(State),
@@ -20,8 +20,8 @@ LEGAL: Mapping[State, frozenset[State]] = {
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A state, the month in which it began, the months in a row that pointed below it, and for how long it is open.
+class Status:
+    """A state and the month in which it began (`since`). `calm`: months in a row whose figures gave a lower state.
 
     `opened_on`: the month in which a warning that is still open was first amber or red.
     """
@@ -32,19 +32,19 @@ class Standing:
     opened_on: dt.date | None = None
 
 
-def step(standing: Standing, signal: State, month_on: dt.date, calm_months: int) -> Standing:
-    """The standing a month later. `signal`: where this month's figures alone would put it."""
-    before = standing.state
+def step(status: Status, signal: State, month_on: dt.date, calm_months: int) -> Status:
+    """The status a month later. `signal`: the state by this month's figures alone."""
+    before = status.state
     if signal is NEH or before is NEH:
-        return _moved(standing, signal, month_on)
+        return _moved(status, signal, month_on)
     if _ORDER.index(signal) >= _ORDER.index(before):
-        return _moved(standing, signal, month_on)
-    if standing.calm + 1 < calm_months:
-        return Standing(before, standing.since, standing.calm + 1, standing.opened_on)
-    return _moved(standing, _ORDER[_ORDER.index(before) - 1], month_on)
+        return _moved(status, signal, month_on)
+    if status.calm + 1 < calm_months:
+        return Status(before, status.since, status.calm + 1, status.opened_on)
+    return _moved(status, _ORDER[_ORDER.index(before) - 1], month_on)
 
 
-def _moved(standing: Standing, state: State, month_on: dt.date) -> Standing:
-    since = standing.since if state is standing.state and standing.since else month_on
-    opened_on = (standing.opened_on or month_on) if state in OPEN else None
-    return Standing(state, since, 0, opened_on)
+def _moved(status: Status, state: State, month_on: dt.date) -> Status:
+    since = status.since if state is status.state and status.since else month_on
+    opened_on = (status.opened_on or month_on) if state in OPEN else None
+    return Status(state, since, 0, opened_on)

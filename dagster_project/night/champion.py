@@ -150,7 +150,7 @@ def _record_in_mlflow(
 
 def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet) -> "dict[str, Figure]":
     oos = training.block("oos")
-    pd = candidate.model.platt.pd(candidate.model.fit.margin(oos))
+    pd = candidate.model.calibrated_pd(oos)
     anchor = pipeline.policy.sources[candidate.model.source].score_anchor
     points = pl.DataFrame({"pd": pd}).select(raw_score(pl.col("pd"), pipeline.policy.scale, anchor))
     return pictures(candidate.model.fit, oos[TARGET].to_numpy().astype(np.float64), pd, points.to_series().to_numpy())

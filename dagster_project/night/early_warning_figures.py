@@ -79,7 +79,7 @@ def _new_business(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str
     parts = []
     for year in years:
         rows = db.sql(f"select * {features} and year(month_on) = $year", params={**params, "year": year}).pl()
-        parts.append(rows.select("loan_id", "month_on", value=_pd(model, rows)))
+        parts.append(rows.select("loan_id", "month_on", value=_pd(pipeline, model, rows)))
     return _judged(parts)
 
 
@@ -94,7 +94,7 @@ def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, mo
     (newest,) = db.execute(query, [source]).fetchall()[0]
     # A source that delivers outcomes may deliver them before its statements reach the end of the horizon.
     ended = pl.min_horizontal(pl.col("month_on").dt.offset_by(f"{horizon}mo").dt.month_end(), pl.lit(newest))
-    value, expected = pl.col(TARGET).cast(pl.Float64), _pd(model, usable)
+    value, expected = pl.col(TARGET).cast(pl.Float64), _pd(pipeline, model, usable)
     return _judged([usable.select("loan_id", month_on=ended, value=value, expected=expected)])
 
 
@@ -121,8 +121,8 @@ def _in_stage_2(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) 
     return pl.concat(parts).group_by(keys).agg(pl.col(counts).sum())
 
 
-def _pd(model: CreditModel, rows: pl.DataFrame) -> pl.Series:
-    return pl.Series(model.platt.pd(model.fit.margin(rows)))
+def _pd(pipeline: Pipeline, model: CreditModel, rows: pl.DataFrame) -> pl.Series:
+    return pl.Series(model.pd(rows, pd_floor=pipeline.policy.scale.pd_floor))
 
 
 def _judged(parts: list[pl.DataFrame]) -> pl.DataFrame:

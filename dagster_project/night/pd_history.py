@@ -9,7 +9,6 @@ from datetime import date
 from itertools import pairwise
 
 import duckdb
-import numpy as np
 import polars as pl
 
 from dagster_project.night.champion import load_champion
@@ -65,9 +64,7 @@ class Scorer:
         rows: pl.DataFrame = self.db.sql(query, params=params).pl()
         if rows.is_empty():
             return rows.select("loan_id", "month_on", pd=pl.lit(None, pl.Float64))
-        pd = np.maximum(self.model.platt.pd(self.model.fit.margin(rows)), self.pd_floor)
-        # A loan that was known to be in default then has a PD of 1, as in a night's scores.
-        return rows.select("loan_id", "month_on", pd=pl.when("in_default").then(1.0).otherwise(pl.Series(pd)))
+        return rows.select("loan_id", "month_on", pd=pl.Series(self.model.pd(rows, pd_floor=self.pd_floor)))
 
 
 def scorer(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> Scorer:

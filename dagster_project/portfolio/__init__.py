@@ -1,1 +1,1 @@
-"""The portfolio's figures that SQL is the wrong tool for: matrices, expected loss, forecasts, prices. No Dagster."""
+"""Portfolio figures that are hard to compute in SQL: matrices, expected loss, forecasts, prices. No Dagster."""

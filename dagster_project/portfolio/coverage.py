@@ -1,4 +1,4 @@
-"""What cannot be said of a source's portfolio, and why: a figure that is missing is not zero."""
+"""Which portfolio figures a source does not have, and why: a missing figure is not zero."""
 
 from collections.abc import Mapping
 
@@ -20,17 +20,17 @@ def coverage(
     why_policy_loss: str | None,
     why_no_expected_loss: str | None,
 ) -> pl.DataFrame:
-    """One row a subject: source, subject, status (`available`, `short` of history, `none`), and the reason.
+    """One row per subject: source, subject, status (`available`, `short` of history, `none`), and the reason.
 
     Args:
         source: whose portfolio.
         rows: number of rows by mart.
-        is_dated: whether the source says when loans were opened.
-        months: month-ends that are told.
-        moves: months whose moves are in the transition matrix.
-        matrix_months: how many the policy asks for.
-        forecasts: cohort months of static pools that have a forecast.
-        why_policy_loss: why loss given default is the policy's; None where it is the book's own.
+        is_dated: whether the source gives the opening dates of loans.
+        months: number of reported month-ends.
+        moves: number of months whose moves are in the transition matrix.
+        matrix_months: how many the policy requires.
+        forecasts: number of cohort months of static pools that have a forecast.
+        why_policy_loss: why loss given default is the policy's; None where it is measured on the book.
         why_no_expected_loss: why there is no expected loss; None where there is one.
     """
     undated = (NONE, "the source does not say when a loan was opened, so there is no cohort")

@@ -1,4 +1,4 @@
-"""Expected credit losses as tables: loans in, what is lost of each and why it moved out."""
+"""Expected credit losses as tables: the loss of each loan, and the movement between two month-ends by cause."""
 
 import numpy as np
 import polars as pl
@@ -19,14 +19,14 @@ COMPONENTS = ("opening", "new", "derecognised", *STEPS, "closing")
 
 
 def staged(loans: pl.DataFrame, losses: pl.DataFrame, policy: ImpairmentPolicy, unknown_rate: float) -> pl.DataFrame:
-    """Loans with all that their loss is computed from, with their stage and its trigger.
+    """Loans with every input of their expected loss, their stage and its trigger.
 
     Args:
         loans: rows of `port_exposures` of one source and month-end, with pd and pd_first.
         losses: currency, as_of_on, loss_given_default.
         policy: stages, scenarios.
-        unknown_rate: the rate at which losses of a loan are discounted whose own is not told. Where the remaining life
-            is not told either, it is taken for the horizon of stage 1.
+        unknown_rate: discount rate for a loan without a rate of its own. A loan without a remaining life gets the
+            horizon of stage 1.
     """
     loss_rates = losses.select("currency", pl.col("as_of_on").alias("month_on"), "loss_given_default")
     filled = loans.join(loss_rates, on=["currency", "month_on"], how="left").sort("loan_id")
@@ -38,7 +38,7 @@ def in_stages(loans: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
 
     Args:
         loans: rows of `port_month_exposures` with pd and pd_first; null PDs are no trigger.
-        policy: what is significant, and what a remaining life that is not told is taken for.
+        policy: thresholds of a significant increase, and the horizon that replaces a missing remaining life.
     """
     filled = loans.with_columns(pl.col("remaining_months").fill_null(policy.horizon_months))
     months = filled["remaining_months"].to_numpy().astype(np.int64)
@@ -79,7 +79,7 @@ def expected_losses_of(before: pl.DataFrame, now: pl.DataFrame, policy: Impairme
 
 
 def movement_of(before: pl.DataFrame, now: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """From the opening to the closing loss, by currency: position, component, amount, loans that it moved.
+    """From the opening to the closing loss, by currency: position, component, amount, number of loans it changed.
 
     Opening, new, derecognised and the steps of `impairment.STEPS` add up to the closing to the cent. Both are `staged`.
     """

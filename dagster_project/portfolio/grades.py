@@ -9,13 +9,13 @@ from dagster_project.portfolio.price import risk_based_price, risk_weight
 
 
 def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bool) -> pl.DataFrame:
-    """One row a grade: grade, loans, share, balance, mean_pd, risk_weight, price, agreed_rate.
+    """One row per grade: grade, loans, share, balance, mean_pd, risk_weight, price, agreed_rate.
 
     Args:
         loans: grade, pd, balance, annual_rate (null where unknown).
         loss: loss given default.
         price: costs and returns.
-        priced: whether a PD is of one year, so that it has a capital and a price.
+        priced: whether PDs are of one year, so that capital and price can be computed.
     """
     owed = pl.when(pl.col("annual_rate").is_not_null()).then(pl.col("balance").cast(pl.Float64))
     rows = (
@@ -23,7 +23,7 @@ def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bo
         .agg(
             pl.len().cast(pl.Int32).alias("loans"),
             pl.col("balance").sum(),
-            # on a stated order: a mean of floats depends on it
+            # sorted, because a mean of floats depends on the order
             pl.col("pd").sort().mean().round(9).alias("mean_pd"),
             ((pl.col("annual_rate") * owed).sort().sum() / owed.sort().sum())
             .fill_nan(None)
@@ -46,12 +46,12 @@ def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bo
 def moves(before: pl.DataFrame, after: pl.DataFrame, order: list[str]) -> pl.DataFrame:
     """Grades at one month-end and the next: from_grade, to_grade, loans, share, z.
 
-    `z` of a cell that is not on the diagonal: the share of its neighbour towards the diagonal less its own, in standard
-    errors; negative where the farther cell is the fuller one.
+    `z` of an off-diagonal cell: the share of its neighbour towards the diagonal minus its own, in standard errors; it
+    is negative where the cell farther from the diagonal holds more loans.
 
     Args:
         before: loan_id, grade.
-        after: the same, one month later; loans at one of the two alone take no part.
+        after: the same, one month later; a loan that is in only one of the two is left out.
         order: grades from best to worst.
     """
     both = before.join(after, on="loan_id", suffix="_after")

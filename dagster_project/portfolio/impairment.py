@@ -1,7 +1,7 @@
 """IFRS 9: which stage a loan is in and why, and its expected credit loss under weighted scenarios.
 
-A loan's PD of one year is taken as the same hazard in every month of its remaining life. What an instalment loan owes
-runs off as an annuity at its own rate; what a card could owe stays.
+A loan's PD of one year becomes the same hazard in every month of its remaining life. The exposure of an instalment loan
+runs off as an annuity at its own rate; the exposure of a card stays.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,15 +17,15 @@ from dagster_project.portfolio.stress import stressed_pd
 
 Floats = NDArray[np.float64]
 MONTHS = 12
-# The first that holds is the trigger that is stored. A loan in probation is on its way to a cure.
+# The first one that holds is stored. A loan in probation has left default and is not cured yet.
 TRIGGERS = ("default", "probation", "days_past_due", "forborne", "pd_ratio", "pd_increase", "none")
 
 
 @dataclass(frozen=True)
 class Loans:
-    """One entry a loan. Rates and PDs are fractions, a year; `exposure` is in the loan's currency.
+    """One entry per loan. Rates and PDs are yearly fractions; `exposure` is in the loan's currency.
 
-    `pd` is 1 of a loan in default. `loss`: loss given default.
+    `pd` is 1 for a loan in default. `loss`: loss given default.
     """
 
     pd: Floats
@@ -38,17 +38,17 @@ class Loans:
 
 
 def lifetime_pd(pd: Floats, months: NDArray[np.int64]) -> Floats:
-    """Probability of a default within so many months, from the PD of one year at an even hazard."""
+    """Probability of a default within this many months, from the PD of one year at a constant hazard."""
     return 1 - (1 - pd) ** (months / MONTHS)
 
 
 def stages(loans: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """Columns `stage` (1, 2, 3) and `trigger`. Days past due that are imputed are a guess, and are no trigger.
+    """Add the columns `stage` (1, 2, 3) and `trigger`. Imputed days past due are a guess and never a trigger.
 
     Args:
         loans: is_default, is_probation, dpd_end, arrears_basis, is_forborne; pd_lifetime and pd_lifetime_first: the PD
-            over the remaining life as of now, and as it was at the first score.
-        policy: what is significant.
+            over the remaining life by the PD of now and by that of the first score.
+        policy: thresholds of a significant increase.
     """
     ratio = pl.col("pd_lifetime") / pl.col("pd_lifetime_first")
     risen = pl.col("pd_lifetime") - pl.col("pd_lifetime_first")
@@ -76,14 +76,14 @@ def expected_losses(
 ) -> tuple[Floats, Floats]:
     """`sum over t of S_(t-1) h_t LGD_t EAD_t d_t`, over the first `horizon` periods and over all of them.
 
-    `d_t = (1 + EIR)^-(t - 1/2)/p` with p periods a year, or `^-t/p` where losses are discounted from a period's end.
+    `d_t = (1 + EIR)^-(t - 1/2)/p` with p periods per year, or `^-t/p` where losses are discounted from a period's end.
 
     Args:
         terms: (hazard, LGD, EAD) of each period in turn, each an array over loans.
-        annual_rate: effective interest rate a year.
+        annual_rate: effective yearly interest rate.
         discounting: from the middle or the end of a period.
         periods_a_year: 12 for months, 1 for years.
-        horizon: periods that stage 1 counts.
+        horizon: number of periods that stage 1 counts.
     """
     survival = np.ones_like(annual_rate)
     within, total = np.zeros_like(annual_rate), np.zeros_like(annual_rate)
@@ -111,7 +111,8 @@ def run_off(loans: Loans) -> Iterator[Floats]:
 def credit_loss(loans: Loans, policy: ImpairmentPolicy, factor: float | None = None) -> Floats:
     """Expected credit loss by stage in one scenario, in the loans' currency: 12 months, lifetime, or the loss itself.
 
-    `factor`: see `stressed_pd`; None takes the PDs as they are. A loan in default is lost to its loss given default.
+    `factor`: see `stressed_pd`; None leaves the PDs unchanged. A loan in default loses its loss given default times its
+    exposure.
     """
     pd = np.minimum(loans.pd if factor is None else stressed_pd(loans.pd, factor, policy.correlation), 1.0)
     hazard = 1 - (1 - pd) ** (1 / MONTHS)
@@ -122,12 +123,12 @@ def credit_loss(loans: Loans, policy: ImpairmentPolicy, factor: float | None = N
 
 
 def weighted_loss(loans: Loans, policy: ImpairmentPolicy) -> NDArray[np.int64]:
-    """Expected credit loss in cents: the scenarios' losses by their weights. Losses are weighted, not paths."""
+    """Expected credit loss in cents: the weighted sum of the scenarios' losses. Losses are weighted, not paths."""
     losses = (s.weight * credit_loss(loans, policy, s.factor) for s in policy.scenarios.values())
     return np.rint(100 * sum(losses, np.zeros_like(loans.pd))).astype(np.int64)
 
 
-# In this order one input after the other goes from what it was to what it is.
+# In this order, one input after another changes from its old to its new value.
 STEPS: dict[str, tuple[str, ...]] = {
     "stage_moves": ("stage",),
     "pd": ("pd",),
@@ -138,7 +139,7 @@ STEPS: dict[str, tuple[str, ...]] = {
 
 
 def movement(before: Loans, after: Loans, policy: ImpairmentPolicy) -> dict[str, NDArray[np.int64]]:
-    """By how much the loss of loans that stand at both dates moves, by cause, in cents, loan by loan.
+    """The change of loss of each loan that is owed at both dates, by cause, in cents.
 
     Each step is the difference of two losses in whole cents, so the steps add up to the whole movement to the cent.
     """

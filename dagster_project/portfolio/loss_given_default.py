@@ -1,4 +1,4 @@
-"""Loss given default from workouts, the open ones carried on by what came in from others at the same age."""
+"""Loss given default from workouts; open ones are extrapolated by the recoveries of others at the same age."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,10 @@ from dagster_project.portfolio.policy import LossPolicy
 
 @dataclass(frozen=True)
 class Loss:
-    """`given_default`: share of the exposure, in [0, 1]; `own`: as measured, None where nothing can be said.
+    """`given_default`: share of the exposure, in [0, 1]; `own`: as measured, None without any workout.
 
-    `extrapolated`: the share of the exposure that open workouts are expected to bring in still.
+    `extrapolated`: the share of the exposure that open workouts are still expected to recover. `why_policy`: why
+    `given_default` is the policy's value; None where it is `own`.
     """
 
     given_default: float
@@ -23,15 +24,15 @@ class Loss:
 
 
 def loss_given_default(curve: pl.DataFrame, policy: LossPolicy) -> Loss:
-    """From a recovery curve: one row a month since default, from 0 on.
+    """From a recovery curve: one row per month since default, from 0 on.
 
-    `1 - sum of discounted recoveries / exposure`, where a workout that is still open at age a brings in the further
-    recoveries of those that were open at its age: with r_k what came in at age k of what was open before, and e_k the
-    share of it that ended, `sum over k > a of r_k * product over a < j < k of (1 - e_j)`.
+    `1 - sum of discounted recoveries / exposure`. A workout that is still open at age a is expected to recover as those
+    did that were open at its age: `sum over k > a of r_k * product over a < j < k of (1 - e_j)`, where r_k is what was
+    recovered and e_k what ended at age k, each as a share of the exposure that was open.
 
     Args:
         curve: months_since_default, open_loans, open_exposure, ended_exposure, recovered, discounted to the default.
-        policy: what stands where there are too few workouts, or none has been followed long enough.
+        policy: the value where workouts are too few or were not followed long enough.
     """
     rows = curve.sort("months_since_default")
     workouts = int(rows["open_loans"][0]) if rows.height else 0
@@ -42,17 +43,17 @@ def loss_given_default(curve: pl.DataFrame, policy: LossPolicy) -> Loss:
         why = f"workouts were followed for {followed} months, {policy.min_months} are needed"
     else:
         why = None
-    own, extrapolated = _carried_on(rows) if workouts else (None, 0.0)
-    stands = own if own is not None and why is None else policy.given_default
-    return Loss(min(max(stands, 0.0), 1.0), own, extrapolated, workouts, why)
+    own, extrapolated = _measured(rows) if workouts else (None, 0.0)
+    chosen = own if own is not None and why is None else policy.given_default
+    return Loss(min(max(chosen, 0.0), 1.0), own, extrapolated, workouts, why)
 
 
-def _carried_on(rows: pl.DataFrame) -> tuple[float, float]:
-    """(loss, share that is extrapolated) of the whole exposure."""
+def _measured(rows: pl.DataFrame) -> tuple[float, float]:
+    """(loss, extrapolated recoveries), both as shares of the whole exposure."""
     ages = rows["months_since_default"].to_numpy()
     size = int(ages.max()) + 1
     ended, recovered = np.zeros(size), np.zeros(size)
-    # at an age without a row nothing came in and nothing ended: those open are those of the next age that has one
+    # at an age without a row nothing was recovered or ended: what is open is that of the next age with a row
     exposure = rows["open_exposure"].cast(pl.Float64).to_numpy()[np.searchsorted(ages, np.arange(size))]
     for column, into in (("ended_exposure", ended), ("recovered", recovered)):
         into[ages] = rows[column].cast(pl.Float64).to_numpy()

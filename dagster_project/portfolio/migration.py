@@ -13,9 +13,9 @@ Floats = NDArray[np.float64]
 
 
 def generator(moves: Floats, years: Floats) -> Floats:
-    """Intensities Q a year. `moves`: (K, K) counts, their diagonal not read; `years`: (K,) spent in each state.
+    """Yearly intensities Q. `moves`: (K, K) counts, the diagonal is ignored; `years`: (K,) spent in each state.
 
-    A state in which no time was spent is left for no other.
+    A state in which no time was spent has intensities of 0.
     """
     counted = np.where(np.eye(len(moves), dtype=bool), 0.0, moves)
     rates = np.divide(counted, years[:, None], out=np.zeros_like(counted), where=years[:, None] > 0)
@@ -26,13 +26,13 @@ def transition_matrix(intensities: Floats, years: float) -> Floats:
     """P(t) = expm(Q t): (K, K) probabilities; rows add up to 1."""
     from scipy.sparse.linalg import expm_multiply
 
-    # scipy's `expm` goes another way for triangular matrices, and errs there where two states are left at one rate.
+    # scipy's `expm` has a special case for triangular matrices, which is wrong where two states are left at one rate.
     found = np.clip(expm_multiply(intensities * years, np.eye(len(intensities))), 0.0, 1.0)
     return cast(Floats, found / found.sum(axis=1, keepdims=True))
 
 
 def bandwidth(counts: Floats) -> tuple[float, float]:
-    """(upper, lower) normalised bandwidth of a grade migration matrix of counts N_ij; 0 where nothing moves so."""
+    """(upper, lower) normalised bandwidth of a grade migration matrix of counts N_ij; 0 without any such move."""
     grade = np.arange(len(counts))
     apart = np.abs(grade[:, None] - grade[None, :])
     farthest = np.maximum(grade, len(counts) - 1 - grade)
@@ -44,9 +44,9 @@ def bandwidth(counts: Floats) -> tuple[float, float]:
 
 
 def cell_z(counts: Floats, row: int, cell: int) -> float:
-    """z by which a cell next to the diagonal is more frequent than its farther one, or the other way below it.
+    """z of the difference between a cell's neighbour towards the diagonal and the cell.
 
-    Compares the cell with its neighbour towards the diagonal; a far cell that is more frequent gives a negative z.
+    It is negative where the cell is more frequent than that neighbour.
     """
     total = counts[row].sum()
     share = counts[row] / total
@@ -57,5 +57,5 @@ def cell_z(counts: Floats, row: int, cell: int) -> float:
 
 
 def herfindahl(shares: Floats) -> float:
-    """Sum of squared shares: 1 is everything in one."""
+    """Sum of squared shares: 1 if one share holds everything."""
     return float((shares**2).sum())

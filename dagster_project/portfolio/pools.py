@@ -1,7 +1,7 @@
-"""Static pools: how many of a cohort are expected to default, by what other cohorts did at the same age.
+"""Static pools: expected defaults of a cohort, from the defaults of other cohorts at the same age.
 
-Each month is judged by what was known in it: a cohort at age m in month T is compared with the others' defaults at
-ages that they had reached by T. So the table shows when an overshoot could first be seen, not only that it is there.
+Each month uses only what was known in it: a cohort at age m in month T is compared with the defaults of other cohorts
+at ages that they had reached by T. So the table shows when an overshoot could first be seen.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ _KEYS = (*SEGMENT, "cohort_on", "mob", "month_on", "loans", "default_loans")
 
 
 def binomial_p(pd: Floats, loans: Floats, defaults: Floats) -> Floats:
-    """Probability of so many defaults or more, each loan by itself with probability `pd`."""
+    """Probability of this many defaults or more, if loans default independently with probability `pd`."""
     from scipy.stats import binom
 
     return np.asarray(binom.sf(defaults - 1, loans, pd), dtype=np.float64)
@@ -30,12 +30,13 @@ def jeffreys_p(pd: Floats, loans: Floats, defaults: Floats) -> Floats:
 
 
 def static_pools(vintages: pl.DataFrame, policy: PoolPolicy) -> pl.DataFrame:
-    """One row a cohort and month: actual, expected and forecast cumulative default, and the distance to each trigger.
+    """One row per cohort and month: actual, expected, forecast cumulative default, and the distance to each trigger.
 
-    `expected_rate` is what other cohorts had at this age; null where none had reached it. The forecast goes on from the
-    actual: the others' later defaults, scaled by `(D + k) / (E + k)`, where D are the cohort's defaults, E the expected
-    ones, and k the policy's `prior_defaults`; `forecast_to_mob` is how far. `status` says which trigger is hit, or will
-    be by the forecast; `is_worse` that the cohort is worse than expected by more than chance (exact binomial).
+    `expected_rate` is the rate of other cohorts at this age; null where none had reached it. The forecast continues the
+    actual rate with the later defaults of other cohorts, scaled by `(D + k) / (E + k)`, where D are the cohort's
+    defaults, E the expected ones, and k the policy's `prior_defaults`; it ends at age `forecast_to_mob`. `status` names
+    the trigger that is hit, now or in the forecast. `is_worse`: the cohort is worse than expected by more than chance
+    (exact binomial).
 
     Args:
         vintages: rows of `port_vintages`.
@@ -70,7 +71,7 @@ _RATES = ("default_rate", "expected_rate", "forecast_rate", "p_worse", "p_jeffre
 
 
 def _segment(rows: pl.DataFrame, policy: PoolPolicy) -> pl.DataFrame:
-    """One product of one source. Matrices are by cohort (in order of origination) and age."""
+    """The rows of one segment. Matrices are by cohort (in order of origination) and age."""
     cohorts = rows["cohort_on"].unique().sort()
     at = np.searchsorted(cohorts.to_numpy(), rows["cohort_on"].to_numpy())
     mob, month = rows["mob"].to_numpy(), _months(rows["month_on"])
@@ -89,9 +90,9 @@ def _segment(rows: pl.DataFrame, policy: PoolPolicy) -> pl.DataFrame:
         defaults, base = np.where(observed, new, 0.0), np.where(observed, loans[:, None], 0.0)
         for place in np.flatnonzero(month == now):
             own, age = at[place], mob[place]
-            others = base.sum(axis=0) - base[own]
+            exposed = base.sum(axis=0) - base[own]
             hazard = np.divide(
-                defaults.sum(axis=0) - defaults[own], others, out=np.full(ages, np.nan), where=others > 0
+                defaults.sum(axis=0) - defaults[own], exposed, out=np.full(ages, np.nan), where=exposed > 0
             )
             _judge(found, int(place), loans[own], total[own, age], hazard, seen[own], age, policy.prior_defaults)
     rates = {name: pl.Series(name, found[name]).fill_nan(None).round(9) for name in _RATES}
@@ -110,7 +111,7 @@ def _judge(
     age: int,
     prior: float,
 ) -> None:
-    """Write one cohort's figures in one month. `hazard`: share of the others' loans that default at each age."""
+    """Write one cohort's figures in one month. `hazard`: share of other cohorts' loans that default at each age."""
     found["default_rate"][place] = defaults / loans
     reached = hazard[: age + 1][followed[: age + 1]]
     if np.isnan(reached).any():

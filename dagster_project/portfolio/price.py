@@ -15,7 +15,7 @@ _CORPORATE_MATURITY = 2.5
 def risk_weight(pd: Floats, lgd: float, asset_class: AssetClass) -> Floats:
     """Risk weight as a fraction of the exposure (1 is 100 %): CRE31 of the Basel framework, 12.5 x capital.
 
-    Corporate exposures are taken with the maturity of 2.5 years that the foundation approach gives them.
+    Corporate exposures have a maturity of 2.5 years, as in the foundation approach.
     """
     from scipy.special import ndtr, ndtri
 
@@ -39,6 +39,6 @@ def _correlation(pd: Floats, asset_class: AssetClass) -> Floats:
 
 
 def risk_based_price(pd: Floats | float, lgd: float, capital: Floats | float, policy: PricePolicy) -> Floats | float:
-    """Rate a year, as a fraction: `CoF (1 - K) + opex + PD LGD + K ROE / (1 - tax)`; K is `capital` of the exposure."""
+    """Yearly rate as a fraction: `CoF (1 - K) + opex + PD LGD + K ROE / (1 - tax)`; K is `capital` of the exposure."""
     equity = policy.return_on_equity / (1 - policy.tax_rate)
     return policy.funding_cost * (1 - capital) + policy.operating_cost + pd * lgd + capital * equity

@@ -1,4 +1,4 @@
-"""Probabilities of default in a year that is better or worse: one factor, after Vasicek."""
+"""Probabilities of default in a better or worse year: one factor, after Vasicek."""
 
 from typing import cast
 
@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 def stressed_pd(pd: Floats, factor: float, correlation: float) -> Floats:
     """`PD(z) = Phi((Phi^-1(PD) - sqrt(rho) z) / sqrt(1 - rho))`; z > 0 is a good year, 0 the middle one.
 
-    A PD of 0 or 1 stays what it is.
+    A PD of 0 or 1 does not change.
     """
     from scipy.special import ndtr, ndtri
 

@@ -1,4 +1,4 @@
-"""The portfolio tables that Python makes: their names, sort keys, descriptions and columns."""
+"""The portfolio tables that are made in Python: names, sort keys, descriptions and columns."""
 
 from collections.abc import Mapping
 
@@ -17,14 +17,14 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "port_static_pools": ("source", "product", "currency", "cohort_on", "mob"),
 }
 DESCRIPTIONS: Mapping[str, str] = {
-    "port_coverage": "What cannot be said of a source's portfolio, and why.",
+    "port_coverage": "Which portfolio figures a source does not have, and why.",
     "port_duration_matrix": "Arrears states after a year, from the times spent in them (generator and expm).",
     "port_expected_losses": "IFRS 9 stage with its trigger, and expected credit loss of every loan.",
     "port_grade_concentration": "Concentration of grades against the policy's limit, and how far loans moved.",
     "port_grade_moves": "Grades at the month-end before and at the newest.",
     "port_grades": "The book by grade, with capital and the price that covers the risk.",
     "port_loss_movement": "From the expected loss of the month-end before to the newest, by cause, to the cent.",
-    "port_losses_given_default": "Loss given default, open workouts carried on, or the policy's value and why.",
+    "port_losses_given_default": "Loss given default, with open workouts extrapolated, or the policy's value and why.",
     "port_static_pools": "Cohorts' defaults: actual, expected, forecast, and the distance to the triggers.",
 }
 

@@ -35,7 +35,7 @@ def test_scores_show_their_grades(page, dagster):
 
 def test_failed_check_says_what_to_do_and_where(page, dagster):
     page.goto(f"{dagster}/assets/raw/taiwan_cards/statements?view=checks&checkDetail=balance__to_not_be_null")
-    expect(page.get_by_text("look at the rows that fail before anything downstream uses them").first).to_be_visible()
+    expect(page.get_by_text("inspect the failing rows before anything downstream uses them").first).to_be_visible()
     expect(page.get_by_text("UCI_Credit_card.csv (delivery").first).to_be_visible()
     expect(page.get_by_text("line 17").first).to_be_visible()
     expect(page.get_by_text("blocking").first).to_be_visible()

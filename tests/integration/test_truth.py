@@ -45,8 +45,8 @@ def test_model_recovers_the_truth(learned, block, capsys):
     assert rows["pd_12m"].null_count() == 0
     outcome, true_pd = rows["label"].to_numpy().astype(np.float64), rows["pd_12m"].to_numpy()
     assert outcome.sum() > 300
-    margin = candidate.model.fit.margin(rows)
-    found = measure(outcome, candidate.model.platt.pd(margin), margin, rows["borrower_id"].to_numpy())
+    pd, margin = candidate.model.calibrated_pd(rows), candidate.model.fit.margin(rows)
+    found = measure(outcome, pd, margin, rows["borrower_id"].to_numpy())
     ceiling = auc(outcome, true_pd)
     with capsys.disabled():
         sys.stdout.write(

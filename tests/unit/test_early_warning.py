@@ -14,7 +14,7 @@ from dagster_project.early_warning.evaluate import HISTORY, KEYS, evaluate
 from dagster_project.early_warning.messages import changes, figures, newest
 from dagster_project.early_warning.rules import MEASURES, State
 from dagster_project.early_warning.significance import above_expected, higher_mean, holm, more_often
-from dagster_project.early_warning.states import LEGAL, Standing, step
+from dagster_project.early_warning.states import LEGAL, Status, step
 
 SIGNALS = st.lists(st.sampled_from(list(State)), max_size=60)
 RANK = {State.GREEN: 0, State.AMBER: 1, State.RED: 2}
@@ -67,17 +67,17 @@ def test_holm_keeps_the_order_and_never_helps(p_values):
 
 
 def walk(signals, calm_months):
-    standing, seen = Standing(), []
+    status, seen = Status(), []
     for n, signal in enumerate(signals):
-        standing = step(standing, signal, month(n), calm_months)
-        seen.append(standing)
+        status = step(status, signal, month(n), calm_months)
+        seen.append(status)
     return seen
 
 
 @given(SIGNALS, st.integers(1, 4))
 def test_no_move_is_illegal(signals, calm_months):
     seen = walk(signals, calm_months)
-    for before, after in pairwise([Standing(), *seen]):
+    for before, after in pairwise([Status(), *seen]):
         assert after.state in LEGAL[before.state]
         assert (after.since == before.since) == (after.state is before.state and before.since is not None)
         assert (after.opened_on is not None) == (after.state in RANK and RANK[after.state] > 0)
@@ -86,12 +86,12 @@ def test_no_move_is_illegal(signals, calm_months):
 
 @given(SIGNALS, st.integers(1, 4))
 def test_a_state_is_never_better_than_its_month_and_worse_only_for_want_of_calm(signals, calm_months):
-    for n, (signal, standing) in enumerate(zip(signals, walk(signals, calm_months), strict=True)):
+    for n, (signal, status) in enumerate(zip(signals, walk(signals, calm_months), strict=True)):
         if signal is State.NOT_ENOUGH_HISTORY:
-            assert standing.state is State.NOT_ENOUGH_HISTORY
+            assert status.state is State.NOT_ENOUGH_HISTORY
             continue
-        assert RANK[standing.state] >= RANK[signal]
-        if RANK[standing.state] > RANK[signal]:
+        assert RANK[status.state] >= RANK[signal]
+        if RANK[status.state] > RANK[signal]:
             lately = signals[max(n - 2 * calm_months + 1, 0) : n + 1]
             assert any(RANK.get(s, 0) >= 1 for s in lately[:-1]), "something was amber or red not long ago"
 

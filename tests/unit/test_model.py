@@ -2,13 +2,18 @@
 
 import datetime as dt
 import sqlite3
+from types import SimpleNamespace
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 from model_support import book
 
 from dagster_project.home.settings import PROJECT_ROOT
+from dagster_project.night import early_warning_figures
+from dagster_project.night.pd_history import Scorer
+from dagster_project.night.pipeline import MARTS
 from dagster_project.policy import load_policy
 from expectations import features as feature_suite
 from ml.calibrate import Platt
@@ -16,6 +21,7 @@ from ml.features import FEATURE_NAMES, FEATURES, by_name
 from ml.model import BOOSTER_FILE, CreditModel, ModelIntegrityError, load_model, model_sha256
 from ml.promote import BootstrapGate, Decision, PromotionLedger, bootstrap_failures
 from ml.reasons import FAMILIES, explain
+from ml.scale import Scale
 from ml.score import score_accounts
 from ml.train import fit, usable_features
 from ml.validate import measure
@@ -128,6 +134,43 @@ def test_every_account_has_reasons_or_a_stated_none(model):
     assert (found["reason_1"] == "none").any()
     none = found.filter(pl.col("reason_1") == "none")
     assert none["reason_2"].null_count() == none.height
+
+
+def test_pd_is_calibrated_then_floored_and_one_in_default(model):
+    rows = book(400, 12).with_columns(in_default=pl.int_range(pl.len()) % 2 == 0)
+    calibrated, in_default = model.calibrated_pd(rows), rows["in_default"].to_numpy()
+    floor = float(np.median(calibrated))
+    pd, low = model.pd(rows, pd_floor=floor), calibrated < floor
+    assert np.allclose(calibrated, 1 / (1 + np.exp(-model.fit.margin(rows))), atol=1e-8), "calibrated, not floored"
+    assert (pd[low & ~in_default] == floor).all() and (low & ~in_default).any()
+    assert np.array_equal(pd[~low & ~in_default], calibrated[~low & ~in_default]) and (~low & ~in_default).any()
+    assert (pd[in_default] == 1).all() and (low & in_default).any(), "in default, the floor does not count"
+
+
+def test_scores_history_and_warnings_give_a_loan_one_pd(model):
+    """On loans in the first month that is observed, a third of them below the floor, every tenth in default."""
+    policy = POLICY.model_copy(update={"scale": Scale(**vars(POLICY.scale) | {"pd_floor": 0.2})})
+    source, first = "ally_auto", POLICY.sources["ally_auto"].observe_from_month
+    rows = book(600, 13).with_columns(source=pl.lit(source), mob=pl.lit(float(first - 1)))
+    rows = rows.with_columns(in_default=pl.int_range(pl.len()) % 10 == 0)
+    scores = score_accounts(
+        model, rows, policy.scale, policy.sources[source].score_anchor, policy.reasons, "1"
+    ).scores.select("loan_id", "pd")
+    assert 100 < (scores["pd"] == 0.2).sum() < 500
+    with duckdb.connect() as db:
+        db.execute(f"create schema {MARTS}")
+        db.execute(f"create table {MARTS}.feat_loan_months as select * from rows")
+        history = Scorer(db, source, model, policy.scale.pd_floor, 1).pds(rows["month_on"][0], rows["month_on"][0])
+        pipeline = SimpleNamespace(policy=policy)
+        new_business = early_warning_figures._new_business(pipeline, db, source, model)
+    assert history.select("loan_id", "pd").equals(scores)
+    performing = scores.filter(pl.col("pd") < 1)
+    assert new_business.select("loan_id", pd="value").sort("loan_id").equals(performing)
+
+
+def test_only_the_model_turns_margins_into_pds():
+    code = [p for room in ("ml", "dagster_project", "expectations") for p in (PROJECT_ROOT / room).rglob("*.py")]
+    assert [p.relative_to(PROJECT_ROOT).as_posix() for p in code if "platt.pd(" in p.read_text()] == ["ml/model.py"]
 
 
 def test_scores_are_complete_and_defaulted_accounts_have_grade_d(model):
