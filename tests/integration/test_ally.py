@@ -10,7 +10,6 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from tests_support import copy_home, pipeline_in, shared_night
 
 from dagster_project.defs.instance import prepare_home
 from dagster_project.home.settings import PROJECT_ROOT
@@ -20,6 +19,7 @@ from dagster_project.ingestion.lake.landing import land_folder, land_packaged, w
 from dagster_project.operations.run_night import Exit, NightResult, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
 from dagster_project.warehouse.runner import published_models, run_dbt
+from support.homes import copy_home, pipeline_in, shared_night
 
 TAPES = PROJECT_ROOT.parent / "shared" / "data" / "ally_2017_3"
 pytestmark = pytest.mark.skipif(not TAPES.exists(), reason="the car loan tapes are not here; nothing of them is tested")

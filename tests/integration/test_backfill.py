@@ -11,7 +11,6 @@ import dagster as dg
 import polars as pl
 import pytest
 import yaml
-from lender_support import MONTH_ENDS, POLICY, command, lender, pipeline_of
 
 from dagster_project.defs.asset_keys import landing_asset
 from dagster_project.defs.instance import open_instance
@@ -19,6 +18,7 @@ from dagster_project.night.pipeline import Pipeline
 from dagster_project.night.publish import warehouse_is_published
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
+from support.young_lender import MONTH_ENDS, POLICY, command, lender, pipeline_of
 
 
 def filled(pipeline: Pipeline) -> set[str]:

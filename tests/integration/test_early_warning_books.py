@@ -12,14 +12,14 @@ import sys
 
 import polars as pl
 import pytest
-from simulated_warnings_support import compiled_model, figures_by_truth, figures_of, vintages_of
-from tests_support import pipeline_in
 
 from dagster_project.early_warning.evaluate import evaluate
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.policy import load_policy
 from dagster_project.portfolio.pools import static_pools
 from dagster_project.simulator.simulate import Plan
+from support.homes import pipeline_in
+from support.simulated_warnings import compiled_model, figures_by_truth, figures_of, vintages_of
 
 WHOLE_POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml")
 POLICY = WHOLE_POLICY.early_warning

@@ -11,13 +11,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from simulated_support import simulated_in, take_in_whole
 
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.warehouse.runner import run_dbt
 from ml import training_set
 from ml.features import FEATURE_NAMES
+from support.simulated import simulated_in, take_in_whole
 
 KEYS = ["loan_id", "month_on"]
 RATIO = 1e-6

@@ -8,7 +8,6 @@ import sys
 
 import polars as pl
 import pytest
-from tests_support import pipeline_in
 
 from dagster_project.home.locks import NightRunningError, home_lock
 from dagster_project.home.settings import PROJECT_ROOT
@@ -19,6 +18,7 @@ from dagster_project.snapshots.snapshot import current_snapshot
 from ml.experiment import CURVE_POINTS
 from ml.promote import PromotionLedger
 from ml.registry import CHAMPION
+from support.homes import pipeline_in
 
 PICTURES = ("roc", "calibration", "score_distribution", "importance", "learning_curve")
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 import pytest
-from simulated_support import simulated_in
 
 from dagster_project.ingestion.lake.receipts import State
 from dagster_project.ingestion.quarantine import WHOLE_FILE
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.snapshots.snapshot import current_snapshot
+from support.simulated import simulated_in
 
 pytestmark = pytest.mark.long
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from lender_support import LOANS, MONTH_ENDS, book_file, empty_lender, pipeline_of
 
 from dagster_project.operations.backfill import replay_range
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
+from support.young_lender import LOANS, MONTH_ENDS, book_file, empty_lender, pipeline_of
 
 pytestmark = pytest.mark.long
 

@@ -13,9 +13,6 @@ import duckdb
 import polars as pl
 import pytest
 import yaml
-from ledger_support import write_selection
-from lender_support import lender
-from simulated_support import correct, one_file_a_table, simulated_in, with_corrections
 
 from dagster_project.home.settings import Settings
 from dagster_project.ingestion.contracts.canonical import CANONICAL, raw_schema
@@ -27,6 +24,9 @@ from dagster_project.policy import load_policy
 from dagster_project.reporting.month_comparison import Restatement
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.warehouse.runner import run_dbt
+from support.raw_tables import write_selection
+from support.simulated import correct, one_file_a_table, simulated_in, with_corrections
+from support.young_lender import lender
 
 FIRST, *LATER = [dt.date(2018, 7, 1), dt.date(2018, 8, 1), dt.date(2018, 9, 1)]
 # A month that came with later ones and one that was the newest of its night; each was observed on the day after.

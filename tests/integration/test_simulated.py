@@ -8,7 +8,6 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from simulated_support import NOW, simulated_in, take_in_whole
 
 from dagster_project.ingestion.contracts.source import Source
 from dagster_project.ingestion.intake import ingest
@@ -20,6 +19,7 @@ from dagster_project.simulator.deferral import MONTHS as HOLIDAY
 from dagster_project.simulator.dirt import FILES, ONCE, ROWS, TEXTS
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.warehouse.runner import run_dbt
+from support.simulated import NOW, simulated_in, take_in_whole
 
 LOANS, MONTHS = 2_000, 24
 RULES_ELSEWHERE = {"key_conflict", "duplicate_file", "rate_in_percent", "negative_instalment", "schema_change"}

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from simulated_support import simulated_in, take_in_whole
 
 from dagster_project.night.champion import training_set_of
 from dagster_project.simulator.simulate import Plan, simulate
@@ -14,6 +13,7 @@ from dagster_project.warehouse.runner import run_dbt
 from ml.candidate import Candidate, train_candidate
 from ml.training_set import TrainingSet
 from ml.validate import auc, measure
+from support.simulated import simulated_in, take_in_whole
 
 pytestmark = pytest.mark.long
 

@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-from tests_support import copy_home, damage, pipeline_in
 
 from dagster_project.defs.instance import open_instance
 from dagster_project.defs.run_failures import FAILED_IN, STOPPED_BY
@@ -19,6 +18,7 @@ from dagster_project.night.publish import UnauditedError, audited, publish_night
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
 from expectations.suite import no_row
+from support.homes import copy_home, damage, pipeline_in
 
 RAW = [
     f"raw_taiwan_cards_{t}" for t in ("borrowers", "borrower_attributes", "loans", "statements", "payments", "outcomes")

@@ -8,9 +8,7 @@ import dagster as dg
 import duckdb
 import polars as pl
 import pytest
-from early_warning_support import POLICY, series
 from pydantic import SecretStr
-from tests_support import pipeline_in
 
 from dagster_project.defs.asset_keys import EARLY_WARNINGS_ASSET, NOTIFICATIONS_ASSET
 from dagster_project.defs.assets.early_warnings import build_early_warning_assets
@@ -21,6 +19,8 @@ from dagster_project.night.pipeline import Pipeline
 from dagster_project.reporting.metrics import warning_metrics
 from dagster_project.reporting.summary import _warnings
 from dagster_project.snapshots.snapshot import publish, table_of
+from support.homes import pipeline_in
+from support.warning_figures import POLICY, series
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import sqlite3
 
 import numpy as np
 import polars as pl
-from tests_support import pipeline_in, retrain
 
 from dagster_project.operations.run_night import Exit, run_night
 from expectations.suite import no_row
 from ml.calibrate import logistic_line
+from support.homes import pipeline_in, retrain
 
 
 def decisions(pipeline) -> list[tuple[str, str, str]]:

@@ -11,12 +11,14 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
-from default_support import Defaults, Rules, Spell, known_on
-from ledger_support import LAG, random_book, raw_tables, reported, with_comebacks, with_events, write_selection
 
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
 from dagster_project.warehouse.runner import run_dbt
+from support.oracles.defaults import Defaults, Rules, Spell, known_on
+from support.oracles.ledger import LAG, reported
+from support.random_books import random_book, with_comebacks, with_events
+from support.raw_tables import raw_tables, write_selection
 
 LOANS = 2_000
 CUTS = [dt.date(2020, 9, 30), dt.date(2021, 1, 31), dt.date(2021, 6, 30)]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from simulated_support import correct, opened_later, simulated_in, with_corrections
 
 from dagster_project.ingestion.intake import ingest
 from dagster_project.ingestion.lake.files import select
@@ -20,6 +19,7 @@ from dagster_project.night.incremental_build import begin_build, end_build
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.warehouse.runner import run_dbt
+from support.simulated import correct, opened_later, simulated_in, with_corrections
 
 SOURCE = "simulated"
 SEED = int(os.environ.get("SEED", "1"))

@@ -13,23 +13,13 @@ import duckdb
 import polars as pl
 import pytest
 import yaml
-from ledger_support import (
-    LAG,
-    DayByDay,
-    knowledge,
-    month_end,
-    months_from,
-    random_book,
-    raw_tables,
-    reported,
-    visible,
-    with_events,
-    write_selection,
-)
 
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
 from dagster_project.warehouse.runner import run_dbt
+from support.oracles.ledger import LAG, DayByDay, knowledge, month_end, months_from, reported, visible
+from support.random_books import random_book, with_events
+from support.raw_tables import raw_tables, write_selection
 
 LOANS = 2_000
 CUTS = [dt.date(2020, 3, 31), dt.date(2020, 6, 30), dt.date(2020, 9, 30), dt.date(2020, 12, 31), dt.date(2021, 2, 28)]

@@ -3,12 +3,12 @@
 import duckdb
 import polars as pl
 import pytest
-from tests_support import copy_home, pipeline_in
 
 from dagster_project.ingestion.intake import ingest
 from dagster_project.ingestion.lake.files import select
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.warehouse.runner import run_dbt
+from support.homes import copy_home, pipeline_in
 
 
 @pytest.fixture(params=["statements", "ledger"])

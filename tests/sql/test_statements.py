@@ -8,12 +8,13 @@ import duckdb
 import numpy as np
 import pytest
 import yaml
-from ledger_support import lined, months_from, write_selection
-from lender_support import POLICY
 
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
 from dagster_project.warehouse.runner import run_dbt
+from support.oracles.ledger import months_from
+from support.raw_tables import lined, write_selection
+from support.young_lender import POLICY
 
 LAG, WRITE_OFF, OPENED, OPENING, INSTALMENT = 2, 100, dt.date(2020, 1, 5), 1_000, 100
 MONTHS = months_from(OPENED, dt.date(2020, 12, 31))

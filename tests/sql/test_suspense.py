@@ -6,11 +6,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import yaml
-from ledger_support import lined, write_selection
 
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
 from dagster_project.warehouse.runner import run_dbt
+from support.raw_tables import lined, write_selection
 
 NEWEST = dt.date(2020, 3, 1)
 

@@ -8,21 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
-from lender_support import command, lender, pipeline_of
-from torture_support import (
-    SEED,
-    Reference,
-    assert_lake_is,
-    book_of_loans,
-    copy_of,
-    drop,
-    empty_home,
-    month_file,
-)
 
 from dagster_project.ingestion.lake.receipts import State
 from dagster_project.operations.verify import verify
 from dagster_project.snapshots.snapshot import current_snapshot, verified
+from support.lake import SEED, assert_lake_is, drop, empty_home
+from support.oracles.kill import Reference, book_of_loans, copy_of, month_file
+from support.young_lender import command, lender, pipeline_of
 
 AT_ONCE = 4
 

@@ -18,8 +18,6 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from person_support import agreement, book, csv_of, lender_in, person
-from tests_support import once
 
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.ingestion.lake.receipts import State
@@ -28,6 +26,8 @@ from dagster_project.ingestion.persons.scan import find_words, forms
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
 from expectations.suite import no_row
+from support.homes import once
+from support.persons import agreement, book, csv_of, lender_in, person
 
 MARK = "Zqxv7Canary"  # in every value that identifies a canary, and nowhere else
 CANARIES = {n: f"{MARK}{n:03}" for n in (5, 6, 7, 1001, 1002, 1003, 1004)}

@@ -8,19 +8,6 @@ import sys
 
 import dagster as dg
 import pytest
-from lender_support import lender, pipeline_of
-from torture_support import (
-    SEED,
-    Filler,
-    Reference,
-    assert_lake_is,
-    book_of_loans,
-    drop,
-    empty_home,
-    lake_of,
-    month_file,
-    mounted,
-)
 
 from dagster_project.defs.resources import build_night_resource
 from dagster_project.home.disk_space import DiskFullError, check_disk_space
@@ -28,6 +15,10 @@ from dagster_project.operations import run_night as night_module
 from dagster_project.operations.run_night import run_night
 from dagster_project.operations.verify import verify
 from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults
+from support.disks import Filler, mounted
+from support.lake import SEED, assert_lake_is, drop, empty_home, lake_of
+from support.oracles.kill import Reference, book_of_loans, month_file
+from support.young_lender import lender, pipeline_of
 
 SAYS_FULL = ("No space left on device", "disk is full", "disk I/O error")
 

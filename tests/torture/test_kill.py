@@ -7,23 +7,14 @@ import random
 
 import polars as pl
 import pytest
-from lender_support import pipeline_of
-from torture_support import (
-    SEED,
-    Reference,
-    assert_lake_is,
-    book_of_loans,
-    copy_of,
-    drop,
-    empty_home,
-    lake_of,
-    month_file,
-)
 
 from dagster_project.audit.chain import AuditLog, Entry, Kind
 from dagster_project.ingestion.persons.vault import read_person
 from dagster_project.operations.verify import verify
 from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults
+from support.lake import SEED, assert_lake_is, drop, empty_home, lake_of
+from support.oracles.kill import Reference, book_of_loans, copy_of, month_file
+from support.young_lender import pipeline_of
 
 KILLS = [pytest.param(20, id="20"), pytest.param(200, id="200", marks=pytest.mark.long)]
 

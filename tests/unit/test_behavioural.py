@@ -6,7 +6,6 @@ import duckdb
 import numpy as np
 import polars as pl
 import pytest
-from tests_support import pipeline_in
 
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.ingestion.contracts.source import load_sources
@@ -15,6 +14,7 @@ from dagster_project.policy import load_policy
 from ml.features import FEATURE_NAMES
 from ml.training_set import TrainingSet, build, too_short
 from ml.validate import auc, auc_interval, auc_standard_error, clustered_standard_error
+from support.homes import pipeline_in
 
 POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml")
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from early_warning_support import POLICY, month, series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact, ttest_ind
@@ -18,6 +17,7 @@ from dagster_project.early_warning.significance import above_expected, higher_me
 from dagster_project.early_warning.states import LEGAL, Standing, step
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.policy import PolicyError, load_policy
+from support.warning_figures import POLICY, month, series
 
 SIGNALS = st.lists(st.sampled_from(list(State)), max_size=60)
 RANK = {State.GREEN: 0, State.AMBER: 1, State.RED: 2}

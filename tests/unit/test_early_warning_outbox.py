@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import polars as pl
 import pytest
-from early_warning_support import POLICY, month, series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -21,6 +20,7 @@ from dagster_project.early_warning.messages import changes
 from dagster_project.early_warning.outbox import Outbox
 from dagster_project.early_warning.rules import State
 from dagster_project.home.settings import Settings
+from support.warning_figures import POLICY, month, series
 
 NOW = datetime(2026, 1, 2, 2)
 RISES = [200] * 20 + [260, 300, 300, 200, 200, 200, 200, 200]  # amber, red, red, red, amber, amber, green, green

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from person_support import DAY, NOW, agreement, csv_of, deliver, lender_in, person, raw, transfer
 
 from dagster_project.ingestion.lake.files import LakeCorruptionError
 from dagster_project.ingestion.lake.receipts import State
@@ -19,6 +18,7 @@ from dagster_project.ingestion.persons.originals import open_original, open_row,
 from dagster_project.ingestion.persons.scan import find_words
 from dagster_project.ingestion.persons.vault import read_person
 from dagster_project.keys.store import Hold, KeyDestroyedError, KeyStore
+from support.persons import DAY, NOW, agreement, csv_of, deliver, lender_in, person, raw, transfer
 
 YEARS = 5
 ANNA = person(7, name="Anna Zwetschke", street="Hinterm Deich 7", account_no="DE55777777777777")

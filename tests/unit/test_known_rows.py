@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests_support import pipeline_in
 
 from dagster_project.ingestion.contracts.contract import ContractError
 from dagster_project.ingestion.contracts.contract_adapter import refuse_corrections
@@ -21,6 +20,7 @@ from dagster_project.ingestion.lake.files import LakeCorruptionError
 from dagster_project.ingestion.lake.key_index import KeyPlaces
 from dagster_project.ingestion.lake.landing import unfinished, waiting
 from dagster_project.ingestion.lake.receipts import ReceiptBook, State
+from support.homes import pipeline_in
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 SIMULATED = load_sources()["simulated"]

@@ -6,7 +6,6 @@ import re
 
 import polars as pl
 import pytest
-from person_support import csv_of, deliver, lender_in, person
 from typer.testing import CliRunner
 
 from dagster_project import cli
@@ -15,6 +14,7 @@ from dagster_project.cli import shared
 from dagster_project.home.locks import home_lock
 from dagster_project.keys.master import load_keys
 from dagster_project.night import audit_entries
+from support.persons import csv_of, deliver, lender_in, person
 
 OLD = [person(n) for n in range(3)]
 

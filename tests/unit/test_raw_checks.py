@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests_support import pipeline_in
 
 from dagster_project.defs import checks
 from dagster_project.defs.checks import evaluate
@@ -17,6 +16,7 @@ from dagster_project.ingestion.lake.key_index import KeyIndex, key_hashes
 from dagster_project.ingestion.lake.row_index import KnownRows
 from dagster_project.night import incremental_checks
 from dagster_project.night.guards import guards_of
+from support.homes import pipeline_in
 
 expose = checks._expose
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from tests_support import pipeline_in
 
 from dagster_project.ingestion.contracts.source import Source, load_sources
 from dagster_project.ingestion.intake import ingest
@@ -14,6 +13,7 @@ from dagster_project.ingestion.lake.receipts import IdentityError, ReceiptBook, 
 from dagster_project.ingestion.lake.row_index import KnownRows
 from dagster_project.ingestion.quarantine import counts, held
 from dagster_project.ingestion.readmit import readmit
+from support.homes import pipeline_in
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 LATER = NOW + dt.timedelta(days=1)

@@ -11,7 +11,6 @@ from dataclasses import replace
 import polars as pl
 import pytest
 from cryptography.exceptions import InvalidTag
-from person_support import CONTRACT, agreement, csv_of, deliver, lender_in, person, raw, transfer
 
 from dagster_project.home.settings import Settings
 from dagster_project.ingestion import intake
@@ -25,6 +24,7 @@ from dagster_project.ingestion.persons.vault import read_payer, read_person
 from dagster_project.keys.master import MasterKeyError, load_keys, unseal
 from dagster_project.keys.store import KeyDestroyedError, KeyMissingError, KeyStore
 from dagster_project.operations.data_subjects import UnknownPersonError, erase_person, reveal_person
+from support.persons import CONTRACT, agreement, csv_of, deliver, lender_in, person, raw, transfer
 
 PEOPLE = [person(n) for n in range(5)]
 
@@ -356,21 +356,21 @@ def _wrapped(store):
             "product would carry agreements.customer_no past the border, which is identifier",
         ),
         (
-            "{name: sex, logicalType: integer, description: Told., classification: sensitive,"
+            "{name: sex, logicalType: integer, description: Column., classification: sensitive,"
             " transformSourceObjects: [people.sex]}",
-            "{name: sex, logicalType: integer, description: Told., transformSourceObjects: [people.sex]}",
+            "{name: sex, logicalType: integer, description: Column., transformSourceObjects: [people.sex]}",
             "sex would carry people.sex past the border, which is sensitive",
         ),
         (
-            "{name: account_id, logicalType: string, description: Told., classification: identifier,"
+            "{name: account_id, logicalType: string, description: Column., classification: identifier,"
             " transformSourceObjects: [people.account_no]}",
-            "{name: account_id, logicalType: string, description: Told., classification: identifier,"
+            "{name: account_id, logicalType: string, description: Column., classification: identifier,"
             " transformSourceObjects: [people.street]}",
             "account_id would carry people.street past the border, which is personal",
         ),
         (
-            "{name: payer_id, logicalType: string, description: Told., classification: identifier,",
-            "{name: payer_id, logicalType: string, description: Told.,",
+            "{name: payer_id, logicalType: string, description: Column., classification: identifier,",
+            "{name: payer_id, logicalType: string, description: Column.,",
             "payer_id must have the classification 'identifier'",
         ),
         (
@@ -384,9 +384,9 @@ def _wrapped(store):
             "original_amount is personal: such values never pass",
         ),
         (
-            "{name: loan_id, logicalType: string, description: Told., primaryKey: true,"
+            "{name: loan_id, logicalType: string, description: Column., primaryKey: true,"
             " transformSourceObjects: [agreements.loan_no]}",
-            "{name: loan_id, logicalType: string, description: Told., primaryKey: true, classification: identifier,"
+            "{name: loan_id, logicalType: string, description: Column., primaryKey: true, classification: identifier,"
             " transformSourceObjects: [agreements.loan_no]}",
             "loan_id must be of the class identifier in all tables, or in none",
         ),

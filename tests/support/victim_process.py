@@ -1,6 +1,6 @@
-"""Runs by itself: forks processes that ingest, publish or read, and kills those that are to be killed.
+"""Runs as a program: forks processes that ingest, publish or read, and kills those that are to be killed.
 
-A process may be told to kill its whole group before the n-th line that it executes in the modules on which the
+A process may kill its whole group before the n-th line that it executes in the modules on which the
 promise rests: there is no line that it cannot hit. Which one that is depends on how its threads take turns, and whether
 it is hit at all.
 """
@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 
 import polars as pl
-from lender_support import pipeline_of
 
 import dagster_project
 from dagster_project.audit.chain import AuditLog, Entry, Kind
@@ -25,20 +24,28 @@ from dagster_project.ingestion import intake
 from dagster_project.ingestion.intake import ingest
 from dagster_project.ingestion.lake.landing import waiting
 from dagster_project.snapshots.snapshot import current_snapshot, publish, snapshot_faults, table_of
+from support.young_lender import SOURCE, pipeline_of
 
-SOURCE = "young_lender"
 intake._BATCH = 2  # so that one batch is committed while another is read
 _ROOT = Path(dagster_project.__file__).parent
 WATCHED = {
     str(_ROOT / name)
     for name in (
-        "audit.py", "alone.py", "files.py", "ingestion/intake.py", "ingestion/delivery.py", "ingestion/lake.py",
-        "ingestion/receipts.py", "ingestion/trail.py", "ingestion/vault.py", "publishing/snapshot.py",
+        "audit/chain.py",
+        "home/files.py",
+        "home/locks.py",
+        "ingestion/commit.py",
+        "ingestion/delivery.py",
+        "ingestion/intake.py",
+        "ingestion/lake/files.py",
+        "ingestion/lake/receipts.py",
+        "ingestion/persons/vault.py",
+        "snapshots/snapshot.py",
     )
-}  # fmt: skip
+}
+assert all(Path(name).is_file() for name in WATCHED), "a watched module was moved"
 
-
-# A home's source and border; made before the fork, once a home.
+# Made before the fork, once per home.
 pipeline = cache(pipeline_of)
 
 

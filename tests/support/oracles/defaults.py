@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from ledger_support import DAY, DayByDay, Loan, month_end
+from support.oracles.ledger import DAY, DayByDay, Loan, month_end
 
 UNKNOWN_RATE = 0.08  # a year, of loans that do not tell theirs
 
