@@ -235,3 +235,10 @@ def book(seed: int = 3, loans: int = 1000, months: int = 30) -> dict[str, list[d
         transfer(n, loan_no=r["loan_no"], paid_on=r["month_end"], amount=r["paid_in"]) for n, r in enumerate(paid_rows)
     ]
     return {"people": people, "agreements": agreements, "months": rows, "transfers": transfers}
+
+
+PEOPLE = [person(n) for n in range(5)]
+
+
+def pseudonym(lender, number, column="borrower_id"):
+    return lender.ingest_context.keys.pseudonyms(pl.Series([number]), f"lender.{column}")["pseudonym"].item()

@@ -37,3 +37,7 @@ def series(hits, of=10_000, indicator="share_30_plus", segment=("product", "loan
         if hit is not None
     ]
     return pl.DataFrame(rows, schema=FIGURES)
+
+
+def states(history, **of):
+    return history.filter(**of).sort("month_on")["state"].to_list()
