@@ -107,6 +107,6 @@ def test_model_learns_from_the_same_rows(home):
 
 
 def test_every_check_of_the_floor_passes(home):
-    told = json.loads((home / "floor.json").read_text())
-    assert told["checks"] > 100 and told["failing"] == {}
-    assert told["rows"]["scores"] == marts(home, "feat_loan_months")["is_live"].sum()
+    result = json.loads((home / "floor.json").read_text())
+    assert result["checks"] > 100 and result["failing"] == {}
+    assert result["rows"]["scores"] == marts(home, "feat_loan_months")["is_live"].sum()

@@ -73,7 +73,7 @@ def test_a_check_an_indicator_fails_by_policy_and_stops_nothing(book):
     assert not amber["share_30_plus"].passed and amber["share_30_plus"].severity is dg.AssetCheckSeverity.WARN
 
 
-def test_what_is_published_is_told_once(book):
+def test_published_results_are_reported_once(book):
     pipeline, put = book
     put(series([200] * 20 + [300]))
     run(pipeline, EARLY_WARNINGS_ASSET)
@@ -110,7 +110,7 @@ def test_a_replay_posts_nothing(book):
     assert [channel.name for channel in channels(pipeline)] == ["log"]
 
 
-def test_metrics_and_summary_say_where_it_stands(book):
+def test_metrics_and_summary_show_the_state(book):
     pipeline, put = book
     put(series([200] * 20 + [300]), series([100] * 21, segment=("channel", "web"), source="other"))
     run(pipeline, EARLY_WARNINGS_ASSET)

@@ -73,8 +73,8 @@ def home(book, tmp_path_factory) -> Path:
         write_selection(tables, settings.selection, name)
     for source, cut in CUT_OF.items():
         last = cut + dt.timedelta(days=LAG)
-        known = {name: table.filter(table["known_at"] <= last) for name, table in tables.items()}
-        write_selection(known, settings.selection, source)
+        until_last = {name: table.filter(table["known_at"] <= last) for name, table in tables.items()}
+        write_selection(until_last, settings.selection, source)
     build = ["build", "--select", "+fct_loan_months", "--indirect-selection", "cautious"]
     line = [*build, "--exclude-resource-type", "unit_test"]
     done = run_dbt(settings, load_policy(settings.policy), line, quiet=True, loans_a_portion=300)
@@ -114,13 +114,13 @@ def test_defaults_are_what_a_calendar_says(home, book, source):
     for loan in book:
         if loan.known_at > known_by:
             continue
-        told = Defaults(known_on(loan, known_by), last, RULES[source])
-        assert spells.pop(loan.loan_id, []) == told.spells, loan
-        for spell in told.spells:
+        expected = Defaults(known_on(loan, known_by), last, RULES[source])
+        assert spells.pop(loan.loan_id, []) == expected.spells, loan
+        for spell in expected.spells:
             seen[spell.ended_by] += 1
             if spell.trigger in TRIGGERS:
                 seen[spell.trigger] += 1
-        for month, stands in told.standing.items():
+        for month, stands in expected.standing.items():
             if (loan.loan_id, month) in standing and stands != "written_off":
                 row = standing.pop((loan.loan_id, month))
                 assert row == stands, (loan, month)
@@ -146,7 +146,7 @@ def test_nobody_is_in_default_before_it_is_known(home, book):
     assert late > 3, "nothing was known late: the test shows nothing"
 
 
-def test_what_is_known_is_enough_for_the_default(home, book):
+def test_rows_known_by_then_are_enough_for_the_default(home, book):
     """A calendar that has only the rows that were known by `known_at` comes to the same first day."""
     loans = {loan.loan_id: loan for loan in book}
     late = 0

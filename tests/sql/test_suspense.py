@@ -37,7 +37,7 @@ def policy_of(home: Path) -> dict:
     return policy
 
 
-def told_by(test: str, home: Path, **tables: list[dict]) -> tuple[str, int]:
+def result_of(test: str, home: Path, **tables: list[dict]) -> tuple[str, int]:
     """The verdict of a dbt test over these rows, and of how many it tells."""
     settings = Settings(home=home, policy=home / "policy.yaml")
     lineage = {"source": "", "delivery_id": "0" * 16, "ingested_at": dt.datetime(2026, 1, 1)}
@@ -46,19 +46,19 @@ def told_by(test: str, home: Path, **tables: list[dict]) -> tuple[str, int]:
     done = run_dbt(settings, load_policy(settings.policy), [*build, "--indirect-selection", "cautious"], quiet=True)
     assert done.returncode == 0, done.stdout[-3000:]
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
-    (told,) = [r for r in results if r["unique_id"].endswith(test)]
-    return told["status"], told["failures"]
+    (result,) = [r for r in results if r["unique_id"].endswith(test)]
+    return result["status"], result["failures"]
 
 
-def test_money_of_unknown_loans_is_told_of_after_so_many_days(tmp_path):
+def test_money_of_unknown_loans_is_reported_after_the_allowed_days(tmp_path):
     days = policy_of(tmp_path)["ingestion"]["suspense_days"]
     ago = lambda more: NEWEST - dt.timedelta(days=days + more)
     payments = [payment(1, "known", ago(20)), payment(2, "nobody's", ago(1)), payment(3, "nobody's", ago(0))]
     rows = {"loans": [loan("known", ago(30))], "payments": [*payments, payment(4, "known", NEWEST)]}
-    assert told_by("payments_leave_suspense", tmp_path, **rows) == ("warn", 1)
+    assert result_of("payments_leave_suspense", tmp_path, **rows) == ("warn", 1)
 
 
-def test_what_is_paid_beyond_all_that_is_due_is_told_of(tmp_path):
+def test_payments_beyond_all_that_is_due_are_reported(tmp_path):
     """Two instalments of 100; of one loan the second is done away with on 10 February, and another one due in March."""
     least = policy_of(tmp_path)["ingestion"]["overpaid_min"]
     begin, planned_anew = dt.date(2020, 1, 1), dt.date(2020, 2, 10)
@@ -83,4 +83,4 @@ def test_what_is_paid_beyond_all_that_is_due_is_told_of(tmp_path):
         "schedules": schedules,
     }
     # `anew`: nothing of its first version was due before the second began, which asks for 200, too.
-    assert told_by("payments_are_owed", tmp_path, **rows) == ("warn", 2)
+    assert result_of("payments_are_owed", tmp_path, **rows) == ("warn", 2)

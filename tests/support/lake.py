@@ -54,8 +54,8 @@ def lake_of(pipeline: Pipeline, selection: Path) -> Reference:
         assert receipt.state is not State.QUARANTINED or not [f for f in receipt.files if f.table == "statements"]
     frame = pl.read_parquet(selection / SOURCE / "statements" / "*.parquet")
     assert frame.height == rows["statements"]
-    told = frame.select("loan_id", pl.col("month_on").cast(pl.String), "balance", "paid")
-    for loan, month, opens, paid in told.iter_rows():
+    statements = frame.select("loan_id", pl.col("month_on").cast(pl.String), "balance", "paid")
+    for loan, month, opens, paid in statements.iter_rows():
         found.statements[(loan, month, int(opens * 100), int(paid * 100))] += 1
     return found
 

@@ -27,7 +27,7 @@ def months(*rows: tuple) -> pl.DataFrame:
     return frame.cast({c: t for c, t in SCHEMA.items() if t != pl.String})
 
 
-def payment(loan: str, number: str, amount: str, known: bool, line: int = 2) -> dict:
+def payment(loan: str, number: str, amount: str, known_then: bool, line: int = 2) -> dict:
     return {
         "payment_id": number,
         "loan_id": loan,
@@ -36,9 +36,9 @@ def payment(loan: str, number: str, amount: str, known: bool, line: int = 2) -> 
         "file": "payments-2024-04-09.csv",
         "line_no": line,
         "event_on": dt.date(2024, 3, 20),
-        "known_at": dt.date(2024, 3, 20) if known else dt.date(2024, 4, 9),
-        "ingested_at": dt.datetime(2024, 3, 21) if known else dt.datetime(2024, 4, 10),
-        "known_then": known,
+        "known_at": dt.date(2024, 3, 20) if known_then else dt.date(2024, 4, 9),
+        "ingested_at": dt.datetime(2024, 3, 21) if known_then else dt.datetime(2024, 4, 10),
+        "known_then": known_then,
     }
 
 

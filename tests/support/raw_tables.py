@@ -18,11 +18,11 @@ def raw_tables(book: list[Loan], source: str) -> dict[str, pl.DataFrame]:
     money = lambda cents: None if cents is None else Decimal(cents) / 100
     loans, schedules, payments, borrowers, events = [], [], [], [], []
     for loan in book:
-        told = {"event_on": loan.opened_on, "known_at": loan.known_at, "borrower_id": f"b{loan.loan_id}"}
-        borrowers.append(told)
+        origin = {"event_on": loan.opened_on, "known_at": loan.known_at, "borrower_id": f"b{loan.loan_id}"}
+        borrowers.append(origin)
         rate = None if loan.annual_rate is None else Decimal(str(loan.annual_rate))
         amounts = {"original_amount": money(loan.original), "opened_on": loan.opened_on, "annual_rate": rate}
-        loans.append(told | amounts | {"loan_id": loan.loan_id, "product": "loan", "currency": "EUR"})
+        loans.append(origin | amounts | {"loan_id": loan.loan_id, "product": "loan", "currency": "EUR"})
         for i in loan.instalments:
             parts = {"amount": money(i.amount), "principal": money(i.principal), "interest": money(i.interest)}
             when = {"valid_from": i.valid_from, "due_on": i.due_on, "event_on": i.valid_from, "known_at": i.known_at}

@@ -160,7 +160,7 @@ def _live(plan: Plan, folder: Path) -> tuple[Loans, pl.DataFrame]:
     folder.mkdir(parents=True)
     states = np.full((plan.months, plan.loans), NOT_YET, dtype=np.int8)
     changed = np.full(plan.loans, NEVER)  # in which month its terms were
-    told = []
+    open_months = []
     for month in range(plan.months):
         was_closed = ledger.state == CLOSED
         changed[ledger.restructure(month).loan] = month
@@ -192,7 +192,7 @@ def _live(plan: Plan, folder: Path) -> tuple[Loans, pl.DataFrame]:
         )
         rows.write_parquet(folder / f"{month:03}.parquet")
         age = month - loans.opened_month[seen]
-        told.append(
+        open_months.append(
             rows.with_columns(
                 pl.Series("mob", age),
                 pl.Series("remaining_months", np.maximum(ledger.instalments[seen] - age, 1)),
@@ -215,4 +215,4 @@ def _live(plan: Plan, folder: Path) -> tuple[Loans, pl.DataFrame]:
         calendar,
     )
     true = pl.concat(pds).select("loan_id", "month_on", pd="pd_12m")
-    return loans, pl.concat(told).join(true, on=["loan_id", "month_on"], how="left")
+    return loans, pl.concat(open_months).join(true, on=["loan_id", "month_on"], how="left")

@@ -139,10 +139,10 @@ def count_lines(kill_at: int | None) -> list[int]:
 
 def start(job: dict) -> tuple[int, int]:
     """Fork a process in a group of its own; returns its id and where its answer is to be read."""
-    answer, told = os.pipe()
+    answer, answer_to = os.pipe()
     pid = os.fork()
     if pid:
-        os.close(told)
+        os.close(answer_to)
         return pid, answer
     os.setsid()
     os.close(answer)
@@ -155,7 +155,7 @@ def start(job: dict) -> tuple[int, int]:
         said["error"] = f"{type(error).__name__}: {error}"
     finally:
         sys.settrace(None)
-        os.write(told, json.dumps(said | {"lines": counted[0]}).encode())
+        os.write(answer_to, json.dumps(said | {"lines": counted[0]}).encode())
         os._exit(0)
 
 

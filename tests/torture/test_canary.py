@@ -38,14 +38,19 @@ SINKS = ("lake", "warehouse", "published", "mlflow", "dagster", "dbt", "logs", "
 
 def canary(n: int, **other: str) -> dict[str, str]:
     mark = CANARIES[n]
-    told = {"customer_no": f"C-{mark}", "name": f"Rosa {mark}", "street": f"{mark} Allee", "account_no": f"DE{mark}"}
-    return person(n) | told | {"reported_on": "2017-12-15"} | other
+    identifiers = {
+        "customer_no": f"C-{mark}",
+        "name": f"Rosa {mark}",
+        "street": f"{mark} Allee",
+        "account_no": f"DE{mark}",
+    }
+    return person(n) | identifiers | {"reported_on": "2017-12-15"} | other
 
 
 def files(months: int = YOUNG) -> dict[str, bytes]:
     """Canaries in good rows, in rows that break every kind of rule, and in files that are refused whole."""
-    told = book(months=months)
-    people, agreements = told["people"], told["agreements"]
+    tables = book(months=months)
+    people, agreements = tables["people"], tables["agreements"]
     for n in (5, 6, 7):
         people[n] = canary(n)
         agreements[n] |= {"customer_no": canary(n)["customer_no"]}
@@ -58,7 +63,7 @@ def files(months: int = YOUNG) -> dict[str, bytes]:
     ]
     ragged = f"{MARK},ragged,{MARK}\n"
     payer = {"L9": canary(6)["customer_no"]}
-    transfers = [row | {"payer_no": payer.get(row["loan_no"], "")} for row in told["transfers"]]
+    transfers = [row | {"payer_no": payer.get(row["loan_no"], "")} for row in tables["transfers"]]
     wrong = agreement(9000, customer_no=canary(7)["customer_no"], lent=f"{MARK}.00")
     return {
         "people-1.csv": csv_of("people", *people, *bad, more=ragged),
@@ -68,7 +73,7 @@ def files(months: int = YOUNG) -> dict[str, bytes]:
         "people-5.parquet": b"PAR1" + MARK.encode(),
         "people-6.csv": csv_of("people", *(canary(1004, customer_no=f"{MARK}{n}", sex="male") for n in range(20))),
         "agreements-1.csv": csv_of("agreements", *agreements, wrong),
-        "months-1.csv": csv_of("months", *told["months"]),
+        "months-1.csv": csv_of("months", *tables["months"]),
         "transfers-1.csv": csv_of("transfers", *transfers),
         "notes.txt": MARK.encode(),
     }
@@ -207,7 +212,7 @@ def test_the_scan_finds_a_planted_canary(tmp_path, sink):
     assert find_words([tmp_path], ["Nowhere7Canary"]) == []
 
 
-def test_every_form_is_found_wherever_the_word_stands():
+def test_every_form_of_a_word_is_found_in_every_place():
     for before in range(7):
         for after in range(4):
             encoded = base64.urlsafe_b64encode(b"?" * before + "Zoë>~7Canary".encode() + b"\xff" * after)

@@ -133,9 +133,9 @@ class Defaults:
 
     def _value_lost(self, on: dt.date) -> float | None:
         """By which share what is still to be paid becomes worth less overnight; None where it was worth nothing."""
-        monthly = 1 + (self.loan.annual_rate if self.loan.annual_rate is not None else UNKNOWN_RATE) / 12
+        growth = 1 + (self.loan.annual_rate if self.loan.annual_rate is not None else UNKNOWN_RATE) / 12
         before, after = (
-            sum(i.amount * monthly ** (-12 * max((i.due_on - on).days, 0) / 365) for i in self.ledger.plan(day))
+            sum(i.amount * growth ** (-12 * max((i.due_on - on).days, 0) / 365) for i in self.ledger.plan(day))
             - self.ledger.paid_by(on)
             for day in (on - DAY, on)
         )
@@ -146,19 +146,19 @@ class Defaults:
         return all(on >= months_later(since, months) for since, months in waits if since)
 
     def _begin(self, on: dt.date, trigger: str, value_lost: float | None = None) -> None:
-        self.spells.append(Spell(on, trigger, max(on, self._known_of(on)), value_lost and round(value_lost, 4)))
+        self.spells.append(Spell(on, trigger, max(on, self._known_by(on)), value_lost and round(value_lost, 4)))
 
     def _end(self, on: dt.date, by: str) -> None:
         self.spells[-1] = replace(self.spells[-1], ended_on=on, ended_by=by)
 
-    def _known_of(self, on: dt.date) -> dt.date:
+    def _known_by(self, on: dt.date) -> dt.date:
         """By when all rows of the days until then were known."""
         loan = self.loan
-        told = [(i.valid_from, i) for i in loan.instalments] + [(p.paid_on, p) for p in loan.payments]
+        versions = [(i.valid_from, i) for i in loan.instalments] + [(p.paid_on, p) for p in loan.payments]
         # what was corrected on the day on which it was known never counted
-        rows = [(event, row.until or row.known_at) for event, row in told if row.until != row.known_at]
+        rows = [(event, row.until or row.known_at) for event, row in versions if row.until != row.known_at]
         rows += [(e.occurred_on, e.known_at) for e in loan.events]
-        return max([loan.known_at, *(known for event, known in rows if max(event, loan.opened_on) <= on)])
+        return max([loan.known_at, *(known_on for event, known_on in rows if max(event, loan.opened_on) <= on)])
 
     def _stands(self, day: Day, *, gone: bool) -> str:
         if gone:
@@ -173,10 +173,10 @@ class Defaults:
 
 def known_on(loan: Loan, day: dt.date) -> Loan:
     """The loan with the rows that were known on a day, corrected as far as that was known."""
-    told = (loan.instalments, loan.payments)
+    tables = (loan.instalments, loan.payments)
     instalments, payments = (
         [replace(r, until=r.until if r.until and r.until <= day else None) for r in rows if r.known_at <= day]
-        for rows in told
+        for rows in tables
     )
     events = [e for e in loan.events if e.known_at <= day]
     return replace(loan, instalments=instalments, payments=payments, events=events)

@@ -128,14 +128,14 @@ class DayByDay:
             return 0
         if not plan:
             return self.loan.original
-        told = all(i.principal is not None or i.interest is not None for i in self._taking_part(day))
+        has_parts = all(i.principal is not None or i.interest is not None for i in self._taking_part(day))
         repaid = 0
         for i in plan:
             principal = i.principal if i.principal is not None else i.amount - (i.interest or 0)
             part = min(left, i.amount)
             left -= part
             repaid += max(part - (i.amount - principal), 0)
-        return max((self.loan.original if told else sum(self._principal(i) for i in plan)) - repaid, 0)
+        return max((self.loan.original if has_parts else sum(self._principal(i) for i in plan)) - repaid, 0)
 
     def _taking_part(self, day: dt.date) -> list[Instalment]:
         return [i for i in self.instalments if i.valid_from <= day]
@@ -161,8 +161,8 @@ class DayByDay:
 
     def is_written_off(self, end: dt.date) -> bool:
         """From the month in which it can be known."""
-        told = [visible(self.loan, e.occurred_on, e.known_at) for e in self.loan.events if e.kind == "write_off"]
-        return any(month <= end for month in told)
+        month_ends = [visible(self.loan, e.occurred_on, e.known_at) for e in self.loan.events if e.kind == "write_off"]
+        return any(month <= end for month in month_ends)
 
     def has_row(self, end: dt.date) -> bool:
         """No row where the loan was closed a month before and nothing happened."""
@@ -175,8 +175,8 @@ class DayByDay:
 
 def visible(loan: Loan, event: dt.date, known_at: dt.date) -> dt.date:
     """The first month-end at which a feature may use a row."""
-    known = max(known_at, loan.known_at) - LAG * DAY
-    return month_end(max(event, loan.opened_on, known))
+    newest = max(known_at, loan.known_at) - LAG * DAY
+    return month_end(max(event, loan.opened_on, newest))
 
 
 def knowledge(loan: Loan, end: dt.date) -> list[dt.date]:
@@ -187,20 +187,20 @@ def knowledge(loan: Loan, end: dt.date) -> list[dt.date]:
         if (i.until is None or visible(loan, i.valid_from, i.until) > seen_from) and i.valid_from <= end:
             late.add(seen_from)
     # Of payments, what becomes of a day's sum and number: a version that another replaces in the same month is nothing.
-    told: dict[tuple[dt.date, dt.date], list[int]] = defaultdict(lambda: [0, 0])
+    changes: dict[tuple[dt.date, dt.date], list[int]] = defaultdict(lambda: [0, 0])
     for p in loan.payments:
-        for sign, known in ((1, p.known_at), (-1, p.until)):
-            if known and p.paid_on <= end:
-                change = told[max(p.paid_on, loan.opened_on), visible(loan, p.paid_on, known)]
+        for sign, known_on in ((1, p.known_at), (-1, p.until)):
+            if known_on and p.paid_on <= end:
+                change = changes[max(p.paid_on, loan.opened_on), visible(loan, p.paid_on, known_on)]
                 change[0], change[1] = change[0] + sign * p.amount, change[1] + sign
-    late |= {seen_from for (_, seen_from), change in told.items() if any(change)}
+    late |= {seen_from for (_, seen_from), change in changes.items() if any(change)}
     own = {end} if visible(loan, loan.opened_on, loan.known_at) <= end else set()
     return sorted(own | {v for v in late if v > end})
 
 
 def reported(book: list[Loan]) -> dt.date:
     """The last month that the source has reported: something is known of the day on which it is observed."""
-    known = [loan.known_at for loan in book]
-    known += [row.known_at for loan in book for row in (*loan.payments, *loan.instalments)]
-    newest = max(known) - dt.timedelta(days=LAG)
+    known_dates = [loan.known_at for loan in book]
+    known_dates += [row.known_at for loan in book for row in (*loan.payments, *loan.instalments)]
+    newest = max(known_dates) - dt.timedelta(days=LAG)
     return newest if month_end(newest) == newest else newest.replace(day=1) - DAY

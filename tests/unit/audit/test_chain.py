@@ -184,11 +184,11 @@ def test_unreadable_log_is_a_fault(log):
     assert "cannot be read" in log.faults()[0]
 
 
-def test_many_rows_are_told_of_in_steps(tmp_path):
+def test_progress_over_many_rows_is_reported(tmp_path):
     log = AuditLog(tmp_path / "audit.sqlite", tmp_path / "audit.head", b"k" * 32)
     log.append(entries(25_000))
-    told = []
-    assert log.faults(lambda done, total: told.append((done, total))) == []
-    assert told[0] == (0, 25_000)
-    assert told[-1] == (25_000, 25_000)
+    steps = []
+    assert log.faults(lambda done, total: steps.append((done, total))) == []
+    assert steps[0] == (0, 25_000)
+    assert steps[-1] == (25_000, 25_000)
     assert len(log.subjects(Kind.PUBLISH)) == 25_000 // len(Kind)

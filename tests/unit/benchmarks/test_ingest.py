@@ -23,12 +23,12 @@ def payments_taken_in(ratio: float, peak: float = 300) -> dict:
     ],
 )
 def test_payments_taken_in_are_judged_by_the_ratio_and_the_memory(ratio, peak, verdicts):
-    told = ingest.section(payments_taken_in(ratio, peak))
-    assert [line.split()[0] for line in told.split("```text\n")[1].splitlines()[:3]] == verdicts
-    assert "| bare scan to Parquet | 10.0 | 10.0 | 100 |" in told
+    section = ingest.section(payments_taken_in(ratio, peak))
+    assert [line.split()[0] for line in section.split("```text\n")[1].splitlines()[:3]] == verdicts
+    assert "| bare scan to Parquet | 10.0 | 10.0 | 100 |" in section
 
 
-def test_section_of_the_page_is_made_anew_and_the_rest_stays():
+def test_section_of_the_page_is_replaced_and_the_rest_stays():
     page = report.PAGE.read_text()
     assert page.count(ingest.BEGIN) == page.count(ingest.END) == 1
     once = ingest.write_section(page, payments_taken_in(2.5))
@@ -39,9 +39,9 @@ def test_section_of_the_page_is_made_anew_and_the_rest_stays():
 
 def test_payments_of_the_benchmark_are_taken_in_whole(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ingest, "DAYS", 2)
-    told = ingest.make_payments(tmp_path / "home/landing/simulated", 0.0005)
+    made = ingest.make_payments(tmp_path / "home/landing/simulated", 0.0005)
     ingest.take_in(tmp_path / "home")
-    assert f'"rows": {told["rows"]}' in capsys.readouterr().out
+    assert f'"rows": {made["rows"]}' in capsys.readouterr().out
     ingest.make_payments(tmp_path / "bare/landing/simulated", 0.0005)
     ingest.scan(tmp_path / "bare")
-    assert f'"rows": {told["rows"]}' in capsys.readouterr().out
+    assert f'"rows": {made["rows"]}' in capsys.readouterr().out

@@ -44,7 +44,7 @@ def test_a_night_that_failed_has_no_ratio_and_meets_nothing():
     assert "| failed | failed |  |  |" in report.table(failed)
 
 
-def test_stages_of_the_floor_stand_under_those_of_a_night():
+def test_stages_of_the_floor_are_compared_with_those_of_a_night():
     found = figures(10_000, 60, 30)
     assert report.stage(found, "floor", "dbt") == 6.0
     assert report.stage(found, "first night", "dbt") == 30.0

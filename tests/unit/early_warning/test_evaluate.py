@@ -32,8 +32,8 @@ def test_share_in_stage_2_is_measured_by_the_month_a_quarter_before():
         .str.contains("0 earlier")
         .all()
     )
-    alone = evaluate(rising, POLICY).filter(indicator="stage_2_share")
-    assert states(alone, segment="loan") == ["not_enough_history"] * 15
+    without_older = evaluate(rising, POLICY).filter(indicator="stage_2_share")
+    assert states(without_older, segment="loan") == ["not_enough_history"] * 15
 
 
 def test_rise_is_amber_then_red_and_is_measured_by_what_was_before_it():
@@ -64,15 +64,15 @@ def test_a_large_move_that_may_be_noise_stays_green():
 def test_of_many_segments_one_that_stands_out_by_chance_stays_green():
     """p of one segment is below .001: amber where it is alone, and above .01 among forty."""
     one = series([200] * 20 + [252], segment=("product", "p0"))
-    alone = evaluate(one, POLICY).filter(segment="p0").row(-1, named=True)
-    assert alone["p_value"] < 0.001 and alone["state"] == "amber"
+    single = evaluate(one, POLICY).filter(segment="p0").row(-1, named=True)
+    assert single["p_value"] < 0.001 and single["state"] == "amber"
     others = [series([200] * 21, segment=("product", f"p{n}")) for n in range(1, 40)]
     row = evaluate(pl.concat([one, *others]), POLICY).filter(segment="p0").row(-1, named=True)
-    assert row["p_value"] == alone["p_value"] and row["p_adjusted"] == pytest.approx(40 * row["p_value"], rel=1e-5)
+    assert row["p_value"] == single["p_value"] and row["p_adjusted"] == pytest.approx(40 * row["p_value"], rel=1e-5)
     assert row["p_adjusted"] > 0.01 and row["state"] == "green"
 
 
-def test_too_little_is_said_so_and_never_zero():
+def test_too_little_data_is_stated_and_never_zero():
     short = evaluate(series([100] * 10), POLICY)
     assert set(states(short, segment="loan")) == {"not_enough_history"}
     assert short.filter(segment="loan")["note"][-1] == "0 earlier months to compare with; 6 are needed"
@@ -85,7 +85,7 @@ def test_too_little_is_said_so_and_never_zero():
     assert set(few["indicator"]) == set(POLICY.indicators)
 
 
-def test_a_gap_is_told_and_a_segment_begins_anew_after_it():
+def test_gap_is_reported_and_the_segment_is_judged_again_after_it():
     hits = [200] * 20 + [500, None, 200]
     history = evaluate(pl.concat([series(hits), series([9] * 23, segment=("product", "other"))]), POLICY)
     assert states(history, segment="loan")[-3:] == ["red", "not_enough_history", "green"]
@@ -122,7 +122,7 @@ MONTHLY = st.lists(st.integers(100, 900), min_size=22, max_size=30)
 
 @settings(max_examples=40)
 @given(MONTHLY, MONTHLY, st.randoms(use_true_random=False), st.integers(1, 8))
-def test_history_hangs_on_the_months_alone(loans, cards, random, cut):
+def test_history_depends_only_on_the_months_figures(loans, cards, random, cut):
     """Any order of rows gives the same; later months change no earlier one; another source has no part in it."""
     figures = pl.concat([series(loans), series(cards, segment=("product", "card"), indicator="mob3_30_plus")])
     whole = evaluate(figures, POLICY)

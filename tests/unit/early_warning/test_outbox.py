@@ -22,7 +22,7 @@ RISES = [200] * 20 + [260, 300, 300, 200, 200, 200, 200, 200]  # amber, red, red
 
 def night(box: Outbox, history: pl.DataFrame, channels=(), now=NOW):
     """What a night does once it has published."""
-    made = box.write(lambda told: changes(history, told, POLICY), [c.name for c in channels], now)
+    made = box.write(lambda reported: changes(history, reported, POLICY), [c.name for c in channels], now)
     return made, box.send(channels, now)
 
 
@@ -50,20 +50,20 @@ def test_one_message_a_change_and_not_one_a_night(tmp_path, receiver):
 
 @settings(max_examples=30)
 @given(st.lists(st.sampled_from([200, 260, 300, None]), min_size=1, max_size=12), st.randoms(use_true_random=False))
-def test_what_was_told_last_is_where_it_stands(tmp_path_factory, later, random):
+def test_last_message_gives_the_current_state(tmp_path_factory, later, random):
     """Whatever the months, the nights that there were, and how often each ran: people know the newest state."""
     box = Outbox(tmp_path_factory.mktemp("box") / "outbox.sqlite")
     seen = [h for h in histories([200] * 19 + later + [200]) for _ in range(random.randint(0, 2))]
-    changed, before, told = 0, "green", box.reported()
+    changed, before, reported = 0, "green", box.reported()
     for history in seen:
         made, _ = night(box, history)
         state = history.filter(segment="loan").row(-1, named=True)["state"]
         assert len(made) <= 1
-        told = [t.state for t in box.reported().values()]
+        reported = [t.state for t in box.reported().values()]
         if state in ("amber", "red"):
-            assert told == [State(state)]
+            assert reported == [State(state)]
         else:
-            assert not {"amber", "red"} & set(told)
+            assert not {"amber", "red"} & set(reported)
         changed += state != before and bool({"amber", "red"} & {state, before})
         before = state
     with sqlite3.connect(box._path) as db:
@@ -132,8 +132,8 @@ def test_a_crash_between_sending_and_marking_loses_nothing_and_writes_nothing_tw
 def test_a_crash_before_the_commit_leaves_nothing(tmp_path):
     box, history = Outbox(tmp_path / "o.sqlite"), evaluate(series([200] * 20 + [300]), POLICY)
 
-    def dies(told):
-        changes(history, told, POLICY)
+    def dies(reported):
+        changes(history, reported, POLICY)
         raise Dies
 
     with pytest.raises(Dies):
@@ -141,7 +141,7 @@ def test_a_crash_before_the_commit_leaves_nothing(tmp_path):
     assert box.reported() == {} and box.waiting() == []
 
 
-def test_half_a_line_is_written_anew(tmp_path):
+def test_half_a_line_is_rewritten(tmp_path):
     log = LogChannel(tmp_path / "w.jsonl")
     log.send("1", '{"message_id": "1"}')
     with (tmp_path / "w.jsonl").open("a") as handle:
@@ -158,7 +158,7 @@ def test_a_channel_that_comes_later_is_not_sent_what_was(tmp_path, receiver):
     assert receiver.got == []
 
 
-def test_what_was_told_cannot_be_changed(tmp_path):
+def test_sent_messages_cannot_be_changed(tmp_path):
     box = Outbox(tmp_path / "o.sqlite")
     night(box, evaluate(series([200] * 20 + [300]), POLICY))
     for statement in ("update messages set body = ''", "delete from messages"):

@@ -91,7 +91,7 @@ def test_crash_between_file_and_manifest_leaves_no_manifest_for_the_next(context
     assert not manifest.exists()
 
 
-def test_what_went_wrong_with_a_commit_is_told_before_what_went_wrong_with_a_reader(lender, monkeypatch):
+def test_error_of_a_commit_is_raised_before_the_error_of_a_reader(lender, monkeypatch):
     """A batch is committed while others are read; nothing is committed after one that failed."""
     monkeypatch.setattr("dagster_project.ingestion.intake._BATCH", 2)
     tried, read = [], intake.take_in

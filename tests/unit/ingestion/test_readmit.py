@@ -205,7 +205,7 @@ def test_only_the_delivery_that_was_asked_for(context):
     assert [r.file_name for r in done.receipts] == ["payments-2024-01-02.csv"]
 
 
-def test_refusal_by_manifest_stands(context):
+def test_refusal_by_manifest_is_not_readmitted(context):
     """That the file is not what its sender meant to send is nothing that a contract mends."""
     drop(context, "payments-2024-01-01.csv", payment(1))
     (context.landing / "simulated/payments-2024-01-01.csv.done").write_text('{"rows": 2}')
@@ -214,7 +214,7 @@ def test_refusal_by_manifest_stands(context):
     assert readmit(MENDED, context, LATER).receipts == ()
 
 
-def test_original_that_is_gone_is_told(context):
+def test_missing_original_is_reported(context):
     drop(context, "payments-2024-01-01.csv", payment(1, method="card"))
     ingest(SIMULATED, context, NOW)
     for path in (context.lake / "originals").rglob("*.sealed"):

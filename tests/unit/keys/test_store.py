@@ -93,7 +93,7 @@ def _wrapped(store):
     return [row[0] for row in found]
 
 
-def test_a_lost_key_store_is_not_made_anew_in_silence(lender):
+def test_lost_key_store_is_an_error_and_is_not_recreated(lender):
     ours = own(lender, "11")
     deliver(ours, {"people-1.csv": csv_of("people", *PEOPLE)})
     shutil.rmtree(ours.settings.key_store_file.parent)

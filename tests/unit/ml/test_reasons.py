@@ -30,15 +30,15 @@ def test_what_a_reason_says_is_true_in_the_raw_columns(model):
     """Stated apart from the families' own facts, in the words of the sentences."""
     rows = book(3000, 11)
     codes = explain(model, rows, model.fit.margin(rows), POLICY.reasons).codes
-    told = {
+    by_code = {
         c: rows.filter(pl.any_horizontal((codes[n] == c).fill_null(value=False) for n in codes.columns))
         for c in ("RC01", "RC02", "RC04", "RC13", "RC14")
     }
-    assert told["RC01"].height and (told["RC01"]["dpd_now"] > 0).all()
-    assert told["RC02"].height and (told["RC02"]["max_dpd_6m"] > 0).all()
-    assert told["RC04"].height and (told["RC04"]["bill_amount"] / 1e4 >= 0.5).all(), "now, not some months ago"
-    assert (told["RC13"]["pay_ratio_6m"] < 0.5).all() and (told["RC13"]["bill_amount"] > 0).all()
-    assert (told["RC14"]["limit_amount"] < 1e5).all()
+    assert by_code["RC01"].height and (by_code["RC01"]["dpd_now"] > 0).all()
+    assert by_code["RC02"].height and (by_code["RC02"]["max_dpd_6m"] > 0).all()
+    assert by_code["RC04"].height and (by_code["RC04"]["bill_amount"] / 1e4 >= 0.5).all(), "now, not some months ago"
+    assert (by_code["RC13"]["pay_ratio_6m"] < 0.5).all() and (by_code["RC13"]["bill_amount"] > 0).all()
+    assert (by_code["RC14"]["limit_amount"] < 1e5).all()
 
 
 def test_every_account_has_reasons_or_a_stated_none(model):

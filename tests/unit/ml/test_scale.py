@@ -24,7 +24,7 @@ def test_score_is_clipped_and_default_has_the_minimum():
     assert one(score(pl.col("pd"), POLICY.scale, TWENTY_TO_ONE), pd=[1e-7, 0.01, 0.9, 1.0]) == [950, 715, 350, 350]
 
 
-def test_source_anchor_is_met():
+def test_source_anchor_gives_its_score():
     anchor = POLICY.sources["taiwan_cards"].score_anchor
     assert one(score(pl.col("pd"), POLICY.scale, anchor), pd=[1 / 4.5]) == [600]
 

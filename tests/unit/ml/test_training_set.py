@@ -21,14 +21,14 @@ def test_sample_is_as_risky_as_the_months_that_it_is_drawn_from():
     rng = np.random.default_rng(2)
     last = pl.DataFrame({"loan_id": [str(n) for n in range(4_000)], "last": rng.integers(0, 48, 4_000)})
     month = (pl.col("month_on").dt.year() - 2018) * 12 + pl.col("month_on").dt.month() - 1
-    known = labels.join(last, on="loan_id").filter(month < pl.col("last"))
-    labels = known.with_columns(label=(pl.col("last") <= month + 12).cast(pl.Int32)).drop("last")
+    observed = labels.join(last, on="loan_id").filter(month < pl.col("last"))
+    labels = observed.with_columns(label=(pl.col("last") <= month + 12).cast(pl.Int32)).drop("last")
     training = made(features.join(labels, on=["loan_id", "month_on"], how="semi"), labels)
     error = (0.25 / training.usable.height) ** 0.5
     assert abs(training.usable["label"].mean() - labels["label"].mean()) < 3 * error
 
 
-def test_short_history_is_told_in_numbers(tmp_path):
+def test_short_history_is_refused_with_its_numbers(tmp_path):
     training = made(*observations(50, 6))
     path = tmp_path / "t.parquet"
     training.frame.write_parquet(path)

@@ -28,8 +28,8 @@ def deliver(pipeline, day, *rows):
     landing.mkdir(parents=True, exist_ok=True)
     layout = pipeline.sources["simulated"].contract.layout_of(f"payments-{day}.csv")
     rest = {"method": "transfer", "booked_on": day}
-    told = [dict(zip(HEAD.split(","), row.split(","), strict=True)) | rest for row in rows]
-    lines = [",".join(row.get(column, "") for column in layout.schema) for row in told]
+    payments = [dict(zip(HEAD.split(","), row.split(","), strict=True)) | rest for row in rows]
+    lines = [",".join(row.get(column, "") for column in layout.schema) for row in payments]
     (landing / f"payments-{day}.csv").write_text("\n".join([",".join(layout.schema), *lines]) + "\n")
     (receipt,) = ingest(pipeline.sources["simulated"], pipeline.ingest_context, NOW)
     select(pipeline.settings.lake, pipeline.settings.selection, "simulated", pipeline.ingest_context.book.all())
@@ -69,7 +69,7 @@ def test_key_of_an_earlier_file_is_found_and_named(pipeline, monkeypatch):
         assert unique in result.blocking_failures
 
 
-def test_new_files_are_checked_in_parts_and_say_what_they_say_together(pipeline, monkeypatch):
+def test_checking_new_files_in_batches_gives_the_result_of_one_check(pipeline, monkeypatch):
     for day in (1, 2, 3):
         deliver(pipeline, f"2024-01-0{day}", f"{day}1,7,2024-01-0{day},5.00,EUR", f"{day}2,7,2024-01-0{day},5.00,EUR")
     parts = []
@@ -93,7 +93,7 @@ def test_key_that_two_parts_have_once_each_is_found(pipeline, monkeypatch):
     assert (unique.passed, unique.failing_rows) == (False, 2)
 
 
-def test_changed_file_or_suite_is_checked_anew(pipeline):
+def test_changed_file_or_suite_is_checked_again(pipeline):
     receipt = deliver(pipeline, "2024-01-01", "1,7,2024-01-01,5.00,EUR")
     check(pipeline)
     for memory in (pipeline.settings.lake / "checked").rglob("*.json"):

@@ -101,7 +101,7 @@ def test_a_hold_wins_over_the_command(lender, monkeypatch):
         (("rotate-keys", "{home}/policy.yaml"), 2, "not hexadecimal"),
     ],
 )
-def test_wrong_usage_is_told(lender, monkeypatch, command, code, says):
+def test_wrong_usage_is_reported(lender, monkeypatch, command, code, says):
     found, said = run(monkeypatch, *(part.format(home=lender.settings.home) for part in command))
     assert (found, says in said) == (code, True), said
 

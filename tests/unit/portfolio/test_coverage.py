@@ -3,7 +3,7 @@
 from dagster_project.portfolio.coverage import coverage
 
 
-def test_what_cannot_be_said_is_said_with_its_reason():
+def test_missing_tables_are_listed_with_the_reason():
     rows = {"port_vintages": 0, "port_roll_rates": 9, "port_client_money": 0}
     found = coverage(
         "cards",

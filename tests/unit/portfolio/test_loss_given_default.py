@@ -30,25 +30,25 @@ def test_open_workouts_are_carried_on_and_not_dropped(seed):
     random = np.random.default_rng(seed)
     count, months = 4_000, 24
     end = random.integers(1, 60, count)  # many outlast the window
-    monthly, cured = 0.01, random.random(count) < 0.5
+    payment, cured = 0.01, random.random(count) < 0.5
     followed = random.integers(0, months + 1, count)
-    rows, lost = [], 1 - np.minimum(np.minimum(end, months) * monthly + 0.5 * (cured & (end <= months)), 1.0).mean()
+    paid = np.minimum(end, months) * payment + 0.5 * (cured & (end <= months))
+    rows, lost = [], 1 - np.minimum(paid, 1.0).mean()
     ended_at = np.where(cured & (end <= months), end, months + 1)
     age = np.minimum(followed, ended_at)
     for k in range(months + 1):
         still = age >= k
         ends = still & (age == k) & (ended_at == k) & (k > 0)
         came = still & (k > 0) & (k <= end)
-        rows.append(
-            (k, int(still.sum()), float(still.sum()), float(ends.sum()), monthly * came.sum() + 0.5 * ends.sum())
-        )
+        recovered = payment * came.sum() + 0.5 * ends.sum()
+        rows.append((k, int(still.sum()), float(still.sum()), float(ends.sum()), recovered))
     found = loss_given_default(curve(*rows), POLICY.loss)
     assert found.own == pytest.approx(lost, abs=0.03)
     assert found.extrapolated > 0.1
     assert found.own + found.extrapolated > lost + 0.1, "what is known so far is too high a loss"
 
 
-def test_policy_stands_where_workouts_are_too_few_or_too_short():
+def test_policy_value_is_used_where_workouts_are_too_few_or_too_short():
     few = loss_given_default(curve((0, 3, 30.0, 0.0, 0.0), (20, 3, 30.0, 0.0, 10.0)), POLICY.loss)
     assert (few.given_default, few.own) == (0.45, pytest.approx(2 / 3))
     assert few.why_policy == "3 workouts, 30 are needed"

@@ -53,9 +53,9 @@ def test_each_month_is_judged_by_what_was_known_in_it():
     until = whole.filter(pl.col("month_on") <= dt.date(2018, 12, 31))
     pools, then = (static_pools(rows, POLICY.static_pools) for rows in (whole, until))
     assert pools.filter(pl.col("month_on") <= dt.date(2018, 12, 31)).equals(then)
-    alone = static_pools(whole.filter(pl.col("cohort_on") == dt.date(2018, 1, 31)), POLICY.static_pools)
-    assert set(alone["status"]) == {"no_forecast"}
-    assert alone["expected_rate"].null_count() == alone.height
+    single = static_pools(whole.filter(pl.col("cohort_on") == dt.date(2018, 1, 31)), POLICY.static_pools)
+    assert set(single["status"]) == {"no_forecast"}
+    assert single["expected_rate"].null_count() == single.height
 
 
 @given(st.integers(0, 1_000))

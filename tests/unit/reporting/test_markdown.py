@@ -12,5 +12,5 @@ def test_bars_keep_the_order_of_the_scale_and_leave_out_what_is_not_there():
     assert rows[0][4].count("\u2588") * 3 == rows[1][4].count("\u2588")
 
 
-def test_numbers_stand_at_the_right():
+def test_numbers_are_aligned_right():
     assert table(["a", "b"], [["x", 1234.5]]).splitlines()[1:] == ["|:--|--:|", "| x | 1,234.5 |"]

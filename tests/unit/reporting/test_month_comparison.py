@@ -32,8 +32,8 @@ def test_loans_whose_month_changed_say_how():
     assert loans.row(3, named=True)["state"] is None
 
 
-def test_rows_stand_behind_the_loans_that_changed_and_no_other():
-    rows = late(payment("B", "p1", "100.00", known=False), payment("A", "p2", "7.00", known=False))
+def test_rows_are_listed_only_for_the_loans_that_changed():
+    rows = late(payment("B", "p1", "100.00", known_then=False), payment("A", "p2", "7.00", known_then=False))
     found = restate("lender", MONTH_ON, REPORTED, THEN, NOW, rows)
     assert found.rows["loan_id"].to_list() == ["B"]
     assert found.rows["moved"].to_list() == [found.loans["moved"][0].to_list()]
@@ -56,11 +56,11 @@ def test_month_that_had_no_rows_has_no_share():
 def test_correction_says_what_it_was_and_nothing_personal():
     """Of several versions that were known then the newest is the one that is corrected."""
     rows = late(
-        payment("B", "p1", "90.00", known=True, line=5),
-        payment("B", "p1", "95.00", known=True, line=6),
-        payment("B", "p1", "100.00", known=False, line=7),
-        payment("B", "p2", "4.00", known=False, line=8),
-        payment("B", "p3", "9.00", known=True, line=9),
+        payment("B", "p1", "90.00", known_then=True, line=5),
+        payment("B", "p1", "95.00", known_then=True, line=6),
+        payment("B", "p1", "100.00", known_then=False, line=7),
+        payment("B", "p2", "4.00", known_then=False, line=8),
+        payment("B", "p3", "9.00", known_then=True, line=9),
     )
     assert rows.select("line", "is_correction").rows() == [(7, True), (8, False)]
     assert rows["changed"].to_list() == [
@@ -70,20 +70,20 @@ def test_correction_says_what_it_was_and_nothing_personal():
     assert "a pseudonym" not in str(rows.to_dicts())
 
 
-def test_correction_that_takes_a_payment_to_another_loan_is_told_of_both():
-    rows = late(payment("B", "1", "100", known=True), payment("A", "1", "100", known=False))
+def test_correction_that_moves_a_payment_is_listed_under_both_loans():
+    rows = late(payment("B", "1", "100", known_then=True), payment("A", "1", "100", known_then=False))
     (of_a, of_b) = rows.sort("loan_id").iter_rows(named=True)
     assert (of_a["loan_id"], of_b["loan_id"]) == ("A", "B")
     assert of_a["changed"] == of_b["changed"] == [{"column": "loan_id", "before": "B", "after": "A"}]
 
 
 def test_older_version_that_comes_late_moves_nothing():
-    newest = payment("A", "1", "100", known=True)
-    older = payment("A", "1", "90", known=False) | {"known_at": dt.date(2024, 3, 1)}
+    newest = payment("A", "1", "100", known_then=True)
+    older = payment("A", "1", "90", known_then=False) | {"known_at": dt.date(2024, 3, 1)}
     assert late(newest, older).is_empty()
 
 
 def test_of_versions_that_came_since_the_newest_alone_moves_a_month():
-    first = payment("A", "1", "90", known=False, line=3)
-    newest = payment("A", "1", "80", known=False, line=4) | {"known_at": dt.date(2024, 4, 12)}
-    assert late(payment("A", "1", "100", known=True), newest, first)["line"].to_list() == [4]
+    first = payment("A", "1", "90", known_then=False, line=3)
+    newest = payment("A", "1", "80", known_then=False, line=4) | {"known_at": dt.date(2024, 4, 12)}
+    assert late(payment("A", "1", "100", known_then=True), newest, first)["line"].to_list() == [4]

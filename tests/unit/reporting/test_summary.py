@@ -14,15 +14,15 @@ from support.months import MONTH_ON, NOW, REPORTED, THEN, late, payment
 @pytest.mark.parametrize(
     ("minor", "said"), [(0, "0.00"), (-5, "-0.05"), (-150, "-1.50"), (94_954_177_700, "949,541,777.00")]
 )
-def test_amount_is_said_to_the_cent(minor, said):
+def test_amount_is_shown_to_the_cent(minor, said):
     assert _amount(minor) == said
 
 
-def test_terminal_tells_figures_rows_and_what_is_unexplained():
+def test_terminal_shows_figures_rows_and_unexplained_loans():
     rows = late(
-        payment("B", "p1", "90.00", known=True),
-        payment("B", "p1", "100.00", known=False, line=7),
-        *(payment("C", f"q{n}", "1.00", known=False, line=n) for n in range(2, 42)),
+        payment("B", "p1", "90.00", known_then=True),
+        payment("B", "p1", "100.00", known_then=False, line=7),
+        *(payment("C", f"q{n}", "1.00", known_then=False, line=n) for n in range(2, 42)),
     )
     console = Console(width=100, record=True)
     console.print(restated(restate("lender", MONTH_ON, REPORTED, THEN, NOW, rows)))

@@ -5,7 +5,7 @@ import polars as pl
 from support.simulated_tables import table
 
 
-def test_tilts_and_exports_are_what_they_say(book):
+def test_risk_shifts_and_leakage_traps_are_in_the_book(book):
     people, attributes = table(book, "borrowers"), table(book, "attributes")
     by_sex = people.join(attributes, on="customer_no").with_columns(pl.col("region").cast(int), pl.col("sex").cast(int))
     assert by_sex.select(pl.corr("region", "sex")).item() > 0.5

@@ -56,8 +56,10 @@ def test_true_pd_with_a_holiday_is_the_chain_of_pairs():
             is_open = np.array([month - opened - b < count for b in range(4)])
             expected = chance[:, :, 4].sum(axis=1) * is_open
             found = (after if begins_within else before)[:, month, 0]
-            known = slice(0, 1) if begins_within and month < lots + HOLIDAY else slice(None)
-            np.testing.assert_allclose(found[known], expected[known], atol=1e-12, err_msg=f"{month} {begins_within}")
+            comparable = slice(0, 1) if begins_within and month < lots + HOLIDAY else slice(None)
+            np.testing.assert_allclose(
+                found[comparable], expected[comparable], atol=1e-12, err_msg=f"{month} {begins_within}"
+            )
     without = true_pd(one(hazard), one(opened), one(count), stress, months)
     np.testing.assert_allclose(
         true_pd_with_holiday(one(hazard), one(opened), one(count), stress, months, one(NEVER))[0], without

@@ -93,7 +93,7 @@ def test_broken_contract_is_refused_with_file_and_place(tmp_path, old, new, says
     ],
     ids=["identifier", "sensitive", "personal origin", "pseudonym", "sensitive table", "personal column", "one table"],
 )
-def test_a_contract_that_would_carry_persons_past_the_border_is_refused(tmp_path, old, new, says):
+def test_contract_that_lets_personal_data_into_the_lake_is_refused(tmp_path, old, new, says):
     assert old in CONTRACT
     with pytest.raises(ContractError, match=says):
         lender_in(tmp_path / "home", CONTRACT.replace(old, new))

@@ -45,8 +45,8 @@ def test_index_knows_what_was_added(tmp_path_factory, runs, asked):
     for n, run in enumerate(runs):
         index = index.add(np.sort(np.array(run, dtype=np.uint64)), f"run{n}")
         index.sweep()
-    known = {key for run in runs for key in run}
-    assert index.knows_any(np.sort(np.array(asked, dtype=np.uint64))) == bool(known & set(asked))
+    added = {key for run in runs for key in run}
+    assert index.knows_any(np.sort(np.array(asked, dtype=np.uint64))) == bool(added & set(asked))
     assert len(index.runs) <= max(1, len(runs))
 
 

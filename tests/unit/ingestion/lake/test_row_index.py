@@ -105,7 +105,7 @@ def test_uncommitted_keys_are_not_remembered(context, monkeypatch):
     assert [r.state for r in ingest_waiting(context)] == [State.ACCEPTED]
 
 
-def test_known_rows_are_read_only_from_sound_files(context):
+def test_rows_to_compare_with_are_read_only_from_intact_files(context):
     drop_file(context, "payments-2024-01-01.csv", payment(1))
     (receipt,) = ingest_waiting(context)
     path = context.lake / receipt.files[0].path

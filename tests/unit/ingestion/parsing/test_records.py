@@ -81,21 +81,21 @@ FIELDS = st.text(st.sampled_from('1a.,-\n\r"\x00é '), max_size=4)
 
 
 @given(st.lists(st.lists(FIELDS, min_size=7, max_size=9), max_size=5), st.sampled_from(["", "\n", "\n\n"]))
-def test_plain_reading_is_reading_record_by_record(rows, end):
+def test_fast_reading_equals_reading_record_by_record(rows, end):
     """Where Polars reads a file in one go, it reads what the careful way reads; every other file it leaves alone."""
     layout = SIMULATED_PAYMENTS
     content = ("\n".join([",".join(layout.schema), *(",".join(row) for row in rows)]) + end).encode()
-    plain = records._read_plain(content, layout)
-    if plain is None:
+    fast = records._read_plain(content, layout)
+    if fast is None:
         return
     careful = records._read_by_record(content, layout)
-    assert plain.text.equals(careful.text)
-    assert plain.ragged.equals(careful.ragged)
-    assert plain.landed == careful.landed
-    assert plain.raw_record(2, 1) == careful.raw_record(2, 1)
+    assert fast.text.equals(careful.text)
+    assert fast.ragged.equals(careful.ragged)
+    assert fast.landed == careful.landed
+    assert fast.raw_record(2, 1) == careful.raw_record(2, 1)
 
 
-def test_plain_files_are_read_in_one_go():
+def test_simple_files_take_the_fast_path():
     """The comparison above is worth something."""
     columns = list(SIMULATED_PAYMENTS.schema)
     rows = [columns, [str(n) for n in range(len(columns))], [""] * len(columns)]

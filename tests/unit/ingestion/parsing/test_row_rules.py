@@ -34,7 +34,7 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize(("rule", "other"), BAD_LINES.items())
-def test_bad_row_is_quarantined_alone_and_sealed(pipeline, drop, cards, rule, other):
+def test_only_the_bad_row_is_quarantined_and_it_is_sealed(pipeline, drop, cards, rule, other):
     card_file, line = cards
     lines = [line(n) for n in range(1, 200)] + [line(200, **other)]
     receipt = take_in(pipeline, drop, "a.csv", card_file(*lines))
@@ -86,11 +86,11 @@ def test_column_with_one_value_is_judged_as_any_other(rows):
         read = read_as(pl.DataFrame(numbered, schema=schema, orient="row"), layout)
         return check_rows(read, layout), control_amounts(read, layout)
 
-    alone, amounts = judged(*rows)
+    by_itself, amounts = judged(*rows)
     among, all_amounts = judged(*rows, ["mixed"] * WIDTH, [None] * WIDTH)
     last = len(rows) + 2
-    assert alone.bad.equals(among.bad.filter(pl.col(LINE_NO) < last))
-    assert alone.good.equals(among.good.filter(pl.col(LINE_NO) < last))
+    assert by_itself.bad.equals(among.bad.filter(pl.col(LINE_NO) < last))
+    assert by_itself.good.equals(among.good.filter(pl.col(LINE_NO) < last))
     assert amounts.equals(all_amounts.filter(pl.col(LINE_NO) < last))
 
 
@@ -111,7 +111,7 @@ def test_few_words_are_looked_for_as_their_pattern_would(pattern):
     assert found["x"].equals(found["searched"])
 
 
-def test_no_rule_tells_a_value(lender):
+def test_no_message_contains_a_value(lender):
     """Reasons and messages of rows and files that were held back name columns and places, and nothing of the rows."""
     good = [person(n) for n in range(300)]
     bad = csv_of("people", *good, person(301, reported_on="31.3.18"), more="Ilse Quandt-00302,C100302\n")
@@ -122,6 +122,6 @@ def test_no_rule_tells_a_value(lender):
     frames = [
         pl.read_parquet(lender.ingest_context.lake / f.path) for r in held for f in r.files if f.table == "quarantine"
     ]
-    told = json.dumps([r.reason for r in held]) + "".join(f.drop("sealed_row").write_json() for f in frames)
-    assert "reported_on" in told
-    assert not [w for w in ("Quandt", "C1003", "DE55", "31.3.18") if w in told]
+    text = json.dumps([r.reason for r in held]) + "".join(f.drop("sealed_row").write_json() for f in frames)
+    assert "reported_on" in text
+    assert not [w for w in ("Quandt", "C1003", "DE55", "31.3.18") if w in text]

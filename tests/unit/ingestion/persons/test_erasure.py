@@ -50,7 +50,7 @@ def everywhere(lender):
     )
 
 
-def forget(lender, borrower="C100007", **more):
+def erase_anna(lender, borrower="C100007", **more):
     source = lender.sources["lender"]
     found = find_person(lender.ingest_context, source, borrower)
     folders = [lender.settings.lake]
@@ -85,7 +85,7 @@ def test_nothing_of_an_erased_borrower_is_left(lender):
     everywhere(lender)
     before = {t: raw(lender, t) for t in ("borrowers", "borrower_attributes", "loans", "payments", "statements")}
     assert set(hits(lender)) == set(WORDS), "the search finds all of it before"
-    done = forget(lender)
+    done = erase_anna(lender)
     assert (done.held, done.proof.left) == (None, ())
     assert hits(lender) == []
     assert (done.rewritten, done.destroyed) == (7, 1), "the refused file in another encoding went whole"
@@ -97,7 +97,7 @@ def test_a_backup_of_the_data_folder_brings_nothing_back(lender, tmp_path):
     """S5: the keys are gone; the data folder of the day before has nothing that opens it."""
     receipts = everywhere(lender)
     shutil.copytree(lender.settings.home, tmp_path / "backup")
-    forget(lender)
+    erase_anna(lender)
     shutil.rmtree(lender.settings.home)
     shutil.copytree(tmp_path / "backup", lender.settings.home)
     restored = lender_in(lender.settings.home)
@@ -105,8 +105,8 @@ def test_a_backup_of_the_data_folder_brings_nothing_back(lender, tmp_path):
     assert find_words([restored.settings.home], WORDS) == []
     # Everybody else is still there, but for originals that told of her.
     name = restored.ingest_context.keys.pseudonyms(pl.Series(["C100008"]), "lender.borrower_id")["pseudonym"].item()
-    told = [row for kept in read_person(restored.ingest_context, "lender", name) for row in kept.rows]
-    assert "Ilse Quandt-00008" in {row.get("name") for row in told}
+    restored_rows = [row for kept in read_person(restored.ingest_context, "lender", name) for row in kept.rows]
+    assert "Ilse Quandt-00008" in {row.get("name") for row in restored_rows}
     months = next(r for r in receipts if r.file_name == "months-1.csv")
     assert open_original(restored.ingest_context, "lender", months.sha256).startswith(b"loan_no")
     people = next(r for r in receipts if r.file_name == "people-1.csv")
@@ -118,7 +118,7 @@ def test_an_erasure_touches_no_other_person_and_no_line_number(lender):
     receipts = everywhere(lender)
     people = next(r for r in receipts if r.file_name == "people-1.csv")
     before = open_original(lender.ingest_context, "lender", people.sha256).decode().split("\n")
-    forget(lender)
+    erase_anna(lender)
     after = open_original(lender.ingest_context, "lender", people.sha256).decode().split("\n")
     assert len(after) == len(before)
     assert {n: text for n, (old, text) in enumerate(zip(before, after, strict=True)) if old != text} == {
@@ -133,7 +133,7 @@ def test_quarantined_rows_of_others_can_still_be_read(lender):
     bad = person(401, reported_on="31.3.18")
     (receipt,) = deliver(lender, {"people-1.csv": csv_of("people", *(person(n) for n in range(300)), ANNA, bad)})
     deliver(lender, {})
-    forget(lender, "C100007")
+    erase_anna(lender, "C100007")
     (file,) = (f for f in receipt.files if f.table == "quarantine")
     row = (
         pl.read_parquet(lender.ingest_context.lake / file.path)
@@ -147,7 +147,7 @@ def test_quarantined_rows_of_others_can_still_be_read(lender):
 def test_an_erased_borrower_stays_erased_whatever_arrives(lender):
     """Rows are taken in under the same pseudonym; nothing that identifies is kept of them again."""
     everywhere(lender)
-    forget(lender)
+    erase_anna(lender)
     rows = raw(lender, "loans").height
     content = csv_of("people", ANNA | {"street": "Am Ende 1"}, more="Anna Zwetschke,C100007\n")
     again = [person(n) for n in range(700, 1000)]
@@ -170,7 +170,7 @@ def test_an_erased_borrower_stays_erased_whatever_arrives(lender):
 def test_the_same_file_again_does_not_bring_the_original_back(lender):
     content = csv_of("people", ANNA, person(8))
     deliver(lender, {"people-1.csv": content})
-    forget(lender)
+    erase_anna(lender)
     (receipt,) = deliver(lender, {"people-2.csv": content})
     assert receipt.state is State.DUPLICATE
     assert hits(lender) == []
@@ -180,14 +180,14 @@ def test_the_same_file_again_does_not_bring_the_original_back(lender):
 def test_a_borrower_is_given_by_number_or_pseudonym(lender, by):
     everywhere(lender)
     name = lender.ingest_context.keys.pseudonyms(pl.Series(["C100007"]), "lender.borrower_id")["pseudonym"].item()
-    done = forget(lender, "C100007" if by == "number" else name)
+    done = erase_anna(lender, "C100007" if by == "number" else name)
     assert name in done.pseudonyms
     assert hits(lender) == []
 
 
 def test_a_borrower_who_was_only_ever_held_back_can_be_erased(lender):
     deliver(lender, {"people-2.csv": b"customer;name\nC100007;Anna Zwetschke\n"})
-    assert forget(lender).proof.left == ()
+    assert erase_anna(lender).proof.left == ()
     assert not [blob for blob in opened(lender) if b"C100007" in blob]
 
 
@@ -205,7 +205,7 @@ def test_a_hold_wins_and_nothing_is_done(lender, kind):
         lender.ingest_context.key_store.hold("lender", name, Hold(dt.date(2031, 1, 1), "suspicion report 17"))
     else:
         deliver(lender, {"months-2.csv": b"loan_no,month_end,open,paid_in,repaid\nL7,2021-06-30,90.00,10.00,10.00\n"})
-    done = forget(lender)
+    done = erase_anna(lender)
     assert done.held.until == (dt.date(2031, 1, 1) if kind == "set" else dt.date(2026, 6, 28))
     assert ("17" if kind == "set" else "5 years after the last event, 2021-06-30") in done.held.reason
     assert set(hits(lender)) == set(WORDS)
@@ -224,7 +224,7 @@ def test_files_that_wait_are_taken_in_first(lender):
     everywhere(lender)
     (lender.ingest_context.landing / "lender/people-6.csv").write_bytes(csv_of("people", ANNA))
     with pytest.raises(ErasureError, match="wait in"):
-        forget(lender)
+        erase_anna(lender)
 
 
 @pytest.mark.parametrize("moment", ["before the commit", "after it"])
@@ -234,12 +234,12 @@ def test_an_erasure_that_is_cut_off_can_be_repeated(lender, monkeypatch, moment)
         place, name = (KeyStore, "erase") if moment == "before the commit" else (erasure, "sweep_originals")
         patch.setattr(place, name, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            forget(lender)
+            erase_anna(lender)
     if moment == "before the commit":
         assert set(hits(lender)) == set(WORDS), "nothing has happened"
     else:
         assert hits(lender) == []
-    done = forget(lender)
+    done = erase_anna(lender)
     assert done.proof.left == ()
     assert hits(lender) == []
     deliver(lender, {})
@@ -255,7 +255,7 @@ def test_a_destroyed_key_is_not_left_in_the_bytes_of_the_store(lender):
         (wrapped,) = db.execute("select wrapped from persons where pseudonym = ?", (name,)).fetchone()
     assert wrapped in store.path.read_bytes()
     with store.kept_open():  # SQLite empties the journal itself only when nobody else has the file open
-        forget(lender)
+        erase_anna(lender)
         assert not any(wrapped in path.read_bytes() for path in store.path.parent.iterdir())
     with pytest.raises(KeyDestroyedError):
         store.person_key("lender", name)
@@ -265,12 +265,12 @@ def test_an_erasure_says_what_it_found_and_could_not_help(lender, tmp_path):
     """A clear copy that somebody left in the data folder makes the proof fail, and is named."""
     everywhere(lender)
     (lender.settings.lake / "export.csv").write_text("Anna Zwetschke\n")
-    done = forget(lender)
+    done = erase_anna(lender)
     assert [path.rsplit("/", 1)[1] for path in done.proof.left] == ["export.csv"]
 
 
 def test_a_joint_account_stays_the_other_persons(lender):
     deliver(lender, {"people-1.csv": csv_of("people", ANNA, person(8, account_no=ANNA["account_no"]))})
-    done = forget(lender)
+    done = erase_anna(lender)
     assert (done.proof.left, done.proof.shared) == ((), 1)
     assert set(hits(lender)) == {ANNA["account_no"]}

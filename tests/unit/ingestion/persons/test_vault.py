@@ -22,8 +22,8 @@ def test_the_vault_gives_back_what_was_delivered_and_the_lake_only_pseudonyms(le
     (receipt,) = deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
     name = pseudonym(lender, "C100003")
     (kept,) = read_person(lender.ingest_context, "lender", name)
-    told = {c: PEOPLE[3][c] for c in ("customer_no", "name", "street", "account_no")}
-    assert (kept.delivery_id, kept.layout, kept.rows) == (receipt.delivery_id, "people", (told,))
+    identifiers = {c: PEOPLE[3][c] for c in ("customer_no", "name", "street", "account_no")}
+    assert (kept.delivery_id, kept.layout, kept.rows) == (receipt.delivery_id, "people", (identifiers,))
     assert name in raw(lender, "borrowers")["borrower_id"].to_list()
     words = [value for row in PEOPLE for value in (row["customer_no"], row["name"], row["street"], row["account_no"])]
     assert find_words([lender.settings.home], words) == []
@@ -32,8 +32,8 @@ def test_the_vault_gives_back_what_was_delivered_and_the_lake_only_pseudonyms(le
 def test_each_person_has_a_key_of_their_own(lender):
     """A row of the vault opens with its own person's key, and with no other."""
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
-    told_by = {pseudonym(lender, p["customer_no"]): "vault/lender/x.parquet" for p in PEOPLE}
-    keys = lender.ingest_context.key_store.person_keys("lender", told_by)
+    files = {pseudonym(lender, p["customer_no"]): "vault/lender/x.parquet" for p in PEOPLE}
+    keys = lender.ingest_context.key_store.person_keys("lender", files)
     (file,) = (lender.ingest_context.lake / "vault/lender").glob("*.parquet")
     opened = 0
     for name, sealed in pl.read_parquet(file, columns=["pseudonym", "sealed"]).iter_rows():
@@ -70,7 +70,7 @@ def test_a_number_alone_is_kept_although_a_crash_left_its_key(lender, monkeypatc
         assert kept == [({"customer_no": "C100001"},)], n
 
 
-def test_a_key_store_from_before_it_was_noted_who_told_of_persons(lender):
+def test_key_store_without_the_column_of_files_is_upgraded(lender):
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE[:2])})
     with sqlite3.connect(lender.ingest_context.key_store.path) as db:
         db.execute("alter table persons drop column told_by")
