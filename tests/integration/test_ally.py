@@ -104,7 +104,7 @@ def published(both):
 
 
 def test_vintages_equal_an_independent_computation(published):
-    """Polars over the loan months; at the end of the curves stand the 103 write-offs."""
+    """Polars over the loan months; the curves end with the 103 write-offs."""
     months = published("fct_loan_months").join(published("dim_loans"), on="loan_id")
     months = months.with_columns(cohort_on=pl.col("opened_on").dt.month_end())
     is_bad = (pl.col("dpd_max") >= 90) | pl.col("state").is_in(["90+", "written_off"]) | pl.col("is_default")
@@ -177,7 +177,7 @@ def test_expected_loss_of_the_car_loans(both, published):
 
 
 def test_share_in_stage_2_is_that_of_the_expected_losses(published):
-    """At the newest month-end, by accounts and by what is owed; 28 months are told, by the same model."""
+    """At the newest month-end, by accounts and by what is owed; 28 months are reported, by the same model."""
     owed = published("port_exposures").select("loan_id", "balance", as_of_on="month_on")
     losses = published("port_expected_losses").filter(pl.col("stage") < 3).join(owed, on=["loan_id", "as_of_on"])
     bad = losses.filter(pl.col("stage") == 2)

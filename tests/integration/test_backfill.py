@@ -116,7 +116,7 @@ def test_source_that_lost_its_months_is_not_published(tmp_path):
 
 
 def test_book_without_a_day_in_its_name_belongs_to_every_range(tmp_path):
-    """Statements mean nothing without the loans that they belong to; what a backfill held back is told."""
+    """Statements mean nothing without the loans that they belong to; what a backfill quarantined is reported."""
     pipeline = lender(tmp_path / "home")
     landing = pipeline.settings.landing / "young_lender"
     (landing / "book-2024-01-02.csv").rename(landing / "book-all.csv")

@@ -88,7 +88,7 @@ def raw_rows(home: Path) -> dict[str, pl.DataFrame]:
 
 
 def behind(found: Restatement, table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Of a table's rows those that a restatement tells. One that is told of the loan it left is another loan's."""
+    """The rows of a table that a restatement lists. A row that moved to another loan is listed under both."""
     moved = pl.col("changed").list.eval(
         pl.element().filter(pl.element().struct.field("column") == "loan_id").struct.field("after")
     )
@@ -149,7 +149,7 @@ def test_both_sides_are_the_months_of_the_rows_that_were_known(cases, name):
 
 @pytest.mark.parametrize("name", ["history", "live"])
 def test_listed_rows_explain_every_difference(cases, name):
-    """What was known then, and the rows that the restatement tells, give the figures that are known now."""
+    """What was known then, and the rows that the restatement lists, give the figures that are known now."""
     case = cases[name]
     assert case.figures(f"{name}_explained") == case.figures_of_side("restated")
     assert case.found.unexplained == ()
@@ -174,7 +174,7 @@ def test_late_payments_reversals_and_loans_are_reported(cases):
 
 @pytest.mark.parametrize("name", ["history", "live"])
 def test_corrections_are_listed_with_the_value_before(cases, name):
-    """Amounts, days, and payments that were booked to the wrong loan: told of the one, and of the other."""
+    """Amounts, days, and payments that were booked to the wrong loan: listed under both."""
     corrections = cases[name].found.rows.filter(pl.col("is_correction") & (pl.col("table") == "payments"))
     changed = corrections.explode("changed").unnest("changed")
     assert {"amount", "paid_on"} <= set(changed["column"])

@@ -283,7 +283,7 @@ def test_the_book_is_whole_in_spite_of_its_faults(dirty):
 
 
 def balance(pipeline: Pipeline, receipts: list[Receipt], lines: dict[str, int]) -> pl.DataFrame:
-    """Lines and cents by kind of file and landing day: what was dropped, and what stands in lake and quarantine."""
+    """Lines and cents by kind of file and landing day: what was dropped, and what is in lake and quarantine."""
     lake, contract = pipeline.settings.lake, pipeline.sources["simulated"].contract
     file_of = {r.delivery_id: r.file_name for r in reversed(receipts)}  # the first of two with the same content
     counts = [(name, count, 0, 0, 0, 0, 0) for name, count in lines.items()]
@@ -314,7 +314,7 @@ def assert_balanced(pipeline: Pipeline, lines: dict[str, int], two_line_records:
     found = balance(pipeline, receipts, lines)
     assert found["day"].n_unique() > 100 and found["kind"].n_unique() == 10
     off = found.filter(pl.col("landed") != pl.col("accepted") + pl.col("held") + pl.col("duplicate"))
-    # A record of two lines stands in the lake as one row.
+    # A record of two lines is one row of the lake.
     assert off["landed"].sum() - off["accepted"].sum() - off["held"].sum() - off["duplicate"].sum() == two_line_records
     assert set(off["kind"]) <= {"borrowers"}
     assert found.filter(pl.col("landed_minor") != pl.col("other_minor")).is_empty()

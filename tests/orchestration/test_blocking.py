@@ -64,7 +64,7 @@ def tags_of(pipeline, result):
 
 
 def test_failed_dbt_test_stops_the_night_too(home_after_night):
-    """A border inside the warehouse: rows that break a mart's test are not published either."""
+    """Checks inside the warehouse: rows that break a mart's test are not published either."""
     pipeline = pipeline_in(home_after_night)
     damage(pipeline, "taiwan_cards", "payments", lambda rows: rows.head(rows.height // 2))
     before = current_snapshot(pipeline.settings.published)

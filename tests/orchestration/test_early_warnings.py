@@ -89,7 +89,7 @@ def test_published_results_are_reported_once(book):
         resources={NIGHT: build_night_resource(rebuilt)},
         run_config=config,
     )
-    assert not pipeline.settings.warnings_log.exists(), "a rebuilt night tells nobody"
+    assert not pipeline.settings.warnings_log.exists(), "a rebuilt night sends no message"
     for _ in range(2):
         assert run(pipeline, NOTIFICATIONS_ASSET).success
     (line,) = pipeline.settings.warnings_log.read_text().splitlines()

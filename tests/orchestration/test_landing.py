@@ -1,4 +1,4 @@
-"""The landing sensor: a drop asks for a night once it is complete, once, and shows its days; the status tells of it."""
+"""The landing sensor: a drop asks for a night once it is complete, once, and shows its days; the status reports it."""
 
 import os
 import time

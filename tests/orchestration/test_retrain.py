@@ -55,7 +55,7 @@ def test_broken_training_set_stops_the_retraining(home_after_night):
 
 
 def test_source_whose_outcomes_cannot_be_calibrated_is_published_unscored(home_after_night, monkeypatch):
-    """A first model that tells defaults apart without an exception gives no probability: no failure, and a reason."""
+    """A first model that separates all defaults gives no probability: no failure, and a reason."""
     pipeline_in(home_after_night).settings.ledger_file.unlink()
 
     def train(*_):

@@ -99,11 +99,11 @@ def found(home: Path, source: str) -> dict[str, list[Spell]]:
 
 @pytest.mark.parametrize("source", RULES)
 def test_defaults_are_what_a_calendar_says(home, book, source):
-    """First day, trigger, day of knowledge and end of every default of every loan; and where it stands each month."""
+    """First day, trigger, day of knowledge and end of every default of every loan; and its state each month."""
     spells = found(home, source)
     standing = {
-        (loan_id, month): stands
-        for loan_id, month, stands in rows(
+        (loan_id, month): state
+        for loan_id, month, state in rows(
             home, f"select loan_id, month_on, standing from marts.fct_loan_months where source = '{source}'"
         )
     }
@@ -120,16 +120,16 @@ def test_defaults_are_what_a_calendar_says(home, book, source):
             seen[spell.ended_by] += 1
             if spell.trigger in TRIGGERS:
                 seen[spell.trigger] += 1
-        for month, stands in expected.standing.items():
-            if (loan.loan_id, month) in standing and stands != "written_off":
+        for month, state in expected.standing.items():
+            if (loan.loan_id, month) in standing and state != "written_off":
                 row = standing.pop((loan.loan_id, month))
-                assert row == stands, (loan, month)
+                assert row == state, (loan, month)
     assert not spells
     assert min(seen.values()) > (0 if source in CUT_OF else 10), seen
 
 
 def test_nobody_is_in_default_before_it_is_known(home, book):
-    """What the whole book tells of a day before a cut was told at the cut if it says so, and only then for certain."""
+    """A default of the whole book that was known by a cut is in the book as of the cut, and only then for certain."""
     late = 0
     whole = found(home, "whole")
     for source, cut in CUT_OF.items():

@@ -57,7 +57,7 @@ def test_nights_in_any_order_end_where_one_full_build_does(book, tmp_path, night
     found = published(pipeline, tmp_path / "news")
     assert count(pipeline, "staging.stg_payments where superseded_at is not null") > 20
     superseded_months = "intermediate.int_loan_months where superseded_at is not null"
-    assert count(pipeline, superseded_months) > 50, "months that are told as they were known, and as they are known now"
+    assert count(pipeline, superseded_months) > 50, "months with the version of then and the version of now"
     assert min(computed[1:]) < computed[0], "some night has less to do than all"
     assert build(pipeline, full=True)
     assert count(pipeline, "intermediate.int_ledger_work") > count(pipeline, "intermediate.int_ledger_loans") > 100

@@ -68,7 +68,7 @@ def cents(amount: Decimal) -> int:
 
 
 def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
-    """Every month of every loan, under each knowledge that it is told from; and no month more or less."""
+    """Every month of every loan, as known at each date on which it changed; no month is missing or extra."""
     found = {
         (r["loan_id"], r["month_on"], r["known_at"]): r
         for r in query(home, "select * from intermediate.int_loan_months where source = 'whole'").iter_rows(named=True)
@@ -95,7 +95,7 @@ def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
                 assert row["is_default"] == (gone or (month.dpd_end >= 60 and month.arrears >= 6_000)), where
                 versions += known_by != end
     assert not found
-    assert versions > 1_000, "months that are told anew"
+    assert versions > 1_000, "months that were reported again"
 
 
 def test_book_holds_what_it_should(home):
@@ -118,7 +118,7 @@ def test_book_holds_what_it_should(home):
 
 
 def test_book_holds_corrections(book):
-    """How many versions counted for a while, of payments and instalments, and were told in months of their own."""
+    """Versions of payments and instalments that counted for a while, and were reported in months of their own."""
     corrected = {"payments": 0, "instalments": 0}
     for loan in book:
         for kind, versions in (("payments", loan.payments), ("instalments", loan.instalments)):

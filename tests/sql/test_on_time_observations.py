@@ -1,4 +1,4 @@
-"""Features of plain loans go a short way; going the long one, they are the same."""
+"""Features of loans that pay on time take a fast path; by the full path they are the same."""
 
 import duckdb
 import polars as pl

@@ -134,7 +134,7 @@ def test_imputed_months_are_on_each_day_what_was_known_then(book, rows):
                 for day in (known_at, last):
                     assert months_known_by(loan, day)[month_on] == tuple(figures), (loan, month_on)
             versions += len(found) - 1
-    assert versions > 500, "months that are told anew"
+    assert versions > 500, "months that were reported again"
 
 
 def test_months_by_status_are_the_versions_of_their_statements(book, rows):

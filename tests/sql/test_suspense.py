@@ -1,4 +1,4 @@
-"""Money that has no place is told of: payments of loans that stay unknown, and what is paid beyond all that is due."""
+"""Money without a place is reported: payments of loans that stay unknown, and payments beyond all that is due."""
 
 import datetime as dt
 import json
@@ -38,7 +38,7 @@ def policy_of(home: Path) -> dict:
 
 
 def result_of(test: str, home: Path, **tables: list[dict]) -> tuple[str, int]:
-    """The verdict of a dbt test over these rows, and of how many it tells."""
+    """The status of a dbt test over these rows, and the number of rows that it reports."""
     settings = Settings(home=home, policy=home / "policy.yaml")
     lineage = {"source": "", "delivery_id": "0" * 16, "ingested_at": dt.datetime(2026, 1, 1)}
     write_selection(lined(tables, lineage), settings.selection, "simulated")
@@ -61,12 +61,12 @@ def test_money_of_unknown_loans_is_reported_after_the_allowed_days(tmp_path):
 def test_payments_beyond_all_that_is_due_are_reported(tmp_path):
     """Two instalments of 100; of one loan the second is done away with on 10 February, and another one due in March."""
     least = policy_of(tmp_path)["ingestion"]["overpaid_min"]
-    begin, planned_anew = dt.date(2020, 1, 1), dt.date(2020, 2, 10)
+    begin, replanned_on = dt.date(2020, 1, 1), dt.date(2020, 2, 10)
     names = {
         "exact": 200,
         "over": 200 + least,
         "nearly": 199.99 + least,
-        "anew": 200 + least,
+        "replanned": 200 + least,
         "early": 150,
         "card": 999,
     }
@@ -76,11 +76,11 @@ def test_payments_beyond_all_that_is_due_are_reported(tmp_path):
         if name != "card"  # it has no schedule
         for number in (1, 2)
     ]
-    schedules += [instalment("anew", planned_anew, number, dt.date(2020, 2 + number, 20)) for number in (1, 2)]
+    schedules += [instalment("replanned", replanned_on, number, dt.date(2020, 2 + number, 20)) for number in (1, 2)]
     rows = {
         "loans": [loan(name, begin) for name in names],
         "payments": [payment(n, name, NEWEST, amount) for n, (name, amount) in enumerate(names.items())],
         "schedules": schedules,
     }
-    # `anew`: nothing of its first version was due before the second began, which asks for 200, too.
+    # `replanned`: nothing of its first version was due before the second began, which asks for 200, too.
     assert result_of("payments_are_owed", tmp_path, **rows) == ("warn", 2)

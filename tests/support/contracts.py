@@ -59,6 +59,11 @@ def write_home(home: Path, lender: str, contract_text: str, policy: Mapping[str,
     folder = home / "contracts" / lender
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "contract.yaml").write_text(contract_text)
+    write_policy(home, policy)
+
+
+def write_policy(home: Path, policy: Mapping[str, Any]) -> None:
+    """Write `policy.yaml` into a home."""
     (home / "policy.yaml").write_text(yaml.safe_dump(dict(policy), sort_keys=False))
 
 

@@ -63,7 +63,7 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 
 
 def damage(pipeline: Pipeline, source: str, table: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    """A lake whose newest file of a table was changed, receipt and all: only the borders further on can notice."""
+    """A lake whose newest file of a table was changed, receipt and all: only later checks can notice."""
     path = next((pipeline.ingest_context.lake / "raw" / source / table).glob("*.parquet"))
     digest = write_parquet(change(pl.read_parquet(path)), path)
     with sqlite3.connect(pipeline.ingest_context.lake / "receipts.sqlite") as db:

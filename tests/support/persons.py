@@ -1,4 +1,4 @@
-"""A lender whose files tell of persons in every way that a contract knows, and books of it."""
+"""A lender whose files hold persons in every way that a contract knows, and books of it."""
 
 import datetime as dt
 import tempfile

@@ -12,27 +12,21 @@ from dagster_project.ingestion.intake import ingest
 from dagster_project.ingestion.lake.files import select
 from dagster_project.ingestion.lake.receipts import State
 from dagster_project.night.pipeline import Pipeline, load_pipeline
+from support.contracts import policy_for, write_policy
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
 
 def simulated_in(home: Path, observe_from_month: int = 1, observations_per_year: int = 1) -> Pipeline:
     """The pipeline of a home whose policy is the default one, with the simulated source alone."""
-    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
-    lender = policy["sources"]["simulated"]
-    policy["sources"] = {
-        "simulated": lender
-        | {
-            "observe_from_month": observe_from_month,
-            "snapshots_a_year": observations_per_year,
-        }
-    }
-    (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    entry = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())["sources"]["simulated"]
+    entry |= {"observe_from_month": observe_from_month, "snapshots_a_year": observations_per_year}
+    write_policy(home, policy_for("simulated", entry))
     return load_pipeline(Settings(home=home, policy=home / "policy.yaml"))
 
 
 def with_corrections(pipeline: Pipeline, *more: str) -> Pipeline:
-    """The same pipeline, whose simulated source takes in payments, instalments and `more` anew, as newer versions."""
+    """The same pipeline, whose simulated source accepts newer versions of payments, instalments and `more`."""
     source = pipeline.sources["simulated"]
     tables = tuple(replace(t, corrections=t.name in ("payments", "schedules", *more)) for t in source.contract.tables)
     source = replace(source, contract=replace(source.contract, tables=tables))
@@ -70,7 +64,7 @@ def opened_later(clean: Path, landing: Path, day: dt.date) -> None:
 
 
 def one_file_a_table(landing: Path) -> None:
-    """The days' files of each table as one: 3,000 files take minutes, and a row tells its day itself."""
+    """The days' files of each table as one: 3,000 files take minutes, and a row has its day itself."""
     for table in {path.name.split("-", 1)[0] for path in landing.iterdir()}:
         files = sorted(landing.glob(f"{table}-*.csv"))
         header = files[0].read_bytes().split(b"\n", 1)[0] + b"\n"

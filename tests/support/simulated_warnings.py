@@ -1,4 +1,4 @@
-"""Simulated books on the short way to early warnings: the simulator's own months, through the night's SQL."""
+"""Simulated books on a fast path to early warnings: the simulator's own months, through the night's SQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +56,7 @@ def figures_of(plan: Plan, sql: str, folder: Path) -> pl.DataFrame:
 
 
 def figures_by_truth(plan: Plan, sql: str, folder: Path, policy: Policy) -> pl.DataFrame:
-    """`figures_of`, and those of the indicators that need a model: one that tells each loan's true PD."""
+    """`figures_of`, and those of the indicators that need a model: one that gives each loan's true PD."""
     with _book(plan, folder) as (db, truth):
         found = [db.sql(sql).pl().with_columns(expected=pl.lit(None))]
         for indicator, judged in _judged_by_truth(truth, policy).items():
@@ -148,7 +148,7 @@ def _book(plan: Plan, folder: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection,
 def _live(plan: Plan, folder: Path) -> tuple[Loans, pl.DataFrame]:
     """Live through a book; its months go to one file each. Returns the loans, and a row a loan and month that is open.
 
-    These have the PD that is true (null in default), months on book (`mob`), and what a stage is told by.
+    These have the PD that is true (null in default), months on book (`mob`), and what a stage depends on.
     """
     stress = macro_path(plan.seed, plan.months + HORIZON, plan.shock_month, steady=plan.steady)
     borrower = assign_borrowers(plan.seed, plan.loans)

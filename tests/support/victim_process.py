@@ -94,7 +94,7 @@ def publish_several(home: Path, job: dict) -> dict:
 
 
 def read_on(home: Path, job: dict) -> dict:
-    """Open what is published over and over, as a consumer does; two tables of one snapshot must tell of one night."""
+    """Open what is published over and over, as a consumer does; two tables of one snapshot must be of one night."""
     until, seen, numbers = time.monotonic() + job["seconds"], 0, set()
     while time.monotonic() < until:
         for _ in range(100):  # more looks than reads: a moment without a pointer is short
@@ -151,7 +151,7 @@ def start(job: dict) -> tuple[int, int]:
         if job.get("kill_at") or job.get("count"):
             counted = count_lines(job.get("kill_at"))
         said |= JOBS[job["what"]](Path(job["home"]), job) or {}
-    except Exception as error:  # noqa: BLE001 - whatever it was is told
+    except Exception as error:  # noqa: BLE001 - the parent gets whatever it was
         said["error"] = f"{type(error).__name__}: {error}"
     finally:
         sys.settrace(None)

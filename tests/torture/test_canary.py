@@ -1,4 +1,4 @@
-"""S1 and S5 over a whole night: what identifies a person stands in no sink, and an erasure changes no figure.
+"""S1 and S5 over a whole night: what identifies a person is in no sink, and an erasure changes no figure.
 
 Canary borrowers go through rows that are taken in, held back one by one and as whole files, and through a night that a
 check stops. Then everything that the night left on the disk is unpacked and searched.
@@ -96,7 +96,7 @@ def said(home: Path, *command: str) -> subprocess.CompletedProcess:
 
 
 def a_night(home: Path, months: int) -> None:
-    """A night that publishes, and one that a check stops, whose failing rows are told."""
+    """A night that publishes, and one that a check stops, whose failing rows are reported."""
     pipeline = lender_in(home)
     folder = pipeline.settings.landing / "lender"
     folder.mkdir(parents=True)

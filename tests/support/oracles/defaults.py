@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from support.oracles.ledger import DAY, DayByDay, Loan, month_end
 
-UNKNOWN_RATE = 0.08  # a year, of loans that do not tell theirs
+UNKNOWN_RATE = 0.08  # a year, of loans without a rate
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def days_of(loan: Loan, last: dt.date) -> Iterator[Day]:
 
 
 class Defaults:
-    """The defaults of one loan, and where it stands at each month-end."""
+    """The defaults of one loan, and its state at each month-end."""
 
     def __init__(self, loan: Loan, last: dt.date, rules: Rules) -> None:
         self.loan, self.rules, self.ledger = loan, rules, DayByDay(loan)

@@ -47,7 +47,7 @@ class Payment:
 
 @dataclass(frozen=True)
 class Event:
-    """What the source tells beside schedule and payments: `write_off` or `restructured`."""
+    """What the source reports beside schedule and payments: `write_off` or `restructured`."""
 
     occurred_on: dt.date
     kind: str
@@ -56,7 +56,7 @@ class Event:
 
 @dataclass
 class Loan:
-    """A loan and all that was ever told of it; amounts in cents."""
+    """A loan and all that was ever reported of it; amounts in cents."""
 
     loan_id: str
     opened_on: dt.date
@@ -96,7 +96,7 @@ class DayByDay:
         self.versions = sorted({i.valid_from for i in self.instalments})
 
     def plan(self, day: dt.date) -> list[Instalment]:
-        """The instalments that count, as the schedule stands on a day."""
+        """The instalments that count, by the schedule of a day."""
         begun = [v for v in self.versions if v <= day]
         ends = dict(pairwise(begun))
         counted = [
@@ -180,13 +180,13 @@ def visible(loan: Loan, event: dt.date, known_at: dt.date) -> dt.date:
 
 
 def knowledge(loan: Loan, end: dt.date) -> list[dt.date]:
-    """The month-ends as of which a loan's month is told: its own, and those at which something late of it is seen."""
+    """The month-ends as of which a loan's month is reported: its own, and those with late rows of it."""
     late = {visible(loan, loan.opened_on, loan.known_at)}
     for i in loan.instalments:
         seen_from = visible(loan, i.valid_from, i.known_at)
         if (i.until is None or visible(loan, i.valid_from, i.until) > seen_from) and i.valid_from <= end:
             late.add(seen_from)
-    # Of payments, what becomes of a day's sum and number: a version that another replaces in the same month is nothing.
+    # Of payments, the change of a day's sum and number: a version that another replaces in the same month is nothing.
     changes: dict[tuple[dt.date, dt.date], list[int]] = defaultdict(lambda: [0, 0])
     for p in loan.payments:
         for sign, known_on in ((1, p.known_at), (-1, p.until)):

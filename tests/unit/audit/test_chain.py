@@ -49,7 +49,7 @@ def edited(rows, draw):
 
 
 def deleted(rows, draw):
-    """In the middle; sometimes the rows after it are numbered anew, so that no gap shows."""
+    """In the middle; sometimes the rows after it are renumbered, so that no gap shows."""
     place = draw.randrange(len(rows) - 1)
     after = rows[place + 1 :]
     if draw.random() < 0.5:
@@ -122,7 +122,7 @@ def test_rows_are_kept_by_the_database_too(log):
 
 
 def test_log_that_was_cut_takes_no_row_more(log):
-    """Else the next row would write the head anew, and nothing would show that the end is gone."""
+    """Else the next row would rewrite the head, and nothing would show that the end is gone."""
     rewrite(log, rows_of(log)[:-3])
     with pytest.raises(AuditError, match="does not end as its head"):
         log.append(entries(1))

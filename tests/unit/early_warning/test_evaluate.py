@@ -16,7 +16,7 @@ from support.warning_figures import POLICY, month, series, states
 
 
 def test_share_in_stage_2_is_measured_by_the_month_a_quarter_before():
-    """.7 points a month are 2.1 a quarter. There are figures of the newest months alone: the segment's age is told by
+    """.7 points a month are 2.1 a quarter. There are figures of the newest months alone: the segment's age comes from
     another indicator, and without one these months are its first, and no base.
     """
     share = [0.05] * 12 + [0.057, 0.064, 0.071]

@@ -22,7 +22,7 @@ def test_reasons_are_adverse_true_and_pass_the_direction_check(model):
         names = [f.name for f in by_name(model.fit.features) if f.family == code]
         typical = rows[at].with_columns(pl.lit(model.reference[n]).alias(n) for n in names)
         assert (margin[at] - model.fit.margin(typical) >= POLICY.reasons.min_margin_fall).all(), code
-    # Nobody without arrears is told about arrears.
+    # No account without arrears gets arrears as a reason.
     assert not {"RC01", "RC02"} & {c for i, c in stated if rows["max_dpd_6m"][i] == 0}
 
 

@@ -9,7 +9,7 @@ from ml.validate import auc, auc_interval, auc_standard_error, clustered_standar
 
 
 def test_interval_is_taken_over_borrowers():
-    """Twelve copies of each row tell nothing new: the interval stays, where DeLong's would shrink by 3.5."""
+    """Twelve copies of each row hold nothing new: the interval stays, where DeLong's would shrink by 3.5."""
     rng = np.random.default_rng(0)
     y = (rng.random(400) < 0.2).astype(float)
     risk = y + rng.normal(size=400)

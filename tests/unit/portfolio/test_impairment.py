@@ -49,7 +49,7 @@ def random_loans(random: np.random.Generator, count: int) -> Loans:
 @settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_movement_of_expected_loss_closes_to_the_cent(seed):
-    """Steps of loans that stand at both dates, whatever changes; a step of which nothing changed is 0."""
+    """Steps of loans that are open at both dates, whatever changes; a step of which nothing changed is 0."""
     random = np.random.default_rng(seed)
     before, after = random_loans(random, 20), random_loans(random, 20)
     kept = {f.name: getattr(before, f.name) for f in fields(Loans) if random.random() < 0.3}

@@ -10,7 +10,7 @@ from support.simulated_files import SIMULATED, drop_file, ingest_waiting, paymen
 
 
 def test_replayed_day_sees_only_what_had_arrived(pipeline):
-    """A tape's name tells its month; it arrives when the contract says that a month is out."""
+    """A tape's name holds its month; it arrives when the contract says that a month is out."""
     source, folder = pipeline.sources["ally_auto"], pipeline.ingest_context.landing / "ally_auto"
     folder.mkdir(parents=True)
     for name in ("loans.csv", "2017-05.csv", "2017-06.csv"):

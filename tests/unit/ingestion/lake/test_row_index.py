@@ -24,7 +24,7 @@ def test_same_row_again_is_a_duplicate(context, together):
 
 
 def test_only_the_day_of_knowing_differs(context):
-    """A platform that exports a row again dates the export anew; the row is known since it came first."""
+    """A platform that exports a row again dates it by the new export; the row is known since it came first."""
     drop_file(context, "payments-2024-01-01.csv", payment(1))
     drop_file(context, "payments-2024-01-02.csv", payment(1, booked="2024-01-02"))
     assert [r.duplicate_rows for r in ingest_waiting(context)] == [0, 1]

@@ -41,7 +41,7 @@ def test_only_the_bad_row_is_quarantined_and_it_is_sealed(pipeline, drop, cards,
     assert (receipt.state, receipt.accepted_rows, receipt.quarantined_rows) == (State.PARTIAL, 199, 1)
     kept = raw(pipeline, receipt, "quarantine").row(0, named=True)
     assert (kept["line_no"], kept["rule"]) == (201, rule)
-    # The value stands only in the sealed row, which opens with its own delivery and line.
+    # The value is only in the sealed row, which opens with its own delivery and line.
     assert open_row(pipeline.ingest_context, receipt.source, receipt.sha256, 201, 1, kept["sealed_row"]) == lines[-1]
     assert all(value not in kept["message"] for value in other.values() if len(value) > 1)
 

@@ -103,7 +103,7 @@ def test_a_backup_of_the_data_folder_brings_nothing_back(lender, tmp_path):
     restored = lender_in(lender.settings.home)
     assert hits(restored) == []
     assert find_words([restored.settings.home], WORDS) == []
-    # Everybody else is still there, but for originals that told of her.
+    # Everybody else is still there, but for originals that held her data.
     name = restored.ingest_context.keys.pseudonyms(pl.Series(["C100008"]), "lender.borrower_id")["pseudonym"].item()
     restored_rows = [row for kept in read_person(restored.ingest_context, "lender", name) for row in kept.rows]
     assert "Ilse Quandt-00008" in {row.get("name") for row in restored_rows}
@@ -129,7 +129,7 @@ def test_an_erasure_touches_no_other_person_and_no_line_number(lender):
 
 
 def test_quarantined_rows_of_others_can_still_be_read(lender):
-    """The delivery's key went; what was quarantined of it is read from the original that was written anew."""
+    """The delivery's key went; what was quarantined of it is read from the rewritten original."""
     bad = person(401, reported_on="31.3.18")
     (receipt,) = deliver(lender, {"people-1.csv": csv_of("people", *(person(n) for n in range(300)), ANNA, bad)})
     deliver(lender, {})

@@ -48,7 +48,7 @@ def test_each_person_has_a_key_of_their_own(lender):
 
 
 def test_a_number_alone_is_kept_once(lender):
-    """An agreement names its customer: it is kept where nothing else told of them, and not again where it did."""
+    """An agreement names its customer: it is kept where no other file named them, and not again where one did."""
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE[:2])})
     (receipt,) = deliver(lender, {"agreements-1.csv": csv_of("agreements", agreement(1), agreement(4))})
     assert [f.rows for f in receipt.files if f.table == "vault"] == [1]
@@ -79,7 +79,7 @@ def test_key_store_without_the_column_of_files_is_upgraded(lender):
 
 
 def test_a_payer_is_a_person_too(lender):
-    """Not in the vault: what is behind the pseudonym stands in the encrypted original, and nowhere else."""
+    """Not in the vault: what is behind the pseudonym is in the encrypted original, and nowhere else."""
     payer = pseudonym(lender, "P77", "payer_id")
     (receipt,) = deliver(lender, {"transfers-1.csv": csv_of("transfers", transfer(1, payer_no="P77"), transfer(2))})
     assert {f.table for f in receipt.files} == {"payments"}
