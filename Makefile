@@ -34,7 +34,7 @@ truth: $(SETUP) ## minutes: the model finds the truth of a long simulated book a
 	@pytest -n 0 -m long tests/integration/test_truth.py tests/integration/test_planted.py tests/integration/test_simulated.py
 
 torture: $(SETUP) ## the long torture suite: kills, floods and full disks by the hundred (SEED=7 for another)
-	@pytest -n 0 -m long tests/torture tests/sql/test_increment.py tests/integration/test_backfill.py tests/integration/test_replay.py
+	@pytest -n 0 -m long tests/torture tests/sql/test_incremental_build.py tests/integration/test_backfill.py tests/integration/test_replay.py
 
 protections: $(SETUP) ## minutes: each promise's protection taken out, and its test seen to fail: docs/promises.md
 	@python tools/protections.py

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tests_support import copy_home, pipeline_in, shared_night
 
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.operations.run_night import run_night
+from support.homes import copy_home, pipeline_in, shared_night
 
 # How long an example takes is no property of the code: these machines are shared.
 settings.register_profile("creditloom", deadline=None)

@@ -44,7 +44,7 @@ class Protection:
 KILL, AT_ONCE, NIGHTS = (f"tests/torture/test_{name}.py" for name in ("kill", "at_once", "nights"))
 CORRUPTION, FULL, BAD_INPUT = (f"tests/torture/test_{name}.py" for name in ("corruption", "disk_full", "bad_input"))
 CANARY, BLOCKING = "tests/torture/test_canary.py", "tests/orchestration/test_blocking.py"
-AUDIT, ERASURE = "tests/unit/test_audit.py", "tests/unit/test_erasure.py"
+AUDIT, ERASURE = "tests/unit/audit/test_chain.py", "tests/unit/ingestion/persons/test_erasure.py"
 HOMES = "tests/integration/test_home_upgrade.py"
 INGESTION = "dagster_project/ingestion"
 SNAPSHOT = "dagster_project/snapshots/snapshot.py"
@@ -266,7 +266,7 @@ PROTECTIONS = (
         f"{INGESTION}/receipts.py",
         "check (landed_rows = accepted_rows + quarantined_rows + duplicate_rows)",
         "check (landed_rows is not null)",
-        ("tests/unit/test_delivery.py",),
+        ("tests/unit/ingestion/lake/test_receipts.py",),
     ),
 )
 

@@ -15,13 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # homes and browsers are those of the tests
 
-from browser_support import ABSENT, Troubles, chromium, dagster_server, mlflow_server, new_context, started_browser
-from tests_support import home_with_challenger, home_with_stopped_night, pipeline_in
-
 from dagster_project.defs.instance import open_instance
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.operations.run_night import Exit, run_night
 from ml.experiment import VIEW_KEY
+from support.browser import ABSENT, Troubles, chromium, dagster_server, mlflow_server, new_context, started_browser
+from support.homes import home_with_challenger, home_with_stopped_night, pipeline_in
 
 IMAGES = ROOT / "docs" / "images"
 LARGEST = 200_000

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_support import ABSENT, Troubles, chromium, dagster_server, mlflow_server, new_context, started_browser
-from tests_support import home_with_challenger, home_with_stopped_night, once, pipeline_in
 
 from dagster_project.night.pipeline import Pipeline
+from support.browser import ABSENT, Troubles, chromium, dagster_server, mlflow_server, new_context, started_browser
+from support.homes import home_with_challenger, home_with_stopped_night, once, pipeline_in
 
 
 @pytest.fixture(scope="session")

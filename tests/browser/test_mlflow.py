@@ -4,10 +4,10 @@ import json
 import sqlite3
 
 import pytest
-from browser_support import Troubles, new_context
 from playwright.sync_api import expect
 
 from ml.experiment import VIEW_KEY, VIEW_NAME
+from support.browser import Troubles, new_context
 
 expect.set_options(timeout=30_000)  # two shared cores
 MODEL = "credit_pd_taiwan_cards"

@@ -10,7 +10,6 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from tests_support import copy_home, pipeline_in, shared_night
 
 from dagster_project.defs.instance import prepare_home
 from dagster_project.home.settings import PROJECT_ROOT
@@ -20,6 +19,7 @@ from dagster_project.ingestion.lake.landing import land_folder, land_packaged, w
 from dagster_project.operations.run_night import Exit, NightResult, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
 from dagster_project.warehouse.runner import published_models, run_dbt
+from support.homes import copy_home, pipeline_in, shared_night
 
 TAPES = PROJECT_ROOT.parent / "shared" / "data" / "ally_2017_3"
 pytestmark = pytest.mark.skipif(not TAPES.exists(), reason="the car loan tapes are not here; nothing of them is tested")
@@ -76,8 +76,8 @@ def test_write_offs_are_in_the_months_that_the_outcomes_say(both):
         "select loan_id, cast(min(month_on) as varchar) as month from marts.fct_loan_months"
         " where source = 'ally_auto' and is_default group by loan_id order by loan_id",
     )
-    told = pl.read_csv(TAPES / "outcomes.csv", infer_schema=False).filter(pl.col("charged_off") == "1")
-    assert found.rows() == told.select("assetNumber", "charged_off_on").sort("assetNumber").rows()
+    charged_off = pl.read_csv(TAPES / "outcomes.csv", infer_schema=False).filter(pl.col("charged_off") == "1")
+    assert found.rows() == charged_off.select("assetNumber", "charged_off_on").sort("assetNumber").rows()
 
 
 def test_spring_deferrals_are_no_defaults(both):
@@ -104,7 +104,7 @@ def published(both):
 
 
 def test_vintages_equal_an_independent_computation(published):
-    """Polars over the loan months; at the end of the curves stand the 103 write-offs."""
+    """Polars over the loan months; the curves end with the 103 write-offs."""
     months = published("fct_loan_months").join(published("dim_loans"), on="loan_id")
     months = months.with_columns(cohort_on=pl.col("opened_on").dt.month_end())
     is_bad = (pl.col("dpd_max") >= 90) | pl.col("state").is_in(["90+", "written_off"]) | pl.col("is_default")
@@ -148,10 +148,10 @@ def test_roll_rates_equal_an_independent_computation(published):
     both = rates.join(expected, on=["month_on", "from_state", "to_state"], how="full")
     assert both.height == rates.height == expected.height > 500
     assert (both["loans"] == both["n"]).all() and (both["balance"] == both["owed"]).all()
-    told = both.filter(pl.col("to_state") != "lost")
-    whole = told.group_by("month_on", "from_state").agg(pl.col("n").sum(), pl.col("rate").sum())
+    observed = both.filter(pl.col("to_state") != "lost")
+    whole = observed.group_by("month_on", "from_state").agg(pl.col("n").sum(), pl.col("rate").sum())
     assert (whole["rate"] - 1).abs().max() < 1e-8
-    checked = told.join(whole, on=["month_on", "from_state"], suffix="_i")
+    checked = observed.join(whole, on=["month_on", "from_state"], suffix="_i")
     assert (checked["rate"] - checked["n"] / checked["n_i"]).abs().max() < 1e-8
     assert rates.filter(pl.col("to_state") == "lost")["loans"].sum() > 0
 
@@ -177,17 +177,17 @@ def test_expected_loss_of_the_car_loans(both, published):
 
 
 def test_share_in_stage_2_is_that_of_the_expected_losses(published):
-    """At the newest month-end, by accounts and by what is owed; 28 months are told, by the same model."""
+    """At the newest month-end, by accounts and by what is owed; 28 months are reported, by the same model."""
     owed = published("port_exposures").select("loan_id", "balance", as_of_on="month_on")
     losses = published("port_expected_losses").filter(pl.col("stage") < 3).join(owed, on=["loan_id", "as_of_on"])
     bad = losses.filter(pl.col("stage") == 2)
-    told = published("early_warnings").filter(indicator="stage_2_share", segment_kind="book").sort("month_on")
-    newest = told.row(-1, named=True)
+    history = published("early_warnings").filter(indicator="stage_2_share", segment_kind="book").sort("month_on")
+    newest = history.row(-1, named=True)
     assert newest["month_on"] == losses["as_of_on"].max() and newest["accounts"] == losses.height
     assert newest["value"] == pytest.approx(bad.height / losses.height, abs=1e-9) and newest["value"] > 0.01
     by_amount = float(bad["balance"].sum() / losses["balance"].sum())
     assert newest["value_by_amount"] == pytest.approx(by_amount, abs=1e-9)
-    with_figures = told.drop_nulls("value")
+    with_figures = history.drop_nulls("value")
     assert with_figures.height == 28
     assert with_figures["accounts"].is_sorted(descending=True), "a pool that was closed shrinks"
 
@@ -196,9 +196,9 @@ def test_static_pools_of_the_car_loans(published):
     """A forecast is there once another cohort was at the same age, and is never below what is so already."""
     pools = published("port_static_pools")
     assert pools.height == published("port_vintages").height
-    told = pools.drop_nulls("forecast_rate")
-    assert told.height > 300
-    assert (told["forecast_rate"] >= told["default_rate"]).all()
+    forecasts = pools.drop_nulls("forecast_rate")
+    assert forecasts.height > 300
+    assert (forecasts["forecast_rate"] >= forecasts["default_rate"]).all()
     assert set(pools["status"]) <= {"clear", "no_forecast", "forecast_amber", "forecast_red", "hit_amber", "hit_red"}
 
 
@@ -229,11 +229,11 @@ def test_night_rebuilt_as_of_between_two_loads_is_the_one_published_then(both, f
 
 def test_cards_are_what_they_were_without_the_tapes(both, first_night):
     """One snapshot holds every source, and a second one moves no figure of the first."""
-    alone = current_snapshot(first_night / "published")
+    cards_only = current_snapshot(first_night / "published")
     _, together = both
-    figures = {k: v for k, v in alone.metrics().items() if ".taiwan_cards." in k}
+    figures = {k: v for k, v in cards_only.metrics().items() if ".taiwan_cards." in k}
     assert figures == {k: v for k, v in together.metrics().items() if ".taiwan_cards." in k}
-    scores = [pl.read_parquet(s.folder / "scores.parquet") for s in (alone, together)]
+    scores = [pl.read_parquet(s.folder / "scores.parquet") for s in (cards_only, together)]
     assert scores[0].equals(scores[1].filter(pl.col("source") == "taiwan_cards"))
 
 
@@ -301,7 +301,7 @@ def test_features_cannot_see_what_became_known_later(tmp_path, seed):
             kept = pl.read_parquet(path).filter(pl.col("known_at") <= visible)
             path.unlink()  # a link to the lake's own file, which stays as it is
             kept.write_parquet(path)
-    known = features()
+    expected = features()
     for name, frame in whole.items():
         assert frame.height > 1000
-        assert frame.equals(known[name]), name
+        assert frame.equals(expected[name]), name

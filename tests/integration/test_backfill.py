@@ -11,7 +11,6 @@ import dagster as dg
 import polars as pl
 import pytest
 import yaml
-from lender_support import MONTH_ENDS, POLICY, command, lender, pipeline_of
 
 from dagster_project.defs.asset_keys import landing_asset
 from dagster_project.defs.instance import open_instance
@@ -19,6 +18,7 @@ from dagster_project.night.pipeline import Pipeline
 from dagster_project.night.publish import warehouse_is_published
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
+from support.young_lender import MONTH_ENDS, POLICY, command, lender, pipeline_of
 
 
 def filled(pipeline: Pipeline) -> set[str]:
@@ -116,7 +116,7 @@ def test_source_that_lost_its_months_is_not_published(tmp_path):
 
 
 def test_book_without_a_day_in_its_name_belongs_to_every_range(tmp_path):
-    """Statements mean nothing without the loans that they belong to; what a backfill held back is told."""
+    """Statements mean nothing without the loans that they belong to; what a backfill quarantined is reported."""
     pipeline = lender(tmp_path / "home")
     landing = pipeline.settings.landing / "young_lender"
     (landing / "book-2024-01-02.csv").rename(landing / "book-all.csv")
@@ -159,9 +159,8 @@ def test_night_config_that_says_nothing_usable_is_refused(pipeline, config, says
 
 def test_rebuild_may_be_asked_for_in_the_config_of_a_run(home_after_night):
     """What the launchpad of the screen starts: the run's own config, not the command line's options."""
-    from tests_support import pipeline_in
-
     from dagster_project.definitions import build_defs
+    from support.homes import pipeline_in
 
     pipeline = pipeline_in(home_after_night)
     before = current_snapshot(pipeline.settings.published)

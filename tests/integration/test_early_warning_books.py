@@ -2,7 +2,7 @@
 
 So are static pools: the segment's cohorts are said to go over their triggers before they do.
 
-Books of 20,000 loans over 48 months in an economy that stands still. The planted segment, the car loans, has about
+Books of 20,000 loans over 48 months in an economy that does not change. The planted segment, the car loans, has about
 3,300 accounts when it rises. One book of each kind here; `make warnings` has all twenty.
 """
 
@@ -12,14 +12,14 @@ import sys
 
 import polars as pl
 import pytest
-from simulated_warnings_support import compiled_model, figures_by_truth, figures_of, vintages_of
-from tests_support import pipeline_in
 
 from dagster_project.early_warning.evaluate import evaluate
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.policy import load_policy
 from dagster_project.portfolio.pools import static_pools
 from dagster_project.simulator.simulate import Plan
+from support.homes import pipeline_in
+from support.simulated_warnings import compiled_model, figures_by_truth, figures_of, vintages_of
 
 WHOLE_POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml")
 POLICY = WHOLE_POLICY.early_warning
@@ -40,7 +40,7 @@ def sql(tmp_path_factory) -> str:
 def history_of(sql, tmp_path):
     """The history of early warnings of a book, by what the night runs: the mart's SQL and the evaluation.
 
-    Where nothing drifts also by the indicators that need a model: one that tells the true PD. Where something does,
+    Where nothing drifts also by the indicators that need a model: one that gives the true PD. Where something does,
     such a model would know of it before, and they take no part.
     """
 

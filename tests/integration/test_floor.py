@@ -11,13 +11,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from simulated_support import simulated_in, take_in_whole
 
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.warehouse.runner import run_dbt
 from ml import training_set
 from ml.features import FEATURE_NAMES
+from support.simulated import simulated_in, take_in_whole
 
 KEYS = ["loan_id", "month_on"]
 RATIO = 1e-6
@@ -107,6 +107,6 @@ def test_model_learns_from_the_same_rows(home):
 
 
 def test_every_check_of_the_floor_passes(home):
-    told = json.loads((home / "floor.json").read_text())
-    assert told["checks"] > 100 and told["failing"] == {}
-    assert told["rows"]["scores"] == marts(home, "feat_loan_months")["is_live"].sum()
+    result = json.loads((home / "floor.json").read_text())
+    assert result["checks"] > 100 and result["failing"] == {}
+    assert result["rows"]["scores"] == marts(home, "feat_loan_months")["is_live"].sum()

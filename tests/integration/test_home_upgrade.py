@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 import yaml
 from compare_commits import compare_snapshots, load_renamed, report
-from tests_support import once
 
 from dagster_project.audit.chain import Kind
 from dagster_project.defs.instance import prepare_home
@@ -31,6 +30,7 @@ from dagster_project.night.pipeline import Pipeline, load_pipeline
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.operations.status import status
 from dagster_project.operations.verify import verify
+from support.homes import once
 
 ARCHIVE = PROJECT_ROOT / "tests/homes/home-v1.tar.xz"
 FIRST_NIGHT = dt.datetime(2019, 12, 3, 2)

@@ -8,7 +8,6 @@ import sys
 
 import polars as pl
 import pytest
-from tests_support import pipeline_in
 
 from dagster_project.home.locks import NightRunningError, home_lock
 from dagster_project.home.settings import PROJECT_ROOT
@@ -19,6 +18,7 @@ from dagster_project.snapshots.snapshot import current_snapshot
 from ml.experiment import CURVE_POINTS
 from ml.promote import PromotionLedger
 from ml.registry import CHAMPION
+from support.homes import pipeline_in
 
 PICTURES = ("roc", "calibration", "score_distribution", "importance", "learning_curve")
 
@@ -96,7 +96,7 @@ def test_snapshot_has_the_fixed_names(snapshot):
     assert "borrower_attributes" not in {p.stem for p in snapshot.folder.glob("*.parquet")}
 
 
-def test_what_the_cards_are_too_short_for_is_said_and_is_not_zero(snapshot, metrics):
+def test_figures_that_the_cards_are_too_short_for_are_listed_and_not_zero(snapshot, metrics):
     """No day of opening, six months, a PD of one month: no vintage, no static pool, no expected loss; and why."""
     said = {k.rpartition(".")[2]: v for k, v in metrics.items() if k.startswith("portfolio.taiwan_cards.coverage.")}
     assert said == {
@@ -138,8 +138,8 @@ def test_same_night_in_another_home_is_the_same_to_the_byte(snapshot, metrics, t
     line = [sys.executable, "-m", "dagster_project.cli", "night", "--json"]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
-    told = json.loads(done.stdout)
-    assert told["snapshot_sha256"] == snapshot.sha256
+    answer = json.loads(done.stdout)
+    assert answer["snapshot_sha256"] == snapshot.sha256
     other = current_snapshot(tmp_path / "elsewhere" / "published").metrics()
     assert other["model.taiwan_cards.sha256"] == metrics["model.taiwan_cards.sha256"]
     assert {k: v for k, v in other.items() if not k.startswith("run.")} == {
@@ -252,7 +252,7 @@ def test_registered_model_gives_the_champions_margins(first_night):
     assert not [p for p in (first_night / "mlflow").rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib"}]
 
 
-def test_ledger_and_receipts_tell_the_story(first_night):
+def test_ledger_and_receipts_record_each_step(first_night):
     decision = PromotionLedger(first_night / "mlflow/promotions.sqlite").champion("taiwan_cards")
     assert (decision.reason, decision.decision) == ("bootstrap", "promoted")
     (receipt,) = ReceiptBook(first_night / "lake/receipts.sqlite").all()
@@ -298,7 +298,7 @@ def _expand(name: str) -> list[str]:
     return [e for part in found[1].split(",") for e in _expand(name[: found.start()] + part + name[found.end() :])]
 
 
-def test_held_back_delivery_is_told_with_file_and_reason(home_after_night):
+def test_quarantined_delivery_is_listed_with_file_and_reason(home_after_night):
     (home_after_night / "landing/taiwan_cards/odd.csv").write_text("a,b\n1,2\n3,4\n")
     environment = os.environ | {"CREDITLOOM_HOME": str(home_after_night)}
     line = [sys.executable, "-m", "dagster_project.cli", "night"]

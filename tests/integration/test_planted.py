@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 import pytest
-from simulated_support import simulated_in
 
 from dagster_project.ingestion.lake.receipts import State
 from dagster_project.ingestion.quarantine import WHOLE_FILE
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.snapshots.snapshot import current_snapshot
+from support.simulated import simulated_in
 
 pytestmark = pytest.mark.long
 
@@ -58,8 +58,8 @@ def test_planted_is_found_by_class(night):
         payments = f"read_parquet('{snapshot.folder}/fct_payments.parquet')"
         in_suspense = {p for (p,) in db.sql(f"select payment_id from {payments} where in_suspense").fetchall()}
     planted = night.planted
-    known = planted.filter(~pl.col("expected").is_in(["ACCEPTED", "duplicate_row", "suspense", "late", "DUPLICATE"]))
-    assert Counter([*rows, *whole]) == Counter(known["expected"].to_list())
+    expected = planted.filter(~pl.col("expected").is_in(["ACCEPTED", "duplicate_row", "suspense", "late", "DUPLICATE"]))
+    assert Counter([*rows, *whole]) == Counter(expected["expected"].to_list())
     assert len(again) == planted.filter(pl.col("expected") == "DUPLICATE").height
     assert repeated == set(planted.filter(pl.col("expected") == "duplicate_row")["file"])
     assert in_suspense == set(planted.filter(pl.col("expected") == "suspense")["key"])
@@ -69,10 +69,10 @@ def test_planted_is_found_by_class(night):
 def test_planted_is_found_where_it_was_planted(night):
     """By file, line and rule; and nothing else is held."""
     found = set(night.held.select("file_name", "line_no", "rule").rows())
-    known = night.planted.filter(
+    expected = night.planted.filter(
         ~pl.col("expected").is_in(["ACCEPTED", "duplicate_row", "suspense", "late", "DUPLICATE"])
     )
-    assert found == set(known.select("file", pl.col("line").fill_null(WHOLE_FILE), "expected").rows())
+    assert found == set(expected.select("file", pl.col("line").fill_null(WHOLE_FILE), "expected").rows())
 
 
 def test_every_line_and_cent_is_accounted_for(night):

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from lender_support import LOANS, MONTH_ENDS, book_file, empty_lender, pipeline_of
 
 from dagster_project.operations.backfill import replay_range
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
+from support.young_lender import LOANS, MONTH_ENDS, book_file, empty_lender, pipeline_of
 
 pytestmark = pytest.mark.long
 
@@ -60,8 +60,8 @@ def test_replayed_history_gives_the_nights_that_were(tmp_path, months):
     for number, name in enumerate(names):
         (landing / name).write_text(month_file(number))
     home = tmp_path / "replayed"
-    told = lambda _day, number, _days: replayed.append(current_snapshot(home / "published")) if number else None
-    assert replay_range(pipeline_of(home), None, None, told).exit is Exit.PUBLISHED
+    after_day = lambda _day, number, _days: replayed.append(current_snapshot(home / "published")) if number else None
+    assert replay_range(pipeline_of(home), None, None, after_day).exit is Exit.PUBLISHED
     replayed.append(current_snapshot(home / "published"))
     assert [snapshot.sha256 for snapshot in replayed] == published
 

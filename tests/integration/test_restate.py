@@ -13,9 +13,6 @@ import duckdb
 import polars as pl
 import pytest
 import yaml
-from ledger_support import write_selection
-from lender_support import lender
-from simulated_support import correct, one_file_a_table, simulated_in, with_corrections
 
 from dagster_project.home.settings import Settings
 from dagster_project.ingestion.contracts.canonical import CANONICAL, raw_schema
@@ -27,6 +24,9 @@ from dagster_project.policy import load_policy
 from dagster_project.reporting.month_comparison import MonthComparison
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.warehouse.runner import run_dbt
+from support.raw_tables import write_selection
+from support.simulated import correct, one_file_a_table, simulated_in, with_corrections
+from support.young_lender import lender
 
 FIRST, *LATER = [dt.date(2018, 7, 1), dt.date(2018, 8, 1), dt.date(2018, 9, 1)]
 # A month that came with later ones and one that was the newest of its night; each was observed on the day after.
@@ -58,7 +58,7 @@ class Case:
         with duckdb.connect(str(self.checked / "warehouse/creditloom.duckdb"), read_only=True) as db:
             return db.sql(f"select {columns} from marts.fct_loan_months where {where}").pl().row(0, named=True)
 
-    def told(self, side: str) -> dict:
+    def figures_of_side(self, side: str) -> dict:
         return {f.name: getattr(f, side) for f in self.found.figures if f.name in FIGURES}
 
 
@@ -88,14 +88,14 @@ def raw_rows(home: Path) -> dict[str, pl.DataFrame]:
 
 
 def behind(found: MonthComparison, table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Of a table's rows those that a restatement tells. One that is told of the loan it left is another loan's."""
+    """The rows of a table that a restatement lists. A row that moved to another loan is listed under both."""
     moved = pl.col("changed").list.eval(
         pl.element().filter(pl.element().struct.field("column") == "loan_id").struct.field("after")
     )
-    told = found.rows.filter(pl.col("table") == table).rename({"line": "line_no"})
-    told = told.with_columns(moved.list.first().fill_null(pl.col("loan_id")).alias("loan_id"))
+    reported_rows = found.rows.filter(pl.col("table") == table).rename({"line": "line_no"})
+    reported_rows = reported_rows.with_columns(moved.list.first().fill_null(pl.col("loan_id")).alias("loan_id"))
     place = ["line_no", "known_at", "ingested_at", "loan_id"]
-    return rows.join(told, on=place, how="semi") if table in set(found.rows["table"]) else rows.clear()
+    return rows.join(reported_rows, on=place, how="semi") if table in set(found.rows["table"]) else rows.clear()
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +110,9 @@ def cases(tmp_path_factory) -> dict[str, Case]:
     (home / "landing/simulated").mkdir()
     found, choices = {}, {}
 
-    def compare(name: str, month_on: dt.date, known: pl.Expr) -> None:
+    def compare(name: str, month_on: dt.date, is_visible: pl.Expr) -> None:
         restated, rows = restate_month(pipeline, "simulated", month_on, lambda _step: None), raw_rows(home)
-        then = {table: frame.filter(known) for table, frame in rows.items()}
+        then = {table: frame.filter(is_visible) for table, frame in rows.items()}
         explained = {t: pl.concat([then[t], behind(restated, t, frame)]) for t, frame in rows.items()}
         place = ["delivery_id", "line_no"]
         there = pl.concat([explained[t].select(place) for t in ("payments", "schedules")])
@@ -142,22 +142,22 @@ def cases(tmp_path_factory) -> dict[str, Case]:
 def test_both_sides_are_the_months_of_the_rows_that_were_known(cases, name):
     case = cases[name]
     assert case.found.reported.as_newest == (name == "live")
-    assert case.told("reported") == case.figures(f"{name}_then")
-    assert case.told("restated") == case.figures(f"{name}_now")
-    assert case.told("reported") != case.told("restated")
+    assert case.figures_of_side("reported") == case.figures(f"{name}_then")
+    assert case.figures_of_side("restated") == case.figures(f"{name}_now")
+    assert case.figures_of_side("reported") != case.figures_of("restated")
 
 
 @pytest.mark.parametrize("name", ["history", "live"])
-def test_rows_behind_explain_every_difference(cases, name):
-    """What was known then, and the rows that the restatement tells, give the figures that are known now."""
+def test_listed_rows_explain_every_difference(cases, name):
+    """What was known then, and the rows that the restatement lists, give the figures that are known now."""
     case = cases[name]
-    assert case.figures(f"{name}_explained") == case.told("restated")
+    assert case.figures(f"{name}_explained") == case.figures_of_side("restated")
     assert case.found.unexplained == ()
     assert set(case.found.rows["loan_id"]) == set(case.found.loans["loan_id"])
     assert min(f.loans for f in case.found.figures if f.difference) > 0
 
 
-def test_late_payments_reversals_and_loans_are_told(cases):
+def test_late_payments_reversals_and_loans_are_reported(cases):
     history, live = cases["history"].found, cases["live"].found
     paid = history.rows.filter(pl.col("table") == "payments")
     came_late = paid.filter(~pl.col("is_correction"))
@@ -173,10 +173,10 @@ def test_late_payments_reversals_and_loans_are_told(cases):
 
 
 @pytest.mark.parametrize("name", ["history", "live"])
-def test_corrections_are_told_with_what_was_before(cases, name):
-    """Amounts, days, and payments that were booked to the wrong loan: told of the one, and of the other."""
-    told = cases[name].found.rows.filter(pl.col("is_correction") & (pl.col("table") == "payments"))
-    changed = told.explode("changed").unnest("changed")
+def test_corrections_are_listed_with_the_value_before(cases, name):
+    """Amounts, days, and payments that were booked to the wrong loan: listed under both."""
+    corrections = cases[name].found.rows.filter(pl.col("is_correction") & (pl.col("table") == "payments"))
+    changed = corrections.explode("changed").unnest("changed")
     assert {"amount", "paid_on"} <= set(changed["column"])
     assert changed["before"].null_count() == 0
     moved = changed.filter(pl.col("column") == "loan_id")
@@ -184,7 +184,7 @@ def test_corrections_are_told_with_what_was_before(cases, name):
     assert moved.filter(pl.col("loan_id") == pl.col("after")).height > 0
 
 
-def test_nothing_personal_is_told(cases, tmp_path):
+def test_nothing_personal_is_reported(cases, tmp_path):
     rows = raw_rows(cases["live"].checked.with_name("home"))
     said = json.dumps(cases["live"].found.as_values(), default=str)
     for table, column in (("loans", "borrower_id"), ("payments", "payer_id"), ("borrowers", "account_id")):

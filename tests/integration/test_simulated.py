@@ -8,7 +8,6 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from simulated_support import NOW, simulated_in, take_in_whole
 
 from dagster_project.ingestion.contracts.source import Source
 from dagster_project.ingestion.intake import ingest
@@ -20,6 +19,7 @@ from dagster_project.simulator.deferral import MONTHS as HOLIDAY
 from dagster_project.simulator.dirt import FILES, ONCE, ROWS, TEXTS
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.warehouse.runner import run_dbt
+from support.simulated import NOW, simulated_in, take_in_whole
 
 LOANS, MONTHS = 2_000, 24
 RULES_ELSEWHERE = {"key_conflict", "duplicate_file", "rate_in_percent", "negative_instalment", "schema_change"}
@@ -129,10 +129,10 @@ def test_a_lower_rate_is_a_default_and_a_longer_term_is_none(built):
             and s.valid_from <= (select max(month_on) from marts.fct_loan_months)
         group by all
     """
-    signs = "select loan_id, from_on from intermediate.int_default_signs where kind = 'distressed_restructuring'"
+    triggers = "select loan_id, from_on from intermediate.int_default_signs where kind = 'distressed_restructuring'"
     lost = "select value_lost from marts.fct_defaults where trigger = 'distressed_restructuring'"
     with duckdb.connect(str(built.settings.home / "warehouse/creditloom.duckdb"), read_only=True) as db:
-        changed, found, losses = db.sql(query).pl(), db.sql(signs).fetchall(), db.sql(lost).pl()["value_lost"]
+        changed, found, losses = db.sql(query).pl(), db.sql(triggers).fetchall(), db.sql(lost).pl()["value_lost"]
     cheaper = changed.filter(pl.col("rate") < 0.75 * pl.col("agreed"))
     assert 2 <= cheaper.height < changed.height - 2
     assert set(found) == set(cheaper.select("loan_id", "changed_on").rows())
@@ -283,7 +283,7 @@ def test_the_book_is_whole_in_spite_of_its_faults(dirty):
 
 
 def balance(pipeline: Pipeline, receipts: list[Receipt], lines: dict[str, int]) -> pl.DataFrame:
-    """Lines and cents by kind of file and landing day: what was dropped, and what stands in lake and quarantine."""
+    """Lines and cents by kind of file and landing day: what was dropped, and what is in lake and quarantine."""
     lake, contract = pipeline.settings.lake, pipeline.sources["simulated"].contract
     file_of = {r.delivery_id: r.file_name for r in reversed(receipts)}  # the first of two with the same content
     counts = [(name, count, 0, 0, 0, 0, 0) for name, count in lines.items()]
@@ -314,7 +314,7 @@ def assert_balanced(pipeline: Pipeline, lines: dict[str, int], two_line_records:
     found = balance(pipeline, receipts, lines)
     assert found["day"].n_unique() > 100 and found["kind"].n_unique() == 10
     off = found.filter(pl.col("landed") != pl.col("accepted") + pl.col("held") + pl.col("duplicate"))
-    # A record of two lines stands in the lake as one row.
+    # A record of two lines is one row of the lake.
     assert off["landed"].sum() - off["accepted"].sum() - off["held"].sum() - off["duplicate"].sum() == two_line_records
     assert set(off["kind"]) <= {"borrowers"}
     assert found.filter(pl.col("landed_minor") != pl.col("other_minor")).is_empty()

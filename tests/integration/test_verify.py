@@ -11,7 +11,6 @@ from dataclasses import replace
 import dagster as dg
 import polars as pl
 import pytest
-from tests_support import pipeline_in
 
 from dagster_project.audit.chain import AuditError, Kind
 from dagster_project.defs.resources import build_night_resource
@@ -19,6 +18,7 @@ from dagster_project.home.locks import home_lock
 from dagster_project.night import audit_entries
 from dagster_project.operations.verify import verify
 from dagster_project.snapshots.snapshot import table_of, write_snapshot
+from support.homes import pipeline_in
 
 
 def says(home, *options):

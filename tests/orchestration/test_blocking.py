@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-from tests_support import copy_home, damage, pipeline_in
 
 from dagster_project.defs.instance import open_instance
 from dagster_project.defs.run_failures import FAILED_IN, STOPPED_BY
@@ -19,6 +18,7 @@ from dagster_project.night.publish import UnauditedError, audited_results, publi
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
 from expectations.suite import no_row
+from support.homes import copy_home, damage, pipeline_in
 
 RAW = [
     f"raw_taiwan_cards_{t}" for t in ("borrowers", "borrower_attributes", "loans", "statements", "payments", "outcomes")
@@ -64,7 +64,7 @@ def tags_of(pipeline, result):
 
 
 def test_failed_dbt_test_stops_the_night_too(home_after_night):
-    """A border inside the warehouse: rows that break a mart's test are not published either."""
+    """Checks inside the warehouse: rows that break a mart's test are not published either."""
     pipeline = pipeline_in(home_after_night)
     damage(pipeline, "taiwan_cards", "payments", lambda rows: rows.head(rows.height // 2))
     before = current_snapshot(pipeline.settings.published)

@@ -6,7 +6,6 @@ import sys
 
 import dagster as dg
 import pytest
-from tests_support import pipeline_in
 
 from dagster_project.definitions import build_defs
 from dagster_project.defs.asset_keys import guarded_asset
@@ -15,6 +14,7 @@ from dagster_project.home.locks import home_lock
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.ingestion.contracts.source import load_sources
 from dagster_project.night.guards import guards_of
+from support.homes import pipeline_in
 
 
 @pytest.fixture(scope="module")

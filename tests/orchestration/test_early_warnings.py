@@ -8,9 +8,7 @@ import dagster as dg
 import duckdb
 import polars as pl
 import pytest
-from early_warning_support import POLICY, series
 from pydantic import SecretStr
-from tests_support import pipeline_in
 
 from dagster_project.defs.asset_keys import EARLY_WARNINGS_ASSET, NOTIFICATIONS_ASSET
 from dagster_project.defs.assets.early_warnings import build_early_warning_assets
@@ -21,6 +19,8 @@ from dagster_project.night.pipeline import Pipeline
 from dagster_project.reporting.metrics import warning_metrics
 from dagster_project.reporting.summary import _warnings
 from dagster_project.snapshots.snapshot import table_of, write_snapshot
+from support.homes import pipeline_in
+from support.warning_figures import POLICY, series
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_check_an_indicator_fails_by_policy_and_stops_nothing(book):
     assert not amber["share_30_plus"].passed and amber["share_30_plus"].severity is dg.AssetCheckSeverity.WARN
 
 
-def test_what_is_published_is_told_once(book):
+def test_published_results_are_reported_once(book):
     pipeline, put = book
     put(series([200] * 20 + [300]))
     run(pipeline, EARLY_WARNINGS_ASSET)
@@ -89,7 +89,7 @@ def test_what_is_published_is_told_once(book):
         resources={NIGHT: build_night_resource(rebuilt)},
         run_config=config,
     )
-    assert not pipeline.settings.warnings_log.exists(), "a rebuilt night tells nobody"
+    assert not pipeline.settings.warnings_log.exists(), "a rebuilt night sends no message"
     for _ in range(2):
         assert run(pipeline, NOTIFICATIONS_ASSET).success
     (line,) = pipeline.settings.warnings_log.read_text().splitlines()
@@ -110,7 +110,7 @@ def test_a_replay_posts_nothing(book):
     assert [channel.name for channel in channels(pipeline)] == ["log"]
 
 
-def test_metrics_and_summary_say_where_it_stands(book):
+def test_metrics_and_summary_show_the_state(book):
     pipeline, put = book
     put(series([200] * 20 + [300]), series([100] * 21, segment=("channel", "web"), source="other"))
     run(pipeline, EARLY_WARNINGS_ASSET)

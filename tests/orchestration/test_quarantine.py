@@ -8,7 +8,6 @@ import dagster as dg
 import polars as pl
 import pytest
 from rich.console import Console
-from tests_support import pipeline_in
 from typer.testing import CliRunner
 
 from dagster_project.cli import app
@@ -18,6 +17,7 @@ from dagster_project.defs.instance import open_instance
 from dagster_project.ingestion.intake import ingest
 from dagster_project.ingestion.quarantine import held
 from dagster_project.reporting.summary import held_rows
+from support.homes import pipeline_in
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 AMOUNT = "4711.0815"

@@ -4,11 +4,11 @@ import sqlite3
 
 import numpy as np
 import polars as pl
-from tests_support import pipeline_in, retrain
 
 from dagster_project.operations.run_night import Exit, run_night
 from expectations.suite import no_row
 from ml.calibrate import logistic_line
+from support.homes import pipeline_in, retrain
 
 
 def decisions(pipeline) -> list[tuple[str, str, str]]:
@@ -55,7 +55,7 @@ def test_broken_training_set_stops_the_retraining(home_after_night):
 
 
 def test_source_whose_outcomes_cannot_be_calibrated_is_published_unscored(home_after_night, monkeypatch):
-    """A first model that tells defaults apart without an exception gives no probability: no failure, and a reason."""
+    """A first model that separates all defaults gives no probability: no failure, and a reason."""
     pipeline_in(home_after_night).settings.ledger_file.unlink()
 
     def train(*_):

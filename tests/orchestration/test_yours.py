@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from tests_support import PROJECT_ROOT
+
+from support.homes import PROJECT_ROOT
 
 LOOK = """
 import json, dagster as dg, dagster_project

@@ -11,12 +11,14 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
-from default_support import Defaults, Rules, Spell, known_on
-from ledger_support import LAG, random_book, raw_tables, reported, with_comebacks, with_events, write_selection
 
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
 from dagster_project.warehouse.runner import run_dbt
+from support.oracles.defaults import Defaults, Rules, Spell, known_on
+from support.oracles.ledger import LAG, reported
+from support.random_books import random_book, with_comebacks, with_events
+from support.raw_tables import raw_tables, write_selection
 
 LOANS = 2_000
 CUTS = [dt.date(2020, 9, 30), dt.date(2021, 1, 31), dt.date(2021, 6, 30)]
@@ -71,8 +73,8 @@ def home(book, tmp_path_factory) -> Path:
         write_selection(tables, settings.selection, name)
     for source, cut in CUT_OF.items():
         last = cut + dt.timedelta(days=LAG)
-        known = {name: table.filter(table["known_at"] <= last) for name, table in tables.items()}
-        write_selection(known, settings.selection, source)
+        until_last = {name: table.filter(table["known_at"] <= last) for name, table in tables.items()}
+        write_selection(until_last, settings.selection, source)
     build = ["build", "--select", "+fct_loan_months", "--indirect-selection", "cautious"]
     line = [*build, "--exclude-resource-type", "unit_test"]
     done = run_dbt(settings, load_policy(settings.policy), line, quiet=True, loans_a_portion=300)
@@ -97,11 +99,11 @@ def found(home: Path, source: str) -> dict[str, list[Spell]]:
 
 @pytest.mark.parametrize("source", RULES)
 def test_defaults_are_what_a_calendar_says(home, book, source):
-    """First day, trigger, day of knowledge and end of every default of every loan; and where it stands each month."""
+    """First day, trigger, day of knowledge and end of every default of every loan; and its state each month."""
     spells = found(home, source)
     standing = {
-        (loan_id, month): stands
-        for loan_id, month, stands in rows(
+        (loan_id, month): state
+        for loan_id, month, state in rows(
             home, f"select loan_id, month_on, standing from marts.fct_loan_months where source = '{source}'"
         )
     }
@@ -112,22 +114,22 @@ def test_defaults_are_what_a_calendar_says(home, book, source):
     for loan in book:
         if loan.known_at > known_by:
             continue
-        told = Defaults(known_on(loan, known_by), last, RULES[source])
-        assert spells.pop(loan.loan_id, []) == told.spells, loan
-        for spell in told.spells:
+        expected = Defaults(known_on(loan, known_by), last, RULES[source])
+        assert spells.pop(loan.loan_id, []) == expected.spells, loan
+        for spell in expected.spells:
             seen[spell.ended_by] += 1
             if spell.trigger in TRIGGERS:
                 seen[spell.trigger] += 1
-        for month, stands in told.standing.items():
-            if (loan.loan_id, month) in standing and stands != "written_off":
+        for month, state in expected.standing.items():
+            if (loan.loan_id, month) in standing and state != "written_off":
                 row = standing.pop((loan.loan_id, month))
-                assert row == stands, (loan, month)
+                assert row == state, (loan, month)
     assert not spells
     assert min(seen.values()) > (0 if source in CUT_OF else 10), seen
 
 
 def test_nobody_is_in_default_before_it_is_known(home, book):
-    """What the whole book tells of a day before a cut was told at the cut if it says so, and only then for certain."""
+    """A default of the whole book that was known by a cut is in the book as of the cut, and only then for certain."""
     late = 0
     whole = found(home, "whole")
     for source, cut in CUT_OF.items():
@@ -144,7 +146,7 @@ def test_nobody_is_in_default_before_it_is_known(home, book):
     assert late > 3, "nothing was known late: the test shows nothing"
 
 
-def test_what_is_known_is_enough_for_the_default(home, book):
+def test_rows_known_by_then_are_enough_for_the_default(home, book):
     """A calendar that has only the rows that were known by `known_at` comes to the same first day."""
     loans = {loan.loan_id: loan for loan in book}
     late = 0

@@ -13,23 +13,13 @@ import duckdb
 import polars as pl
 import pytest
 import yaml
-from ledger_support import (
-    LAG,
-    DayByDay,
-    knowledge,
-    month_end,
-    months_from,
-    random_book,
-    raw_tables,
-    reported,
-    visible,
-    with_events,
-    write_selection,
-)
 
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
 from dagster_project.warehouse.runner import run_dbt
+from support.oracles.ledger import LAG, DayByDay, knowledge, month_end, months_from, reported, visible
+from support.random_books import random_book, with_events
+from support.raw_tables import raw_tables, write_selection
 
 LOANS = 2_000
 CUTS = [dt.date(2020, 3, 31), dt.date(2020, 6, 30), dt.date(2020, 9, 30), dt.date(2020, 12, 31), dt.date(2021, 2, 28)]
@@ -60,8 +50,8 @@ def home(book, tmp_path_factory) -> Path:
     tables = raw_tables(book, "whole")
     write_selection(tables, settings.selection, "whole")
     for cut in CUTS:
-        known = {name: t.filter(pl.col("known_at") <= cut + dt.timedelta(days=LAG)) for name, t in tables.items()}
-        write_selection(known, settings.selection, f"cut_{cut:%Y%m}")
+        until_cut = {name: t.filter(pl.col("known_at") <= cut + dt.timedelta(days=LAG)) for name, t in tables.items()}
+        write_selection(until_cut, settings.selection, f"cut_{cut:%Y%m}")
     build = ["build", "--exclude-resource-type", "unit_test"]
     done = run_dbt(settings, load_policy(settings.policy), build, quiet=True, loans_a_portion=300)
     assert done.returncode == 0, done.stdout[-3000:]
@@ -78,7 +68,7 @@ def cents(amount: Decimal) -> int:
 
 
 def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
-    """Every month of every loan, under each knowledge that it is told from; and no month more or less."""
+    """Every month of every loan, as known at each date on which it changed; no month is missing or extra."""
     found = {
         (r["loan_id"], r["month_on"], r["known_at"]): r
         for r in query(home, "select * from intermediate.int_loan_months where source = 'whole'").iter_rows(named=True)
@@ -87,14 +77,14 @@ def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
     for loan in book:
         ledgers = {}
         for end in months_from(loan.opened_on, last):
-            told = knowledge(loan, end)
-            for known, later in zip(told, [*told[1:], None], strict=True):
-                ledger = ledgers.setdefault(known, DayByDay(loan, known))
+            knowledge_dates = knowledge(loan, end)
+            for known_by, later in zip(knowledge_dates, [*knowledge_dates[1:], None], strict=True):
+                ledger = ledgers.setdefault(known_by, DayByDay(loan, known_by))
                 if not ledger.has_row(end):
                     continue
-                row = found.pop((loan.loan_id, end, known + lag))
+                row = found.pop((loan.loan_id, end, known_by + lag))
                 month = ledger.month(end)
-                where = (loan, end, known, month, row)
+                where = (loan, end, known_by, month, row)
                 assert row["superseded_at"] == (later + lag if later else None), where
                 assert (row["dpd_max"], row["dpd_end"]) == (month.dpd_max, month.dpd_end), where
                 assert (cents(row["due"]), cents(row["paid"])) == (month.due, month.paid), where
@@ -103,9 +93,9 @@ def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
                 assert (row["state"] == "written_off") == gone, where
                 assert (row["state"] == "closed") == (month.is_closed and not gone), where
                 assert row["is_default"] == (gone or (month.dpd_end >= 60 and month.arrears >= 6_000)), where
-                versions += known != end
+                versions += known_by != end
     assert not found
-    assert versions > 1_000, "months that are told anew"
+    assert versions > 1_000, "months that were reported again"
 
 
 def test_book_holds_what_it_should(home):
@@ -117,18 +107,18 @@ def test_book_holds_what_it_should(home):
         " count(*) filter (where is_default) as defaults from marts.fct_loan_months where source = 'whole'",
     ).rows(named=True)
     assert min(row.values()) > 50, row
-    (told,) = query(
+    (counts,) = query(
         home,
         "select count(distinct loan_no) filter (where version_no > 2) as restructured,"
         " count(distinct loan_no) filter (where is_revised) as revised"
         " from intermediate.int_ledger_versions join intermediate.int_ledger_states using (state_no, loan_no)"
         " where source = 'whole'",
     ).rows(named=True)
-    assert min(told.values()) > 200, told
+    assert min(counts.values()) > 200, counts
 
 
 def test_book_holds_corrections(book):
-    """How many versions counted for a while, of payments and instalments, and were told in months of their own."""
+    """Versions of payments and instalments that counted for a while, and were reported in months of their own."""
     corrected = {"payments": 0, "instalments": 0}
     for loan in book:
         for kind, versions in (("payments", loan.payments), ("instalments", loan.instalments)):
@@ -161,9 +151,9 @@ def test_features_cannot_see_what_became_known_later(home, cut):
         "select * exclude (source, is_live) from marts.feat_loan_months"
         " where source = '{}' and month_on = '{}' order by loan_id"
     )
-    whole, known = (query(home, sql.format(source, cut)) for source in ("whole", f"cut_{cut:%Y%m}"))
+    whole, cut_off = (query(home, sql.format(source, cut)) for source in ("whole", f"cut_{cut:%Y%m}"))
     assert whole.height > 300
-    assert whole.equals(known)
+    assert whole.equals(cut_off)
     now = query(home, f"select * from marts.fct_loan_months where source = 'whole' and month_on = '{cut}'")
     then = query(home, f"select * from marts.fct_loan_months where source = 'cut_{cut:%Y%m}' and month_on = '{cut}'")
     assert not now.drop("source").equals(then.drop("source")), "nothing was known late: the test shows nothing"

@@ -12,7 +12,7 @@ from dagster_project.warehouse.runner import declared_tests, manifest_file, prep
 from ml.features import FEATURE_NAMES
 
 NEWS, BASE, VIEW = "stg_news", "base_", "port_month_exposures"
-# Tables of which every version is staged, for months that are told as they were known.
+# Tables of which every version is staged, for months that are reported as they were known.
 VERSIONED = ("payments", "schedules", "statements")
 
 
@@ -52,7 +52,7 @@ def test_half_a_manifest_is_not_read(tmp_path):
 
 
 def test_every_model_has_a_description_and_a_key_test(manifest, models):
-    """But for the rows of a raw table with all their versions, whose key is proven at the border, and for a view of all
+    """But for the rows of a raw table with all their versions, whose key is checked there, and for a view of all
     months, whose key is asked for where a night reads it.
     """
     for name, model in models.items():

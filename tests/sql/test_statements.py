@@ -8,12 +8,13 @@ import duckdb
 import numpy as np
 import pytest
 import yaml
-from ledger_support import lined, months_from, write_selection
-from lender_support import POLICY
 
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
 from dagster_project.warehouse.runner import run_dbt
+from support.oracles.ledger import months_from
+from support.raw_tables import lined, write_selection
+from support.young_lender import POLICY
 
 LAG, WRITE_OFF, OPENED, OPENING, INSTALMENT = 2, 100, dt.date(2020, 1, 5), 1_000, 100
 MONTHS = months_from(OPENED, dt.date(2020, 12, 31))
@@ -61,14 +62,14 @@ def random_loan(number: int, random: np.random.Generator) -> Loan:
     return Loan(f"L{number}", OPENED + dt.timedelta(days=int(random.choice([0, 0, 0, 60]))), tuple(found))
 
 
-def told(loan: Loan, by: dt.date) -> dict[dt.date, tuple]:
+def months_known_by(loan: Loan, by: dt.date) -> dict[dt.date, tuple]:
     """Each month as it is known on a day: days past due, due, paid, balance, written off."""
-    known = {
+    visible = {
         s.month_on: s for s in loan.statements
         if max(s.known_at, loan.known_at) <= by and (s.until is None or max(s.until, loan.known_at) > by)
     }  # fmt: skip
     months, dues, previous, due, paid, is_off = {}, [], OPENING, 0, 0, False
-    for month_on, s in sorted(known.items()):
+    for month_on, s in sorted(visible.items()):
         owed = min(max(previous, 0), INSTALMENT)
         is_off = is_off or (s.balance == 0 and previous - s.paid > WRITE_OFF)
         due, paid, previous = due + owed, paid + s.paid, s.balance
@@ -122,17 +123,18 @@ def test_imputed_months_are_on_each_day_what_was_known_then(book, rows):
     versions = 0
     for loan in book:
         known_on = sorted({max(s.known_at, loan.known_at) for s in loan.statements})
-        now = told(loan, dt.date.max)
+        now = months_known_by(loan, dt.date.max)
         assert {m for source, n, m in rows if (source, n) == ("imputed", loan.loan_id)} == set(now)
         for month_on in now:
             found = rows["imputed", loan.loan_id, month_on]
-            assert found[0][0] == min(day for day in known_on if month_on in told(loan, day))
+            assert found[0][0] == min(day for day in known_on if month_on in months_known_by(loan, day))
             assert [until for _, until, *_ in found] == [*(known_at for known_at, *_ in found[1:]), None]
             for known_at, until, *figures in found:
                 last = until - dt.timedelta(days=1) if until else dt.date.max
-                assert told(loan, known_at)[month_on] == told(loan, last)[month_on] == tuple(figures), (loan, month_on)
+                for day in (known_at, last):
+                    assert months_known_by(loan, day)[month_on] == tuple(figures), (loan, month_on)
             versions += len(found) - 1
-    assert versions > 500, "months that are told anew"
+    assert versions > 500, "months that were reported again"
 
 
 def test_months_by_status_are_the_versions_of_their_statements(book, rows):

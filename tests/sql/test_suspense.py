@@ -1,4 +1,4 @@
-"""Money that has no place is told of: payments of loans that stay unknown, and what is paid beyond all that is due."""
+"""Money without a place is reported: payments of loans that stay unknown, and payments beyond all that is due."""
 
 import datetime as dt
 import json
@@ -6,11 +6,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import yaml
-from ledger_support import lined, write_selection
 
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.policy import load_policy
 from dagster_project.warehouse.runner import run_dbt
+from support.raw_tables import lined, write_selection
 
 NEWEST = dt.date(2020, 3, 1)
 
@@ -37,8 +37,8 @@ def policy_of(home: Path) -> dict:
     return policy
 
 
-def told_by(test: str, home: Path, **tables: list[dict]) -> tuple[str, int]:
-    """The verdict of a dbt test over these rows, and of how many it tells."""
+def result_of(test: str, home: Path, **tables: list[dict]) -> tuple[str, int]:
+    """The status of a dbt test over these rows, and the number of rows that it reports."""
     settings = Settings(home=home, policy=home / "policy.yaml")
     lineage = {"source": "", "delivery_id": "0" * 16, "ingested_at": dt.datetime(2026, 1, 1)}
     write_selection(lined(tables, lineage), settings.selection, "simulated")
@@ -46,27 +46,27 @@ def told_by(test: str, home: Path, **tables: list[dict]) -> tuple[str, int]:
     done = run_dbt(settings, load_policy(settings.policy), [*build, "--indirect-selection", "cautious"], quiet=True)
     assert done.returncode == 0, done.stdout[-3000:]
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
-    (told,) = [r for r in results if r["unique_id"].endswith(test)]
-    return told["status"], told["failures"]
+    (result,) = [r for r in results if r["unique_id"].endswith(test)]
+    return result["status"], result["failures"]
 
 
-def test_money_of_unknown_loans_is_told_of_after_so_many_days(tmp_path):
+def test_money_of_unknown_loans_is_reported_after_the_allowed_days(tmp_path):
     days = policy_of(tmp_path)["ingestion"]["suspense_days"]
     ago = lambda more: NEWEST - dt.timedelta(days=days + more)
     payments = [payment(1, "known", ago(20)), payment(2, "nobody's", ago(1)), payment(3, "nobody's", ago(0))]
     rows = {"loans": [loan("known", ago(30))], "payments": [*payments, payment(4, "known", NEWEST)]}
-    assert told_by("payments_leave_suspense", tmp_path, **rows) == ("warn", 1)
+    assert result_of("payments_leave_suspense", tmp_path, **rows) == ("warn", 1)
 
 
-def test_what_is_paid_beyond_all_that_is_due_is_told_of(tmp_path):
+def test_payments_beyond_all_that_is_due_are_reported(tmp_path):
     """Two instalments of 100; of one loan the second is done away with on 10 February, and another one due in March."""
     least = policy_of(tmp_path)["ingestion"]["overpaid_min"]
-    begin, planned_anew = dt.date(2020, 1, 1), dt.date(2020, 2, 10)
+    begin, replanned_on = dt.date(2020, 1, 1), dt.date(2020, 2, 10)
     names = {
         "exact": 200,
         "over": 200 + least,
         "nearly": 199.99 + least,
-        "anew": 200 + least,
+        "replanned": 200 + least,
         "early": 150,
         "card": 999,
     }
@@ -76,11 +76,11 @@ def test_what_is_paid_beyond_all_that_is_due_is_told_of(tmp_path):
         if name != "card"  # it has no schedule
         for number in (1, 2)
     ]
-    schedules += [instalment("anew", planned_anew, number, dt.date(2020, 2 + number, 20)) for number in (1, 2)]
+    schedules += [instalment("replanned", replanned_on, number, dt.date(2020, 2 + number, 20)) for number in (1, 2)]
     rows = {
         "loans": [loan(name, begin) for name in names],
         "payments": [payment(n, name, NEWEST, amount) for n, (name, amount) in enumerate(names.items())],
         "schedules": schedules,
     }
-    # `anew`: nothing of its first version was due before the second began, which asks for 200, too.
-    assert told_by("payments_are_owed", tmp_path, **rows) == ("warn", 2)
+    # `replanned`: nothing of its first version was due before the second began, which asks for 200, too.
+    assert result_of("payments_are_owed", tmp_path, **rows) == ("warn", 2)

@@ -4,11 +4,11 @@ import datetime as dt
 from dataclasses import replace
 
 import duckdb
-from simulated_support import simulated_in
 
 from dagster_project.ingestion.intake import ingest
 from dagster_project.ingestion.lake.files import select
 from dagster_project.warehouse.runner import run_dbt
+from support.simulated import simulated_in
 
 FIRST, SECOND, THIRD = (dt.datetime(2026, 1, day) for day in (2, 9, 16))
 

@@ -2,9 +2,9 @@
 
 import duckdb
 import pytest
-from tests_support import pipeline_in
 
 from dagster_project.warehouse.runner import run_dbt
+from support.homes import pipeline_in
 
 
 def rows(home, query):

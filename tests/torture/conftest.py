@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from torture_support import Victims
+
+from support.victims import Victims
 
 
 @pytest.fixture(scope="module")

@@ -8,21 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
-from lender_support import command, lender, pipeline_of
-from torture_support import (
-    SEED,
-    Reference,
-    assert_lake_is,
-    book_of_loans,
-    copy_of,
-    drop,
-    empty_home,
-    month_file,
-)
 
 from dagster_project.ingestion.lake.receipts import State
 from dagster_project.operations.verify import verify
 from dagster_project.snapshots.snapshot import current_snapshot, verified
+from support.lake import SEED, assert_lake_is, drop, empty_home
+from support.oracles.kill import Reference, book_of_loans, copy_of, month_file
+from support.young_lender import command, lender, pipeline_of
 
 AT_ONCE = 4
 
@@ -37,8 +29,8 @@ def test_one_file_ten_times_is_one_delivery_and_nine_duplicates(victims, tmp_pat
         drop(home, delivery)
         expected.add(delivery.becomes)
     job = {"what": "take_in_until_nothing_waits", "home": str(home)}
-    told = victims.run_all([job] * AT_ONCE)
-    assert [t["error"] for t in told] == [None] * AT_ONCE, (SEED, told)
+    results = victims.run_all([job] * AT_ONCE)
+    assert [t["error"] for t in results] == [None] * AT_ONCE, (SEED, results)
     pipeline = pipeline_of(home)
     assert_lake_is(pipeline, tmp_path / "selection", expected, SEED)
     states = [r.state for r in pipeline.ingest_context.book.all() if not r.file_name.startswith("book")]
@@ -61,9 +53,9 @@ def test_four_publish_and_four_read_at_once(victims, tmp_path):
         for w in range(AT_ONCE)
     ]
     readers = [{"what": "read_on", "home": str(home), "seconds": 3}] * AT_ONCE
-    told = victims.run_all([*readers, *writers])
-    assert [t["error"] for t in told] == [None] * 2 * AT_ONCE, told
-    read, wrote = told[:AT_ONCE], told[AT_ONCE:]
+    results = victims.run_all([*readers, *writers])
+    assert [t["error"] for t in results] == [None] * 2 * AT_ONCE, results
+    read, wrote = results[:AT_ONCE], results[AT_ONCE:]
     assert sum(w["done"] for w in wrote) == 8 * AT_ONCE
     assert all(r["seen"] > 0 for r in read)
     assert len({n for r in read for n in r["numbers"]}) > 1, "they read while others published"

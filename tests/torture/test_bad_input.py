@@ -75,7 +75,7 @@ def rules_by_line(context: IngestContext, receipt) -> dict[int, str]:
 
 
 class File(NamedTuple):
-    """A file and what becomes of it: a state, or the rule by which it is refused; `lines` that land, if told."""
+    """A file and its outcome: a state, or the rule by which it is refused; the `lines` that land, if given."""
 
     name: str
     content: bytes

@@ -1,4 +1,4 @@
-"""S1 and S5 over a whole night: what identifies a person stands in no sink, and an erasure changes no figure.
+"""S1 and S5 over a whole night: what identifies a person is in no sink, and an erasure changes no figure.
 
 Canary borrowers go through rows that are taken in, held back one by one and as whole files, and through a night that a
 check stops. Then everything that the night left on the disk is unpacked and searched.
@@ -18,8 +18,6 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from person_support import agreement, book, csv_of, lender_in, person
-from tests_support import once
 
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.ingestion.lake.receipts import State
@@ -28,6 +26,8 @@ from dagster_project.ingestion.persons.scan import find_words, forms
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.snapshots.snapshot import current_snapshot
 from expectations.suite import no_row
+from support.homes import once
+from support.persons import agreement, book, csv_of, lender_in, person
 
 MARK = "Zqxv7Canary"  # in every value that identifies a canary, and nowhere else
 CANARIES = {n: f"{MARK}{n:03}" for n in (5, 6, 7, 1001, 1002, 1003, 1004)}
@@ -38,14 +38,19 @@ SINKS = ("lake", "warehouse", "published", "mlflow", "dagster", "dbt", "logs", "
 
 def canary(n: int, **other: str) -> dict[str, str]:
     mark = CANARIES[n]
-    told = {"customer_no": f"C-{mark}", "name": f"Rosa {mark}", "street": f"{mark} Allee", "account_no": f"DE{mark}"}
-    return person(n) | told | {"reported_on": "2017-12-15"} | other
+    identifiers = {
+        "customer_no": f"C-{mark}",
+        "name": f"Rosa {mark}",
+        "street": f"{mark} Allee",
+        "account_no": f"DE{mark}",
+    }
+    return person(n) | identifiers | {"reported_on": "2017-12-15"} | other
 
 
 def files(months: int = YOUNG) -> dict[str, bytes]:
     """Canaries in good rows, in rows that break every kind of rule, and in files that are refused whole."""
-    told = book(months=months)
-    people, agreements = told["people"], told["agreements"]
+    tables = book(months=months)
+    people, agreements = tables["people"], tables["agreements"]
     for n in (5, 6, 7):
         people[n] = canary(n)
         agreements[n] |= {"customer_no": canary(n)["customer_no"]}
@@ -58,7 +63,7 @@ def files(months: int = YOUNG) -> dict[str, bytes]:
     ]
     ragged = f"{MARK},ragged,{MARK}\n"
     payer = {"L9": canary(6)["customer_no"]}
-    transfers = [row | {"payer_no": payer.get(row["loan_no"], "")} for row in told["transfers"]]
+    transfers = [row | {"payer_no": payer.get(row["loan_no"], "")} for row in tables["transfers"]]
     wrong = agreement(9000, customer_no=canary(7)["customer_no"], lent=f"{MARK}.00")
     return {
         "people-1.csv": csv_of("people", *people, *bad, more=ragged),
@@ -68,7 +73,7 @@ def files(months: int = YOUNG) -> dict[str, bytes]:
         "people-5.parquet": b"PAR1" + MARK.encode(),
         "people-6.csv": csv_of("people", *(canary(1004, customer_no=f"{MARK}{n}", sex="male") for n in range(20))),
         "agreements-1.csv": csv_of("agreements", *agreements, wrong),
-        "months-1.csv": csv_of("months", *told["months"]),
+        "months-1.csv": csv_of("months", *tables["months"]),
         "transfers-1.csv": csv_of("transfers", *transfers),
         "notes.txt": MARK.encode(),
     }
@@ -91,7 +96,7 @@ def said(home: Path, *command: str) -> subprocess.CompletedProcess:
 
 
 def a_night(home: Path, months: int) -> None:
-    """A night that publishes, and one that a check stops, whose failing rows are told."""
+    """A night that publishes, and one that a check stops, whose failing rows are reported."""
     pipeline = lender_in(home)
     folder = pipeline.settings.landing / "lender"
     folder.mkdir(parents=True)
@@ -207,7 +212,7 @@ def test_the_scan_finds_a_planted_canary(tmp_path, sink):
     assert find_words([tmp_path], ["Nowhere7Canary"]) == []
 
 
-def test_every_form_is_found_wherever_the_word_stands():
+def test_every_form_of_a_word_is_found_in_every_place():
     for before in range(7):
         for after in range(4):
             encoded = base64.urlsafe_b64encode(b"?" * before + "Zoë>~7Canary".encode() + b"\xff" * after)

@@ -4,8 +4,6 @@ import random
 from pathlib import Path
 
 import pytest
-from tests_support import copy_home, pipeline_in
-from torture_support import SEED
 
 from dagster_project.ingestion.lake.files import LakeCorruptionError, select
 from dagster_project.night.champion import load_champion
@@ -13,6 +11,8 @@ from dagster_project.night.publish import nothing_new
 from dagster_project.operations.verify import verify
 from dagster_project.snapshots.snapshot import SnapshotCorruptionError, current_snapshot, verified
 from ml.model import ModelIntegrityError
+from support.homes import copy_home, pipeline_in
+from support.lake import SEED
 
 FLIPS = 50
 

@@ -8,19 +8,6 @@ import sys
 
 import dagster as dg
 import pytest
-from lender_support import lender, pipeline_of
-from torture_support import (
-    SEED,
-    Filler,
-    Reference,
-    assert_lake_is,
-    book_of_loans,
-    drop,
-    empty_home,
-    lake_of,
-    month_file,
-    mounted,
-)
 
 from dagster_project.defs.resources import build_night_resource
 from dagster_project.home.disk_space import DiskFullError, check_disk_space
@@ -28,6 +15,10 @@ from dagster_project.operations import run_night as night_module
 from dagster_project.operations.run_night import run_night
 from dagster_project.operations.verify import verify
 from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults
+from support.disks import Filler, mounted
+from support.lake import SEED, assert_lake_is, drop, empty_home, lake_of
+from support.oracles.kill import Reference, book_of_loans, month_file
+from support.young_lender import lender, pipeline_of
 
 SAYS_FULL = ("No space left on device", "disk is full", "disk I/O error")
 
@@ -52,10 +43,10 @@ def test_taking_in_goes_on_once_there_is_room(victims, small_disk, tmp_path):
         delivery = month_file(month, draw)
         drop(home, delivery)
         filler.leave(draw.randrange(0, 1 << 16))
-        told = victims.run("take_in", home)
-        if told["error"]:
-            assert any(words in told["error"] for words in SAYS_FULL), (SEED, told)
-            failed.add(told["error"])
+        result = victims.run("take_in", home)
+        if result["error"]:
+            assert any(words in result["error"] for words in SAYS_FULL), (SEED, result)
+            failed.add(result["error"])
         before = lake_of(pipeline, tmp_path / "selection")
         assert not before.statements - expected.statements - delivery.becomes.statements
         filler.remove()
@@ -72,12 +63,12 @@ def test_publishing_leaves_the_old_until_there_is_room(victims, small_disk):
     assert victims.run("publish_one", home, number=0)["error"] is None
     for number in range(1, 16):
         filler.leave(draw.randrange(0, 40_000))
-        told = victims.run("publish_one", home, number=number)
+        result = victims.run("publish_one", home, number=number)
         shown = current_snapshot(home / "published")
         assert snapshot_faults(shown.folder) == [], SEED
-        if told["error"]:
+        if result["error"]:
             failed += 1
-            assert any(words in told["error"] for words in SAYS_FULL), (SEED, told)
+            assert any(words in result["error"] for words in SAYS_FULL), (SEED, result)
             assert shown.metrics()["a.number"] in (number - 1, number)
         filler.remove()
         assert victims.run("publish_one", home, number=number)["error"] is None
@@ -97,7 +88,7 @@ def test_night_without_room_is_refused_however_it_is_started(small_disk):
 
 
 @pytest.mark.parametrize("small_disk", [70], indirect=True)
-def test_room_is_reckoned_with_what_a_night_writes_anew(small_disk):
+def test_needed_room_includes_what_a_night_rewrites(small_disk):
     """64 MB for whatever a run writes, twice what waits, and the warehouse and the snapshot once more."""
     warehouse = small_disk / "w"
     check_disk_space(small_disk, 1 << 20, warehouse, None)

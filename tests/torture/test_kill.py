@@ -7,32 +7,23 @@ import random
 
 import polars as pl
 import pytest
-from lender_support import pipeline_of
-from torture_support import (
-    SEED,
-    Reference,
-    assert_lake_is,
-    book_of_loans,
-    copy_of,
-    drop,
-    empty_home,
-    lake_of,
-    month_file,
-)
 
 from dagster_project.audit.chain import AuditLog, Entry, Kind
 from dagster_project.ingestion.persons.vault import read_person
 from dagster_project.operations.verify import verify
 from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults
+from support.lake import SEED, assert_lake_is, drop, empty_home, lake_of
+from support.oracles.kill import Reference, book_of_loans, copy_of, month_file
+from support.young_lender import pipeline_of
 
 KILLS = [pytest.param(20, id="20"), pytest.param(200, id="200", marks=pytest.mark.long)]
 
 
 def lines_of(victims, what, home, **more):
     """How many lines of the watched modules one undisturbed run executes."""
-    told = victims.run(what, home, count=True, **more)
-    assert told["error"] is None, told
-    return told["lines"]
+    result = victims.run(what, home, count=True, **more)
+    assert result["error"] is None, result
+    return result["lines"]
 
 
 @pytest.mark.parametrize("kills", KILLS)
@@ -60,9 +51,9 @@ def test_taking_in_loses_nothing_whenever_it_is_killed(victims, tmp_path, kills)
             expected.add(delivery.becomes)
         at = draw.randrange(1, lines)
         hit.append(at)
-        told = victims.run("take_in", home, kill_at=at)
-        assert told["killed"] or told["error"] is None, (SEED, hit, told)
-        killed += told["killed"]
+        result = victims.run("take_in", home, kill_at=at)
+        assert result["killed"] or result["error"] is None, (SEED, hit, result)
+        killed += result["killed"]
         found = lake_of(pipeline, tmp_path / "selection")  # nothing that counts is half there
         assert not found.statements - expected.statements, (SEED, hit)
         for unit in (found.rows, found.cents):
@@ -74,13 +65,13 @@ def test_taking_in_loses_nothing_whenever_it_is_killed(victims, tmp_path, kills)
     borrowers = pl.read_parquet(home / "lake/raw/young_lender/borrowers/*.parquet")["borrower_id"].unique().sort()
     for name in borrowers.head(20):
         assert read_person(pipeline.ingest_context, "young_lender", name), (SEED, hit)
-    told_of = [row.subject for row in pipeline.ingest_context.audit.rows(Kind.DELIVERY)]
-    assert len(told_of) == len(set(told_of)) == len(pipeline.ingest_context.book.all()), (SEED, hit)
+    audited = [row.subject for row in pipeline.ingest_context.audit.rows(Kind.DELIVERY)]
+    assert len(audited) == len(set(audited)) == len(pipeline.ingest_context.book.all()), (SEED, hit)
 
 
 @pytest.mark.parametrize("step", [pytest.param(3, id="3"), pytest.param(1, id="1", marks=pytest.mark.long)])
 @pytest.mark.parametrize("rows_before", [0, 1])
-def test_audit_log_stands_a_kill_at_any_line(victims, tmp_path, rows_before, step):
+def test_audit_log_survives_a_kill_at_any_line(victims, tmp_path, rows_before, step):
     """Every third line of one append in turn, or each: the log goes on, and takes no crash for tampering."""
 
     def begun(name):
@@ -106,16 +97,16 @@ def test_readers_see_the_old_or_the_new_whenever_publishing_is_killed(victims, t
     while killed < kills:
         number, at = draw.randrange(5), draw.randrange(1, lines)  # what was published once may come again
         hit.append((number, at))
-        told = victims.run("publish_one", home, number=number, kill_at=at)
-        assert told["killed"] or told["error"] is None, (SEED, hit, told)
-        killed += told["killed"]
+        result = victims.run("publish_one", home, number=number, kill_at=at)
+        assert result["killed"] or result["error"] is None, (SEED, hit, result)
+        killed += result["killed"]
         snapshot = current_snapshot(home / "published")
         shown = snapshot.metrics()["a.number"] if snapshot else None
         assert shown in (before, number), (SEED, hit)
         assert snapshot is None or snapshot_faults(snapshot.folder) == [], (SEED, hit)
         if draw.random() < 0.5:
-            told = victims.run("publish_one", home, number=number)
-            assert told["error"] is None, (SEED, hit)
+            result = victims.run("publish_one", home, number=number)
+            assert result["error"] is None, (SEED, hit)
             shown = current_snapshot(home / "published").metrics()["a.number"]
             assert shown == number, (SEED, hit)
         before = shown

@@ -12,22 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from lender_support import command, lender, pipeline_of
-from torture_support import (
-    SEED,
-    Filler,
-    Reference,
-    assert_lake_is,
-    book_of_loans,
-    drop,
-    empty_home,
-    lake_of,
-    month_file,
-    mounted,
-)
 
 from dagster_project.operations.verify import verify
 from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults, verified
+from support.disks import Filler, mounted
+from support.lake import SEED, assert_lake_is, drop, empty_home, lake_of
+from support.oracles.kill import Reference, book_of_loans, month_file
+from support.young_lender import command, lender, pipeline_of
 
 NIGHTS = int(os.environ.get("NIGHTS", "5"))
 

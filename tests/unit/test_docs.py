@@ -34,12 +34,12 @@ def test_pictures_are_the_ones_that_the_scripts_make():
     stored = {str(p.relative_to(PROJECT_ROOT)) for p in (PROJECT_ROOT / "docs/images").iterdir()}
     assert made == shown
     drawn = {f"docs/{path}" for path in re.findall(r"images/[a-z-]+\.png", (PROJECT_ROOT / PLOTS).read_text())}
-    told = {
+    expected = {
         f"docs/{path}"
         for page in DOCS
         for path in re.findall(r"\]\((images/[^)]+)\)", (PROJECT_ROOT / page).read_text())
     }
-    assert drawn == told - {CHART}
+    assert drawn == expected - {CHART}
     assert made | drawn == stored - {CHART}
 
 

@@ -1,0 +1,122 @@
+"""A build that works on what is new gives what a full one gives, whatever came in which order, to the byte."""
+
+import datetime as dt
+import os
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dagster_project.ingestion.intake import ingest
+from dagster_project.ingestion.lake.files import select
+from dagster_project.night.incremental_build import begin_build, end_build
+from dagster_project.night.pipeline import Pipeline
+from dagster_project.simulator.simulate import Plan, simulate
+from dagster_project.warehouse.runner import run_dbt
+from support.simulated import correct, opened_later, simulated_in, with_corrections
+
+SOURCE = "simulated"
+SEED = int(os.environ.get("SEED", "1"))
+MARTS = ("fct_loan_months", "fct_defaults", "fct_payments", "feat_loan_months", "label_loan_months", "dim_loans")
+
+
+@pytest.fixture
+def book(tmp_path) -> Path:
+    """A book with late and corrected rows, and nothing taken in of it."""
+    clean = Plan(150, 14, seed=SEED, deferral_month=6)
+    simulate(clean, tmp_path / "clean")
+    simulate(replace(clean, dirt=True, redeliver=True), tmp_path / "book")
+    correct(tmp_path / "clean/landing" / SOURCE, tmp_path / "book/landing" / SOURCE, every=7)
+    # So late that it has no months any more.
+    opened_later(tmp_path / "clean/landing" / SOURCE, tmp_path / "book/landing" / SOURCE, dt.date(2019, 5, 20))
+    return tmp_path / "book/landing" / SOURCE
+
+
+@pytest.mark.parametrize("nights", [4, pytest.param(30, marks=pytest.mark.long)])
+def test_nights_in_any_order_end_where_one_full_build_does(book, tmp_path, nights):
+    """Most of the book first; then the rest in nights of shuffled files, so that early months come late."""
+    home = tmp_path / "home"
+    home.mkdir()
+    pipeline = with_corrections(simulated_in(home), "loans")
+    files = sorted(book.iterdir())
+    chance = random.Random(SEED)
+    chance.shuffle(files)
+    bounds = [0, *sorted(chance.sample(range(len(files) // 2, len(files)), nights - 1)), len(files)]
+    computed = []
+    for number, (begin, end) in enumerate(pairwise(bounds)):
+        is_full = night(pipeline, files[begin:end], number)
+        assert is_full == (number == 0)
+        computed.append(count(pipeline, "intermediate.int_ledger_work"))
+    assert count(pipeline, "marts.fct_defaults") > 3
+    found = published(pipeline, tmp_path / "news")
+    assert count(pipeline, "staging.stg_payments where superseded_at is not null") > 20
+    superseded_months = "intermediate.int_loan_months where superseded_at is not null"
+    assert count(pipeline, superseded_months) > 50, "months with the version of then and the version of now"
+    assert min(computed[1:]) < computed[0], "some night has less to do than all"
+    assert build(pipeline, full=True)
+    assert count(pipeline, "intermediate.int_ledger_work") > count(pipeline, "intermediate.int_ledger_loans") > 100
+    assert published(pipeline, tmp_path / "full") == found
+
+
+def test_nothing_new_is_nothing_to_compute_and_a_changed_rule_is_all(book, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    pipeline = simulated_in(home)
+    assert night(pipeline, sorted(book.iterdir()), 0)
+    assert not build(pipeline)
+    assert count(pipeline, "intermediate.int_ledger_work") == 0
+    assert count(pipeline, "marts.feat_loan_months") > 500
+    changed = simulated_in(home, observe_from_month=2)
+    assert build(changed), "another policy counts for all months"
+    line = [sys.executable, "-m", "dagster_project.cli", "dbt", "ls", "--quiet"]
+    given = {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(home / "policy.yaml")}
+    subprocess.run(line, env=os.environ | given, check=True, capture_output=True)
+    assert build(changed), "who runs dbt by hand may have built some models on some loans"
+    assert begin_build(changed) is False
+    assert begin_build(changed) is True, "a build that did not end well counts for nothing"
+
+
+def night(pipeline: Pipeline, files: list[Path], number: int) -> bool:
+    landing = pipeline.settings.landing / SOURCE
+    landing.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        shutil.copy(file, landing)
+    ingest(
+        pipeline.sources[SOURCE], pipeline.ingest_context, dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(number)
+    )
+    return build(pipeline)
+
+
+def build(pipeline: Pipeline, *, full: bool = False) -> bool:
+    """Build as the night does; returns whether all was built."""
+    settings = pipeline.settings
+    select(settings.lake, settings.selection, SOURCE, pipeline.receipts(SOURCE))
+    is_full = begin_build(pipeline) or full
+    # What is added is computed in other portions than the whole.
+    how = (["--full-refresh"], {}) if is_full else ([], {"loans_a_portion": 40})
+    done = run_dbt(settings, pipeline.policy, ["run", *how[0]], quiet=True, **how[1])
+    assert done.returncode == 0, done.stdout[-3000:]
+    end_build(pipeline)
+    return is_full
+
+
+def count(pipeline: Pipeline, table: str) -> int:
+    with pipeline.read_warehouse() as db:
+        return int(db.execute(f"select count(*) from {table}").fetchall()[0][0])
+
+
+def published(pipeline: Pipeline, folder: Path) -> dict[str, bytes]:
+    """The bytes of every mart, written as a snapshot writes them."""
+    folder.mkdir()
+    found = {}
+    for name in (*(f"marts.{mart}" for mart in MARTS), "intermediate.int_loan_months"):
+        with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
+            db.execute(f"copy (select * from {name} order by all) to '{folder / name}.parquet' (format parquet)")
+        found[name] = (folder / f"{name}.parquet").read_bytes()
+    return found

@@ -1,0 +1,128 @@
+"""What several test modules share."""
+
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+# Workers share two cores: idle OpenMP threads that spin would starve each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# A developer's own settings must not reach a test.
+for _name in [n for n in os.environ if n.startswith("CREDITLOOM_")]:
+    del os.environ[_name]
+
+from dagster_project.definitions import build_defs  # noqa: E402
+from dagster_project.defs.instance import open_instance  # noqa: E402
+from dagster_project.defs.jobs import RETRAIN  # noqa: E402
+from dagster_project.defs.partitions import add_waiting_days  # noqa: E402
+from dagster_project.home.settings import PROJECT_ROOT, Settings  # noqa: E402
+from dagster_project.ingestion.lake.files import write_parquet  # noqa: E402
+from dagster_project.night.pipeline import Pipeline, load_pipeline  # noqa: E402
+from dagster_project.operations.run_night import Exit, NightResult, run_night  # noqa: E402
+
+
+def pipeline_in(home: Path, **more) -> Pipeline:
+    """A pipeline whose data lies in `home`; `extra_checks` may be handed in."""
+    return load_pipeline(Settings(home=home), **more)
+
+
+def shared_night(tmp_path_factory: pytest.TempPathFactory, name: str, run: Callable[[Path], NightResult]) -> Path:
+    """The home of a night that all test workers share; none may change it."""
+
+    def outcome(home: Path) -> None:
+        result = run(home)
+        assert result.exit is Exit.PUBLISHED, result.failures
+
+    return once(tmp_path_factory, name, outcome)
+
+
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that all test workers share: the first one that needs it makes it, and what went wrong goes on so."""
+    base = tmp_path_factory.getbasetemp()
+    # Workers share the folder above their own; without workers that one is shared with other sessions.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    outcome = folder.with_suffix(".outcome")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not outcome.exists():
+            try:
+                make(folder)
+            except Exception as error:
+                outcome.write_text(repr(error))
+                raise
+            outcome.write_text("made")
+        assert outcome.read_text() == "made", outcome.read_text()
+    return folder
+
+
+def damage(pipeline: Pipeline, source: str, table: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """A lake whose newest file of a table was changed, receipt and all: only later checks can notice."""
+    path = next((pipeline.ingest_context.lake / "raw" / source / table).glob("*.parquet"))
+    digest = write_parquet(change(pl.read_parquet(path)), path)
+    with sqlite3.connect(pipeline.ingest_context.lake / "receipts.sqlite") as db:
+        (files,) = db.execute("select files from receipts").fetchone()
+        changed = [f | {"sha256": digest} if f["table"] == table else f for f in json.loads(files)]
+        db.execute("update receipts set files = ?", (json.dumps(changed),))
+
+
+def copy_home(night: Path, home: Path) -> Path:
+    """A copy of a night's home that may be changed.
+
+    MLflow knows its folders by their whole paths: what a test logs must not go to the home that others read.
+    """
+    shutil.copytree(night, home, symlinks=True)
+    keys = Settings(home=night).key_store_file.parent
+    if keys.exists():
+        shutil.copytree(keys, Settings(home=home).key_store_file.parent)
+    places = (
+        ("experiments", "artifact_location"),
+        ("runs", "artifact_uri"),
+        ("logged_models", "artifact_location"),
+        ("model_versions", "source"),
+        ("model_versions", "storage_location"),
+    )
+    with sqlite3.connect(home / "mlflow/mlflow.db") as db:
+        for table, column in places:
+            db.execute(f"update {table} set {column} = replace({column}, ?, ?)", (str(night), str(home)))
+    return home
+
+
+def retrain(pipeline: Pipeline) -> dg.ExecuteInProcessResult:
+    """The retraining job on the data of a home."""
+    with open_instance(pipeline.settings) as instance:
+        job = build_defs(pipeline).resolve_job_def(RETRAIN)
+        return job.execute_in_process(instance=instance, raise_on_error=False)
+
+
+def home_with_challenger(night: Path, home: Path, training: str = "max_depth: 2\n  cv_folds: 2") -> None:
+    """A copy of a night's home in which a candidate with other training parameters was made, and held.
+
+    Two folds instead of five: nobody looks at the figures.
+    """
+    copy_home(night, home)
+    policy = home / "policy.yaml"
+    given = (PROJECT_ROOT / "policy/default.yaml").read_text()
+    kept = [line for line in given.splitlines() if not line.startswith(("  max_depth:", "  cv_folds:"))]
+    policy.write_text("\n".join(kept).replace("\ntraining:\n", f"\ntraining:\n  {training}\n"))
+    assert retrain(load_pipeline(Settings(home=home, policy=policy))).success
+
+
+def home_with_stopped_night(night: Path, home: Path) -> None:
+    """A copy of a night's home after a night that a check stopped, line 17 having lost its balances; two files wait."""
+    pipeline = pipeline_in(copy_home(night, home))
+    balance = pl.when(pl.col("line_no") == 17).then(None).otherwise("balance").alias("balance")
+    damage(pipeline, "taiwan_cards", "statements", lambda rows: rows.with_columns(balance))
+    assert run_night(pipeline, force=True).exit is Exit.STOPPED
+    landing = home / "landing/ally_auto"
+    landing.mkdir(parents=True)
+    for month in ("2017-05", "2017-06"):
+        (landing / f"{month}.csv").write_text("waits\n")
+    with open_instance(pipeline.settings) as instance:
+        add_waiting_days(instance, pipeline)

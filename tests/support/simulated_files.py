@@ -1,0 +1,52 @@
+"""Files of the simulated lender by hand: payments and loans, and what the lake has of them."""
+
+import datetime as dt
+from dataclasses import replace
+
+import polars as pl
+
+from dagster_project.ingestion.contracts.source import load_sources
+from dagster_project.ingestion.intake import ingest
+
+NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+SIMULATED = load_sources()["simulated"]
+CORRECTED = replace(
+    SIMULATED,
+    contract=replace(
+        SIMULATED.contract,
+        tables=tuple(replace(t, corrections=t.name == "payments") for t in SIMULATED.contract.tables),
+    ),
+)
+
+
+def drop_file(context, name, *rows):
+    folder = context.landing / "simulated"
+    folder.mkdir(parents=True, exist_ok=True)
+    layout = SIMULATED.contract.layout_of(name)
+    (folder / name).write_text("\n".join([",".join(layout.schema), *rows]) + "\n")
+
+
+def payment(number, amount="5.00", day="2024-01-01", booked=None, currency="EUR", loan="7"):
+    return f"{number},{loan},{day},{amount},{currency},transfer,,{booked or day}"
+
+
+def loan(number, opened_on):
+    return f"{number:08},c{number},car_loan,web,{opened_on},100.00,,12,0.05,9.00,EUR,open"
+
+
+def ingest_waiting(context, source=SIMULATED):
+    receipts = ingest(source, context, NOW)
+    for r in receipts:
+        assert r.landed_rows == r.accepted_rows + r.quarantined_rows + r.duplicate_rows
+        assert r.landed_minor == r.accepted_minor + r.quarantined_minor + r.duplicate_minor
+    return receipts
+
+
+def rows(context, table):
+    files = [f for r in context.book.all() for f in r.files if f.table == table]
+    frame = pl.concat([pl.read_parquet(context.lake / f.path) for f in files])
+    return frame.sort(frame.columns)
+
+
+def accepted(context):
+    return dict(rows(context, "payments").select("payment_id", pl.col("amount").cast(pl.Float64)).rows())

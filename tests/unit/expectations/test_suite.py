@@ -1,0 +1,10 @@
+"""A suite's checks have names of their own."""
+
+import pytest
+
+from expectations.suite import Check, Suite, not_null
+
+
+def test_two_checks_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="k__to_not_be_null"):
+        Suite("x", "t", (not_null("k"), Check("ExpectColumnValuesToNotBeNull", {"column": "k"}, "warning")))

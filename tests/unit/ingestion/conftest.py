@@ -1,0 +1,10 @@
+"""A home's place to take files in."""
+
+import pytest
+
+from support.homes import pipeline_in
+
+
+@pytest.fixture
+def context(tmp_path):
+    return pipeline_in(tmp_path / "home").ingest_context

@@ -1,0 +1,14 @@
+"""A lake with one file of cards."""
+
+import pytest
+
+from dagster_project.ingestion.intake import ingest
+from support.cards import CARDS, NOW
+
+
+@pytest.fixture
+def lake(pipeline, drop, cards):
+    card_file, line = cards
+    drop(pipeline, "a.csv", card_file(line(1), line(2)))
+    ingest(CARDS, pipeline.ingest_context, NOW)
+    return pipeline.ingest_context

@@ -1,0 +1,48 @@
+"""Rows are accepted, duplicate or quarantined; a file with many bad rows is quarantined whole."""
+
+from dataclasses import replace
+
+from dagster_project.ingestion.lake.receipts import State
+from support.cards import raw, take_in
+from support.simulated_files import SIMULATED, drop_file, ingest_waiting, loan, payment, rows
+
+
+def test_file_with_many_bad_rows_is_not_trusted_in_the_others(pipeline, drop, cards):
+    card_file, line = cards
+    receipt = take_in(
+        pipeline, drop, "a.csv", card_file(*(line(n) for n in range(98)), line(98, AGE="x"), line(99, AGE="x"))
+    )
+    assert (receipt.state, receipt.quarantined_rows) == (State.QUARANTINED, 100)
+    assert receipt.quarantined_minor == receipt.landed_minor > 0
+
+
+def test_repeated_rows(pipeline, drop, cards):
+    """The same content twice is one row and a duplicate; two contents of one key are both held back."""
+    card_file, line = cards
+    lines = [line(n) for n in range(1, 301)] + [line(7), line(8, paid="9.00")]
+    receipt = take_in(pipeline, drop, "a.csv", card_file(*lines))
+    assert (receipt.accepted_rows, receipt.duplicate_rows, receipt.quarantined_rows) == (299, 1, 2)
+    assert set(raw(pipeline, receipt, "quarantine")["rule"]) == {"key_conflict"}
+
+
+def test_payment_before_opening_and_of_an_unknown_loan(context):
+    drop_file(context, "loans-2024-01-01.csv", loan(1, "2024-01-01"), loan(2, "2024-03-01"))
+    lines = [payment(n, loan=f"{n:08}", day="2024-02-01") for n in (1, 2, 3)]
+    drop_file(context, "payments-2024-02-01.csv", *lines)
+    _, receipt = ingest_waiting(context)
+    assert (receipt.accepted_rows, receipt.quarantined_rows) == (2, 1)
+    held = rows(context, "quarantine").row(0, named=True)
+    assert (held["rule"], held["line_no"], held["minor"]) == ("before_opening", 3, 500)
+
+
+def test_other_currency_than_the_contracts(context):
+    """Also where no pattern of the file says so."""
+    layouts = tuple(
+        replace(t, columns=tuple(replace(c, pattern=None) if c.name == "currency" else c for c in t.columns))
+        for t in SIMULATED.contract.layouts
+    )
+    drop_file(context, "payments-2024-02-01.csv", payment(1), payment(2, currency="USD"))
+    source = replace(SIMULATED, contract=replace(SIMULATED.contract, layouts=layouts))
+    (receipt,) = ingest_waiting(context, source)
+    assert (receipt.accepted_rows, receipt.quarantined_rows) == (1, 1)
+    assert rows(context, "quarantine")["rule"].to_list() == ["other_currency"]
