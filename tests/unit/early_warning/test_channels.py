@@ -16,7 +16,7 @@ def test_no_error_names_the_address(tmp_path, receiver):
     assert "secret" not in repr(Settings(home=tmp_path, warnings_webhook=receiver.address))
     with pytest.raises(ValidationError) as wrong:
         Settings(home=tmp_path, warnings_webhook="ftp://x/secret")
-    assert wrong.value.errors()[0]["msg"] == "Value error, it is not an address that begins with https:// or http://"
+    assert wrong.value.errors()[0]["msg"] == "Value error, this is not an address that begins with https:// or http://"
 
 
 def test_a_receiver_that_says_nothing_is_given_up(monkeypatch):
