@@ -1,6 +1,7 @@
 """The policy file as frozen values, and as dbt's variables."""
 
 import datetime as dt
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -81,13 +82,14 @@ class TrainingDataPolicy(_Frozen):
 class MaterialityPolicy(_Frozen):
     """What matters enough to be a default.
 
-    `amount` (in the loan's currency) and `share` of what is owed: arrears count from both on. `value_lost`: a change of
-    terms is a default that takes away a larger share of the present value of what is still to be paid.
+    `materiality_amount` (in the loan's currency) and `materiality_share` of what is owed: arrears count from both on.
+    `value_lost_max`: a change of terms is a default that takes away a larger share of the present value of what is
+    still to be paid.
     """
 
-    amount: float = Field(ge=0)
-    share: float = Field(ge=0, le=1)
-    value_lost: float = Field(ge=0, le=1)
+    materiality_amount: float = Field(ge=0)
+    materiality_share: float = Field(ge=0, le=1)
+    value_lost_max: float = Field(ge=0, le=1)
 
 
 class CurePolicy(_Frozen):
@@ -114,11 +116,11 @@ class SourcePolicy(_Frozen):
     `status` sources are in default from `default_status_min` on; `ledger` ones from `default_dpd_min` days past due and
     `default_arrears_min` (0 if not given) in arrears on, at a month-end: the plain flag that labels are made of. By the
     day, for the portfolio, they are after more than `default_dpd_min` days at or above the thresholds of their
-    `portfolio_type`, and when a change of terms loses more than its `value_lost`. `imputed` ones are when more than
+    `portfolio_type`, and when a change of terms loses more than its `value_lost_max`. `imputed` ones are when more than
     `write_off_min` is written off; a run of months without payments that begins between `deferral_from` and
     `deferral_to` is a suspected deferral. Where outcomes are seen in later months, `label_horizon_months` is how far
     they are followed, and observations begin with a loan's month `observe_from_month`; a model learns from
-    `snapshots_a_year` of them for each borrower. `tier1_capital`: the lender's, in the source's currency, that
+    `observations_per_year` of them for each borrower. `tier1_capital`: the lender's, in the source's currency, that
     the limit on a partner is measured by.
     """
 
@@ -126,7 +128,7 @@ class SourcePolicy(_Frozen):
     feature_lag_days: int
     label_horizon_months: int | None = None
     observe_from_month: int | None = None
-    snapshots_a_year: int = Field(default=1, ge=1, le=12)
+    observations_per_year: int = Field(default=1, ge=1, le=12)
     default_status_min: int | None = None
     default_dpd_min: int | None = Field(default=None, ge=1)
     default_arrears_min: float | None = Field(default=None, ge=0)
@@ -178,6 +180,25 @@ class Policy(_Frozen):
         return self
 
 
+# Keys of policy files of earlier versions, as paths (`*` is any name), and what they are called now.
+RENAMED_KEYS = {
+    "defaults.thresholds.*.amount": "materiality_amount",
+    "defaults.thresholds.*.share": "materiality_share",
+    "defaults.thresholds.*.value_lost": "value_lost_max",
+    "sources.*.snapshots_a_year": "observations_per_year",
+}
+
+
+def _renamed_key(error: ValidationError) -> str | None:
+    """What to write instead of the first unknown key that has another name now; None if there is none."""
+    for found in error.errors():
+        where = ".".join(str(part) for part in found["loc"])
+        for old, new in RENAMED_KEYS.items():
+            if found["type"] == "extra_forbidden" and fnmatchcase(where, old):
+                return f"{where}: this key is now called {new}"
+    return None
+
+
 def load_policy(path: Path) -> Policy:
     """Read a policy file.
 
@@ -192,6 +213,8 @@ def load_policy(path: Path) -> Policy:
     except (OSError, yaml.YAMLError, TypeError) as error:
         raise PolicyError(f"policy {path}: {error}") from error
     except ValidationError as error:
+        if renamed := _renamed_key(error):
+            raise PolicyError(f"policy {path}: {renamed}") from None
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PolicyError(f"policy {path}: {where}: {first['msg']}") from None
@@ -215,9 +238,9 @@ def dbt_vars(policy: Policy) -> dict[str, Any]:
     by_source = {name: {source: values[name] for source, values in sources.items()} for name in names}
     thresholds = {name: policy.defaults.thresholds[s.portfolio_type] for name, s in policy.sources.items()}
     return by_source | {
-        "default_amount_min": {name: least.amount for name, least in thresholds.items()},
-        "default_share_min": {name: least.share for name, least in thresholds.items()},
-        "default_value_lost": {name: least.value_lost for name, least in thresholds.items()},
+        "materiality_amount": {name: least.materiality_amount for name, least in thresholds.items()},
+        "materiality_share": {name: least.materiality_share for name, least in thresholds.items()},
+        "value_lost_max": {name: least.value_lost_max for name, least in thresholds.items()},
         "defaults": policy.defaults.model_dump(mode="json", include={"cure"}),
         "portfolio": policy.portfolio.model_dump(mode="json", include=set(_PORTFOLIO_IN_SQL)),
         "suspense_days": policy.ingestion.suspense_days,

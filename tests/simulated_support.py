@@ -16,7 +16,7 @@ from dagster_project.settings import PROJECT_ROOT, Settings
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
 
-def simulated_in(home: Path, observe_from_month: int = 1, snapshots_a_year: int = 1) -> Pipeline:
+def simulated_in(home: Path, observe_from_month: int = 1, observations_per_year: int = 1) -> Pipeline:
     """The pipeline of a home whose policy is the default one, with the simulated source alone."""
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
     lender = policy["sources"]["simulated"]
@@ -24,7 +24,7 @@ def simulated_in(home: Path, observe_from_month: int = 1, snapshots_a_year: int 
         "simulated": lender
         | {
             "observe_from_month": observe_from_month,
-            "snapshots_a_year": snapshots_a_year,
+            "observations_per_year": observations_per_year,
         }
     }
     (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))

@@ -27,7 +27,7 @@ def learned(tmp_path_factory) -> tuple[TrainingSet, Candidate, pl.DataFrame]:
     simulate(Plan(LOANS, MONTHS, SEED), home)
     # A borrower is observed once a quarter. Once a year, as in the policy, is enough of a million loans; here
     # the slope out of time came to .90 (seed 1) and .87 (seed 2) from 53,000 rows, and to .96 and .93 from 234,000.
-    pipeline = simulated_in(home, observe_from_month=6, snapshots_a_year=4)
+    pipeline = simulated_in(home, observe_from_month=6, observations_per_year=4)
     take_in_whole(pipeline)
     done = run_dbt(pipeline.settings, pipeline.policy, ["run"], quiet=True)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -60,8 +60,8 @@ def home(book, tmp_path_factory) -> Path:
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
     policy["sources"] = {name: lender(rules) for name, rules in RULES.items()}
     policy["defaults"]["thresholds"] = {
-        "any": {"amount": 60, "share": 0.08, "value_lost": 0.01},
-        "none": {"amount": 0, "share": 0, "value_lost": 0},
+        "any": {"materiality_amount": 60, "materiality_share": 0.08, "value_lost_max": 0.01},
+        "none": {"materiality_amount": 0, "materiality_share": 0, "value_lost_max": 0},
     }
     home.mkdir()
     (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))

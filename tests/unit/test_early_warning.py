@@ -274,6 +274,8 @@ def test_a_message_names_segment_figures_owner_and_what_to_do():
         (("owner: team:fraud", "owner: fraud"), "early_warning.indicators.first_payment_default.owner"),
         (("      base_months: 12", "      base_months: 2"), "rule deviations needs base_months of 3 or more"),
         (("channels: [log, webhook]", "channels: [log, pigeon]"), "early_warning.channels.1"),
+        (("materiality_amount: 500", "amount: 500"), "defaults.thresholds.other.amount: this key is now called materi"),
+        (("observations_per_year: 3", "snapshots_a_year: 3"), "this key is now called observations_per_year"),
     ],
 )
 def test_policy_says_what_is_wrong(tmp_path: Path, change, said):

@@ -25,10 +25,10 @@ with loans as (
     select
         l.*,
         r.reported_month,
-        {{ by_source('default_dpd_min', 'l.source') }} as days_allowed,
-        cast({{ by_source('default_amount_min', 'l.source') }} as decimal(18, 2)) as amount_min,
-        cast({{ by_source('default_share_min', 'l.source') }} as decimal(9, 6)) as share_min,
-        cast({{ by_source('default_value_lost', 'l.source') }} as double) as value_lost_allowed
+        {{ by_source('default_dpd_min', 'l.source') }} as default_dpd_min,
+        cast({{ by_source('materiality_amount', 'l.source') }} as decimal(18, 2)) as materiality_amount,
+        cast({{ by_source('materiality_share', 'l.source') }} as decimal(9, 6)) as materiality_share,
+        cast({{ by_source('value_lost_max', 'l.source') }} as double) as value_lost_max
     from {{ ref('int_ledger_loans') }} as l
     inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
     where {{ in_portion('l.loan_id') }}
@@ -51,7 +51,7 @@ candidates as (
     select l.*
     from loans as l
     left join past_due as p on l.source = p.source and l.loan_id = p.loan_id
-    where (p.months * 31 > l.days_allowed and p.month_ends >= floor((l.days_allowed + 1) / 31)) or l.loan_no in (select loan_no from events)
+    where (p.months * 31 > l.default_dpd_min and p.month_ends >= floor((l.default_dpd_min + 1) / 31)) or l.loan_no in (select loan_no from events)
 ),
 
 -- Of what was corrected the newest version counts, and that it was is known when it was.
@@ -193,7 +193,7 @@ flagged as (
         s.known_at,
         s.due,
         s.paid,
-        s.due > s.paid and s.due - s.paid >= greatest(l.amount_min, l.share_min * s.balance) as is_material,
+        s.due > s.paid and s.due - s.paid >= greatest(l.materiality_amount, l.materiality_share * s.balance) as is_material,
         s.old_due > s.paid as is_behind,
         s.versions > 0 and s.paid >= s.planned as is_closed
     from sums as s
@@ -256,7 +256,7 @@ material as (
         n.until_on,
         n.known_at,
         n.material_no,
-        {{ add_days('min(n.day) over (partition by n.loan_no, n.material_no)', 'c.days_allowed') }} as from_on
+        {{ add_days('min(n.day) over (partition by n.loan_no, n.material_no)', 'c.default_dpd_min') }} as from_on
     from numbered as n
     inner join candidates as c on n.loan_no = c.loan_no
     where n.is_material
@@ -283,7 +283,7 @@ signs as (
     union all
     select
         r.loan_no,
-        case when r.value_lost > l.value_lost_allowed then 'distressed_restructuring' else 'restructured' end,
+        case when r.value_lost > l.value_lost_max then 'distressed_restructuring' else 'restructured' end,
         r.occurred_on,
         r.occurred_on,
         r.known_at,

@@ -262,7 +262,7 @@ told as (
         s.original_amount,
         s.limit_amount,
         m.dpd_end >= {{ by_source('default_dpd_min', 's.source') }} as is_overdue,
-        cast(coalesce({{ by_source('default_arrears_min', 's.source') }}, 0) as decimal(18, 2)) as arrears_min
+        cast(coalesce({{ by_source('default_arrears_min', 's.source') }}, 0) as decimal(18, 2)) as default_arrears_min
     from by_month as m
     inner join states as s on m.state_no = s.state_no
     inner join plans as p on m.state_no = p.state_no and m.version_no = p.version_no
@@ -322,7 +322,7 @@ arrears as (
     select t.state_no, t.month_on, sum(s.amount) - max(t.paid_so_far) as amount
     from told as t
     inner join scheduled as s on t.state_no = s.state_no
-    where t.is_overdue and t.arrears_min > 0 and not s.is_void and s.due_on <= t.month_on
+    where t.is_overdue and t.default_arrears_min > 0 and not s.is_void and s.due_on <= t.month_on
     group by t.state_no, t.month_on
 )
 
@@ -345,7 +345,7 @@ select
         end as decimal(18, 2)
     ) as balance,
     t.limit_amount,
-    (t.is_overdue and (t.arrears_min = 0 or a.amount >= t.arrears_min)) or w.loan_no is not null as is_default,
+    (t.is_overdue and (t.default_arrears_min = 0 or a.amount >= t.default_arrears_min)) or w.loan_no is not null as is_default,
     w.loan_no is not null as is_written_off,
     t.repaid is null as is_closed
 from repaid as t

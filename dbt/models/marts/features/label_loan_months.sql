@@ -115,7 +115,7 @@ numbered as (
         l.has_closed,
         coalesce(w.month_of_loan, m.month_no - l.first_month_no + 1) as month_of_loan,
         w.next_default_no,
-        {{ by_source('label_horizon_months', 'm.source') }} as horizon_months
+        {{ by_source('label_horizon_months', 'm.source') }} as label_horizon_months
     from months as m
     inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
     left join looked_at as w on m.source = w.source and m.loan_id = w.loan_id and m.month_on = w.month_on
@@ -136,7 +136,7 @@ delayed as (
     select o.source, o.loan_id, o.month_on, max(l.known_at) as known_at
     from numbered as o
     inner join months as l
-        on o.source = l.source and o.loan_id = l.loan_id and l.month_no between o.month_no and o.month_no + o.horizon_months
+        on o.source = l.source and o.loan_id = l.loan_id and l.month_no between o.month_no and o.month_no + o.label_horizon_months
     where l.known_at > l.visible_on
     group by o.source, o.loan_id, o.month_on
 ),
@@ -146,17 +146,17 @@ seen as (
         o.source,
         o.loan_id,
         o.month_on,
-        cast(o.horizon_months as integer) as horizon_months,
-        case when o.next_default_no <= o.month_no + o.horizon_months then 1 else 0 end as label,
+        cast(o.label_horizon_months as integer) as horizon_months,
+        case when o.next_default_no <= o.month_no + o.label_horizon_months then 1 else 0 end as label,
         case
             when not o.is_observed then 'no_observation'
             when o.in_default then 'in_default'
             when o.balance <= 0 then 'zero_exposure'
-            when o.last_month_no < o.month_no + o.horizon_months and not o.has_closed and o.next_default_no is null
+            when o.last_month_no < o.month_no + o.label_horizon_months and not o.has_closed and o.next_default_no is null
                 then 'lost_sight'
         end as exclusion_reason,
         greatest(
-            {{ add_days('last_day(' ~ add_months('o.month_on', 'o.horizon_months') ~ ')', by_source('feature_lag_days', 'o.source')) }},
+            {{ add_days('last_day(' ~ add_months('o.month_on', 'o.label_horizon_months') ~ ')', by_source('feature_lag_days', 'o.source')) }},
             coalesce(d.known_at, o.month_on)
         ) as known_at
     from numbered as o
@@ -164,12 +164,12 @@ seen as (
     inner join reported as r
         on o.source = r.source
         and (
-            r.month_no = o.month_no + o.horizon_months
-            or (r.and_before and r.month_no > o.month_no + o.horizon_months)
+            r.month_no = o.month_no + o.label_horizon_months
+            or (r.and_before and r.month_no > o.month_no + o.label_horizon_months)
         )
     left join delayed as d on o.source = d.source and o.loan_id = d.loan_id and o.month_on = d.month_on
     where o.month_of_loan >= {{ by_source('observe_from_month', 'o.source') }}
-        and o.month_no + o.horizon_months >= {{ month_index('o.from_month') }}
+        and o.month_no + o.label_horizon_months >= {{ month_index('o.from_month') }}
 )
 
 select * from told
