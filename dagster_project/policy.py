@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dagster_project.early_warning.rules import EarlyWarningPolicy
+from dagster_project.portfolio.arrears import ARREARS_STATES, DPD_MAX, ENDED_STATES
 from dagster_project.portfolio.policy import PortfolioPolicy
 from ml.promote import BootstrapGate
 from ml.reasons import ReasonPolicy
@@ -243,6 +244,9 @@ def dbt_vars(policy: Policy) -> dict[str, Any]:
         "value_lost_max": {name: least.value_lost_max for name, least in thresholds.items()},
         "defaults": policy.defaults.model_dump(mode="json", include={"cure"}),
         "portfolio": policy.portfolio.model_dump(mode="json", include=set(_PORTFOLIO_IN_SQL)),
+        "arrears_states": ARREARS_STATES,
+        "arrears_dpd_max": DPD_MAX,
+        "ended_states": ENDED_STATES,
         "suspense_days": policy.ingestion.suspense_days,
         "overpaid_min": policy.ingestion.overpaid_min,
     }

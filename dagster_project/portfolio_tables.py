@@ -12,6 +12,7 @@ import polars as pl
 
 from dagster_project.ingestion.lake import write_parquet
 from dagster_project.loan_pds import is_yearly, scorer, since_first
+from dagster_project.portfolio.arrears import ARREARS_STATES
 from dagster_project.portfolio.coverage import coverage
 from dagster_project.portfolio.grades import by_grade, concentration, moves
 from dagster_project.portfolio.loss import Loss, loss_given_default
@@ -22,8 +23,6 @@ from dagster_project.portfolio.tables import TABLES, empty
 from dagster_project.readiness import why_unscored
 from dagster_project.resources import MARTS, Pipeline
 from ml.scale import DEFAULT_GRADE, grade
-
-STATES = ("current", "1-30", "31-60", "61-90", "90+", "written_off", "closed")
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def _duration_matrix(db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame
     """Yearly intensities and probabilities between the states that occur."""
     told = _read(db, "port_transitions", source)
     occur = set(told["from_state"]) | set(told["to_state"])
-    states = [s for s in STATES if s in occur]
+    states = [s for s in ARREARS_STATES if s in occur]
     at = {state: place for place, state in enumerate(states)}
     counts, years = np.zeros((len(states), len(states))), np.zeros(len(states))
     for was, now, loans, spent in told.select("from_state", "to_state", "loans", "exposure_years").iter_rows():

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dagster_project.portfolio.arrears import OPEN_STATES
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Discounting = Literal["mid_period", "end_of_period"]
 
@@ -122,7 +124,7 @@ class PortfolioPolicy(_Frozen):
     dpd_bad: int = Field(ge=1)
     forborne_months: int = Field(ge=0)
     risk_classes: RiskClasses
-    provision_rates: dict[Literal["current", "1-30", "31-60", "61-90", "90+"], Share]
+    provision_rates: dict[str, Share]
     exposure: ExposurePolicy
     static_pools: PoolPolicy
     loss: LossPolicy
@@ -132,6 +134,6 @@ class PortfolioPolicy(_Frozen):
 
     @model_validator(mode="after")
     def _every_state_has_a_rate(self) -> Self:
-        if len(self.provision_rates) < 5:
-            raise ValueError("provision_rates: every state from current to 90+ needs one")
+        if self.provision_rates.keys() != set(OPEN_STATES):
+            raise ValueError(f"provision_rates: one for each of {', '.join(OPEN_STATES)}, and no other")
         return self

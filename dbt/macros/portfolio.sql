@@ -75,7 +75,7 @@ months as (
         and m.loan_id = x.loan_id
         and m.month_on >= x.occurred_on
         and (x.next_on is null or m.month_on < x.next_on)
-    where m.state not in ('closed', 'written_off') and (m.balance > 0 or m.limit_amount is not null)
+    where not {{ has_ended('m.state') }} and (m.balance > 0 or m.limit_amount is not null)
 )
 
 select

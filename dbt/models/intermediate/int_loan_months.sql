@@ -39,15 +39,7 @@ select
     balance,
     limit_amount,
     status_code,
-    case
-        when is_written_off then 'written_off'
-        when is_closed then 'closed'
-        when dpd_end = 0 then 'current'
-        when dpd_end <= 30 then '1-30'
-        when dpd_end <= 60 then '31-60'
-        when dpd_end <= 90 then '61-90'
-        else '90+'
-    end as state,
+    {{ arrears_state('dpd_end', 'is_written_off', 'is_closed') }} as state,
     arrears_basis,
     is_default,
     deferral_suspected

@@ -53,7 +53,7 @@ standing as (
     select
         m.*,
         case
-            when m.state in ('written_off', 'closed') then m.state
+            when {{ has_ended('m.state') }} then m.state
             when d.is_held then 'default'
             when not d.is_held then 'probation'
             when m.dpd_end > 0 then 'past_due'

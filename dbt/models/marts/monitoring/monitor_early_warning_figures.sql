@@ -68,7 +68,7 @@ months as (
             l.product,
             l.channel,
             l.partners,
-            not m.is_default and m.state not in ('closed', 'written_off') as is_performing,
+            not m.is_default and not {{ has_ended('m.state') }} as is_performing,
             coalesce(m.state_before = 'current', false) as was_current,
             {{ months_between('l.opened_on', 'm.month_on') }} as months_on_book
         from {{ ref('fct_loan_months') }} as m

@@ -11,7 +11,7 @@ moves as (
         l.currency,
         m.month_on,
         m.state as from_state,
-        coalesce(m.state_after, case when m.state in ('closed', 'written_off') then m.state end) as to_state,
+        coalesce(m.state_after, case when {{ has_ended('m.state') }} then m.state end) as to_state,
         count(*) as loans,
         sum(greatest(m.balance, 0)) as balance
     from {{ ref('fct_loan_months') }} as m
