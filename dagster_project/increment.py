@@ -5,13 +5,15 @@ not lead to tonight (other code or policy, a night as of an instant, a file that
 """
 
 import json
+import shutil
 from pathlib import Path
 
 from dagster_project.files import replace_text
-from dagster_project.ingestion.dbt_sources import NEWS_TABLES
+from dagster_project.ingestion.dbt_sources import CHANGED_TABLES
 from dagster_project.ingestion.lake import select
 from dagster_project.ingestion.receipts import Receipt
 from dagster_project.resources import Pipeline
+from dagster_project.settings import Settings
 
 
 def begin_build(pipeline: Pipeline) -> bool:
@@ -24,10 +26,12 @@ def begin_build(pipeline: Pipeline) -> bool:
     record.unlink(missing_ok=True)
     known = frozenset(before["files"]) if before and before["code"] == pipeline.code else frozenset()
     is_full = pipeline.known_as_of is not None or not known or not known <= _files(pipeline)
+    if is_full:
+        _clear(pipeline.settings)
     for source in pipeline.sources:
-        # What a full build reads of the news is nothing; the folder is there, so that there is something to read.
+        # A full build reads no changed file; dbt still needs a folder to read.
         receipts = [] if is_full else [r for r in pipeline.receipts(source) if not known >= _files_of(r)]
-        select(pipeline.border.lake, pipeline.settings.news, source, receipts, NEWS_TABLES)
+        select(pipeline.border.lake, pipeline.settings.changed_files, source, receipts, CHANGED_TABLES)
     return is_full
 
 
@@ -44,6 +48,19 @@ def forget_build(pipeline: Pipeline) -> None:
     _record(pipeline).unlink(missing_ok=True)
 
 
+def _clear(settings: Settings) -> None:
+    """Remove the warehouse and whatever earlier code left beside it: a full build needs none of it.
+
+    dbt replaces the tables that it has a model of; those of models that are gone would stay for ever.
+    """
+    kept = (settings.build, settings.selection)
+    for path in settings.warehouse.iterdir() if settings.warehouse.exists() else ():
+        if path.is_dir() and path not in kept:
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
+
+
 def _record(pipeline: Pipeline) -> Path:
     return pipeline.settings.build / "built_from.json"
 
@@ -54,4 +71,4 @@ def _files(pipeline: Pipeline) -> frozenset[str]:
 
 def _files_of(receipt: Receipt) -> frozenset[str]:
     """Files by place and content: one that was written anew is another."""
-    return frozenset(f"{f.path}:{f.sha256[:16]}" for f in receipt.files if f.table in NEWS_TABLES)
+    return frozenset(f"{f.path}:{f.sha256[:16]}" for f in receipt.files if f.table in CHANGED_TABLES)

@@ -124,9 +124,9 @@ class Settings(BaseSettings):
         return self.warehouse / "selection"
 
     @property
-    def news(self) -> Path:
+    def changed_files(self) -> Path:
         """Links to those of them that the build before did not have."""
-        return self.warehouse / "news"
+        return self.warehouse / "changed_files"
 
     @property
     def build(self) -> Path:

@@ -8,9 +8,9 @@ import yaml
 
 from dagster_project.ingestion.canonical import CANONICAL, DESCRIPTIONS, LINEAGE, MONEY, RATE, SUPERSEDED
 
-SOURCE, NEWS = "lake", "lake_news"
-# The tables that the warehouse appends to, and those that loan months are made of: dbt asks what is new of them.
-NEWS_TABLES = ("loans", "schedules", "payments", "statements", "loan_events", "client_money", SUPERSEDED)
+SOURCE, CHANGED = "lake", "lake_changed"
+# The tables that the warehouse appends to, and those that loan months are made of: dbt reads their changed files.
+CHANGED_TABLES = ("loans", "schedules", "payments", "statements", "loan_events", "client_money", SUPERSEDED)
 SOURCES_FILE = Path("_lake__sources.yml")
 _NOTE = "# Made from the canonical tables by `make sources`; change those, not this file.\n"
 _SQL_TYPES: dict[pl.DataType, str] = {
@@ -35,13 +35,13 @@ def sources_yaml() -> str:
             for table, columns in CANONICAL.items()
         ],
     }
-    news = {
-        "name": NEWS,
-        "description": "Of the rows in the lake those that the build before did not have.",
-        "config": _files_in("news"),
-        "tables": [{"name": table, "description": DESCRIPTIONS[table]} for table in NEWS_TABLES],
+    changed = {
+        "name": CHANGED,
+        "description": "The rows of the lake that the build before did not have.",
+        "config": _files_in("changed_files"),
+        "tables": [{"name": table, "description": DESCRIPTIONS[table]} for table in CHANGED_TABLES],
     }
-    return _NOTE + yaml.safe_dump({"version": 2, "sources": [lake, news]}, sort_keys=False, width=120)
+    return _NOTE + yaml.safe_dump({"version": 2, "sources": [lake, changed]}, sort_keys=False, width=120)
 
 
 def _files_in(folder: str) -> dict[str, Any]:

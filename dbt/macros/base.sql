@@ -3,7 +3,7 @@
    that lost a file is built anew (`increment.py`). #}
 {% macro accepted_rows(table, columns) -%}
     {{ config(materialized="incremental", incremental_strategy="append", on_schema_change="fail") }}
-    {%- set every, new = source("lake", table), source("lake_news", table) %}
+    {%- set every, new = source("lake", table), source("lake_changed", table) %}
 select source, delivery_id, line_no, {{ columns | join(", ") }}, known_at, ingested_at
 from {{ new if is_incremental() else every }}
 {%- endmacro %}

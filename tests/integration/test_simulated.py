@@ -129,7 +129,7 @@ def test_a_lower_rate_is_a_default_and_a_longer_term_is_none(built):
             and s.valid_from <= (select max(month_on) from marts.fct_loan_months)
         group by all
     """
-    signs = "select loan_id, from_on from intermediate.int_default_signs where kind = 'distressed_restructuring'"
+    signs = "select loan_id, from_on from intermediate.int_default_triggers where kind = 'distressed_restructuring'"
     lost = "select value_lost from marts.fct_defaults where trigger = 'distressed_restructuring'"
     with duckdb.connect(str(built.settings.home / "warehouse/creditloom.duckdb"), read_only=True) as db:
         changed, found, losses = db.sql(query).pl(), db.sql(signs).fetchall(), db.sql(lost).pl()["value_lost"]

@@ -75,7 +75,7 @@ def home(book, tmp_path_factory) -> Path:
         write_selection(known, settings.selection, source)
     build = ["build", "--select", "+fct_loan_months", "--indirect-selection", "cautious"]
     line = [*build, "--exclude-resource-type", "unit_test"]
-    done = run_dbt(settings, load_policy(settings.policy), line, quiet=True, loans_a_portion=300)
+    done = run_dbt(settings, load_policy(settings.policy), line, quiet=True, loans_per_batch=300)
     assert done.returncode == 0, done.stdout[-3000:]
     return home
 

@@ -63,7 +63,7 @@ def home(book, tmp_path_factory) -> Path:
         known = {name: t.filter(pl.col("known_at") <= cut + dt.timedelta(days=LAG)) for name, t in tables.items()}
         write_selection(known, settings.selection, f"cut_{cut:%Y%m}")
     build = ["build", "--exclude-resource-type", "unit_test"]
-    done = run_dbt(settings, load_policy(settings.policy), build, quiet=True, loans_a_portion=300)
+    done = run_dbt(settings, load_policy(settings.policy), build, quiet=True, loans_per_batch=300)
     assert done.returncode == 0, done.stdout[-3000:]
     return home
 

@@ -6,17 +6,17 @@
 -- that stand before a step are those that it leaves unpaid. While a step lasts arrears only grow, so of each month its
 -- last day is the worst.
 {{ config(
-    materialized='portions',
-    meta={'loans_of': 'int_ledger_work', 'grows': true},
-    pre_hook="{{ forget('int_ledger_work') }}",
+    materialized='batches',
+    meta={'loans_of': 'int_ledger_to_rebuild', 'grows': true},
+    pre_hook="{{ delete_for_rebuild('int_ledger_to_rebuild') }}",
 ) }}
 
 with states as (
-    select * from {{ ref('int_ledger_states') }} where {{ in_portion('loan_no') }}
+    select * from {{ ref('int_ledger_states') }} where {{ in_batch('loan_no') }}
 ),
 
 versions as (
-    select * from {{ ref('int_ledger_versions') }} where {{ in_portion('loan_no') }}
+    select * from {{ ref('int_ledger_versions') }} where {{ in_batch('loan_no') }}
 ),
 
 -- What is known only in a later state of the loan's knowledge supersedes a month of an earlier one.
@@ -44,7 +44,7 @@ scheduled as (
         coalesce(i.due_on >= v.next_from, false) as is_void
     from {{ ref('int_ledger_instalments') }} as i
     inner join versions as v on i.loan_no = v.loan_no and i.valid_from = v.valid_from
-    where {{ in_portion('i.loan_no') }}
+    where {{ in_batch('i.loan_no') }}
         and {{ is_seen('i', 'v') }}
         and i.due_on >= i.valid_from
         and i.amount <> 0
@@ -76,7 +76,7 @@ days as (
         select s.state_no, p.paid_on as day, p.amount, p.payments, cast(null as integer) as version_no
         from states as s
         inner join {{ ref('int_ledger_payments') }} as p on s.loan_no = p.loan_no
-        where {{ in_portion('p.loan_no') }}
+        where {{ in_batch('p.loan_no') }}
             and p.visible_month <= greatest(s.known_month, p.month_on)
             and p.month_on <= s.last_month
         union all

@@ -13,6 +13,6 @@ select
     {{ visible_month('l.opened_on', 'l.known_at', 'l.source') }} as visible_month,
     w.from_month
 from {{ ref('stg_loans') }} as l
-inner join {{ ref('int_ledger_work') }} as w on l.source = w.source and l.loan_id = w.loan_id
+inner join {{ ref('int_ledger_to_rebuild') }} as w on l.source = w.source and l.loan_id = w.loan_id
 inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
 where last_day(l.opened_on) <= r.reported_month

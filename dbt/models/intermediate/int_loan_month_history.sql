@@ -1,4 +1,4 @@
--- Every observation of a loan that is not plain (int_plain_loans) beside the months that it may know: at month-end t,
+-- Every observation of a loan that is not plain (int_on_time_loans) beside the months that it may know: at month-end t,
 -- rows of t and the eleven months before whose `known_at` is no later than t plus the source's feature lag, each as it
 -- was known by then. `age` 0 is the observed month itself. A row that became known late is absent here, so no feature
 -- can see it, not even through the month after it.
@@ -7,10 +7,10 @@
 with months as (
     select m.*, w.from_month
     from {{ ref('int_loan_months') }} as m
-    inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
-    left join {{ ref('int_plain_loans') }} as p on m.source = p.source and m.loan_id = p.loan_id
+    inner join {{ ref('int_observations_to_rebuild') }} as w on m.source = w.source and m.loan_id = w.loan_id
+    left join {{ ref('int_on_time_loans') }} as p on m.source = p.source and m.loan_id = p.loan_id
     where p.loan_id is null
-        and {{ in_portion('m.loan_id') }}
+        and {{ in_batch('m.loan_id') }}
 ),
 
 dated as (

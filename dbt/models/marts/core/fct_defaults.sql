@@ -16,7 +16,7 @@ with signs as (
         kind in ('past_due', 'distressed_restructuring', 'reported') as is_trigger,
         -- stretches in which nothing is owed, so far
         count(case when kind = 'closed' then 1 end) over (partition by source, loan_id order by from_on) as closed_no
-    from {{ ref('int_default_signs') }}
+    from {{ ref('int_default_triggers') }}
 ),
 
 written_off as (

@@ -2,9 +2,9 @@
 -- in which it begins, in probation once nothing has held it open at a month-end, and performing again when it is cured.
 -- Of what is computed anew the month before is told, too: it says what the month after it is.
 {{ config(
-    materialized='portions',
-    meta={'loans_of': 'int_observation_work', 'grows': true},
-    pre_hook="{{ forget('int_observation_work', held='month_on >= ' ~ month_end_before('w.from_month')) }}",
+    materialized='batches',
+    meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},
+    pre_hook="{{ delete_for_rebuild('int_observations_to_rebuild', condition='month_on >= ' ~ month_end_before('to_rebuild.from_month')) }}",
 ) }}
 
 with months as (
@@ -16,8 +16,8 @@ with months as (
         lead(m.month_on) over by_month as month_after,
         lead(m.state) over by_month as told_after
     from {{ ref('int_loan_months') }} as m
-    inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
-    where m.superseded_at is null and {{ in_portion('m.loan_id') }} and {{ in_portion('w.loan_id') }}
+    inner join {{ ref('int_observations_to_rebuild') }} as w on m.source = w.source and m.loan_id = w.loan_id
+    where m.superseded_at is null and {{ in_batch('m.loan_id') }} and {{ in_batch('w.loan_id') }}
     window by_month as (partition by m.source, m.loan_id order by m.month_on)
 ),
 
@@ -41,7 +41,7 @@ in_default as (
         and m.loan_id = d.loan_id
         and m.month_on >= d.defaulted_on
         and (d.ended_on is null or d.ended_by = 'written_off' or m.month_on < d.ended_on)
-    left join {{ ref('int_default_signs') }} as s
+    left join {{ ref('int_default_triggers') }} as s
         on m.source = s.source
         and m.loan_id = s.loan_id
         and m.month_on between s.from_on and s.until_on

@@ -1,9 +1,9 @@
 -- One row a loan and month-end: keys, flags, then exactly the features of ml/features.py in its order. A window that
 -- is longer than the known history is null, never 0.
 {{ config(
-    materialized='portions',
-    meta={'loans_of': 'int_observation_work', 'grows': true},
-    pre_hook="{{ forget('int_observation_work') }}",
+    materialized='batches',
+    meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},
+    pre_hook="{{ delete_for_rebuild('int_observations_to_rebuild') }}",
 ) }}
 
 with history as (
@@ -36,7 +36,7 @@ revised_observations as (
 
 -- Each observation with its months side by side: every window is an expression over them.
 observations as (
-    select * from {{ ref('int_plain_observations') }}
+    select * from {{ ref('int_on_time_observations') }}
     union all
     select * from revised_observations
 ),

@@ -5,11 +5,11 @@
 -- An observation matures with the month at the end of its horizon; computed anew are those whose horizon ends in the months
 -- that are, and all that sources say themselves.
 {{ config(
-    materialized='portions',
-    meta={'loans_of': 'int_observation_work', 'grows': true},
+    materialized='batches',
+    meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},
     pre_hook=[
-        "{{ forget('int_observation_work', held=month_index('month_on') ~ ' + horizon_months >= ' ~ month_index('w.from_month')) }}",
-        "{{ forget_where(by_source('label_horizon_months') ~ ' is null') }}",
+        "{{ delete_for_rebuild('int_observations_to_rebuild', condition=month_index('month_on') ~ ' + horizon_months >= ' ~ month_index('to_rebuild.from_month')) }}",
+        "{{ delete_for_rebuild_where(by_source('label_horizon_months') ~ ' is null') }}",
     ],
 ) }}
 
@@ -26,9 +26,9 @@ with now_known as (
         {{ add_days('m.month_on', by_source('feature_lag_days', 'm.source')) }} as visible_on,
         w.from_month
     from {{ ref('int_loan_months') }} as m
-    left join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
+    left join {{ ref('int_observations_to_rebuild') }} as w on m.source = w.source and m.loan_id = w.loan_id
     where m.superseded_at is null
-        and {{ in_portion('m.loan_id') }}
+        and {{ in_batch('m.loan_id') }}
         and (w.loan_id is not null or {{ by_source('label_horizon_months', 'm.source') }} is null)
 ),
 
@@ -38,7 +38,7 @@ older as (
     from {{ ref('int_loan_months') }}
     where superseded_at is not null
         and known_at <= {{ add_days('month_on', by_source('feature_lag_days')) }}
-        and {{ in_portion('loan_id') }}
+        and {{ in_batch('loan_id') }}
 ),
 
 months as (
@@ -74,7 +74,7 @@ told as (
         o.known_at
     from {{ ref('stg_outcomes') }} as o
     left join months as m on o.source = m.source and o.loan_id = m.loan_id and o.observed_on = m.month_on
-    where {{ in_portion('o.loan_id') }} and {{ by_source('label_horizon_months', 'o.source') }} is null
+    where {{ in_batch('o.loan_id') }} and {{ by_source('label_horizon_months', 'o.source') }} is null
 ),
 
 -- Sources where it is seen in the months that follow: a default that starts within the horizon. Windows over the months

@@ -1,5 +1,5 @@
 -- What is known of the default of a loan of every source, as it is known now, in one shape: stretches of days, and events
--- (int_ledger_default_signs says which). Sources that report months know the month-end and no day: `reported` is a month
+-- (int_ledger_default_triggers says which). Sources that report months know the month-end and no day: `reported` is a month
 -- of which the source's status says that it is one of default, and each month stands for itself.
 -- `reported_on` is the last day that something is known of.
 {%- set cure = default_policy().cure %}
@@ -43,7 +43,7 @@ select
     r.reported_month as reported_on,
     'day' as dated_by,
     s.value_lost
-from {{ ref('int_ledger_default_signs') }} as s
+from {{ ref('int_ledger_default_triggers') }} as s
 inner join {{ ref('int_ledger_reported') }} as r on s.source = r.source
 union all
 select source, loan_id, kind, month_on, month_on, known_at, reported_on, 'month', null

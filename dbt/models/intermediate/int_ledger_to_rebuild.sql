@@ -3,7 +3,7 @@
 -- all of it, if what is new falls into a reported month; and where a source has reported another month, that month is
 -- computed for each of its loans, with the one before, which was the newest until now. A loan that has no months any more,
 -- because its opening was corrected, is named too: so what stands of it goes.
--- depends_on: {{ ref('stg_news') }}
+-- depends_on: {{ ref('stg_changed_rows') }}
 {%- set before = built_before('int_ledger_loan_months') %}
 
 with loans as (
@@ -21,7 +21,7 @@ built as (
 
 touched as (
     select n.source, n.loan_id, {{ ever() }} as from_month
-    from {{ ref('stg_news') }} as n
+    from {{ ref('stg_changed_rows') }} as n
     inner join {{ ref('int_ledger_reported') }} as r on n.source = r.source
     where n.event_on is null or n.event_on <= r.reported_month
     union all

@@ -1,4 +1,4 @@
--- The observations of plain loans (see int_plain_loans), each with its months side by side: what a month back was is
+-- The observations of plain loans (see int_on_time_loans), each with its months side by side: what a month back was is
 -- what the row before says. A test holds that this equals int_revised_observations where both can be had.
 {{ config(materialized='view') }}
 
@@ -8,12 +8,12 @@ with months as (
         {{ month_index('m.month_on') }} as month_no,
         m.month_on >= w.from_month as is_made
     from {{ ref('int_loan_months') }} as m
-    inner join {{ ref('int_plain_loans') }} as p on m.source = p.source and m.loan_id = p.loan_id
-    inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
+    inner join {{ ref('int_on_time_loans') }} as p on m.source = p.source and m.loan_id = p.loan_id
+    inner join {{ ref('int_observations_to_rebuild') }} as w on m.source = w.source and m.loan_id = w.loan_id
     -- the twelve months of the first observation that is made, and one more, so that its oldest has a month before it
     where {{ months_between('m.month_on', 'w.from_month') }} <= 12
         {%- for table in ['m', 'p', 'w'] %}
-        and {{ in_portion(table ~ '.loan_id') }}
+        and {{ in_batch(table ~ '.loan_id') }}
         {%- endfor %}
 ),
 

@@ -10,9 +10,9 @@
 -- the stretches between are rows. More than k days past due, first in, first out, is nothing but this: what fell due
 -- more than k days before is not all paid. Amounts are past due from the day after they are due.
 {{ config(
-    materialized='portions',
-    meta={'loans_of': 'int_ledger_work', 'grows': true},
-    pre_hook="{{ forget('int_ledger_work', whole=true) }}",
+    materialized='batches',
+    meta={'loans_of': 'int_ledger_to_rebuild', 'grows': true},
+    pre_hook="{{ delete_for_rebuild('int_ledger_to_rebuild', whole=true) }}",
 ) }}
 
 {%- set cure = default_policy().cure %}
@@ -31,7 +31,7 @@ with loans as (
         cast({{ by_source('value_lost_max', 'l.source') }} as double) as value_lost_max
     from {{ ref('int_ledger_loans') }} as l
     inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
-    where {{ in_portion('l.loan_id') }}
+    where {{ in_batch('l.loan_id') }}
 ),
 
 events as (
@@ -43,7 +43,7 @@ events as (
 past_due as (
     select source, loan_id, count(*) as months, count(case when dpd_end > 0 then 1 end) as month_ends
     from {{ ref('int_ledger_loan_months') }}
-    where superseded_at is null and dpd_max > 0 and {{ in_portion('loan_id') }}
+    where superseded_at is null and dpd_max > 0 and {{ in_batch('loan_id') }}
     group by source, loan_id
 ),
 
@@ -66,7 +66,7 @@ delivered as (
         i.superseded_at is null as is_newest
     from {{ ref('stg_schedules') }} as i
     inner join candidates as c on i.source = c.source and i.loan_id = c.loan_id
-    where {{ in_portion('i.loan_id') }}
+    where {{ in_batch('i.loan_id') }}
 ),
 
 versions as (
@@ -117,7 +117,7 @@ changes as (
     select c.loan_no, {{ add_days('m.month_on', '1') }}, 0, 0, 0, 0, 0, m.balance, null
     from {{ ref('int_ledger_loan_months') }} as m
     inner join candidates as c on m.source = c.source and m.loan_id = c.loan_id
-    where m.superseded_at is null and {{ in_portion('m.loan_id') }}
+    where m.superseded_at is null and {{ in_batch('m.loan_id') }}
     union all
     select loan_no, greatest({{ add_days('due_on', '1') }}, opened_on), amount, 0, 0, 0, 0, null, null
     from scheduled
@@ -136,7 +136,7 @@ changes as (
         greatest(p.known_at, c.known_at, coalesce(p.superseded_at, p.known_at))
     from {{ ref('stg_payments') }} as p
     inner join candidates as c on p.source = c.source and p.loan_id = c.loan_id
-    where {{ in_portion('p.loan_id') }}
+    where {{ in_batch('p.loan_id') }}
     union all
     select
         loan_no,

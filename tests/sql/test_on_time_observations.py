@@ -1,4 +1,4 @@
-"""Features of plain loans go a short way; going the long one, they are the same."""
+"""Features of loans that are known on time take a fast path; without it they are the same."""
 
 import duckdb
 import polars as pl
@@ -26,14 +26,14 @@ def built(request, first_night, tmp_path):
     return pipeline
 
 
-def test_short_way_gives_what_the_long_one_gives(built):
-    short, plain = _features(built)
-    assert plain > 0.9 * short["loan_id"].n_unique(), "most loans are plain here, so that the comparison says something"
-    _build(built, "run", "--select", "int_plain_loans+", short_way=False)
-    long, plain = _features(built)
-    assert plain == 0
-    assert long.height == short.height > 1_000
-    different = [name for name in short.columns if not short[name].equals(long[name])]
+def test_fast_path_gives_the_same_features(built):
+    fast, on_time = _features(built)
+    assert on_time > 0.9 * fast["loan_id"].n_unique(), "most loans take the fast path: the comparison means something"
+    _build(built, "run", "--select", "int_on_time_loans+", fast_path=False)
+    long, on_time = _features(built)
+    assert on_time == 0
+    assert long.height == fast.height > 1_000
+    different = [name for name in fast.columns if not fast[name].equals(long[name])]
     assert different == []
 
 
@@ -44,5 +44,5 @@ def _build(pipeline, *command, **more_vars):
 
 def _features(pipeline) -> tuple[pl.DataFrame, int]:
     with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
-        plain = db.execute("select count(*) from intermediate.int_plain_loans").fetchall()[0][0]
-        return db.sql("select * from marts.feat_loan_months").pl().sort("source", "loan_id", "month_on"), plain
+        on_time = db.execute("select count(*) from intermediate.int_on_time_loans").fetchall()[0][0]
+        return db.sql("select * from marts.feat_loan_months").pl().sort("source", "loan_id", "month_on"), on_time
