@@ -120,10 +120,10 @@ def _build(pipeline: Pipeline, place: Settings) -> None:
 
 def _month(place: Settings, source: str, month_on: date, reported: Reported | None = None) -> pl.DataFrame:
     """A month's row of each loan: the newest, or, of a month that was never reported as the newest, that of its day."""
-    version = "superseded_at is null"
+    version = "superseded_on is null"
     values: list[object] = [source, month_on]
     if reported and not reported.as_newest:
-        version = "known_at <= ? and (superseded_at is null or superseded_at > ?)"
+        version = "known_on <= ? and (superseded_on is null or superseded_on > ?)"
         values += [reported.observed_on, reported.observed_on]
     query = f"select loan_id, {', '.join(MONTH)} from {_MONTHS} where source = ? and month_on = ? and {version}"  # noqa: S608
     with duckdb.connect(str(place.warehouse_file), read_only=True) as db:

@@ -17,6 +17,8 @@ from dagster_project.settings import Settings
 
 # (model or lake table, column)
 ColumnOf = tuple[str, str]
+# Columns that staging renames, with their names in the lake.
+_LAKE_NAMES = {"known_on": "known_at"}
 # Columns and their types by schema and table, as sqlglot wants it.
 Schema = dict[str, Any]
 
@@ -76,8 +78,8 @@ def _lake_tables(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[s
 def _made_from(
     compiled: Path, columns: Mapping[str, str], schema: Any, lake: list[str]
 ) -> dict[str, tuple[ColumnOf, ...]]:
-    if lake:  # staging hands the columns of one lake table on under their names
-        return {name: ((lake[0], name),) for name in columns}
+    if lake:  # staging hands the columns of one lake table on, nearly all under their names
+        return {name: ((lake[0], _LAKE_NAMES.get(name, name)),) for name in columns}
     import sqlglot
     from sqlglot import exp
     from sqlglot.lineage import lineage

@@ -4,6 +4,6 @@
 {% macro accepted_rows(table, columns) -%}
     {{ config(materialized="incremental", incremental_strategy="append", on_schema_change="fail") }}
     {%- set every, new = source("lake", table), source("lake_changed", table) %}
-select source, delivery_id, line_no, {{ columns | join(", ") }}, known_at, ingested_at
+select source, delivery_id, line_no, {{ columns | join(", ") }}, known_at as known_on, ingested_at
 from {{ new if is_incremental() else every }}
 {%- endmacro %}

@@ -70,8 +70,8 @@
 {%- endmacro %}
 
 {# The first month-end at which a feature may use what happened on one day and became known on another. #}
-{% macro visible_month(event_on, known_at, source="source") -%}
-    last_day(greatest({{ event_on }}, {{ add_days(known_at, "-(" ~ by_source("feature_lag_days", source) ~ ")") }}))
+{% macro visible_month(event_on, known_on, source="source") -%}
+    last_day(greatest({{ event_on }}, {{ add_days(known_on, "-(" ~ by_source("feature_lag_days", source) ~ ")") }}))
 {%- endmacro %}
 
 {# One row for each month-end from one to another; stands in a select list. #}

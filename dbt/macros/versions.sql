@@ -11,11 +11,11 @@
     )
 {%- endmacro %}
 
-{# Beside each row of a raw table (as `raw`) the day from which a newer version of it counts (`superseded_at`), as far as
+{# Beside each row of a raw table (as `raw`) the day from which a newer version of it counts (`superseded_on`), as far as
    was known by the night's instant; null for the newest. A row that has the day of its newer version never counted. #}
 {% macro beside_newer_version(table) -%}
     left join (
-        select source, old_delivery_id, old_line_no, min(known_at) as superseded_at
+        select source, old_delivery_id, old_line_no, min(known_at) as superseded_on
         from {{ source("lake", "superseded") }}
         where table_name = '{{ table }}' and ingested_at <= {{ known_as_of() }}
         group by source, old_delivery_id, old_line_no

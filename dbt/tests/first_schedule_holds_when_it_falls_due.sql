@@ -3,7 +3,7 @@
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'stg_schedules'}}}) }}
 
 with instalments as (
-    select * from {{ ref('stg_schedules') }} where superseded_at is null
+    select * from {{ ref('stg_schedules') }} where superseded_on is null
 ),
 
 first_versions as (

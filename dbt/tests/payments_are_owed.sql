@@ -5,7 +5,7 @@
 with scheduled as (
     select source, loan_id, valid_from, due_on, amount
     from {{ ref('stg_schedules') }}
-    where superseded_at is null and due_on >= valid_from
+    where superseded_on is null and due_on >= valid_from
 ),
 
 versions as (
@@ -15,7 +15,7 @@ versions as (
         valid_from,
         lead(valid_from) over (partition by source, loan_id order by valid_from) as next_from
     from {{ ref('stg_schedules') }}
-    where superseded_at is null
+    where superseded_on is null
     group by source, loan_id, valid_from
 ),
 

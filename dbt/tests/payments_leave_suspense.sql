@@ -3,10 +3,10 @@
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
 
 with newest as (
-    select source, max(known_at) as known_at from {{ ref('fct_payments') }} group by source
+    select source, max(known_on) as known_on from {{ ref('fct_payments') }} group by source
 )
 
-select p.source, p.payment_id, p.paid_on, p.known_at
+select p.source, p.payment_id, p.paid_on, p.known_on
 from {{ ref('fct_payments') }} as p
 inner join newest as n on p.source = n.source
-where p.in_suspense and {{ days_between('p.known_at', 'n.known_at') }} > {{ var('suspense_days') }}
+where p.in_suspense and {{ days_between('p.known_on', 'n.known_on') }} > {{ var('suspense_days') }}

@@ -8,7 +8,7 @@ left join {{ ref('stg_schedules') }} as s
     on e.source = s.source
     and e.loan_id = s.loan_id
     and e.occurred_on >= s.valid_from
-    and s.superseded_at is null
+    and s.superseded_on is null
 where e.kind = 'restructured'
     and {{ by_source('arrears_basis', 'e.source', quote=true) }} = 'ledger'
 group by e.source, e.loan_id, e.occurred_on

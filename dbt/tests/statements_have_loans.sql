@@ -4,5 +4,5 @@
 select s.source, s.loan_id, count(*) as months
 from {{ ref('stg_statements') }} as s
 left join {{ ref('stg_loans') }} as l on s.source = l.source and s.loan_id = l.loan_id
-where l.loan_id is null and s.superseded_at is null
+where l.loan_id is null and s.superseded_on is null
 group by s.source, s.loan_id

@@ -87,7 +87,7 @@ def rows(home: Path, query: str) -> list[tuple]:
 
 def found(home: Path, source: str) -> dict[str, list[Spell]]:
     spells: dict[str, list[Spell]] = {}
-    columns = "loan_id, defaulted_on, trigger, known_at, round(value_lost, 4), ended_on, ended_by"
+    columns = "loan_id, defaulted_on, trigger, known_on, round(value_lost, 4), ended_on, ended_by"
     for loan_id, *spell in rows(
         home, f"select {columns} from marts.fct_defaults where source = '{source}' order by loan_id, default_no"
     ):

@@ -55,8 +55,8 @@ def test_nights_in_any_order_end_where_one_full_build_does(book, tmp_path, night
         computed.append(count(pipeline, "intermediate.int_ledger_to_rebuild"))
     assert count(pipeline, "marts.fct_defaults") > 3
     found = published(pipeline, tmp_path / "grown")
-    assert count(pipeline, "staging.stg_payments where superseded_at is not null") > 20
-    told_anew = "intermediate.int_loan_months where superseded_at is not null"
+    assert count(pipeline, "staging.stg_payments where superseded_on is not null") > 20
+    told_anew = "intermediate.int_loan_months where superseded_on is not null"
     assert count(pipeline, told_anew) > 50, "months that are told as they were known, and as they are known now"
     assert min(computed[1:]) < computed[0], "some night has less to do than all"
     assert build(pipeline, full=True)

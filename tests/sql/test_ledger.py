@@ -80,7 +80,7 @@ def cents(amount: Decimal) -> int:
 def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
     """Every month of every loan, under each knowledge that it is told from; and no month more or less."""
     found = {
-        (r["loan_id"], r["month_on"], r["known_at"]): r
+        (r["loan_id"], r["month_on"], r["known_on"]): r
         for r in query(home, "select * from intermediate.int_loan_months where source = 'whole'").iter_rows(named=True)
     }
     last, lag, versions = reported(book), dt.timedelta(days=LAG), 0
@@ -95,7 +95,7 @@ def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
                 row = found.pop((loan.loan_id, end, known + lag))
                 month = ledger.month(end)
                 where = (loan, end, known, month, row)
-                assert row["superseded_at"] == (later + lag if later else None), where
+                assert row["superseded_on"] == (later + lag if later else None), where
                 assert (row["dpd_max"], row["dpd_end"]) == (month.dpd_max, month.dpd_end), where
                 assert (cents(row["due"]), cents(row["paid"])) == (month.due, month.paid), where
                 assert cents(row["balance"]) == month.balance, where

@@ -14,10 +14,10 @@ with months as (
         is_default,
         dpd_end,
         -- what was known of the months before is known with each of them
-        max(known_at) over (partition by source, loan_id order by month_on) as known_at,
+        max(known_on) over (partition by source, loan_id order by month_on) as known_on,
         max(month_on) over (partition by source, loan_id) as reported_on
     from {{ ref('int_loan_months') }}
-    where superseded_at is null and arrears_basis <> 'ledger'
+    where superseded_on is null and arrears_basis <> 'ledger'
 ),
 
 monthly as (
@@ -39,14 +39,14 @@ select
     s.kind,
     s.from_on,
     s.until_on,
-    s.known_at,
+    s.known_on,
     r.reported_month as reported_on,
     'day' as dated_by,
     s.value_lost
 from {{ ref('int_ledger_default_triggers') }} as s
 inner join {{ ref('int_ledger_reported') }} as r on s.source = r.source
 union all
-select source, loan_id, kind, month_on, month_on, known_at, reported_on, 'month', null
+select source, loan_id, kind, month_on, month_on, known_on, reported_on, 'month', null
 from monthly
 where kind is not null
     -- the first of them is the day of the write-off

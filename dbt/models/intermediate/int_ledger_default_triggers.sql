@@ -43,7 +43,7 @@ events as (
 past_due as (
     select source, loan_id, count(*) as months, count(case when dpd_end > 0 then 1 end) as month_ends
     from {{ ref('int_ledger_loan_months') }}
-    where superseded_at is null and dpd_max > 0 and {{ in_batch('loan_id') }}
+    where superseded_on is null and dpd_max > 0 and {{ in_batch('loan_id') }}
     group by source, loan_id
 ),
 
@@ -62,8 +62,8 @@ delivered as (
         i.valid_from,
         i.due_on,
         i.amount,
-        greatest(i.known_at, c.known_at, coalesce(i.superseded_at, i.known_at)) as known_at,
-        i.superseded_at is null as is_newest
+        greatest(i.known_on, c.known_on, coalesce(i.superseded_on, i.known_on)) as known_on,
+        i.superseded_on is null as is_newest
     from {{ ref('stg_schedules') }} as i
     inner join candidates as c on i.source = c.source and i.loan_id = c.loan_id
     where {{ in_batch('i.loan_id') }}
@@ -74,7 +74,7 @@ versions as (
         *,
         lead(valid_from) over (partition by loan_no order by valid_from) as next_from
     from (
-        select loan_no, opened_on, valid_from, max(known_at) as known_at
+        select loan_no, opened_on, valid_from, max(known_on) as known_on
         from delivered
         group by loan_no, opened_on, valid_from
     ) as found
@@ -99,25 +99,25 @@ plans as (
         v.loan_no,
         v.opened_on,
         v.valid_from,
-        v.known_at,
+        v.known_on,
         coalesce(sum(case when not s.is_void then s.amount end), 0) as held,
         coalesce(sum(case when s.is_void then s.amount end), 0) as void
     from versions as v
     left join scheduled as s on v.loan_no = s.loan_no and v.valid_from = s.valid_from
-    group by v.loan_no, v.opened_on, v.valid_from, v.known_at
+    group by v.loan_no, v.opened_on, v.valid_from, v.known_on
 ),
 
 -- What changes on a day. The balance that arrears are a share of is that of the month-end before.
 changes as (
     select
         loan_no, opened_on as day, {{ nothing }} as due, {{ nothing }} as old_due, {{ nothing }} as paid,
-        {{ nothing }} as planned, 0 as versions, coalesce(original_amount, 0) as balance, known_at
+        {{ nothing }} as planned, 0 as versions, coalesce(original_amount, 0) as balance, known_on
     from candidates
     union all
     select c.loan_no, {{ add_days('m.month_on', '1') }}, 0, 0, 0, 0, 0, m.balance, null
     from {{ ref('int_ledger_loan_months') }} as m
     inner join candidates as c on m.source = c.source and m.loan_id = c.loan_id
-    where m.superseded_at is null and {{ in_batch('m.loan_id') }}
+    where m.superseded_on is null and {{ in_batch('m.loan_id') }}
     union all
     select loan_no, greatest({{ add_days('due_on', '1') }}, opened_on), amount, 0, 0, 0, 0, null, null
     from scheduled
@@ -131,9 +131,9 @@ changes as (
         c.loan_no,
         greatest(p.paid_on, c.opened_on),
         0, 0,
-        case when p.superseded_at is null then p.amount else 0 end,
+        case when p.superseded_on is null then p.amount else 0 end,
         0, 0, null,
-        greatest(p.known_at, c.known_at, coalesce(p.superseded_at, p.known_at))
+        greatest(p.known_on, c.known_on, coalesce(p.superseded_on, p.known_on))
     from {{ ref('stg_payments') }} as p
     inner join candidates as c on p.source = c.source and p.loan_id = c.loan_id
     where {{ in_batch('p.loan_id') }}
@@ -145,10 +145,10 @@ changes as (
         held + void - coalesce(lag(void) over (partition by loan_no order by valid_from), 0),
         1,
         null,
-        known_at
+        known_on
     from plans
     union all
-    select loan_no, occurred_on, 0, 0, 0, 0, 0, null, known_at
+    select loan_no, occurred_on, 0, 0, 0, 0, 0, null, known_on
     from events
 ),
 
@@ -162,7 +162,7 @@ days as (
         sum(c.planned) as planned,
         sum(c.versions) as versions,
         max(c.balance) as balance,
-        max(c.known_at) as known_at
+        max(c.known_on) as known_on
     from changes as c
     inner join candidates as l on c.loan_no = l.loan_no
     where c.day <= l.reported_month
@@ -180,7 +180,7 @@ sums as (
         sum(planned) over by_day as planned,
         sum(versions) over by_day as versions,
         {{ ignoring_nulls('last_value', 'balance') }} over by_day as balance,
-        max(known_at) over by_day as known_at
+        max(known_on) over by_day as known_on
     from days
     window by_day as (partition by loan_no order by day)
 ),
@@ -190,7 +190,7 @@ flagged as (
         s.loan_no,
         s.day,
         coalesce(s.until_on, l.reported_month) as until_on,
-        s.known_at,
+        s.known_on,
         s.due,
         s.paid,
         s.due > s.paid and s.due - s.paid >= greatest(l.materiality_amount, l.materiality_share * s.balance) as is_material,
@@ -224,7 +224,7 @@ restructured as (
     select
         e.loan_no,
         e.occurred_on,
-        max(n.known_at) as known_at,
+        max(n.known_on) as known_on,
         max(
             case
                 when p.of_before + n.due - n.paid > 0
@@ -254,7 +254,7 @@ material as (
         n.loan_no,
         n.day,
         n.until_on,
-        n.known_at,
+        n.known_on,
         n.material_no,
         {{ add_days('min(n.day) over (partition by n.loan_no, n.material_no)', 'c.default_dpd_min') }} as from_on
     from numbered as n
@@ -268,14 +268,14 @@ signs as (
         'past_due' as kind,
         from_on,
         max(until_on) as until_on,
-        max(case when day <= from_on then known_at end) as known_at,
+        max(case when day <= from_on then known_on end) as known_on,
         cast(null as double) as value_lost
     from material
     group by loan_no, material_no, from_on
     having max(until_on) >= from_on
     {%- for kind in ['behind', 'closed'] %}
     union all
-    select loan_no, '{{ kind }}', min(day), max(until_on), min(known_at), null
+    select loan_no, '{{ kind }}', min(day), max(until_on), min(known_on), null
     from numbered
     where is_{{ kind }}
     group by loan_no, {{ kind }}_no
@@ -286,12 +286,12 @@ signs as (
         case when r.value_lost > l.value_lost_max then 'distressed_restructuring' else 'restructured' end,
         r.occurred_on,
         r.occurred_on,
-        r.known_at,
+        r.known_on,
         r.value_lost
     from restructured as r
     inner join candidates as l on r.loan_no = l.loan_no
     union all
-    select e.loan_no, 'written_off', min(e.occurred_on), min(e.occurred_on), min(n.known_at), null
+    select e.loan_no, 'written_off', min(e.occurred_on), min(e.occurred_on), min(n.known_on), null
     from events as e
     inner join numbered as n on e.loan_no = n.loan_no and e.occurred_on = n.day
     where e.kind = 'write_off'
@@ -304,7 +304,7 @@ select
     s.kind,
     s.from_on,
     s.until_on,
-    greatest(s.known_at, s.from_on) as known_at,
+    greatest(s.known_on, s.from_on) as known_on,
     s.value_lost
 from signs as s
 inner join loans as l on s.loan_no = l.loan_no

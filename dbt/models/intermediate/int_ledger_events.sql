@@ -4,8 +4,8 @@ select distinct
     l.loan_no,
     e.kind,
     greatest(e.occurred_on, l.opened_on) as occurred_on,
-    greatest(e.known_at, l.known_at) as known_at,
-    {{ visible_month('greatest(e.occurred_on, l.opened_on)', 'greatest(e.known_at, l.known_at)', 'l.source') }} as visible_month
+    greatest(e.known_on, l.known_on) as known_on,
+    {{ visible_month('greatest(e.occurred_on, l.opened_on)', 'greatest(e.known_on, l.known_on)', 'l.source') }} as visible_month
 from {{ ref('stg_loan_events') }} as e
 inner join {{ ref('int_ledger_loans') }} as l on e.source = l.source and e.loan_id = l.loan_id
 where e.kind in ('write_off', 'restructured')

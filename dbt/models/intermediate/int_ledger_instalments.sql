@@ -7,10 +7,10 @@ with dated as (
         i.*,
         l.loan_no,
         greatest(i.valid_from, l.opened_on) as begins_on,
-        {{ visible_month('greatest(i.valid_from, l.opened_on)', 'greatest(i.known_at, l.known_at)', 'l.source') }} as visible_month,
+        {{ visible_month('greatest(i.valid_from, l.opened_on)', 'greatest(i.known_on, l.known_on)', 'l.source') }} as visible_month,
         case
-            when i.superseded_at is not null
-                then {{ visible_month('greatest(i.valid_from, l.opened_on)', 'greatest(i.superseded_at, l.known_at)', 'l.source') }}
+            when i.superseded_on is not null
+                then {{ visible_month('greatest(i.valid_from, l.opened_on)', 'greatest(i.superseded_on, l.known_on)', 'l.source') }}
         end as gone_month
     from {{ ref('stg_schedules') }} as i
     inner join {{ ref('int_ledger_loans') }} as l on i.source = l.source and i.loan_id = l.loan_id

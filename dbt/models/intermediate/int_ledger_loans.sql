@@ -8,9 +8,9 @@ select
     l.original_amount,
     l.limit_amount,
     l.annual_rate,
-    l.known_at,
+    l.known_on,
     last_day(l.opened_on) as opening_month,
-    {{ visible_month('l.opened_on', 'l.known_at', 'l.source') }} as visible_month,
+    {{ visible_month('l.opened_on', 'l.known_on', 'l.source') }} as visible_month,
     w.from_month
 from {{ ref('stg_loans') }} as l
 inner join {{ ref('int_ledger_to_rebuild') }} as w on l.source = w.source and l.loan_id = w.loan_id

@@ -13,7 +13,7 @@ from (
     select
         l.loan_no,
         greatest(p.paid_on, l.opened_on) as paid_on,
-        {{ visible_month('greatest(p.paid_on, l.opened_on)', 'greatest(p.known_at, l.known_at)', 'l.source') }} as visible_month,
+        {{ visible_month('greatest(p.paid_on, l.opened_on)', 'greatest(p.known_on, l.known_on)', 'l.source') }} as visible_month,
         p.amount,
         1 as payments
     from {{ ref('stg_payments') }} as p
@@ -22,12 +22,12 @@ from (
     select
         l.loan_no,
         greatest(p.paid_on, l.opened_on),
-        {{ visible_month('greatest(p.paid_on, l.opened_on)', 'greatest(p.superseded_at, l.known_at)', 'l.source') }},
+        {{ visible_month('greatest(p.paid_on, l.opened_on)', 'greatest(p.superseded_on, l.known_on)', 'l.source') }},
         -p.amount,
         -1
     from {{ ref('stg_payments') }} as p
     inner join {{ ref('int_ledger_loans') }} as l on p.source = l.source and p.loan_id = l.loan_id
-    where p.superseded_at is not null
+    where p.superseded_on is not null
 ) as paid
 group by loan_no, paid_on, visible_month
 having sum(amount) <> 0 or sum(payments) <> 0

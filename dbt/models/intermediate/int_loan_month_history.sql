@@ -1,5 +1,5 @@
 -- Every observation of a loan that is not plain (int_on_time_loans) beside the months that it may know: at month-end t,
--- rows of t and the eleven months before whose `known_at` is no later than t plus the source's feature lag, each as it
+-- rows of t and the eleven months before whose `known_on` is no later than t plus the source's feature lag, each as it
 -- was known by then. `age` 0 is the observed month itself. A row that became known late is absent here, so no feature
 -- can see it, not even through the month after it.
 {{ config(materialized='view') }}
@@ -18,7 +18,7 @@ dated as (
 ),
 
 observations as (
-    select source, loan_id, month_on, visible_on from dated where known_at <= visible_on and month_on >= from_month
+    select source, loan_id, month_on, visible_on from dated where known_on <= visible_on and month_on >= from_month
 ),
 
 visible as (
@@ -39,8 +39,8 @@ visible as (
     inner join months as h
         on o.source = h.source and o.loan_id = h.loan_id
     where h.month_on <= o.month_on
-        and h.known_at <= o.visible_on
-        and (h.superseded_at is null or h.superseded_at > o.visible_on)
+        and h.known_on <= o.visible_on
+        and (h.superseded_on is null or h.superseded_on > o.visible_on)
         -- one month more than the widest window, so that its oldest month has a month before it
         and {{ months_between('h.month_on', 'o.month_on') }} <= 12
 ),

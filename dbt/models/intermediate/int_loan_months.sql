@@ -1,10 +1,10 @@
 -- One row a loan and month of every source, in one shape, whatever its arrears are known from. Where something becomes
--- known late, a month has several rows: each holds from its `known_at` until its `superseded_at`, and the one that is
+-- known late, a month has several rows: each holds from its `known_on` until its `superseded_on`, and the one that is
 -- not superseded says what is now known.
 {{ config(materialized='view') }}
 
 {%- set shared -%}
-    source, loan_id, month_on, known_at, superseded_at, due, paid, balance, is_default, is_written_off, is_closed
+    source, loan_id, month_on, known_on, superseded_on, due, paid, balance, is_default, is_written_off, is_closed
 {%- endset %}
 
 with months as (
@@ -30,8 +30,8 @@ select
     source,
     loan_id,
     month_on,
-    known_at,
-    superseded_at,
+    known_on,
+    superseded_on,
     dpd_max,
     dpd_end,
     due,

@@ -7,7 +7,7 @@ with months as (
         source,
         loan_id,
         {{ month_index('month_on') }} as month_no,
-        superseded_at is null and known_at <= {{ add_days('month_on', by_source('feature_lag_days')) }} as is_plain
+        superseded_on is null and known_on <= {{ add_days('month_on', by_source('feature_lag_days')) }} as is_plain
     from {{ ref('int_loan_months') }}
 )
 

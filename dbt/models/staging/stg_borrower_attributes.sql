@@ -14,6 +14,6 @@ select
     age,
     marriage,
     education,
-    known_at
+    known_at as known_on
 from source
 where place = 1

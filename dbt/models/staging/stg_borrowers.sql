@@ -10,6 +10,6 @@ with source as (
 select
     source,
     borrower_id,
-    known_at
+    known_at as known_on
 from source
 where place = 1

@@ -11,5 +11,5 @@ select
     loan_id,
     amount,
     currency,
-    known_at
+    known_on
 from source

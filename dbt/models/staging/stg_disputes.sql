@@ -9,5 +9,5 @@ select
     loan_id,
     opened_on,
     kind,
-    known_at
+    known_at as known_on
 from source

@@ -9,5 +9,5 @@ select
     partner,
     funded_on,
     share,
-    known_at
+    known_at as known_on
 from source

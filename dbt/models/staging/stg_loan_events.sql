@@ -8,5 +8,5 @@ select
     loan_id,
     occurred_on,
     kind,
-    known_at
+    known_at as known_on
 from source

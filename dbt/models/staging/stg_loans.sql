@@ -17,5 +17,5 @@ select
     annual_rate,
     instalment,
     opening_balance,
-    known_at
+    known_at as known_on
 from source

@@ -9,5 +9,5 @@ select
     observed_on,
     horizon_months,
     defaulted,
-    known_at
+    known_at as known_on
 from source

@@ -1,9 +1,9 @@
--- Every version that counted for a day: from its `known_at` until its `superseded_at`, which is null for the newest.
+-- Every version that counted for a day: from its `known_on` until its `superseded_on`, which is null for the newest.
 with source as (
-    select raw.*, newer.superseded_at
+    select raw.*, newer.superseded_on
     from {{ ref('base_payments') }} as raw
     {{ beside_newer_version('payments') }}
-    where ingested_at <= {{ known_as_of() }} and (superseded_at is null or superseded_at > known_at)
+    where ingested_at <= {{ known_as_of() }} and (superseded_on is null or superseded_on > known_on)
 )
 
 select
@@ -13,6 +13,6 @@ select
     paid_on,
     amount,
     currency,
-    known_at,
-    superseded_at
+    known_on,
+    superseded_on
 from source

@@ -20,7 +20,7 @@ with signs as (
 ),
 
 written_off as (
-    select source, loan_id, dated_by, min(from_on) as written_off_on, min(known_at) as known_at
+    select source, loan_id, dated_by, min(from_on) as written_off_on, min(known_on) as known_on
     from signs
     where kind = 'written_off'
     group by source, loan_id, dated_by
@@ -76,7 +76,7 @@ spells as (
         b.dated_by,
         b.defaulted_on,
         t.kind as trigger,
-        t.known_at,
+        t.known_on,
         case when t.kind = 'distressed_restructuring' then t.value_lost end as value_lost,
         case when b.clear_on <= b.reported_on then b.clear_on end as cured_on,
         s.settled_on,
@@ -84,7 +84,7 @@ spells as (
     from begun as b
     inner join (
         -- of two triggers on one day the arrears are told
-        select source, loan_id, from_on, max(kind) as kind, min(known_at) as known_at, max(value_lost) as value_lost
+        select source, loan_id, from_on, max(kind) as kind, min(known_on) as known_on, max(value_lost) as value_lost
         from grouped
         where is_trigger
         group by source, loan_id, from_on
@@ -109,7 +109,7 @@ told as (
         dated_by,
         defaulted_on,
         trigger,
-        known_at,
+        known_on,
         value_lost,
         case when first_end_on < {{ never() }} then first_end_on end as ended_on,
         case
@@ -121,7 +121,7 @@ told as (
     from ended
     union all
     -- a loan that is given up without having been in default is in default with that
-    select w.source, w.loan_id, w.dated_by, w.written_off_on, 'written_off', w.known_at, null, w.written_off_on, 'written_off'
+    select w.source, w.loan_id, w.dated_by, w.written_off_on, 'written_off', w.known_on, null, w.written_off_on, 'written_off'
     from written_off as w
     left join ended as e on w.source = e.source and w.loan_id = e.loan_id and e.first_end_on = w.written_off_on
     where e.loan_id is null or e.first_end_on is null
@@ -151,7 +151,7 @@ plain as (
         and m.month_on > n.ended_before
         and (n.ended_by is null or n.ended_by = 'written_off' or m.month_on < n.ended_on)
     -- imputed days past due are a guess
-    where m.superseded_at is null and m.arrears_basis <> 'imputed' and m.dpd_end >= {{ portfolio_policy().dpd_bad }}
+    where m.superseded_on is null and m.arrears_basis <> 'imputed' and m.dpd_end >= {{ portfolio_policy().dpd_bad }}
     group by n.source, n.loan_id, n.default_no
 )
 
@@ -161,7 +161,7 @@ select
     n.default_no,
     n.defaulted_on,
     n.trigger,
-    n.known_at,
+    n.known_on,
     case when n.ended_by = 'cured' then n.ended_on end as cured_on,
     n.ended_on,
     n.ended_by,

@@ -17,7 +17,7 @@ with months as (
         lead(m.state) over by_month as told_after
     from {{ ref('int_loan_months') }} as m
     inner join {{ ref('int_observations_to_rebuild') }} as w on m.source = w.source and m.loan_id = w.loan_id
-    where m.superseded_at is null and {{ in_batch('m.loan_id') }} and {{ in_batch('w.loan_id') }}
+    where m.superseded_on is null and {{ in_batch('m.loan_id') }} and {{ in_batch('w.loan_id') }}
     window by_month as (partition by m.source, m.loan_id order by m.month_on)
 ),
 
@@ -74,7 +74,7 @@ select
     source,
     loan_id,
     month_on,
-    known_at,
+    known_on,
     dpd_max,
     dpd_end,
     due,

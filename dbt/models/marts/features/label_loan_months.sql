@@ -19,7 +19,7 @@ with now_known as (
         m.loan_id,
         m.month_on,
         {{ month_index('m.month_on') }} as month_no,
-        m.known_at,
+        m.known_on,
         m.balance,
         m.state,
         m.is_default,
@@ -27,7 +27,7 @@ with now_known as (
         w.from_month
     from {{ ref('int_loan_months') }} as m
     left join {{ ref('int_observations_to_rebuild') }} as w on m.source = w.source and m.loan_id = w.loan_id
-    where m.superseded_at is null
+    where m.superseded_on is null
         and {{ in_batch('m.loan_id') }}
         and (w.loan_id is not null or {{ by_source('label_horizon_months', 'm.source') }} is null)
 ),
@@ -36,8 +36,8 @@ with now_known as (
 older as (
     select source, loan_id, month_on, is_default
     from {{ ref('int_loan_months') }}
-    where superseded_at is not null
-        and known_at <= {{ add_days('month_on', by_source('feature_lag_days')) }}
+    where superseded_on is not null
+        and known_on <= {{ add_days('month_on', by_source('feature_lag_days')) }}
         and {{ in_batch('loan_id') }}
 ),
 
@@ -47,13 +47,13 @@ months as (
         n.loan_id,
         n.month_on,
         n.month_no,
-        n.known_at,
+        n.known_on,
         n.visible_on,
         n.from_month,
         n.balance,
         n.state,
         n.is_default,
-        n.known_at <= n.visible_on or t.loan_id is not null as is_observed,
+        n.known_on <= n.visible_on or t.loan_id is not null as is_observed,
         n.is_default or coalesce(t.is_default, false) as in_default
     from now_known as n
     left join older as t on n.source = t.source and n.loan_id = t.loan_id and n.month_on = t.month_on
@@ -71,7 +71,7 @@ told as (
             when not coalesce(m.is_observed, false) then 'no_observation'
             when m.in_default then 'in_default'
         end as exclusion_reason,
-        o.known_at
+        o.known_on
     from {{ ref('stg_outcomes') }} as o
     left join months as m on o.source = m.source and o.loan_id = m.loan_id and o.observed_on = m.month_on
     where {{ in_batch('o.loan_id') }} and {{ by_source('label_horizon_months', 'o.source') }} is null
@@ -127,17 +127,17 @@ reported as (
     union all
     select source, {{ month_index('month_on') }}, false
     from {{ ref('int_loan_months') }}
-    where superseded_at is null and arrears_basis <> 'ledger'
+    where superseded_on is null and arrears_basis <> 'ledger'
     group by source, month_on
 ),
 
 -- What became of an observation is known once each month of its horizon is.
 delayed as (
-    select o.source, o.loan_id, o.month_on, max(l.known_at) as known_at
+    select o.source, o.loan_id, o.month_on, max(l.known_on) as known_on
     from numbered as o
     inner join months as l
         on o.source = l.source and o.loan_id = l.loan_id and l.month_no between o.month_no and o.month_no + o.label_horizon_months
-    where l.known_at > l.visible_on
+    where l.known_on > l.visible_on
     group by o.source, o.loan_id, o.month_on
 ),
 
@@ -157,8 +157,8 @@ seen as (
         end as exclusion_reason,
         greatest(
             {{ add_days('last_day(' ~ add_months('o.month_on', 'o.label_horizon_months') ~ ')', by_source('feature_lag_days', 'o.source')) }},
-            coalesce(d.known_at, o.month_on)
-        ) as known_at
+            coalesce(d.known_on, o.month_on)
+        ) as known_on
     from numbered as o
     -- matured: the whole horizon has been reported
     inner join reported as r
@@ -181,5 +181,5 @@ select
     horizon_months,
     case when exclusion_reason is null then label end as label,
     exclusion_reason,
-    known_at
+    known_on
 from seen

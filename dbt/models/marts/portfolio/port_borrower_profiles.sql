@@ -80,7 +80,7 @@ select
     e.dpd_now as behaviour_dpd_now,
     {{ stored(ratio('h.paid', 'h.due')) }} as behaviour_pay_ratio_12m,
     {{ stored(ratio('h.late_months', 'h.loan_months')) }} as behaviour_late_share_12m,
-    b.known_at as identity_known_since,
+    b.known_on as identity_known_since,
     cast(e.live_loans as integer) as connections_live_loans,
     cast(coalesce(p.partners, 0) as integer) as connections_partners,
     e.in_default
