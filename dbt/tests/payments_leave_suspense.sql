@@ -6,7 +6,7 @@ with newest as (
     select source, max(known_on) as known_on from {{ ref('fct_payments') }} group by source
 )
 
-select p.source, p.payment_id, p.paid_on, p.known_on
-from {{ ref('fct_payments') }} as p
-inner join newest as n on p.source = n.source
-where p.in_suspense and {{ days_between('p.known_on', 'n.known_on') }} > {{ var('suspense_days') }}
+select payments.source, payments.payment_id, payments.paid_on, payments.known_on
+from {{ ref('fct_payments') }} as payments
+inner join newest on payments.source = newest.source
+where payments.in_suspense and {{ days_between('payments.known_on', 'newest.known_on') }} > {{ var('suspense_days') }}

@@ -1,7 +1,7 @@
--- What is known of the default of a loan of every source, as it is known now, in one shape: stretches of days, and events
--- (int_ledger_default_triggers says which). Sources that report months know the month-end and no day: `reported` is a month
--- of which the source's status says that it is one of default, and each month stands for itself.
--- `reported_on` is the last day that something is known of.
+-- What is known now of the default of a loan of every source, in one shape: stretches of days, and events
+-- (int_ledger_default_triggers lists the kinds). Sources that report months know the month-end and no day: `reported` is a
+-- month for which the source's own status says default, and each month is a stretch of its own. `reported_on` is the last
+-- day that something is known of.
 {%- set cure = default_policy().cure %}
 
 with months as (
@@ -13,7 +13,7 @@ with months as (
         state,
         is_default,
         dpd_end,
-        -- what was known of the months before is known with each of them
+        -- a month builds on the months before it, so that it is known once they all are
         max(known_on) over (partition by source, loan_id order by month_on) as known_on,
         max(month_on) over (partition by source, loan_id) as reported_on
     from {{ ref('int_loan_months') }}
@@ -34,20 +34,24 @@ monthly as (
 )
 
 select
-    s.source,
-    s.loan_id,
-    s.kind,
-    s.from_on,
-    s.until_on,
-    s.known_on,
-    r.reported_month as reported_on,
+    triggers.source,
+    triggers.loan_id,
+    triggers.kind,
+    triggers.from_on,
+    triggers.until_on,
+    triggers.known_on,
+    reported.reported_month as reported_on,
     'day' as dated_by,
-    s.value_lost
-from {{ ref('int_ledger_default_triggers') }} as s
-inner join {{ ref('int_ledger_reported') }} as r on s.source = r.source
+    triggers.value_lost
+from {{ ref('int_ledger_default_triggers') }} as triggers
+inner join {{ ref('int_ledger_reported') }} as reported on triggers.source = reported.source
 union all
 select source, loan_id, kind, month_on, month_on, known_on, reported_on, 'month', null
 from monthly
 where kind is not null
-    -- the first of them is the day of the write-off
-    and (source, loan_id) in (select d.source, d.loan_id from monthly as d where d.kind in ('written_off', 'reported'))
+    -- without one of these there is no default; the first `written_off` is the day of the write-off
+    and (source, loan_id) in (
+        select defaulted.source, defaulted.loan_id
+        from monthly as defaulted
+        where defaulted.kind in ('written_off', 'reported')
+    )

@@ -1,4 +1,4 @@
--- What the days of a ledger loan say of its default, as all of it is known now: stretches of days, and events.
+-- What the days of a ledger loan say about its default, as all of it is known now: stretches of days, and events.
 --
 --   past_due      arrears have been at or above both thresholds for more days on end than the policy allows
 --   behind        more days past due than a cure allows
@@ -6,9 +6,9 @@
 --   restructured  the terms were changed; distressed_restructuring: and that lost more of the present value than is allowed
 --   written_off   the lender has given it up
 --
--- No day is visited: sums only change on days on which something is paid, falls due, becomes old or is planned anew, so
--- the stretches between are rows. More than k days past due, first in, first out, is nothing but this: what fell due
--- more than k days before is not all paid. Amounts are past due from the day after they are due.
+-- No day is visited. Sums change only on days on which something is paid, falls due, becomes old or is scheduled, so that
+-- the stretches between these days are rows. More than k days past due, first in, first out, means no more than this: not
+-- all is paid of what fell due more than k days before. Amounts are past due from the day after they are due.
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_ledger_to_rebuild', 'grows': true},
@@ -17,29 +17,30 @@
 
 {%- set cure = default_policy().cure %}
 {%- set nothing = 'cast(0 as decimal(18, 2))' %}
-{%- set rate = 'coalesce(cast(l.annual_rate as double), ' ~ portfolio_policy().loss.discount_rate ~ ')' %}
-{%- set years = days_between('e.occurred_on', 's.due_on') ~ ' / 365.0' %}
-{%- set worth = 'cast(s.amount * power(1 + ' ~ rate ~ ' / 12, -12 * ' ~ years ~ ') as decimal(28, 6))' %}
+{%- set rate = 'coalesce(cast(candidates.annual_rate as double), ' ~ portfolio_policy().loss.discount_rate ~ ')' %}
+{%- set years = days_between('events.occurred_on', 'scheduled.due_on') ~ ' / 365.0' %}
+{%- set present_value = 'cast(scheduled.amount * power(1 + ' ~ rate ~ ' / 12, -12 * ' ~ years ~ ') as decimal(28, 6))' %}
 
+-- one row per loan of the batch, with its thresholds
 with loans as (
     select
-        l.*,
-        r.reported_month,
-        {{ by_source('default_dpd_min', 'l.source') }} as default_dpd_min,
-        cast({{ by_source('materiality_amount', 'l.source') }} as decimal(18, 2)) as materiality_amount,
-        cast({{ by_source('materiality_share', 'l.source') }} as decimal(9, 6)) as materiality_share,
-        cast({{ by_source('value_lost_max', 'l.source') }} as double) as value_lost_max
-    from {{ ref('int_ledger_loans') }} as l
-    inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
-    where {{ in_batch('l.loan_id') }}
+        loans.*,
+        reported.reported_month,
+        {{ by_source('default_dpd_min', 'loans.source') }} as default_dpd_min,
+        cast({{ by_source('materiality_amount', 'loans.source') }} as decimal(18, 2)) as materiality_amount,
+        cast({{ by_source('materiality_share', 'loans.source') }} as decimal(9, 6)) as materiality_share,
+        cast({{ by_source('value_lost_max', 'loans.source') }} as double) as value_lost_max
+    from {{ ref('int_ledger_loans') }} as loans
+    inner join {{ ref('int_ledger_reported') }} as reported on loans.source = reported.source
+    where {{ in_batch('loans.loan_id') }}
 ),
 
+-- one row per loan, kind of event and day
 events as (
     select * from {{ ref('int_ledger_events') }}
 ),
 
--- So many days on end lie in so many months that have a day past due, and over so many of their ends; few loans have
--- those.
+-- one row per loan that ever was past due: months with a day past due, and month-ends past due
 past_due as (
     select source, loan_id, count(*) as months, count(case when dpd_end > 0 then 1 end) as month_ends
     from {{ ref('int_ledger_loan_months') }}
@@ -47,28 +48,36 @@ past_due as (
     group by source, loan_id
 ),
 
+-- one row per loan that can have a trigger: its arrears lasted through enough months and month-ends, or it has an event
 candidates as (
-    select l.*
-    from loans as l
-    left join past_due as p on l.source = p.source and l.loan_id = p.loan_id
-    where (p.months * 31 > l.default_dpd_min and p.month_ends >= floor((l.default_dpd_min + 1) / 31)) or l.loan_no in (select loan_no from events)
+    select loans.*
+    from loans
+    left join past_due on loans.source = past_due.source and loans.loan_id = past_due.loan_id
+    where (
+        past_due.months * 31 > loans.default_dpd_min
+        and past_due.month_ends >= floor((loans.default_dpd_min + 1) / 31)
+    )
+    or loans.loan_no in (select loan_no from events)
 ),
 
--- Of what was corrected the newest version counts, and that it was is known when it was.
+-- one row per version of an instalment; the newest version counts, and is known once its correction is
 delivered as (
     select
-        c.loan_no,
-        c.opened_on,
-        i.valid_from,
-        i.due_on,
-        i.amount,
-        greatest(i.known_on, c.known_on, coalesce(i.superseded_on, i.known_on)) as known_on,
-        i.superseded_on is null as is_newest
-    from {{ ref('stg_schedules') }} as i
-    inner join candidates as c on i.source = c.source and i.loan_id = c.loan_id
-    where {{ in_batch('i.loan_id') }}
+        candidates.loan_no,
+        candidates.opened_on,
+        schedules.valid_from,
+        schedules.due_on,
+        schedules.amount,
+        greatest(
+            schedules.known_on, candidates.known_on, coalesce(schedules.superseded_on, schedules.known_on)
+        ) as known_on,
+        schedules.superseded_on is null as is_newest
+    from {{ ref('stg_schedules') }} as schedules
+    inner join candidates on schedules.source = candidates.source and schedules.loan_id = candidates.loan_id
+    where {{ in_batch('schedules.loan_id') }}
 ),
 
+-- one row per loan and version of its schedule
 versions as (
     select
         *,
@@ -80,44 +89,45 @@ versions as (
     ) as found
 ),
 
--- `is_void`: the next version does away with it.
+-- one row per instalment that takes part
 scheduled as (
     select
-        d.loan_no,
-        d.opened_on,
-        d.valid_from,
-        d.due_on,
-        d.amount,
-        coalesce(d.due_on >= v.next_from, false) as is_void
-    from delivered as d
-    inner join versions as v on d.loan_no = v.loan_no and d.valid_from = v.valid_from
-    where d.is_newest and d.due_on >= d.valid_from
+        delivered.loan_no,
+        delivered.opened_on,
+        delivered.valid_from,
+        delivered.due_on,
+        delivered.amount,
+        {{ is_void('delivered.due_on', 'versions.next_from') }} as is_void
+    from delivered
+    inner join versions on delivered.loan_no = versions.loan_no and delivered.valid_from = versions.valid_from
+    where delivered.is_newest and {{ takes_part('delivered') }}
 ),
 
+-- one row per loan and version of its schedule: what holds of it, and what the next version does away with
 plans as (
     select
-        v.loan_no,
-        v.opened_on,
-        v.valid_from,
-        v.known_on,
-        coalesce(sum(case when not s.is_void then s.amount end), 0) as held,
-        coalesce(sum(case when s.is_void then s.amount end), 0) as void
-    from versions as v
-    left join scheduled as s on v.loan_no = s.loan_no and v.valid_from = s.valid_from
-    group by v.loan_no, v.opened_on, v.valid_from, v.known_on
+        versions.loan_no,
+        versions.opened_on,
+        versions.valid_from,
+        versions.known_on,
+        coalesce(sum(case when not scheduled.is_void then scheduled.amount end), 0) as held,
+        coalesce(sum(case when scheduled.is_void then scheduled.amount end), 0) as void
+    from versions
+    left join scheduled on versions.loan_no = scheduled.loan_no and versions.valid_from = scheduled.valid_from
+    group by versions.loan_no, versions.opened_on, versions.valid_from, versions.known_on
 ),
 
--- What changes on a day. The balance that arrears are a share of is that of the month-end before.
+-- one row per change of a sum; `balance` is that of the month-end before, which arrears are measured against
 changes as (
     select
         loan_no, opened_on as day, {{ nothing }} as due, {{ nothing }} as old_due, {{ nothing }} as paid,
         {{ nothing }} as planned, 0 as versions, coalesce(original_amount, 0) as balance, known_on
     from candidates
     union all
-    select c.loan_no, {{ add_days('m.month_on', '1') }}, 0, 0, 0, 0, 0, m.balance, null
-    from {{ ref('int_ledger_loan_months') }} as m
-    inner join candidates as c on m.source = c.source and m.loan_id = c.loan_id
-    where m.superseded_on is null and {{ in_batch('m.loan_id') }}
+    select candidates.loan_no, {{ add_days('months.month_on', '1') }}, 0, 0, 0, 0, 0, months.balance, null
+    from {{ ref('int_ledger_loan_months') }} as months
+    inner join candidates on months.source = candidates.source and months.loan_id = candidates.loan_id
+    where months.superseded_on is null and {{ in_batch('months.loan_id') }}
     union all
     select loan_no, greatest({{ add_days('due_on', '1') }}, opened_on), amount, 0, 0, 0, 0, null, null
     from scheduled
@@ -128,15 +138,15 @@ changes as (
     where not is_void
     union all
     select
-        c.loan_no,
-        greatest(p.paid_on, c.opened_on),
+        candidates.loan_no,
+        greatest(payments.paid_on, candidates.opened_on),
         0, 0,
-        case when p.superseded_on is null then p.amount else 0 end,
+        case when payments.superseded_on is null then payments.amount else 0 end,
         0, 0, null,
-        greatest(p.known_on, c.known_on, coalesce(p.superseded_on, p.known_on))
-    from {{ ref('stg_payments') }} as p
-    inner join candidates as c on p.source = c.source and p.loan_id = c.loan_id
-    where {{ in_batch('p.loan_id') }}
+        greatest(payments.known_on, candidates.known_on, coalesce(payments.superseded_on, payments.known_on))
+    from {{ ref('stg_payments') }} as payments
+    inner join candidates on payments.source = candidates.source and payments.loan_id = candidates.loan_id
+    where {{ in_batch('payments.loan_id') }}
     union all
     select
         loan_no,
@@ -152,23 +162,25 @@ changes as (
     from events
 ),
 
+-- one row per loan and day with a change
 days as (
     select
-        c.loan_no,
-        c.day,
-        sum(c.due) as due,
-        sum(c.old_due) as old_due,
-        sum(c.paid) as paid,
-        sum(c.planned) as planned,
-        sum(c.versions) as versions,
-        max(c.balance) as balance,
-        max(c.known_on) as known_on
-    from changes as c
-    inner join candidates as l on c.loan_no = l.loan_no
-    where c.day <= l.reported_month
-    group by c.loan_no, c.day
+        changes.loan_no,
+        changes.day,
+        sum(changes.due) as due,
+        sum(changes.old_due) as old_due,
+        sum(changes.paid) as paid,
+        sum(changes.planned) as planned,
+        sum(changes.versions) as versions,
+        max(changes.balance) as balance,
+        max(changes.known_on) as known_on
+    from changes
+    inner join candidates on changes.loan_no = candidates.loan_no
+    where changes.day <= candidates.reported_month
+    group by changes.loan_no, changes.day
 ),
 
+-- one row per loan and stretch of days without a change, with the sums by then
 sums as (
     select
         loan_no,
@@ -185,60 +197,68 @@ sums as (
     window by_day as (partition by loan_no order by day)
 ),
 
+-- one row per loan and stretch of days without a change, with what holds on them
 flagged as (
     select
-        s.loan_no,
-        s.day,
-        coalesce(s.until_on, l.reported_month) as until_on,
-        s.known_on,
-        s.due,
-        s.paid,
-        s.due > s.paid and s.due - s.paid >= greatest(l.materiality_amount, l.materiality_share * s.balance) as is_material,
-        s.old_due > s.paid as is_behind,
-        s.versions > 0 and s.paid >= s.planned as is_closed
-    from sums as s
-    inner join candidates as l on s.loan_no = l.loan_no
+        sums.loan_no,
+        sums.day,
+        coalesce(sums.until_on, candidates.reported_month) as until_on,
+        sums.known_on,
+        sums.due,
+        sums.paid,
+        sums.due > sums.paid
+        and sums.due - sums.paid
+        >= greatest(candidates.materiality_amount, candidates.materiality_share * sums.balance) as is_material,
+        sums.old_due > sums.paid as is_behind,
+        sums.versions > 0 and sums.paid >= sums.planned as is_closed
+    from sums
+    inner join candidates on sums.loan_no = candidates.loan_no
 ),
 
--- What is still to be paid by the plan that a change of terms does away with, and by the one that begins on its day, both
--- worth what they are on that day at the agreed rate, which is compounded monthly. Decimals add up alike in any order.
+-- one row per loan and change of terms: what is still to be paid by the schedule before it and by the one that begins on its
+-- day, both at their value of that day, discounted at the agreed rate, compounded monthly. Sums of decimals do not depend
+-- on the order.
 present_values as (
     select
-        e.loan_no,
-        e.occurred_on,
-        sum(case when s.valid_from < e.occurred_on then {{ worth }} end) as of_before,
-        sum(case when s.valid_from = e.occurred_on then {{ worth }} end) as of_after
-    from events as e
-    inner join candidates as l on e.loan_no = l.loan_no
-    inner join versions as v on e.loan_no = v.loan_no and v.next_from = e.occurred_on
-    inner join scheduled as s
-        on v.loan_no = s.loan_no
-        and s.valid_from in (v.valid_from, v.next_from)
-        and s.due_on >= e.occurred_on
-    where e.kind = 'restructured'
-    group by e.loan_no, e.occurred_on
+        events.loan_no,
+        events.occurred_on,
+        sum(case when scheduled.valid_from < events.occurred_on then {{ present_value }} end) as of_before,
+        sum(case when scheduled.valid_from = events.occurred_on then {{ present_value }} end) as of_after
+    from events
+    inner join candidates on events.loan_no = candidates.loan_no
+    inner join versions on events.loan_no = versions.loan_no and versions.next_from = events.occurred_on
+    inner join scheduled
+        on versions.loan_no = scheduled.loan_no
+        and scheduled.valid_from in (versions.valid_from, versions.next_from)
+        and scheduled.due_on >= events.occurred_on
+    where events.kind = 'restructured'
+    group by events.loan_no, events.occurred_on
 ),
 
--- Arrears are in both: they stay due. Of a loan that owes nothing the terms do not matter.
+-- one row per loan and change of terms while something is owed. Arrears are part of both values, since they stay due.
 restructured as (
     select
-        e.loan_no,
-        e.occurred_on,
-        max(n.known_on) as known_on,
+        events.loan_no,
+        events.occurred_on,
+        max(flagged.known_on) as known_on,
         max(
             case
-                when p.of_before + n.due - n.paid > 0
-                    then {{ stored(ratio('p.of_before - coalesce(p.of_after, 0)', 'p.of_before + n.due - n.paid')) }}
+                when present_values.of_before + flagged.due - flagged.paid > 0
+                    then {{ stored(ratio(
+                        'present_values.of_before - coalesce(present_values.of_after, 0)',
+                        'present_values.of_before + flagged.due - flagged.paid',
+                    )) }}
             end
         ) as value_lost
-    from events as e
-    inner join flagged as n on e.loan_no = n.loan_no and e.occurred_on = n.day
-    left join present_values as p on e.loan_no = p.loan_no and e.occurred_on = p.occurred_on
-    where e.kind = 'restructured' and not n.is_closed
-    group by e.loan_no, e.occurred_on
+    from events
+    inner join flagged on events.loan_no = flagged.loan_no and events.occurred_on = flagged.day
+    left join present_values
+        on events.loan_no = present_values.loan_no and events.occurred_on = present_values.occurred_on
+    where events.kind = 'restructured' and not flagged.is_closed
+    group by events.loan_no, events.occurred_on
 ),
 
--- Rows of a stretch have the same number of rows before them that are not of one.
+-- one row per loan and stretch of days without a change; those that belong together have the same number of others before
 numbered as (
     select
         *,
@@ -249,20 +269,24 @@ numbered as (
     window by_day as (partition by loan_no order by day)
 ),
 
+-- one row per loan and stretch of days with material arrears; `from_on` is the day on which they make a default
 material as (
     select
-        n.loan_no,
-        n.day,
-        n.until_on,
-        n.known_on,
-        n.material_no,
-        {{ add_days('min(n.day) over (partition by n.loan_no, n.material_no)', 'c.default_dpd_min') }} as from_on
-    from numbered as n
-    inner join candidates as c on n.loan_no = c.loan_no
-    where n.is_material
+        numbered.loan_no,
+        numbered.day,
+        numbered.until_on,
+        numbered.known_on,
+        numbered.material_no,
+        {{ add_days(
+            'min(numbered.day) over (partition by numbered.loan_no, numbered.material_no)', 'candidates.default_dpd_min'
+        ) }} as from_on
+    from numbered
+    inner join candidates on numbered.loan_no = candidates.loan_no
+    where numbered.is_material
 ),
 
-signs as (
+-- one row per loan, kind and first day
+triggers as (
     select
         loan_no,
         'past_due' as kind,
@@ -282,31 +306,44 @@ signs as (
     {%- endfor %}
     union all
     select
-        r.loan_no,
-        case when r.value_lost > l.value_lost_max then 'distressed_restructuring' else 'restructured' end,
-        r.occurred_on,
-        r.occurred_on,
-        r.known_on,
-        r.value_lost
-    from restructured as r
-    inner join candidates as l on r.loan_no = l.loan_no
+        restructured.loan_no,
+        case
+            when restructured.value_lost > candidates.value_lost_max then 'distressed_restructuring'
+            else 'restructured'
+        end,
+        restructured.occurred_on,
+        restructured.occurred_on,
+        restructured.known_on,
+        restructured.value_lost
+    from restructured
+    inner join candidates on restructured.loan_no = candidates.loan_no
     union all
-    select e.loan_no, 'written_off', min(e.occurred_on), min(e.occurred_on), min(n.known_on), null
-    from events as e
-    inner join numbered as n on e.loan_no = n.loan_no and e.occurred_on = n.day
-    where e.kind = 'write_off'
-    group by e.loan_no
+    select
+        events.loan_no,
+        'written_off',
+        min(events.occurred_on),
+        min(events.occurred_on),
+        min(numbered.known_on),
+        null
+    from events
+    inner join numbered on events.loan_no = numbered.loan_no and events.occurred_on = numbered.day
+    where events.kind = 'write_off'
+    group by events.loan_no
 )
 
 select
-    l.source,
-    l.loan_id,
-    s.kind,
-    s.from_on,
-    s.until_on,
-    greatest(s.known_on, s.from_on) as known_on,
-    s.value_lost
-from signs as s
-inner join loans as l on s.loan_no = l.loan_no
--- Without one of these there is no default that the others could end or hold.
-where s.loan_no in (select t.loan_no from signs as t where t.kind in ('past_due', 'distressed_restructuring', 'written_off'))
+    loans.source,
+    loans.loan_id,
+    triggers.kind,
+    triggers.from_on,
+    triggers.until_on,
+    greatest(triggers.known_on, triggers.from_on) as known_on,
+    triggers.value_lost
+from triggers
+inner join loans on triggers.loan_no = loans.loan_no
+-- without one of these there is no default that the others could end or hold open
+where triggers.loan_no in (
+    select begun.loan_no
+    from triggers as begun
+    where begun.kind in ('past_due', 'distressed_restructuring', 'written_off')
+)

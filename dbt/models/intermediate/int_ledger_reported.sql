@@ -1,5 +1,7 @@
--- The last month that a ledger source has reported: something is known of the day on which it is observed.
-select source, {{ last_month_end(add_days('max(known_on)', "-(" ~ by_source('feature_lag_days') ~ ")")) }} as reported_month
+-- The last month that each ledger source has reported: something is known of the day on which the month is observed.
+select
+    source,
+    {{ last_month_end(add_days('max(known_on)', "-(" ~ by_source('feature_lag_days') ~ ")")) }} as reported_month
 from (
     select source, max(known_on) as known_on from {{ ref('stg_loans') }} group by source
     union all

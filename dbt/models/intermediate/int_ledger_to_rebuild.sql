@@ -1,8 +1,8 @@
--- The loans of ledger sources whose months are computed in this build, and from which month on; the others stay as they
--- are. A first build, and a full one, compute all. Afterwards: a loan of which something new is told is computed anew,
--- all of it, if what is new falls into a reported month; and where a source has reported another month, that month is
--- computed for each of its loans, with the one before, which was the newest until now. A loan that has no months any more,
--- because its opening was corrected, is named too: so what stands of it goes.
+-- The loans of ledger sources whose months this build computes, and from which month on; all others stay as they are. A
+-- first build, and a full one, compute all. Later builds compute the whole of a loan that has a changed row in a reported
+-- month. Where a source has reported another month, that month is computed for each of its loans, with the month before,
+-- which was the newest until now. A loan that has no months any more, because its opening was corrected, is listed too: so
+-- its old rows are deleted.
 -- depends_on: {{ ref('stg_changed_rows') }}
 {%- set before = built_before('int_ledger_loan_months') %}
 
@@ -20,24 +20,24 @@ built as (
 ),
 
 touched as (
-    select n.source, n.loan_id, {{ ever() }} as from_month
-    from {{ ref('stg_changed_rows') }} as n
-    inner join {{ ref('int_ledger_reported') }} as r on n.source = r.source
-    where n.event_on is null or n.event_on <= r.reported_month
+    select changed.source, changed.loan_id, {{ ever() }} as from_month
+    from {{ ref('stg_changed_rows') }} as changed
+    inner join {{ ref('int_ledger_reported') }} as reported on changed.source = reported.source
+    where changed.event_on is null or changed.event_on <= reported.reported_month
     union all
-    select l.source, l.loan_id, coalesce(b.built_month, {{ ever() }}) as from_month
-    from loans as l
-    inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
-    left join built as b on l.source = b.source
-    where b.built_month is null or r.reported_month > b.built_month
+    select loans.source, loans.loan_id, coalesce(built.built_month, {{ ever() }}) as from_month
+    from loans
+    inner join {{ ref('int_ledger_reported') }} as reported on loans.source = reported.source
+    left join built on loans.source = built.source
+    where built.built_month is null or reported.reported_month > built.built_month
 )
 {% endif %}
 
 select
-    l.source,
-    l.loan_id,
-    min(t.from_month) as from_month
-from loans as l
-inner join touched as t on l.source = t.source and l.loan_id = t.loan_id
-inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
-group by l.source, l.loan_id
+    loans.source,
+    loans.loan_id,
+    min(touched.from_month) as from_month
+from loans
+inner join touched on loans.source = touched.source and loans.loan_id = touched.loan_id
+inner join {{ ref('int_ledger_reported') }} as reported on loans.source = reported.source
+group by loans.source, loans.loan_id

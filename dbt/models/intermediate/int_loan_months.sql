@@ -1,6 +1,6 @@
--- One row a loan and month of every source, in one shape, whatever its arrears are known from. Where something becomes
--- known late, a month has several rows: each holds from its `known_on` until its `superseded_on`, and the one that is
--- not superseded says what is now known.
+-- Loan months of every source in one shape, whatever their arrears are known from. One row per loan, month and state of
+-- knowledge: where something becomes known late, a month has several rows. Each is valid from its `known_on` until its
+-- `superseded_on`; the one that is not superseded is what is known now.
 {{ config(materialized='view') }}
 
 {%- set shared -%}
@@ -10,7 +10,7 @@
 with months as (
     select
         {{ shared }},
-        -- Without a ledger the month's end is also its worst day.
+        -- without a ledger the month-end is also the worst day
         dpd as dpd_max,
         dpd as dpd_end,
         limit_amount,

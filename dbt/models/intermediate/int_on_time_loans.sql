@@ -1,13 +1,12 @@
--- Loans of which nothing was known late, told anew or left out: every month follows on the one before, and was known in
--- time as it is known now. What an observation may know of such a loan is simply all months before it, so that the
--- rows before do (int_on_time_observations); for the others each observation is laid beside the months that it may know
--- (int_loan_month_history), which costs twelve rows for each.
+-- Loans of which every row was known on time, was never corrected, and no month is missing. An observation of such a loan may
+-- know all months before it, so that windows over the rows give its features (int_on_time_observations). For other loans
+-- each observation is joined to the months that it may know (int_loan_month_history), which costs twelve rows for each.
 with months as (
     select
         source,
         loan_id,
         {{ month_index('month_on') }} as month_no,
-        superseded_on is null and known_on <= {{ add_days('month_on', by_source('feature_lag_days')) }} as is_plain
+        superseded_on is null and known_on <= {{ observed_on('month_on') }} as is_on_time
     from {{ ref('int_loan_months') }}
 )
 
@@ -17,4 +16,4 @@ select
 from months
 where {{ 'true' if var('fast_path', true) else 'false' }}
 group by source, loan_id
-having min(case when is_plain then 1 else 0 end) = 1 and max(month_no) - min(month_no) + 1 = count(*)
+having min(case when is_on_time then 1 else 0 end) = 1 and max(month_no) - min(month_no) + 1 = count(*)

@@ -1,9 +1,6 @@
 -- Every version that counted for a day: from its `known_on` until its `superseded_on`, which is null for the newest.
-with source as (
-    select raw.*, newer.superseded_on
-    from {{ ref('base_schedules') }} as raw
-    {{ beside_newer_version('schedules') }}
-    where ingested_at <= {{ known_as_of() }} and (superseded_on is null or superseded_on > known_on)
+with accepted as (
+    {{ versions_that_counted('schedules') }}
 )
 
 select
@@ -17,4 +14,4 @@ select
     interest,
     known_on,
     superseded_on
-from source
+from accepted

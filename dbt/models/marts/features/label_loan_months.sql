@@ -15,21 +15,21 @@
 
 with now_known as (
     select
-        m.source,
-        m.loan_id,
-        m.month_on,
-        {{ month_index('m.month_on') }} as month_no,
-        m.known_on,
-        m.balance,
-        m.state,
-        m.is_default,
-        {{ add_days('m.month_on', by_source('feature_lag_days', 'm.source')) }} as visible_on,
-        w.from_month
-    from {{ ref('int_loan_months') }} as m
-    left join {{ ref('int_observations_to_rebuild') }} as w on m.source = w.source and m.loan_id = w.loan_id
-    where m.superseded_on is null
-        and {{ in_batch('m.loan_id') }}
-        and (w.loan_id is not null or {{ by_source('label_horizon_months', 'm.source') }} is null)
+        months.source,
+        months.loan_id,
+        months.month_on,
+        {{ month_index('months.month_on') }} as month_no,
+        months.known_on,
+        months.balance,
+        months.state,
+        months.is_default,
+        {{ add_days('months.month_on', by_source('feature_lag_days', 'months.source')) }} as visible_on,
+        to_rebuild.from_month
+    from {{ ref('int_loan_months') }} as months
+    left join {{ ref('int_observations_to_rebuild') }} as to_rebuild on months.source = to_rebuild.source and months.loan_id = to_rebuild.loan_id
+    where months.superseded_on is null
+        and {{ in_batch('months.loan_id') }}
+        and (to_rebuild.loan_id is not null or {{ by_source('label_horizon_months', 'months.source') }} is null)
 ),
 
 -- Nearly always what is now known was known in time; where it was not, something older may have been.
@@ -43,38 +43,38 @@ older as (
 
 months as (
     select
-        n.source,
-        n.loan_id,
-        n.month_on,
-        n.month_no,
-        n.known_on,
-        n.visible_on,
-        n.from_month,
-        n.balance,
-        n.state,
-        n.is_default,
-        n.known_on <= n.visible_on or t.loan_id is not null as is_observed,
-        n.is_default or coalesce(t.is_default, false) as in_default
-    from now_known as n
-    left join older as t on n.source = t.source and n.loan_id = t.loan_id and n.month_on = t.month_on
+        now_known.source,
+        now_known.loan_id,
+        now_known.month_on,
+        now_known.month_no,
+        now_known.known_on,
+        now_known.visible_on,
+        now_known.from_month,
+        now_known.balance,
+        now_known.state,
+        now_known.is_default,
+        now_known.known_on <= now_known.visible_on or older.loan_id is not null as is_observed,
+        now_known.is_default or coalesce(older.is_default, false) as in_default
+    from now_known
+    left join older on now_known.source = older.source and now_known.loan_id = older.loan_id and now_known.month_on = older.month_on
 ),
 
 -- Sources that say themselves what became of a loan.
 told as (
     select
-        o.source,
-        o.loan_id,
-        o.observed_on as month_on,
-        o.horizon_months,
-        o.defaulted as label,
+        outcomes.source,
+        outcomes.loan_id,
+        outcomes.observed_on as month_on,
+        outcomes.horizon_months,
+        outcomes.defaulted as label,
         case
-            when not coalesce(m.is_observed, false) then 'no_observation'
-            when m.in_default then 'in_default'
+            when not coalesce(months.is_observed, false) then 'no_observation'
+            when months.in_default then 'in_default'
         end as exclusion_reason,
-        o.known_on
-    from {{ ref('stg_outcomes') }} as o
-    left join months as m on o.source = m.source and o.loan_id = m.loan_id and o.observed_on = m.month_on
-    where {{ in_batch('o.loan_id') }} and {{ by_source('label_horizon_months', 'o.source') }} is null
+        outcomes.known_on
+    from {{ ref('stg_outcomes') }} as outcomes
+    left join months on outcomes.source = months.source and outcomes.loan_id = months.loan_id and outcomes.observed_on = months.month_on
+    where {{ in_batch('outcomes.loan_id') }} and {{ by_source('label_horizon_months', 'outcomes.source') }} is null
 ),
 
 -- Sources where it is seen in the months that follow: a default that starts within the horizon. Windows over the months
@@ -95,30 +95,30 @@ loans as (
 
 looked_at as (
     select
-        m.source,
-        m.loan_id,
-        m.month_on,
-        row_number() over (partition by m.source, m.loan_id order by m.month_on) as month_of_loan,
+        months.source,
+        months.loan_id,
+        months.month_on,
+        row_number() over (partition by months.source, months.loan_id order by months.month_on) as month_of_loan,
         -- a loan may leave default and enter it again
-        min(case when m.is_default then m.month_no end) over (
-            partition by m.source, m.loan_id order by m.month_on rows between 1 following and unbounded following
+        min(case when months.is_default then months.month_no end) over (
+            partition by months.source, months.loan_id order by months.month_on rows between 1 following and unbounded following
         ) as next_default_no
-    from months as m
-    inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
-    where l.has_defaulted or l.has_gaps
+    from months
+    inner join loans on months.source = loans.source and months.loan_id = loans.loan_id
+    where loans.has_defaulted or loans.has_gaps
 ),
 
 numbered as (
     select
-        m.*,
-        l.last_month_no,
-        l.has_closed,
-        coalesce(w.month_of_loan, m.month_no - l.first_month_no + 1) as month_of_loan,
-        w.next_default_no,
-        {{ by_source('label_horizon_months', 'm.source') }} as label_horizon_months
-    from months as m
-    inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
-    left join looked_at as w on m.source = w.source and m.loan_id = w.loan_id and m.month_on = w.month_on
+        months.*,
+        loans.last_month_no,
+        loans.has_closed,
+        coalesce(looked_at.month_of_loan, months.month_no - loans.first_month_no + 1) as month_of_loan,
+        looked_at.next_default_no,
+        {{ by_source('label_horizon_months', 'months.source') }} as label_horizon_months
+    from months
+    inner join loans on months.source = loans.source and months.loan_id = loans.loan_id
+    left join looked_at on months.source = looked_at.source and months.loan_id = looked_at.loan_id and months.month_on = looked_at.month_on
 ),
 
 -- A ledger source has reported all months until its last; another one those that it has statements of.
@@ -133,43 +133,43 @@ reported as (
 
 -- What became of an observation is known once each month of its horizon is.
 delayed as (
-    select o.source, o.loan_id, o.month_on, max(l.known_on) as known_on
-    from numbered as o
-    inner join months as l
-        on o.source = l.source and o.loan_id = l.loan_id and l.month_no between o.month_no and o.month_no + o.label_horizon_months
-    where l.known_on > l.visible_on
-    group by o.source, o.loan_id, o.month_on
+    select numbered.source, numbered.loan_id, numbered.month_on, max(later.known_on) as known_on
+    from numbered
+    inner join months as later
+        on numbered.source = later.source and numbered.loan_id = later.loan_id and later.month_no between numbered.month_no and numbered.month_no + numbered.label_horizon_months
+    where later.known_on > later.visible_on
+    group by numbered.source, numbered.loan_id, numbered.month_on
 ),
 
 seen as (
     select
-        o.source,
-        o.loan_id,
-        o.month_on,
-        cast(o.label_horizon_months as integer) as horizon_months,
-        case when o.next_default_no <= o.month_no + o.label_horizon_months then 1 else 0 end as label,
+        numbered.source,
+        numbered.loan_id,
+        numbered.month_on,
+        cast(numbered.label_horizon_months as integer) as horizon_months,
+        case when numbered.next_default_no <= numbered.month_no + numbered.label_horizon_months then 1 else 0 end as label,
         case
-            when not o.is_observed then 'no_observation'
-            when o.in_default then 'in_default'
-            when o.balance <= 0 then 'zero_exposure'
-            when o.last_month_no < o.month_no + o.label_horizon_months and not o.has_closed and o.next_default_no is null
+            when not numbered.is_observed then 'no_observation'
+            when numbered.in_default then 'in_default'
+            when numbered.balance <= 0 then 'zero_exposure'
+            when numbered.last_month_no < numbered.month_no + numbered.label_horizon_months and not numbered.has_closed and numbered.next_default_no is null
                 then 'lost_sight'
         end as exclusion_reason,
         greatest(
-            {{ add_days('last_day(' ~ add_months('o.month_on', 'o.label_horizon_months') ~ ')', by_source('feature_lag_days', 'o.source')) }},
-            coalesce(d.known_on, o.month_on)
+            {{ add_days('last_day(' ~ add_months('numbered.month_on', 'numbered.label_horizon_months') ~ ')', by_source('feature_lag_days', 'numbered.source')) }},
+            coalesce(delayed.known_on, numbered.month_on)
         ) as known_on
-    from numbered as o
+    from numbered
     -- matured: the whole horizon has been reported
-    inner join reported as r
-        on o.source = r.source
+    inner join reported
+        on numbered.source = reported.source
         and (
-            r.month_no = o.month_no + o.label_horizon_months
-            or (r.and_before and r.month_no > o.month_no + o.label_horizon_months)
+            reported.month_no = numbered.month_no + numbered.label_horizon_months
+            or (reported.and_before and reported.month_no > numbered.month_no + numbered.label_horizon_months)
         )
-    left join delayed as d on o.source = d.source and o.loan_id = d.loan_id and o.month_on = d.month_on
-    where o.month_of_loan >= {{ by_source('observe_from_month', 'o.source') }}
-        and o.month_no + o.label_horizon_months >= {{ month_index('o.from_month') }}
+    left join delayed on numbered.source = delayed.source and numbered.loan_id = delayed.loan_id and numbered.month_on = delayed.month_on
+    where numbered.month_of_loan >= {{ by_source('observe_from_month', 'numbered.source') }}
+        and numbered.month_no + numbered.label_horizon_months >= {{ month_index('numbered.from_month') }}
 )
 
 select * from told

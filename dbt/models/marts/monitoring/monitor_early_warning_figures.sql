@@ -39,41 +39,41 @@ funded as (
 ),
 
 partners as (
-    select distinct f.source, f.partners, s.partner
-    from funded as f
-    inner join shares as s on f.source = s.source and f.loan_id = s.loan_id
+    select distinct funded.source, funded.partners, shares.partner
+    from funded
+    inner join shares on funded.source = shares.source and funded.loan_id = shares.loan_id
 ),
 
 loans as (
-    select l.source, l.loan_id, l.product, l.channel, l.opened_on, f.partners
-    from {{ ref('stg_loans') }} as l
-    left join funded as f on l.source = f.source and l.loan_id = f.loan_id
+    select loans.source, loans.loan_id, loans.product, loans.channel, loans.opened_on, funded.partners
+    from {{ ref('stg_loans') }} as loans
+    left join funded on loans.source = funded.source and loans.loan_id = funded.loan_id
 ),
 
 months as (
     select
-        m.*,
+        months.*,
         case
-            when m.is_performing and m.limit_amount > 0
-                then cast({{ clip(ratio('m.balance', 'm.limit_amount'), 0, 1.5) }} as decimal(9, 6))
+            when months.is_performing and months.limit_amount > 0
+                then cast({{ clip(ratio('months.balance', 'months.limit_amount'), 0, 1.5) }} as decimal(9, 6))
         end as used
     from (
         select
-            m.source,
-            m.month_on,
-            m.state,
-            m.dpd_end,
-            m.balance,
-            m.limit_amount,
-            l.product,
-            l.channel,
-            l.partners,
-            not m.is_default and not {{ has_ended('m.state') }} as is_performing,
-            coalesce(m.state_before = 'current', false) as was_current,
-            {{ months_between('l.opened_on', 'm.month_on') }} as months_on_book
-        from {{ ref('fct_loan_months') }} as m
-        inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
-    ) as m
+            months.source,
+            months.month_on,
+            months.state,
+            months.dpd_end,
+            months.balance,
+            months.limit_amount,
+            loans.product,
+            loans.channel,
+            loans.partners,
+            not months.is_default and not {{ has_ended('months.state') }} as is_performing,
+            coalesce(months.state_before = 'current', false) as was_current,
+            {{ months_between('loans.opened_on', 'months.month_on') }} as months_on_book
+        from {{ ref('fct_loan_months') }} as months
+        inner join loans on months.source = loans.source and months.loan_id = loans.loan_id
+    ) as months
 ),
 
 cells as (
@@ -100,14 +100,14 @@ wide as (
     group by grouping sets ((source, month_on), (source, month_on, product), (source, month_on, channel))
     union all
     select
-        c.source,
+        cells.source,
         'partner' as segment_kind,
-        p.partner as segment,
-        c.month_on,
+        partners.partner as segment,
+        cells.month_on,
         {{ sums }}
-    from cells as c
-    inner join partners as p on c.source = p.source and c.partners = p.partners
-    group by c.source, p.partner, c.month_on
+    from cells
+    inner join partners on cells.source = partners.source and cells.partners = partners.partners
+    group by cells.source, partners.partner, cells.month_on
 )
 
 {% for name in (counted | list) + ['utilisation'] -%}

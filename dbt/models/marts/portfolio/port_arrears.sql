@@ -6,22 +6,22 @@ with reported as (
 )
 
 select
-    e.source,
-    e.product,
-    e.currency,
-    e.state,
-    e.risk_class,
-    e.month_on,
+    exposures.source,
+    exposures.product,
+    exposures.currency,
+    exposures.state,
+    exposures.risk_class,
+    exposures.month_on,
     cast(count(*) as integer) as loans,
-    cast(sum(e.balance) as decimal(18, 2)) as balance,
-    cast(sum(e.exposure_at_default) as decimal(18, 2)) as exposure_at_default,
+    cast(sum(exposures.balance) as decimal(18, 2)) as balance,
+    cast(sum(exposures.exposure_at_default) as decimal(18, 2)) as exposure_at_default,
     cast(
-        sum(e.balance) * case e.state
+        sum(exposures.balance) * case exposures.state
             {%- for state, rate in rates.items() %}
             when '{{ state }}' then cast({{ rate }} as decimal(9, 6))
             {%- endfor %}
         end as decimal(18, 2)
     ) as provision
-from {{ ref('port_exposures') }} as e
-inner join reported as r on e.source = r.source and e.month_on = r.last_month
-group by e.source, e.product, e.currency, e.state, e.risk_class, e.month_on
+from {{ ref('port_exposures') }} as exposures
+inner join reported on exposures.source = reported.source and exposures.month_on = reported.last_month
+group by exposures.source, exposures.product, exposures.currency, exposures.state, exposures.risk_class, exposures.month_on

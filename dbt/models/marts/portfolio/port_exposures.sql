@@ -12,9 +12,9 @@ asked as (
 ),
 
 newest as (
-    select m.*
-    from {{ ref('fct_loan_months') }} as m
-    inner join asked as a on m.source = a.source and m.month_on = a.month_on
+    select months.*
+    from {{ ref('fct_loan_months') }} as months
+    inner join asked on months.source = asked.source and months.month_on = asked.month_on
 ),
 
 {{ exposures('newest') }}

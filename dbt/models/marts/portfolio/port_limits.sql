@@ -6,10 +6,10 @@ with reported as (
 ),
 
 loans as (
-    select e.*
-    from {{ ref('port_exposures') }} as e
-    inner join reported as r on e.source = r.source and e.month_on = r.last_month
-    where e.balance > 0
+    select exposures.*
+    from {{ ref('port_exposures') }} as exposures
+    inner join reported on exposures.source = reported.source and exposures.month_on = reported.last_month
+    where exposures.balance > 0
 ),
 
 totals as (
@@ -25,10 +25,10 @@ totals as (
 ),
 
 segments as (
-    select l.source, l.currency, l.product as segment, {{ ratio('sum(l.balance)', 'max(t.balance)') }} as share
-    from loans as l
-    inner join totals as t on l.source = t.source and l.currency = t.currency
-    group by l.source, l.currency, l.product
+    select loans.source, loans.currency, loans.product as segment, {{ ratio('sum(loans.balance)', 'max(totals.balance)') }} as share
+    from loans
+    inner join totals on loans.source = totals.source and loans.currency = totals.currency
+    group by loans.source, loans.currency, loans.product
 ),
 
 borrowers as (
@@ -42,24 +42,24 @@ borrowers as (
 ),
 
 largest as (
-    select b.source, b.currency, {{ ratio('sum(b.balance)', 'max(t.balance)') }} as share
-    from borrowers as b
-    inner join totals as t on b.source = t.source and b.currency = t.currency
-    where b.place <= 20
-    group by b.source, b.currency
+    select borrowers.source, borrowers.currency, {{ ratio('sum(borrowers.balance)', 'max(totals.balance)') }} as share
+    from borrowers
+    inner join totals on borrowers.source = totals.source and borrowers.currency = totals.currency
+    where borrowers.place <= 20
+    group by borrowers.source, borrowers.currency
 ),
 
 funded as (
     select
-        l.source,
-        l.currency,
-        l.loan_id,
-        f.partner,
-        f.share,
-        cast(l.balance * f.share as decimal(18, 2)) as balance
-    from loans as l
-    inner join {{ ref('stg_funding_shares') }} as f on l.source = f.source and l.loan_id = f.loan_id
-    where f.partner <> 'own'
+        loans.source,
+        loans.currency,
+        loans.loan_id,
+        shares.partner,
+        shares.share,
+        cast(loans.balance * shares.share as decimal(18, 2)) as balance
+    from loans
+    inner join {{ ref('stg_funding_shares') }} as shares on loans.source = shares.source and loans.loan_id = shares.loan_id
+    where shares.partner <> 'own'
 ),
 
 joint as (
@@ -75,11 +75,11 @@ joint as (
 ),
 
 joint_loans as (
-    select l.source, l.currency, {{ ratio('sum(l.balance)', 'max(t.balance)') }} as share
-    from loans as l
-    inner join (select distinct source, loan_id from funded) as f on l.source = f.source and l.loan_id = f.loan_id
-    inner join totals as t on l.source = t.source and l.currency = t.currency
-    group by l.source, l.currency
+    select loans.source, loans.currency, {{ ratio('sum(loans.balance)', 'max(totals.balance)') }} as share
+    from loans
+    inner join (select distinct source, loan_id from funded) as joint on loans.source = joint.source and loans.loan_id = joint.loan_id
+    inner join totals on loans.source = totals.source and loans.currency = totals.currency
+    group by loans.source, loans.currency
 ),
 
 partners as (
@@ -104,10 +104,10 @@ measured as (
     from largest
     union all
     select
-        t.source, t.currency, 'joint_share', 'all', coalesce(j.share, 0),
+        totals.source, totals.currency, 'joint_share', 'all', coalesce(joint_loans.share, 0),
         {{ limits.joint_share }}, {{ limits.joint_share }}, 0
-    from totals as t
-    left join joint_loans as j on t.source = j.source and t.currency = j.currency
+    from totals
+    left join joint_loans on totals.source = joint_loans.source and totals.currency = joint_loans.currency
     union all
     select
         source, currency, 'partner_to_tier1', partner, share,
@@ -127,25 +127,25 @@ measured as (
 )
 
 select
-    m.source,
-    m.currency,
-    m.limit_name,
-    m.segment,
-    t.month_on,
-    {{ stored('m.value') }} as value,
-    cast(m.amber as double) as amber,
-    cast(m.red as double) as red,
-    cast(m.loans_beyond as integer) as loans_beyond,
+    measured.source,
+    measured.currency,
+    measured.limit_name,
+    measured.segment,
+    totals.month_on,
+    {{ stored('measured.value') }} as value,
+    cast(measured.amber as double) as amber,
+    cast(measured.red as double) as red,
+    cast(measured.loans_beyond as integer) as loans_beyond,
     case
-        when m.value is null then 'not_evaluated'
-        when m.limit_name in ('partner_share_min', 'annual_rate_max')
-            then case when m.loans_beyond > 0 then 'red' else 'green' end
-        else {{ limit_status('m.value', 'm.amber', 'm.red') }}
+        when measured.value is null then 'not_evaluated'
+        when measured.limit_name in ('partner_share_min', 'annual_rate_max')
+            then case when measured.loans_beyond > 0 then 'red' else 'green' end
+        else {{ limit_status('measured.value', 'measured.amber', 'measured.red') }}
     end as status,
     case
-        when m.value is not null then null
-        when m.limit_name = 'partner_to_tier1' then 'the policy has no tier1_capital of this source'
+        when measured.value is not null then null
+        when measured.limit_name = 'partner_to_tier1' then 'the policy has no tier1_capital of this source'
         else 'the source does not give the rate'
     end as reason
-from measured as m
-inner join totals as t on m.source = t.source and m.currency = t.currency
+from measured
+inner join totals on measured.source = totals.source and measured.currency = totals.currency

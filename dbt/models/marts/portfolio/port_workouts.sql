@@ -23,10 +23,10 @@ summed as (
 
 aged as (
     select
-        s.*,
-        {{ months_between('s.defaulted_on', 'r.last_month') }} as months_since
-    from summed as s
-    inner join reported as r on s.source = r.source
+        summed.*,
+        {{ months_between('summed.defaulted_on', 'reported.last_month') }} as months_since
+    from summed
+    inner join reported on summed.source = reported.source
 )
 
 select
