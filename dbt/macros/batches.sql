@@ -1,9 +1,9 @@
 {# Models that compute each loan on its own do so batch by batch. What they hold in memory then depends on the size of a
    batch and not on that of the book, and a batch that fits in memory is faster than the whole that does not. #}
 
-{# Whether a row belongs to the batch that is being computed. `loan` is the column that identifies its loan: a number or a
-   name. Outside of such a build (a unit test, a look at the compiled query) there is one batch. The modulus has the type of
-   the hash: with another one DuckDB computes every row in 128 bits. #}
+{# Whether a row belongs to the batch that is being computed. `loan` is the column that identifies its loan: a number
+   or a name. Outside of such a build (a unit test, a look at the compiled query) there is one batch. The modulus has
+   the type of the hash: with another one DuckDB computes every row in 128 bits. #}
 {% macro in_batch(loan) -%}
     {{ return(adapter.dispatch("in_batch")(loan)) }}
 {%- endmacro %}
@@ -17,9 +17,9 @@
     true
 {%- endmacro %}
 
-{# A table that is written batch by batch, in one transaction. In `meta`, `loans_of` names the model that lists the loans
-   (its number of rows decides the number of batches). With `grows` a build adds rows to the existing table, after the
-   model's pre-hook has deleted those that are rebuilt; with `--full-refresh` the table is replaced. #}
+{# A table that is written batch by batch, in one transaction. In `meta`, `loans_of` names the model that lists the
+   loans (its number of rows decides the number of batches). With `grows` a build adds rows to the existing table,
+   after the model's pre-hook has deleted those that are rebuilt; with `--full-refresh` the table is replaced. #}
 {% materialization batches, adapter="duckdb", supported_languages=["sql"] %}
     {%- set target, existing = this.incorporate(type="table"), load_cached_relation(this) -%}
     {%- set meta = config.get("meta") -%}
@@ -30,9 +30,9 @@
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
     {%- if existing is not none and not grows %}{% do adapter.drop_relation(existing) %}{% endif -%}
 
-    {%- set count = run_query(
-        "select 1 + count(*) // " ~ var("loans_per_batch") ~ " from " ~ adapter.get_relation(loans.database, loans.schema, loans.alias)
-    ).columns[0].values()[0] | int -%}
+    {%- set loans = adapter.get_relation(loans.database, loans.schema, loans.alias) -%}
+    {%- set query = "select 1 + count(*) // " ~ var("loans_per_batch") ~ " from " ~ loans -%}
+    {%- set count = run_query(query).columns[0].values()[0] | int -%}
     {%- for batch in range(count) %}
         {%- do run_query("set variable batches = " ~ count ~ "; set variable batch = " ~ batch) -%}
         {%- if batch == 0 and not grows %}

@@ -1,6 +1,6 @@
-{# A build works on the rows that changed since the build before: those of `lake_changed`, the files that the build before did
-   not have. Everything else stays as it is. Python starts dbt: it lays out the changed files, and passes `--full-refresh`
-   when the build before does not count. #}
+{# A build works on the rows that changed since the build before: those of `lake_changed`, the files that the build
+   before did not have. Everything else stays as it is. Python starts dbt: it lays out the changed files, and passes
+   `--full-refresh` when the build before does not count. #}
 
 {# The relation of a model as the build before left it; none when everything is built. #}
 {% macro built_before(model) -%}
@@ -21,9 +21,10 @@
     cast('9999-12-31' as date)
 {%- endmacro %}
 
-{# Deletes the rows that a model is about to rebuild. `to_rebuild` is the model that lists the loans: of each, the months from
-   its `from_month` on are deleted, or, where a loan's rows depend on each other over all months, all of them (`whole`). Where a
-   row's own month does not decide it, `condition` does, over the row and its loan's row in `to_rebuild`. #}
+{# Deletes the rows that a model is about to rebuild. `to_rebuild` is the model that lists the loans: of each, the
+   months from its `from_month` on are deleted, or, where a loan's rows depend on each other over all months, all of
+   them (`whole`). Where a row's own month does not decide it, `condition` does, over the row and its loan's row in
+   `to_rebuild`. #}
 {% macro delete_for_rebuild(to_rebuild, whole=false, condition=none) -%}
     {#- Asked for here, and not only where it is used: dbt learns from it what must be built first. -#}
     {%- set loans = ref(to_rebuild) -%}

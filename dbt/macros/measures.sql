@@ -24,7 +24,12 @@
     {{ return({"dpd_max": 12, "rolled_up": 6, "paid": 12, "owed": 12, "util": 12, "status_code": 6}) }}
 {%- endmacro %}
 
-{# The largest and the smallest of the last months; what is not known is passed over. #}
+{# A window's expression where the row knows so many months; null where its history is shorter. #}
+{% macro if_known(months, expression, row="summed") -%}
+    case when {{ row }}.known_of_{{ months }} = {{ months }} then {{ expression }} end
+{%- endmacro %}
+
+{# The largest of the last months; months that are not known are passed over. #}
 {% macro largest(measure, months) -%}
     greatest({% for age in range(months) %}{{ measure }}_{{ age }}{{ ", " if not loop.last }}{% endfor %})
 {%- endmacro %}

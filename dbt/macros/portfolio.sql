@@ -39,9 +39,9 @@
 {%- endmacro %}
 
 {#
-  What is owed, and could be, at these rows of fct_loan_months (a relation), as the last parts of a `with`: one row per loan
-  and month. A loan that is closed or written off has no row. The months are given, and not filtered afterwards: of a large
-  book few months are asked for, and joins of all of them do not fit.
+  What is owed, and could be, at these rows of fct_loan_months (a relation), as the last parts of a `with`: one row
+  per loan and month. A loan that is closed or written off has no row. The months are given, and not filtered
+  afterwards: of a large book few months are asked for, and joins of all of them do not fit.
 #}
 {% macro exposures(loan_months) -%}
 -- one row per loan and day on which its terms were changed, with the next such day

@@ -2,7 +2,7 @@
 
 {# Whether an instalment falls due when its version holds; one that is due before is never asked for. #}
 {% macro takes_part(instalment) -%}
-    {{ instalment }}.due_on >= {{ instalment }}.valid_from
+    ({{ instalment }}.due_on >= {{ instalment }}.valid_from)
 {%- endmacro %}
 
 {# Whether the next version of the schedule, which begins on `next_from`, does away with an instalment. #}

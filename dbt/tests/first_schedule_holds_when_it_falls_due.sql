@@ -1,5 +1,5 @@
 -- An instalment that is due before its version holds does not count. Later versions may repeat what an older one has;
--- of the first one nothing should be left out. A warning: the first version may only be late.
+-- of the first version every instalment should count. A warning: the first version may only be late.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'stg_schedules'}}}) }}
 
 with instalments as (
@@ -12,5 +12,8 @@ first_versions as (
 
 select instalments.source, instalments.loan_id, instalments.valid_from, instalments.instalment_no, instalments.due_on
 from instalments
-inner join first_versions on instalments.source = first_versions.source and instalments.loan_id = first_versions.loan_id and instalments.valid_from = first_versions.valid_from
-where instalments.due_on < instalments.valid_from
+inner join first_versions
+    on instalments.source = first_versions.source
+    and instalments.loan_id = first_versions.loan_id
+    and instalments.valid_from = first_versions.valid_from
+where not {{ takes_part('instalments') }}

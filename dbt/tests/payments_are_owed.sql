@@ -1,11 +1,12 @@
--- Money that a loan has paid beyond all that was ever due of it is owed to the borrower. Of a version of the schedule what
--- is due before the next one begins was due; a loan without a schedule owes what its statements say, and is not asked about.
+-- Money that a loan has paid beyond all that was ever due of it is owed to the borrower. Of a version of the schedule
+-- what is due before the next one begins was due; a loan without a schedule owes what its statements say, and is not
+-- asked about.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
 
 with scheduled as (
-    select source, loan_id, valid_from, due_on, amount
-    from {{ ref('stg_schedules') }}
-    where superseded_on is null and due_on >= valid_from
+    select instalments.source, instalments.loan_id, instalments.valid_from, instalments.due_on, instalments.amount
+    from {{ ref('stg_schedules') }} as instalments
+    where instalments.superseded_on is null and {{ takes_part('instalments') }}
 ),
 
 versions as (
@@ -22,13 +23,19 @@ versions as (
 due as (
     select scheduled.source, scheduled.loan_id, sum(scheduled.amount) as amount
     from scheduled
-    inner join versions on scheduled.source = versions.source and scheduled.loan_id = versions.loan_id and scheduled.valid_from = versions.valid_from
-    where versions.next_from is null or scheduled.due_on < versions.next_from
+    inner join versions
+        on scheduled.source = versions.source
+        and scheduled.loan_id = versions.loan_id
+        and scheduled.valid_from = versions.valid_from
+    where not {{ is_void('scheduled.due_on', 'versions.next_from') }}
     group by scheduled.source, scheduled.loan_id
 ),
 
 paid as (
-    select source, loan_id, sum(amount) as amount from {{ ref('fct_payments') }} where not in_suspense group by source, loan_id
+    select source, loan_id, sum(amount) as amount
+    from {{ ref('fct_payments') }}
+    where not in_suspense
+    group by source, loan_id
 )
 
 select paid.source, paid.loan_id, paid.amount - due.amount as overpaid

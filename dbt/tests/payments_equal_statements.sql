@@ -1,6 +1,7 @@
--- Every cent that a loan's months report as paid is a payment, and no other: per source and month. A source that delivers
--- no payments of its own is left out. Payments in suspense take no part where months are told of known loans only. In a
--- ledger, those after the last reported month take no part yet, and one before the opening counts in the first month.
+-- Every cent that a loan's months report as paid is a payment, and no other: per source and month. A source that
+-- delivers no payments of its own is left out. Payments in suspense take no part where months are told of known loans
+-- only. In a ledger, those after the last reported month take no part yet, and one before the opening counts in the
+-- first month.
 {{ config(meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
 
 with by_statement as (
@@ -8,7 +9,7 @@ with by_statement as (
 ),
 
 reported as (
-    select source, max(month_on) as reported_month from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
 payments as (
@@ -37,11 +38,15 @@ by_payment as (
     select dated.source, dated.month_on, sum(dated.amount) as paid
     from dated
     left join reported on dated.source = reported.source
-    where dated.arrears_basis <> 'ledger' or dated.month_on <= reported.reported_month
+    where dated.arrears_basis <> 'ledger' or dated.month_on <= reported.last_month
     group by dated.source, dated.month_on
 )
 
-select coalesce(by_statement.source, by_payment.source) as source, coalesce(by_statement.month_on, by_payment.month_on) as month_on, by_statement.paid, by_payment.paid as payments
+select
+    coalesce(by_statement.source, by_payment.source) as source,
+    coalesce(by_statement.month_on, by_payment.month_on) as month_on,
+    by_statement.paid,
+    by_payment.paid as payments
 from by_statement
 full outer join by_payment on by_statement.source = by_payment.source and by_statement.month_on = by_payment.month_on
 where coalesce(by_statement.paid, 0) <> coalesce(by_payment.paid, 0)

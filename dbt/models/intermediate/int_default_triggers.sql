@@ -1,7 +1,7 @@
 -- What is known now of the default of a loan of every source, in one shape: stretches of days, and events
--- (int_ledger_default_triggers lists the kinds). Sources that report months know the month-end and no day: `reported` is a
--- month for which the source's own status says default, and each month is a stretch of its own. `reported_on` is the last
--- day that something is known of.
+-- (int_ledger_default_triggers lists the kinds). Sources that report months know the month-end and no day: `reported`
+-- is a month for which the source's own status says default, and each month is a stretch of its own. `reported_on` is
+-- the last day that something is known of.
 {%- set cure = default_policy().cure %}
 
 with months as (

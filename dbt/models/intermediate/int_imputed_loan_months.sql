@@ -1,10 +1,10 @@
 -- Loan months of sources that report balances and payments, and no arrears. Where a statement has no due amount it is
--- imputed: the agreed instalment, or the balance before if that is less. Days past due follow from it first in, first out. They
--- never make a default: only a write-off does, a balance that falls to zero by more than was repaid.
+-- imputed: the agreed instalment, or the balance before if that is less. Days past due follow from it first in, first
+-- out. They never make a default: only a write-off does, a balance that falls to zero by more than was repaid.
 --
--- A month depends on those before it. A statement is late if something of its month, or of a later one, was known before it.
--- From its month on such a statement changes the months: it begins another state of knowledge of the loan. Each state is
--- one row of statements, one per month. Nearly every loan has a single state.
+-- A month depends on those before it. A statement is late if something of its month, or of a later one, was known
+-- before it. From its month on such a statement changes the months: it begins another state of knowledge of the loan.
+-- Each state is one row of statements, one per month. Nearly every loan has a single state.
 with loans as (
     select * from {{ ref('stg_loans') }}
 ),

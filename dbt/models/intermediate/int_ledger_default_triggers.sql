@@ -3,12 +3,14 @@
 --   past_due      arrears have been at or above both thresholds for more days on end than the policy allows
 --   behind        more days past due than a cure allows
 --   closed        nothing is owed
---   restructured  the terms were changed; distressed_restructuring: and that lost more of the present value than is allowed
+--   restructured  the terms were changed
+--   distressed_restructuring  and that lost more of the present value than the policy allows
 --   written_off   the lender has given it up
 --
--- No day is visited. Sums change only on days on which something is paid, falls due, becomes old or is scheduled, so that
--- the stretches between these days are rows. More than k days past due, first in, first out, means no more than this: not
--- all is paid of what fell due more than k days before. Amounts are past due from the day after they are due.
+-- No day is visited. Sums change only on days on which something is paid, falls due, becomes old or is scheduled, so
+-- that the stretches between these days are rows. More than k days past due, first in, first out, means no more than
+-- this: not all is paid of what fell due more than k days before. Amounts are past due from the day after they are
+-- due.
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_ledger_to_rebuild', 'grows': true},
@@ -19,7 +21,8 @@
 {%- set nothing = 'cast(0 as decimal(18, 2))' %}
 {%- set rate = 'coalesce(cast(candidates.annual_rate as double), ' ~ portfolio_policy().loss.discount_rate ~ ')' %}
 {%- set years = days_between('events.occurred_on', 'scheduled.due_on') ~ ' / 365.0' %}
-{%- set present_value = 'cast(scheduled.amount * power(1 + ' ~ rate ~ ' / 12, -12 * ' ~ years ~ ') as decimal(28, 6))' %}
+{%- set discounted = 'scheduled.amount * power(1 + ' ~ rate ~ ' / 12, -12 * ' ~ years ~ ')' %}
+{%- set present_value = 'cast(' ~ discounted ~ ' as decimal(28, 6))' %}
 
 -- one row per loan of the batch, with its thresholds
 with loans as (
@@ -215,9 +218,9 @@ flagged as (
     inner join candidates on sums.loan_no = candidates.loan_no
 ),
 
--- one row per loan and change of terms: what is still to be paid by the schedule before it and by the one that begins on its
--- day, both at their value of that day, discounted at the agreed rate, compounded monthly. Sums of decimals do not depend
--- on the order.
+-- one row per loan and change of terms: what is still to be paid by the schedule before it and by the one that begins
+-- on its day, both at their value of that day, discounted at the agreed rate, compounded monthly. Sums of decimals do
+-- not depend on the order.
 present_values as (
     select
         events.loan_no,
@@ -258,7 +261,8 @@ restructured as (
     group by events.loan_no, events.occurred_on
 ),
 
--- one row per loan and stretch of days without a change; those that belong together have the same number of others before
+-- one row per loan and stretch of days without a change; those that belong together have the same number of others
+-- before
 numbered as (
     select
         *,

@@ -1,7 +1,7 @@
 -- Instalments of ledger loans in every version of their schedule, and the month from which a feature may use each.
--- `month_on` is the month in which the version begins to hold. A corrected instalment no longer counts from `gone_month` on,
--- the month from which a feature may use the correction; one that never counted is left out. Of a payment, what is not
--- principal is served first; where neither part is given, all of it is principal.
+-- `month_on` is the month in which the version begins to hold. A corrected instalment no longer counts from
+-- `gone_month` on, the month from which a feature may use the correction; one that never counted is left out. Of a
+-- payment, what is not principal is served first; where neither part is given, all of it is principal.
 with dated as (
     select
         schedules.*,

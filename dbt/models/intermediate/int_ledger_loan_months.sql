@@ -1,10 +1,10 @@
--- Loan months of sources that deliver a schedule and payments. Days past due are first in, first out: on a day they count
--- from the earliest instalment whose cumulative due is more than what was paid by then.
+-- Loan months of sources that deliver a schedule and payments. Days past due are first in, first out: on a day they
+-- count from the earliest instalment whose cumulative due is more than what was paid by then.
 --
--- One merge instead of a join in time. The amount paid rises in steps. Per state of knowledge, instalments have the level of
--- their cumulative due, and steps that of what was paid by then. In falling order, steps first on ties, the instalments
--- before a step are those that it leaves unpaid. While a step lasts arrears only grow, so that the last day of each month is
--- its worst.
+-- One merge instead of a join in time. The amount paid rises in steps. Per state of knowledge, instalments have the
+-- level of their cumulative due, and steps that of what was paid by then. In falling order, steps first on ties, the
+-- instalments before a step are those that it leaves unpaid. While a step lasts arrears only grow, so that the last
+-- day of each month is its worst.
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_ledger_to_rebuild', 'grows': true},
@@ -26,7 +26,9 @@ revised as (
     select
         state_no,
         month_on,
-        lead(greatest(known_month, month_on)) over (partition by loan_no, month_on order by known_month) as superseded_month
+        lead(greatest(known_month, month_on)) over (
+            partition by loan_no, month_on order by known_month
+        ) as superseded_month
     from (
         select state_no, loan_no, known_month, {{ each_month_end('first_month', 'last_month') }} as month_on
         from states
@@ -110,8 +112,8 @@ steps as (
     window until_now as (partition by state_no order by day rows between unbounded preceding and current row)
 ),
 
--- one row per state and step or instalment. In falling order of the level, the last instalment before a step is the oldest
--- that it leaves unpaid: each of its columns is the smallest so far.
+-- one row per state and step or instalment. In falling order of the level, the last instalment before a step is the
+-- oldest that it leaves unpaid: each of its columns is the smallest so far.
 merged as (
     select
         *,
@@ -288,8 +290,8 @@ planned as (
     inner join plans on by_month.state_no = plans.state_no and by_month.version_no = plans.version_no
 ),
 
--- one row per state and instalment that the next version does away with, with sums up to it. Where all that holds until its
--- end is paid, such a version may have more to pay.
+-- one row per state and instalment that the next version does away with, with sums up to it. Where all that holds
+-- until its end is paid, such a version may have more to pay.
 void as (
     select
         scheduled.state_no,
@@ -334,8 +336,8 @@ repaid as (
     left join void_unpaid on planned.state_no = void_unpaid.state_no and planned.month_on = void_unpaid.month_on
 ),
 
--- one row per loan that was written off. It counts from the month in which it is known: one that becomes known late leaves
--- the months before as they were.
+-- one row per loan that was written off. It counts from the month in which it is known: one that becomes known late
+-- leaves the months before as they were.
 written_off as (
     select loan_no, min(visible_month) as from_month
     from {{ ref('int_ledger_events') }}

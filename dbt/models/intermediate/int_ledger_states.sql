@@ -1,14 +1,16 @@
--- The states of knowledge of a loan; nearly every loan has one. A row that becomes known late (after the lag of its own
--- month) begins another state in the month in which it becomes visible. That state changes the months from the row's event
--- on. So each state is one simple ledger, and what was known before is kept beside it. A correction is such a row, and
--- takes the corrected row out of the states from then on.
+-- The states of knowledge of a loan; nearly every loan has one. A row that becomes known late (after the lag of its
+-- own month) begins another state in the month in which it becomes visible. That state changes the months from the
+-- row's event on. So each state is one simple ledger, and what was known before is kept beside it. A correction is
+-- such a row, and takes the corrected row out of the states from then on.
 --
--- A state (`known_month`) has the rows that were visible by then, and those that are not late. Its months are those from
--- `first_month` until the next state begins.
+-- A state (`known_month`) has the rows that were visible by then, and those that are not late. Its months are those
+-- from `first_month` until the next state begins.
+-- one row per loan
 with loans as (
     select * from {{ ref('int_ledger_loans') }}
 ),
 
+-- one row per loan with payments
 paid as (
     select
         loan_no,
@@ -19,6 +21,7 @@ paid as (
     group by loan_no
 ),
 
+-- one row per loan with a schedule
 scheduled as (
     select
         loan_no,
@@ -29,8 +32,8 @@ scheduled as (
     group by loan_no
 ),
 
--- One row per loan with its last month: nothing happens any more to a loan that has paid all that was ever scheduled. Some
--- months are too many; int_ledger_loan_months leaves them out.
+-- One row per loan with its last month: nothing happens any more to a loan that has paid all that was ever scheduled.
+-- Some months are too many; int_ledger_loan_months leaves them out.
 spans as (
     select
         loans.*,
@@ -55,6 +58,7 @@ spans as (
     where loans.opening_month <= reported.reported_month
 ),
 
+-- one row per late row
 late as (
     select loan_no, opening_month as month_on, visible_month from loans where visible_month > opening_month
     union all
@@ -63,6 +67,7 @@ late as (
     select loan_no, month_on, visible_month from {{ ref('int_ledger_instalments') }} where visible_month > month_on
 ),
 
+-- one row per loan and month in which a state begins
 found as (
     select loan_no, opening_month as known_month, opening_month as first_month
     from loans
@@ -73,6 +78,7 @@ found as (
     group by loan_no, visible_month
 ),
 
+-- one row per state
 states as (
     select
         *,
@@ -81,6 +87,7 @@ states as (
     from found
 ),
 
+-- one row per state, with its first and last month
 bounded as (
     select
         states.loan_no,

@@ -1,6 +1,6 @@
--- The versions of the schedule that a state of a loan's knowledge knows. Of a version those instalments hold that are due
--- before the next version begins (`next_from`); the version is in force at the month-ends from `in_force_month` until the
--- next version is. Until a loan has a schedule it has a version without one: its `valid_from` is null.
+-- The versions of the schedule that a state of a loan's knowledge knows. Of a version those instalments hold that are
+-- due before the next version begins (`next_from`); the version is in force at the month-ends from `in_force_month`
+-- until the next version is. Until a loan has a schedule it has a version without one: its `valid_from` is null.
 with delivered as (
     select
         loan_no,

@@ -1,7 +1,7 @@
--- Every observation of a loan that is not on time (int_on_time_loans), joined to the months that it may know. At month-end t
--- these are t and the eleven months before, in the versions that were known by t plus the source's feature lag. `age` 0 is
--- the observed month itself. A row that became known late is absent here, so no feature can see it, not even through the
--- month after it.
+-- Every observation of a loan that is not on time (int_on_time_loans), joined to the months that it may know. At
+-- month-end t these are t and the eleven months before, in the versions that were known by t plus the source's
+-- feature lag. `age` 0 is the observed month itself. A row that became known late is absent here, so no feature can
+-- see it, not even through the month after it.
 {{ config(materialized='view') }}
 
 with months as (

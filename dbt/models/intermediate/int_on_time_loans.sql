@@ -1,6 +1,7 @@
--- Loans of which every row was known on time, was never corrected, and no month is missing. An observation of such a loan may
--- know all months before it, so that windows over the rows give its features (int_on_time_observations). For other loans
--- each observation is joined to the months that it may know (int_loan_month_history), which costs twelve rows for each.
+-- Loans of which every row was known on time, was never corrected, and no month is missing. An observation of such a
+-- loan may know all months before it, so that windows over the rows give its features (int_on_time_observations). For
+-- other loans each observation is joined to the months that it may know (int_loan_month_history), which costs twelve
+-- rows for each.
 with months as (
     select
         source,

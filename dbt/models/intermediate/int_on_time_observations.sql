@@ -1,6 +1,6 @@
--- The observations of loans that are on time (int_on_time_loans), one row per loan and month, with the measures of the months
--- before in columns: a month back is a row back. A test compares the result with that of the other path, which
--- feat_loan_months takes for the other loans.
+-- The observations of loans that are on time (int_on_time_loans), one row per loan and month, with the measures of
+-- the months before in columns: a month back is a row back. A test compares the result with that of the other path,
+-- which feat_loan_months takes for the other loans.
 {{ config(materialized='view') }}
 
 with months as (
@@ -66,7 +66,8 @@ side_by_side as (
         {%- for measure, months in side_by_side().items() %}
         {{ measure }} as {{ measure }}_0,
         {%- for age in range(1, months) %}
-        lag({{ measure }}, {{ age }}) over before_it as {{ measure }}_{{ age }}{{ "," if not (loop.last and measure == side_by_side().keys() | list | last) }}
+        lag({{ measure }}, {{ age }}) over before_it as {{ measure }}_{{ age }}
+        {{- "," if not (loop.last and measure == side_by_side().keys() | list | last) }}
         {%- endfor %}
         {%- endfor %}
     from measured

@@ -1,7 +1,7 @@
--- Every default of a loan as it is known now, from its first day to the day that ended it. Days that hold a default open (a
--- trigger, too many days past due, changed terms) each do so until the day on which a cure could be complete. Where the next
--- such day comes later than all of these, the default before it is cured. Once nothing is owed, or the loan is written off,
--- it is over.
+-- Every default of a loan as it is known now, from its first day to the day that ended it. Days that hold a default
+-- open (a trigger, too many days past due, changed terms) each do so until the day on which a cure could be complete.
+-- Where the next such day comes later than all of these, the default before it is cured. Once nothing is owed, or the
+-- loan is written off, it is over.
 {%- set cure = default_policy().cure %}
 
 -- one row per trigger, or other stretch or event: `clear_on` is the day until which it holds a default open
@@ -9,7 +9,8 @@ with triggers as (
     select
         *,
         case
-            when kind in ('restructured', 'distressed_restructuring') then {{ add_months('until_on', cure.months_forborne) }}
+            when kind in ('restructured', 'distressed_restructuring')
+                then {{ add_months('until_on', cure.months_forborne) }}
             when dated_by = 'month' then last_day({{ add_months('until_on', cure.months) }})
             else {{ add_months('until_on', cure.months) }}
         end as clear_on,
@@ -112,7 +113,9 @@ ended as (
     select
         *,
         least(
-            coalesce(written_off_on, {{ never() }}), coalesce(settled_on, {{ never() }}), coalesce(cured_on, {{ never() }})
+            coalesce(written_off_on, {{ never() }}),
+            coalesce(settled_on, {{ never() }}),
+            coalesce(cured_on, {{ never() }})
         ) as first_end_on
     from spells
 ),
@@ -164,7 +167,8 @@ numbered as (
     window by_day as (partition by source, loan_id order by defaulted_on)
 ),
 
--- one row per default that the plain month-end flag sees, too: it needs a day less, so that it may hold a month-end earlier
+-- one row per default that the plain month-end flag sees, too: it needs a day less, so that it may hold a month-end
+-- earlier
 plain as (
     select
         numbered.source,

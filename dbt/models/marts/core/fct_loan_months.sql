@@ -1,6 +1,6 @@
--- One row per loan and month-end, as it is known now. A loan's standing follows from its defaults (fct_defaults): in default
--- from the month in which one begins, in probation once nothing holds it open at a month-end, performing again once it is
--- cured. The month before the first rebuilt one is rebuilt, too, because its `state_after` changes.
+-- One row per loan and month-end, as it is known now. A loan's standing follows from its defaults (fct_defaults): in
+-- default from the month in which one begins, in probation once nothing holds it open at a month-end, performing
+-- again once it is cured. The month before the first rebuilt one is rebuilt, too, because its `state_after` changes.
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},

@@ -1,18 +1,22 @@
--- What became of an observation, once it is known; an observation that has not matured has no row here. Rows that a
+-- What became of each observation, once it is known; an observation that has not matured has no row. Rows that a
 -- model may not learn from, or be judged on, are kept with the reason.
--- The months are those now known; an observation is one that was also known in time, and is in default if it was so in
--- either knowledge.
--- An observation matures with the month at the end of its horizon; computed anew are those whose horizon ends in the months
--- that are, and all that sources say themselves.
+--
+-- The months are those known now. An observation is a month that was also known on time, and it is in default if it
+-- was so by either knowledge. An observation matures with the month at the end of its horizon. Each build rebuilds
+-- those whose horizon ends in a rebuilt month, and all outcomes that sources report themselves.
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},
     pre_hook=[
-        "{{ delete_for_rebuild('int_observations_to_rebuild', condition=month_index('month_on') ~ ' + horizon_months >= ' ~ month_index('to_rebuild.from_month')) }}",
+        "{{ delete_for_rebuild(
+            'int_observations_to_rebuild',
+            condition=month_index('month_on') ~ ' + horizon_months >= ' ~ month_index('to_rebuild.from_month')
+        ) }}",
         "{{ delete_for_rebuild_where(by_source('label_horizon_months') ~ ' is null') }}",
     ],
 ) }}
 
+-- one row per loan and month, as it is known now
 with now_known as (
     select
         months.source,
@@ -23,24 +27,26 @@ with now_known as (
         months.balance,
         months.state,
         months.is_default,
-        {{ add_days('months.month_on', by_source('feature_lag_days', 'months.source')) }} as visible_on,
+        {{ observed_on('months.month_on', 'months.source') }} as visible_on,
         to_rebuild.from_month
     from {{ ref('int_loan_months') }} as months
-    left join {{ ref('int_observations_to_rebuild') }} as to_rebuild on months.source = to_rebuild.source and months.loan_id = to_rebuild.loan_id
+    left join {{ ref('int_observations_to_rebuild') }} as to_rebuild
+        on months.source = to_rebuild.source and months.loan_id = to_rebuild.loan_id
     where months.superseded_on is null
         and {{ in_batch('months.loan_id') }}
         and (to_rebuild.loan_id is not null or {{ by_source('label_horizon_months', 'months.source') }} is null)
 ),
 
--- Nearly always what is now known was known in time; where it was not, something older may have been.
+-- one row per loan and month that had another version on the day on which it was observed; few have
 older as (
     select source, loan_id, month_on, is_default
     from {{ ref('int_loan_months') }}
     where superseded_on is not null
-        and known_on <= {{ add_days('month_on', by_source('feature_lag_days')) }}
+        and known_on <= {{ observed_on('month_on') }}
         and {{ in_batch('loan_id') }}
 ),
 
+-- one row per loan and month
 months as (
     select
         now_known.source,
@@ -56,11 +62,14 @@ months as (
         now_known.known_on <= now_known.visible_on or older.loan_id is not null as is_observed,
         now_known.is_default or coalesce(older.is_default, false) as in_default
     from now_known
-    left join older on now_known.source = older.source and now_known.loan_id = older.loan_id and now_known.month_on = older.month_on
+    left join older
+        on now_known.source = older.source
+        and now_known.loan_id = older.loan_id
+        and now_known.month_on = older.month_on
 ),
 
--- Sources that say themselves what became of a loan.
-told as (
+-- one row per outcome that a source reports itself
+reported_outcomes as (
     select
         outcomes.source,
         outcomes.loan_id,
@@ -73,12 +82,14 @@ told as (
         end as exclusion_reason,
         outcomes.known_on
     from {{ ref('stg_outcomes') }} as outcomes
-    left join months on outcomes.source = months.source and outcomes.loan_id = months.loan_id and outcomes.observed_on = months.month_on
+    left join months
+        on outcomes.source = months.source
+        and outcomes.loan_id = months.loan_id
+        and outcomes.observed_on = months.month_on
     where {{ in_batch('outcomes.loan_id') }} and {{ by_source('label_horizon_months', 'outcomes.source') }} is null
 ),
 
--- Sources where it is seen in the months that follow: a default that starts within the horizon. Windows over the months
--- of a loan are for the few that ask for one: those that were ever in default, and those with months left out.
+-- one row per loan of a source whose outcomes are seen in later months: a default that starts within the horizon
 loans as (
     select
         source,
@@ -93,6 +104,7 @@ loans as (
     group by source, loan_id
 ),
 
+-- one row per month of the few loans that need a window: those that were ever in default, and those with missing months
 looked_at as (
     select
         months.source,
@@ -101,13 +113,16 @@ looked_at as (
         row_number() over (partition by months.source, months.loan_id order by months.month_on) as month_of_loan,
         -- a loan may leave default and enter it again
         min(case when months.is_default then months.month_no end) over (
-            partition by months.source, months.loan_id order by months.month_on rows between 1 following and unbounded following
+            partition by months.source, months.loan_id
+            order by months.month_on
+            rows between 1 following and unbounded following
         ) as next_default_no
     from months
     inner join loans on months.source = loans.source and months.loan_id = loans.loan_id
     where loans.has_defaulted or loans.has_gaps
 ),
 
+-- one row per loan and month, with its place in the loan and its horizon
 numbered as (
     select
         months.*,
@@ -118,12 +133,17 @@ numbered as (
         {{ by_source('label_horizon_months', 'months.source') }} as label_horizon_months
     from months
     inner join loans on months.source = loans.source and months.loan_id = loans.loan_id
-    left join looked_at on months.source = looked_at.source and months.loan_id = looked_at.loan_id and months.month_on = looked_at.month_on
+    left join looked_at
+        on months.source = looked_at.source
+        and months.loan_id = looked_at.loan_id
+        and months.month_on = looked_at.month_on
 ),
 
--- A ledger source has reported all months until its last; another one those that it has statements of.
+-- One row per source and reported month. A ledger source has one row, its last month, and has reported all months
+-- before; another source has reported the months that it has statements of.
 reported as (
-    select source, {{ month_index('reported_month') }} as month_no, true as and_before from {{ ref('int_ledger_reported') }}
+    select source, {{ month_index('reported_month') }} as month_no, true as and_before
+    from {{ ref('int_ledger_reported') }}
     union all
     select source, {{ month_index('month_on') }}, false
     from {{ ref('int_loan_months') }}
@@ -131,32 +151,42 @@ reported as (
     group by source, month_on
 ),
 
--- What became of an observation is known once each month of its horizon is.
+-- one row per observation with a late month in its horizon: its outcome is known once all of them are
 delayed as (
-    select numbered.source, numbered.loan_id, numbered.month_on, max(later.known_on) as known_on
+    select numbered.source, numbered.loan_id, numbered.month_on, max(months.known_on) as known_on
     from numbered
-    inner join months as later
-        on numbered.source = later.source and numbered.loan_id = later.loan_id and later.month_no between numbered.month_no and numbered.month_no + numbered.label_horizon_months
-    where later.known_on > later.visible_on
+    inner join months
+        on numbered.source = months.source
+        and numbered.loan_id = months.loan_id
+        and months.month_no between numbered.month_no and numbered.month_no + numbered.label_horizon_months
+    where months.known_on > months.visible_on
     group by numbered.source, numbered.loan_id, numbered.month_on
 ),
 
+-- one row per matured observation
 seen as (
     select
         numbered.source,
         numbered.loan_id,
         numbered.month_on,
         cast(numbered.label_horizon_months as integer) as horizon_months,
-        case when numbered.next_default_no <= numbered.month_no + numbered.label_horizon_months then 1 else 0 end as label,
+        case
+            when numbered.next_default_no <= numbered.month_no + numbered.label_horizon_months then 1
+            else 0
+        end as label,
         case
             when not numbered.is_observed then 'no_observation'
             when numbered.in_default then 'in_default'
             when numbered.balance <= 0 then 'zero_exposure'
-            when numbered.last_month_no < numbered.month_no + numbered.label_horizon_months and not numbered.has_closed and numbered.next_default_no is null
+            when numbered.last_month_no < numbered.month_no + numbered.label_horizon_months
+                and not numbered.has_closed
+                and numbered.next_default_no is null
                 then 'lost_sight'
         end as exclusion_reason,
         greatest(
-            {{ add_days('last_day(' ~ add_months('numbered.month_on', 'numbered.label_horizon_months') ~ ')', by_source('feature_lag_days', 'numbered.source')) }},
+            {{ observed_on(
+                'last_day(' ~ add_months('numbered.month_on', 'numbered.label_horizon_months') ~ ')', 'numbered.source'
+            ) }},
             coalesce(delayed.known_on, numbered.month_on)
         ) as known_on
     from numbered
@@ -165,14 +195,20 @@ seen as (
         on numbered.source = reported.source
         and (
             reported.month_no = numbered.month_no + numbered.label_horizon_months
-            or (reported.and_before and reported.month_no > numbered.month_no + numbered.label_horizon_months)
+            or (
+                reported.and_before
+                and reported.month_no > numbered.month_no + numbered.label_horizon_months
+            )
         )
-    left join delayed on numbered.source = delayed.source and numbered.loan_id = delayed.loan_id and numbered.month_on = delayed.month_on
+    left join delayed
+        on numbered.source = delayed.source
+        and numbered.loan_id = delayed.loan_id
+        and numbered.month_on = delayed.month_on
     where numbered.month_of_loan >= {{ by_source('observe_from_month', 'numbered.source') }}
         and numbered.month_no + numbered.label_horizon_months >= {{ month_index('numbered.from_month') }}
 )
 
-select * from told
+select * from reported_outcomes
 union all
 select
     source,

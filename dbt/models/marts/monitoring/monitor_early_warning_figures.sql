@@ -23,39 +23,47 @@
 
 {%- set sums -%}
     {%- for name in (counted | list) + ["utilisation"] %}
-        {%- for what in ["accounts", "total", "squares", "amount", "amount_of"] if what != "squares" or name == "utilisation" %}
-        sum({{ name }}_{{ what }}) as {{ name }}_{{ what }}{{ "," if what != "amount_of" or not loop.last or name != "utilisation" }}
+        {%- set whats = ["accounts", "total", "amount", "amount_of"] + (["squares"] if name == "utilisation" else []) %}
+        {%- for what in whats %}
+        sum({{ name }}_{{ what }}) as {{ name }}_{{ what }}{{ "," if what != "squares" }}
         {%- endfor %}
     {%- endfor %}
 {%- endset %}
 
+-- one row per joint loan and partner
 with shares as (
-    select source, loan_id, partner from {{ ref('stg_funding_shares') }} where partner <> 'own'
+    select * from {{ ref('int_partner_shares') }}
 ),
 
--- Loans with the same partners are counted together; there are far fewer of such groups than of loans.
+-- One row per joint loan, with all its partners. Loans with the same partners are counted together: there are far fewer
+-- of such groups than loans.
 funded as (
-    select source, loan_id, string_agg(partner, chr(31) order by partner) as partners from shares group by source, loan_id
+    select source, loan_id, string_agg(partner, chr(31) order by partner) as partners
+    from shares
+    group by source, loan_id
 ),
 
+-- one row per group of partners and partner
 partners as (
     select distinct funded.source, funded.partners, shares.partner
     from funded
     inner join shares on funded.source = shares.source and funded.loan_id = shares.loan_id
 ),
 
+-- one row per loan
 loans as (
     select loans.source, loans.loan_id, loans.product, loans.channel, loans.opened_on, funded.partners
     from {{ ref('stg_loans') }} as loans
     left join funded on loans.source = funded.source and loans.loan_id = funded.loan_id
 ),
 
+-- one row per loan and month
 months as (
     select
         months.*,
         case
             when months.is_performing and months.limit_amount > 0
-                then cast({{ clip(ratio('months.balance', 'months.limit_amount'), 0, 1.5) }} as decimal(9, 6))
+                then cast({{ util('months.balance', 'months.limit_amount') }} as decimal(9, 6))
         end as used
     from (
         select
@@ -76,6 +84,7 @@ months as (
     ) as months
 ),
 
+-- one row per source, product, channel, group of partners and month
 cells as (
     select
         source,
@@ -88,6 +97,7 @@ cells as (
     group by source, product, channel, partners, month_on
 ),
 
+-- one row per source, segment and month, with the figures of all indicators in columns
 wide as (
     select
         source,

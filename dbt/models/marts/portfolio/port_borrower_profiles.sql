@@ -1,28 +1,36 @@
--- What is known of a borrower with live loans, in five dimensions: credit history, ability to perform, behaviour,
--- identity, connections. What a source does not deliver is null.
-with reported as (
-    select source, max(month_on) as last_month, {{ year_before('max(month_on)') }} as year_before
-    from {{ ref('port_exposures') }}
+-- One row per borrower with live loans, in five dimensions: credit history, ability to perform, behaviour, identity,
+-- connections. What a source does not deliver is null.
+
+-- one row per loan with an exposure
+with newest as (
+    {{ newest_exposures() }}
+),
+
+-- one row per source
+reported as (
+    select source, {{ year_before('max(month_on)') }} as year_before
+    from newest
     group by source
 ),
 
+-- one row per borrower with live loans
 exposures as (
     select
-        exposures.source,
-        exposures.borrower_id,
-        max(exposures.month_on) as month_on,
+        source,
+        borrower_id,
+        max(month_on) as month_on,
         count(*) as live_loans,
-        sum(exposures.balance) as balance,
-        sum(case when exposures.is_revolving then exposures.balance end) as drawn,
-        sum(exposures.limit_amount) as limit_amount,
-        max(exposures.dpd_end) as dpd_now,
-        max(case when exposures.is_default then 1 else 0 end) = 1 as in_default,
-        max(case when exposures.is_forborne then 1 else 0 end) = 1 as is_forborne
-    from {{ ref('port_exposures') }} as exposures
-    inner join reported on exposures.source = reported.source and exposures.month_on = reported.last_month
-    group by exposures.source, exposures.borrower_id
+        sum(balance) as balance,
+        sum(case when is_revolving then balance end) as drawn,
+        sum(limit_amount) as limit_amount,
+        max(dpd_end) as dpd_now,
+        max(case when is_default then 1 else 0 end) = 1 as in_default,
+        max(case when is_forborne then 1 else 0 end) = 1 as is_forborne
+    from newest
+    group by source, borrower_id
 ),
 
+-- one row per loan, over all its months
 by_loan as (
     select
         months.source,
@@ -40,6 +48,7 @@ by_loan as (
     group by months.source, months.loan_id
 ),
 
+-- one row per borrower, over all loans
 histories as (
     select
         loans.source,
@@ -58,11 +67,11 @@ histories as (
     group by loans.source, loans.borrower_id
 ),
 
+-- one row per borrower with joint loans
 partners as (
     select loans.source, loans.borrower_id, count(distinct shares.partner) as partners
-    from {{ ref('stg_funding_shares') }} as shares
+    from {{ ref('int_partner_shares') }} as shares
     inner join {{ ref('dim_loans') }} as loans on shares.source = loans.source and shares.loan_id = loans.loan_id
-    where shares.partner <> 'own'
     group by loans.source, loans.borrower_id
 )
 
@@ -70,7 +79,11 @@ select
     exposures.source,
     exposures.borrower_id,
     exposures.month_on,
-    cast({{ months_between('coalesce(histories.first_opened_on, histories.first_month)', 'exposures.month_on') }} as integer) as history_months,
+    cast(
+        {{ months_between(
+            'coalesce(histories.first_opened_on, histories.first_month)', 'exposures.month_on'
+        ) }} as integer
+    ) as history_months,
     histories.dpd_ever as history_dpd_ever,
     cast({{ months_between('histories.last_late_on', 'exposures.month_on') }} as integer) as history_months_since_dpd30,
     cast(histories.months_in_default as integer) as history_months_in_default,
@@ -87,4 +100,5 @@ select
 from exposures
 inner join histories on exposures.source = histories.source and exposures.borrower_id = histories.borrower_id
 left join partners on exposures.source = partners.source and exposures.borrower_id = partners.borrower_id
-left join {{ ref('stg_borrowers') }} as borrowers on exposures.source = borrowers.source and exposures.borrower_id = borrowers.borrower_id
+left join {{ ref('stg_borrowers') }} as borrowers
+    on exposures.source = borrowers.source and exposures.borrower_id = borrowers.borrower_id

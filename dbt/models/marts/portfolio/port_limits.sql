@@ -1,17 +1,18 @@
--- The policy's limits on the newest month-end: concentration, joint lending, the price. A limit that nothing can be said
--- of has no status, and the reason beside it.
+-- The policy's limits at the newest month-end: concentration, joint lending, the price. One row per limit and
+-- segment; a limit that cannot be evaluated has the reason beside it.
 {%- set limits = portfolio_policy().limits %}
-with reported as (
-    select source, max(month_on) as last_month from {{ ref('port_exposures') }} group by source
+
+-- one row per loan with an exposure
+with exposures as (
+    {{ newest_exposures() }}
 ),
 
+-- one row per loan that owes something
 loans as (
-    select exposures.*
-    from {{ ref('port_exposures') }} as exposures
-    inner join reported on exposures.source = reported.source and exposures.month_on = reported.last_month
-    where exposures.balance > 0
+    select * from exposures where balance > 0
 ),
 
+-- one row per source and currency
 totals as (
     select
         source,
@@ -24,13 +25,19 @@ totals as (
     group by source, currency
 ),
 
+-- one row per source, currency and product
 segments as (
-    select loans.source, loans.currency, loans.product as segment, {{ ratio('sum(loans.balance)', 'max(totals.balance)') }} as share
+    select
+        loans.source,
+        loans.currency,
+        loans.product as segment,
+        {{ ratio('sum(loans.balance)', 'max(totals.balance)') }} as share
     from loans
     inner join totals on loans.source = totals.source and loans.currency = totals.currency
     group by loans.source, loans.currency, loans.product
 ),
 
+-- one row per source, currency and borrower, numbered by balance
 borrowers as (
     select
         source,
@@ -41,14 +48,19 @@ borrowers as (
     group by source, currency, borrower_id
 ),
 
+-- one row per source and currency: the share of the twenty largest borrowers
 largest as (
-    select borrowers.source, borrowers.currency, {{ ratio('sum(borrowers.balance)', 'max(totals.balance)') }} as share
+    select
+        borrowers.source,
+        borrowers.currency,
+        {{ ratio('sum(borrowers.balance)', 'max(totals.balance)') }} as share
     from borrowers
     inner join totals on borrowers.source = totals.source and borrowers.currency = totals.currency
     where borrowers.place <= 20
     group by borrowers.source, borrowers.currency
 ),
 
+-- one row per joint loan and partner
 funded as (
     select
         loans.source,
@@ -58,10 +70,11 @@ funded as (
         shares.share,
         cast(loans.balance * shares.share as decimal(18, 2)) as balance
     from loans
-    inner join {{ ref('stg_funding_shares') }} as shares on loans.source = shares.source and loans.loan_id = shares.loan_id
-    where shares.partner <> 'own'
+    inner join {{ ref('int_partner_shares') }} as shares
+        on loans.source = shares.source and loans.loan_id = shares.loan_id
 ),
 
+-- one row per source and currency: the smallest share that partners bear of a loan, and loans below the minimum
 joint as (
     select
         source,
@@ -74,14 +87,21 @@ joint as (
     group by source, currency
 ),
 
+-- one row per source and currency: the share of joint loans
 joint_loans as (
-    select loans.source, loans.currency, {{ ratio('sum(loans.balance)', 'max(totals.balance)') }} as share
+    select
+        loans.source,
+        loans.currency,
+        {{ ratio('sum(loans.balance)', 'max(totals.balance)') }} as share
     from loans
-    inner join (select distinct source, loan_id from funded) as joint on loans.source = joint.source and loans.loan_id = joint.loan_id
+    inner join (
+        select distinct source, loan_id from funded
+    ) as joint on loans.source = joint.source and loans.loan_id = joint.loan_id
     inner join totals on loans.source = totals.source and loans.currency = totals.currency
     group by loans.source, loans.currency
 ),
 
+-- one row per source, currency and partner
 partners as (
     select
         source,
@@ -92,6 +112,7 @@ partners as (
     group by source, currency, partner
 ),
 
+-- one row per source, currency, limit and segment
 measured as (
     select
         source, currency, 'segment_share' as limit_name, segment, share as value,
@@ -114,7 +135,7 @@ measured as (
         {{ limits.partner_to_tier1 }}, {{ limits.partner_to_tier1 }}, 0
     from partners
     union all
-    -- of these what counts is the one loan that is beyond the limit
+    -- of the last two limits one loan beyond them is enough
     select
         source, currency, 'partner_share_min', 'all', cast(smallest as double),
         {{ limits.partner_share_min }}, {{ limits.partner_share_min }}, below

@@ -1,15 +1,19 @@
 -- What comes in by months since default, as it was known at the two newest month-ends: the curve by which open workouts
 -- are carried on. `open_exposure` is what was owed, when they began, by the defaults that were still open just before.
+
+-- one row per source
 with newest as (
-    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
+-- one row per source and month-end
 as_of as (
     select source, last_month as as_of_on from newest
     union all
     select source, {{ month_end_before('last_month') }} from newest
 ),
 
+-- one row per month-end, default and month of it that was known by then
 known as (
     select as_of.as_of_on, workout_months.*
     from {{ ref('port_workout_months') }} as workout_months
@@ -17,6 +21,7 @@ known as (
     where workout_months.exposure > 0
 ),
 
+-- one row per month-end and default
 workouts as (
     select
         as_of_on,
@@ -32,18 +37,21 @@ workouts as (
     group by as_of_on, source, currency, loan_id, defaulted_on
 ),
 
+-- one row per month-end, source, currency and months since default
 flows as (
     select as_of_on, source, currency, months_since_default, sum(recovered_discounted) as recovered
     from known
     group by as_of_on, source, currency, months_since_default
 ),
 
+-- one row per month-end, source, currency and months since default, with or without recoveries
 ages as (
     select as_of_on, source, currency, months_since_default from flows
     union
     select as_of_on, source, currency, months_since_default from workouts
 ),
 
+-- one row per month-end, source, currency and months since default
 at_risk as (
     select
         ages.as_of_on,
@@ -52,7 +60,11 @@ at_risk as (
         ages.months_since_default,
         sum(workouts.exposure) as open_exposure,
         sum(
-            case when workouts.months_since_default = ages.months_since_default and workouts.has_ended then workouts.exposure else 0 end
+            case
+                when workouts.months_since_default = ages.months_since_default and workouts.has_ended
+                    then workouts.exposure
+                else 0
+            end
         ) as ended_exposure,
         count(*) as open_loans
     from ages

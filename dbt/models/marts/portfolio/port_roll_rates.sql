@@ -1,7 +1,7 @@
--- Where the loans of a month-end stand one month later. A loan that is closed or written off and of which no more is
--- told stays so; one that vanishes otherwise is out of the rates, and counted beside them.
+-- The state of the loans of a month-end one month later. A loan that is closed or written off and has no later month
+-- stays so; one that vanishes otherwise is not in the rates, and is counted beside them.
 with reported as (
-    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
 moves as (

@@ -1,7 +1,7 @@
 -- The moves of the newest months in one matrix, by cohort: N_ij / N_i; and what the duration matrix is made from: how
 -- often a state was left for another, and how long loans were in it. A state holds from one month-end to the next.
 with reported as (
-    select source, max(month_on) as last_month from {{ ref('port_roll_rates') }} group by source
+    {{ last_months(ref('port_roll_rates')) }}
 ),
 
 moves as (
@@ -18,7 +18,7 @@ moves as (
     group by rates.source, rates.from_state, rates.to_state
 ),
 
-told as (
+counted as (
     select rates.source, count(distinct rates.month_on) as months
     from {{ ref('port_roll_rates') }} as rates
     inner join reported on rates.source = reported.source
@@ -39,11 +39,11 @@ select
     summed.source,
     summed.from_state,
     summed.to_state,
-    cast(told.months as integer) as months,
+    cast(counted.months as integer) as months,
     cast(summed.loans as integer) as loans,
     cast(summed.from_loans as integer) as from_loans,
     {{ stored(ratio('summed.loans', 'summed.from_loans')) }} as probability,
     {{ stored(ratio('summed.balance', 'summed.from_balance')) }} as balance_probability,
     {{ stored(ratio('summed.from_loans', 12)) }} as exposure_years
 from summed
-inner join told on summed.source = told.source
+inner join counted on summed.source = counted.source

@@ -1,6 +1,8 @@
--- Loans of one origination month, followed month by month: how many were ever so many days past due, and how many ever
--- in default. A cohort is followed from the first month in which the book tells of it, which for a pool that was bought
--- is not its first, to the last month of its source: no month that only a part of it has reached.
+-- Cohorts of loans of one origination month, followed month by month: how many were ever so many days past due, and
+-- how many ever in default. A cohort is followed from its first month in the book, which for a purchased pool is not
+-- the month of its origination, to the last month of its source: no month that only a part of it has reached.
+
+-- one row per loan
 with bad as (
     select
         source,
@@ -17,6 +19,7 @@ with bad as (
     group by source, loan_id
 ),
 
+-- one row per loan with a day of opening
 loans as (
     select
         bad.*,
@@ -29,10 +32,12 @@ loans as (
     where terms.opened_on is not null
 ),
 
+-- one row per source
 reported as (
-    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
+-- one row per cohort
 cohorts as (
     select
         counted.*,
@@ -52,6 +57,7 @@ cohorts as (
     inner join reported on counted.source = reported.source
 ),
 
+-- one row per cohort and month
 grid as (
     select
         source,
@@ -64,6 +70,7 @@ grid as (
     from cohorts
 ),
 
+-- one row per cohort and month in which a loan of it turned bad or went into default
 turned as (
     select
         source,
@@ -89,6 +96,7 @@ turned as (
     group by source, product, currency, cohort_on, month_on
 ),
 
+-- one row per cohort and month
 cumulated as (
     select
         grid.*,

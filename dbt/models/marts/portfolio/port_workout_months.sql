@@ -1,6 +1,7 @@
--- Every month of every default of a loan: what came in, discounted to the month in which the default began at the loan's
--- own rate. A loan that is cured has recovered what it then owes; a write-off ends no workout. A restructuring that never
--- came to the plain flag is none: PDs know nothing of it, and a loss given default is of the defaults that they are of.
+-- One row per default and month of it: what came in, discounted to the month in which the default began at the
+-- loan's own rate. A loan that is cured has recovered what it then owes; a write-off ends no workout. A restructuring
+-- that never came to the plain flag is none: PDs know nothing of it, and a loss given default is of the defaults that
+-- they are of.
 {%- set recovered -%}
     case when dated.age > 0 then dated.paid + case when dated.is_end then dated.balance else 0 end else 0 end
 {%- endset %}

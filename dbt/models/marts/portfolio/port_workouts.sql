@@ -1,7 +1,7 @@
--- Every default of a loan as it stands: what was owed when it began, what came in since. It was followed for so many
--- months: to its end, or to the last month that is known of.
+-- One row per default: what was owed when it began, what came in since, and for how many months it was followed: to its
+-- end, or to the last reported month.
 with reported as (
-    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
 summed as (
