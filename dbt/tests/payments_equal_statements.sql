@@ -1,7 +1,6 @@
--- Every cent that a loan's months report as paid is a payment, and no other: per source and month. A source that
--- delivers no payments of its own is left out. Payments in suspense take no part where months are told of known loans
--- only. In a ledger, those after the last reported month take no part yet, and one before the opening counts in the
--- first month.
+-- Per source and month, the amount that the loan months report as paid equals the payments, to the cent. A source without
+-- payments is left out. Payments in suspense take no part where months are made of known loans only. In a ledger, payments
+-- after the last reported month take no part yet, and one before the opening counts in the first month.
 {{ config(meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
 
 with by_statement as (

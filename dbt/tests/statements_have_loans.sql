@@ -1,4 +1,4 @@
--- Months of a loan that nobody has told of are in no mart until the loan is delivered.
+-- Statements of a loan that was not delivered are in no mart until it is.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'fct_loan_months'}}}) }}
 
 select statements.source, statements.loan_id, count(*) as months

@@ -122,10 +122,12 @@ def test_every_source_table_is_read_once_with_known_as_of(manifest, models):
     assert len(read) == len(set(read)) == len(lake(manifest)) - 1
     for name, model in models.items():
         if layer(model) == "staging" and name != CHANGED and not name.startswith(BASE):
-            assert "where ingested_at <= {{ known_as_of() }}" in model["raw_code"], name
             table = name.removeprefix("stg_")
-            needed = "beside_newer_version" if table in VERSIONED else "is_newest_version"
-            assert (table in PERSONS) != (f"{needed}('{table}')" in model["raw_code"]), name
+            rows = "versions_that_counted" if table in VERSIONED else "newest_versions"
+            rows = "first_known" if table in PERSONS else "is_newest_version" if table == "client_money" else rows
+            assert f"{rows}('{table}')" in model["raw_code"], name
+            reads = model["raw_code"] + manifest["macros"][f"macro.creditloom.{rows}"]["macro_sql"]
+            assert "ingested_at <= {{ known_as_of() }}" in reads, name
 
 
 def test_ingestion_time_enters_no_mart(models):
