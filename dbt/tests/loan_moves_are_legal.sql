@@ -13,11 +13,12 @@ with months as (
             partition by months.source, months.loan_id order by months.month_on
         ) as standing_before
     from {{ ref('fct_loan_months') }} as months
-    where exists (
-        select 1
-        from {{ ref('fct_defaults') }} as defaults
-        where defaults.source = months.source and defaults.loan_id = months.loan_id
-    )
+    where
+        exists (
+            select 1
+            from {{ ref('fct_defaults') }} as defaults
+            where defaults.source = months.source and defaults.loan_id = months.loan_id
+        )
 )
 
 select months.*

@@ -1,5 +1,5 @@
--- What a change of terms loses follows from the version of the schedule that begins on its day and the version before it.
--- Without either nothing is lost, and no default begins. A warning: a version may only be late.
+-- What a change of terms loses follows from the version of the schedule that begins on its day and the version before
+-- it. Without either nothing is lost, and no default begins. A warning: a version may only be late.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'stg_schedules'}}}) }}
 
 select events.source, events.loan_id, events.occurred_on

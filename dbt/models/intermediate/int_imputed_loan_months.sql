@@ -138,8 +138,8 @@ select
     cumulated.balance <= 0 and not cumulated.is_written_off as is_closed,
     coalesce(
         cumulated.paid = 0
-        and cumulated.unpaid_since between {{ by_source('deferral_from', 'cumulated.source', cast_to='date') }}
-            and {{ by_source('deferral_to', 'cumulated.source', cast_to='date') }},
+        and cumulated.unpaid_since >= {{ by_source('deferral_from', 'cumulated.source', cast_to='date') }}
+        and cumulated.unpaid_since <= {{ by_source('deferral_to', 'cumulated.source', cast_to='date') }},
         false
     ) as deferral_suspected
 from cumulated

@@ -346,8 +346,9 @@ select
 from triggers
 inner join loans on triggers.loan_no = loans.loan_no
 -- without one of these there is no default that the others could end or hold open
-where triggers.loan_no in (
-    select begun.loan_no
-    from triggers as begun
-    where begun.kind in ('past_due', 'distressed_restructuring', 'written_off')
-)
+where
+    triggers.loan_no in (
+        select begun.loan_no
+        from triggers as begun
+        where begun.kind in ('past_due', 'distressed_restructuring', 'written_off')
+    )

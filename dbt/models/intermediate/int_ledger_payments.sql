@@ -10,7 +10,7 @@ select
     cast(sum(amount) as decimal(18, 2)) as amount,
     cast(sum(payments) as integer) as payments
 from (
-    {%- for known_on, sign in [('known_on', ''), ('superseded_on', '-')] %}
+    {%- for known_on, sign in [('known_on', '+'), ('superseded_on', '-')] %}
     select
         loans.loan_no,
         greatest(payments.paid_on, loans.opened_on) as paid_on,

@@ -39,16 +39,17 @@ spans as (
         loans.*,
         case
             when paid.amount >= scheduled.amount
-                then least(
-                    reported.reported_month,
-                    greatest(
-                        loans.visible_month,
-                        paid.last_month,
-                        paid.visible_month,
-                        scheduled.last_month,
-                        scheduled.visible_month
+                then
+                    least(
+                        reported.reported_month,
+                        greatest(
+                            loans.visible_month,
+                            paid.last_month,
+                            paid.visible_month,
+                            scheduled.last_month,
+                            scheduled.visible_month
+                        )
                     )
-                )
             else reported.reported_month
         end as last_month
     from loans

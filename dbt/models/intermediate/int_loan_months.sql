@@ -1,6 +1,7 @@
 -- Loan months of every source in one shape, whatever their arrears are known from. One row per loan, month and state of
 -- knowledge: where something becomes known late, a month has several rows. Each is valid from its `known_on` until its
 -- `superseded_on`; the one that is not superseded is what is known now.
+-- noqa: disable=layout.indent
 {{ config(materialized='view') }}
 
 {%- set shared -%}

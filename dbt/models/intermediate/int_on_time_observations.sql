@@ -1,6 +1,7 @@
 -- The observations of loans that are on time (int_on_time_loans), one row per loan and month, with the measures of
 -- the months before in columns: a month back is a row back. A test compares the result with that of the other path,
 -- which feat_loan_months takes for the other loans.
+-- noqa: disable=layout.indent
 {{ config(materialized='view') }}
 
 with months as (

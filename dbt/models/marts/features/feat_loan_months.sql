@@ -1,5 +1,6 @@
 -- One row per loan and month-end: keys, flags, then exactly the features of ml/features.py in its order. A window
 -- that is longer than the known history is null, never 0.
+-- noqa: disable=layout.indent
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},

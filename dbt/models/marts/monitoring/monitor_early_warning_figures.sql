@@ -1,6 +1,7 @@
 -- Monthly figures that early warnings are judged on, by source, segment and indicator: how many accounts, how many of
 -- them (or the sum over them), and the same by balance. A segment is the whole book, a product, a channel, or the joint
 -- loans of a funding partner. Sums of ratios are sums of decimals: those do not depend on the order of addition.
+-- noqa: disable=layout.indent
 {%- set counted = {
     "share_30_plus": ("is_performing", "dpd_end > 30", "balance"),
     "roll_0_to_30": ("was_current", "state = '1-30'", "balance"),

@@ -1,7 +1,8 @@
--- One row per default and month of it: what came in, discounted to the month in which the default began at the
--- loan's own rate. A loan that is cured has recovered what it then owes; a write-off ends no workout. A restructuring
--- that never came to the plain flag is left out: PDs do not see it, and a loss given default is one of the defaults that
+-- One row per default and month of it: what came in, discounted to the month in which the default began at the loan's
+-- own rate. A loan that is cured has recovered what it then owes; a write-off ends no workout. A restructuring that
+-- never came to the plain flag is left out: PDs do not see it, and a loss given default is one of the defaults that
 -- they see.
+-- noqa: disable=layout.indent
 {%- set recovered -%}
     case when dated.age > 0 then dated.paid + case when dated.is_end then dated.balance else 0 end else 0 end
 {%- endset %}
