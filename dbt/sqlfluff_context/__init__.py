@@ -1,7 +1,7 @@
-"""The names that sqlfluff renders dbt's SQL with, beside its own stand-ins for dbt: variables, and the adapter's dispatch.
+"""The names that sqlfluff renders dbt's SQL with, beside its stand-ins for dbt: variables, and dispatch.
 
-Every public name here is one in the templates. The variables are those of the default policy, as a night has them, so that
-what is linted is what runs.
+Every public name here is a name in the templates. The variables are those of the default policy, so that the linted SQL
+is the SQL that runs.
 """
 
 from collections.abc import Callable
