@@ -74,7 +74,12 @@ def test_nothing_new_is_nothing_to_compute_and_a_changed_rule_is_all(book, tmp_p
     assert count(pipeline, "intermediate.int_ledger_to_rebuild") == 0
     assert count(pipeline, "marts.feat_loan_months") > 500
     changed = simulated_in(home, observe_from_month=2)
+    with duckdb.connect(str(changed.settings.warehouse_file)) as db:
+        db.execute("create table intermediate.of_older_code as select 1 as one")
+    (changed.settings.warehouse / "of_older_code").mkdir()
     assert build(changed), "another policy counts for all months"
+    assert count(changed, "duckdb_tables() where table_name = 'of_older_code'") == 0
+    assert not (changed.settings.warehouse / "of_older_code").exists()
     line = [sys.executable, "-m", "dagster_project.cli", "dbt", "ls", "--quiet"]
     given = {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(home / "policy.yaml")}
     subprocess.run(line, env=os.environ | given, check=True, capture_output=True)
