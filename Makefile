@@ -62,9 +62,10 @@ up: $(SETUP) ## the Dagster UI, the Dagster daemon and the MLflow UI, until Ctrl
 screenshots: $(SETUP) chromium ## the pictures of the README, from running systems
 	@python tools/screenshots.py
 
-lint: $(SETUP) ## style, types, layers, Dagster definitions
+lint: $(SETUP) ## style, SQL, types, layers, Dagster definitions
 	ruff check .
 	ruff format --check .
+	sqlfluff lint dbt
 	mypy
 	lint-imports
 	dg check defs

@@ -283,7 +283,7 @@ def check_marts(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
     for table in MARTS:
         key = f"select 1 from {table} group by loan_id, month_on having count(*) > 1"
         failing[f"{table}: key"] = _rows(db, key)
-    needed = ("loan_id", "month_on", "known_at", "dpd_max", "dpd_end", "due", "paid", "balance", "state")
+    needed = ("loan_id", "month_on", "known_on", "dpd_max", "dpd_end", "due", "paid", "balance", "state")
     failing |= _count(db, "loan_months", [f"{column} is null" for column in needed])
     bounds = [
         f"{name} not between {low} and {high if np.isfinite(high) else 1e9}"
@@ -961,7 +961,7 @@ def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:
     return months.select(
         "loan",
         month_on="day",
-        known_at=pl.col("day") + dt.timedelta(days=lag),
+        known_on=pl.col("day") + dt.timedelta(days=lag),
         dpd_max="dpd_max",
         dpd_end="dpd_end",
         **{name: pl.col(name).cast(pl.Decimal(20, 2)) / 100 for name in ("due", "paid", "balance")},

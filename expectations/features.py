@@ -1,9 +1,7 @@
-"""The feature mart: keys, and the range that each feature can have by its own definition."""
+"""The feature mart: the range that each feature can have by its own definition. Its keys are dbt's to check."""
 
-from expectations.suite import Suite, between, no_row, not_null, some_rows, unique
+from expectations.suite import Suite, between, no_row, some_rows
 
-_KEYS = ("source", "loan_id", "month_on")
-_FLAGS = ("borrower_id", "is_live", "in_default", "zero_balance")
 _RANGES: dict[str, tuple[float, float | None]] = {
     "dpd_now": (0, None),
     "max_dpd_3m": (0, None),
@@ -43,8 +41,6 @@ def suite() -> Suite:
         "feat_loan_months",
         (
             some_rows(),
-            unique(*_KEYS),
-            *(not_null(c) for c in (*_KEYS, *_FLAGS)),
             no_row(
                 "windows_grow__dpd",
                 "max_dpd_3m > max_dpd_6m or max_dpd_6m > max_dpd_12m or dpd_now > max_dpd_3m",

@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     @property
     def changed_files(self) -> Path:
         """Links to the lake files that the previous build did not have."""
-        return self.warehouse / "news"
+        return self.warehouse / "changed_files"
 
     @property
     def build(self) -> Path:

@@ -36,7 +36,7 @@ def training_set_of(pipeline: Pipeline, source: str) -> TrainingSet:
     labels, features = f"{MARTS}.label_loan_months", f"{MARTS}.feat_loan_months"
     with pipeline.read_warehouse() as db:
         own = pipeline.policy.sources[source]
-        return build(db, labels, features, source, pipeline.policy.split, own.snapshots_a_year)
+        return build(db, labels, features, source, pipeline.policy.split, own.observations_per_year)
 
 
 def decide(

@@ -25,6 +25,8 @@ def begin_build(pipeline: Pipeline) -> bool:
     record.unlink(missing_ok=True)
     files_before = frozenset(before["files"]) if before and before["code"] == pipeline.code else frozenset()
     is_full = pipeline.known_as_of is not None or not files_before or not files_before <= _files(pipeline)
+    if is_full:
+        _clear(pipeline.settings)
     for source in pipeline.sources:
         # A full build reads no new files, but dbt needs the folder to be there.
         receipts = [] if is_full else [r for r in pipeline.receipts(source) if not files_before >= _files_of(r)]
@@ -43,6 +45,19 @@ def end_build(pipeline: Pipeline) -> None:
 def require_full_build(pipeline: Pipeline) -> None:
     """Make the next build a full one, because dbt was run by hand, on some models or on the previous build's loans."""
     _record_file(pipeline).unlink(missing_ok=True)
+
+
+def _clear(settings: Settings) -> None:
+    """Remove the warehouse and whatever earlier code left beside it: a full build needs none of it.
+
+    dbt replaces the tables of its models; tables of models that are gone would stay for ever.
+    """
+    kept = (settings.build, settings.selection)
+    for path in settings.warehouse.iterdir() if settings.warehouse.exists() else ():
+        if path.is_dir() and path not in kept:
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
 
 
 def _record_file(pipeline: Pipeline) -> Path:

@@ -14,6 +14,7 @@ from dagster_project.ingestion.lake.files import write_parquet
 from dagster_project.night.pd_history import is_yearly, scorer, since_first
 from dagster_project.night.pipeline import MARTS, Pipeline
 from dagster_project.night.skip_reasons import why_unscored
+from dagster_project.portfolio.arrears import ARREARS_STATES
 from dagster_project.portfolio.coverage import coverage
 from dagster_project.portfolio.expected_loss import expected_losses_of, movement_of, staged
 from dagster_project.portfolio.grades import by_grade, concentration, moves
@@ -22,8 +23,6 @@ from dagster_project.portfolio.migration import generator, transition_matrix
 from dagster_project.portfolio.pools import static_pools
 from dagster_project.portfolio.tables import TABLES, empty
 from ml.scale import DEFAULT_GRADE, grade
-
-STATES = ("current", "1-30", "31-60", "61-90", "90+", "written_off", "closed")
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def _duration_matrix(db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame
     """Yearly transition intensities and probabilities: one row per pair of the states that occur."""
     transitions = _read(db, "port_transitions", source)
     occur = set(transitions["from_state"]) | set(transitions["to_state"])
-    states = [s for s in STATES if s in occur]
+    states = [s for s in ARREARS_STATES if s in occur]
     index = {state: i for i, state in enumerate(states)}
     counts, years = np.zeros((len(states), len(states))), np.zeros(len(states))
     for was, now, loans, spent in transitions.select("from_state", "to_state", "loans", "exposure_years").iter_rows():

@@ -128,10 +128,10 @@ def _build(pipeline: Pipeline, private: Settings) -> None:
 
 def _month(private: Settings, source: str, month_on: date, reported: Reported | None = None) -> pl.DataFrame:
     """One row per loan: its newest version of a month, or the one known on `observed_on` unless `as_newest`."""
-    version = "superseded_at is null"
+    version = "superseded_on is null"
     values: list[object] = [source, month_on]
     if reported and not reported.as_newest:
-        version = "known_at <= ? and (superseded_at is null or superseded_at > ?)"
+        version = "known_on <= ? and (superseded_on is null or superseded_on > ?)"
         values += [reported.observed_on, reported.observed_on]
     query = f"select loan_id, {', '.join(MONTH)} from {_MONTHS} where source = ? and month_on = ? and {version}"  # noqa: S608
     with duckdb.connect(str(private.warehouse_file), read_only=True) as db:

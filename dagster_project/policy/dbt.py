@@ -3,8 +3,9 @@
 from typing import Any
 
 from dagster_project.policy.model import Policy
+from dagster_project.portfolio.arrears import ARREARS_STATES, DPD_MAX, ENDED_STATES
 
-# What the portfolio's marts are made with; the rest of its policy stands on scores and is no matter of dbt.
+# What the portfolio's marts need; the rest of the section is applied to scores, after dbt.
 _PORTFOLIO_IN_SQL = (
     *("matrix_months", "dpd_bad", "forborne_months", "risk_classes", "provision_rates"),
     *("exposure", "loss", "limits"),
@@ -22,11 +23,14 @@ def dbt_vars(policy: Policy) -> dict[str, Any]:
     by_source = {name: {source: values[name] for source, values in sources.items()} for name in names}
     thresholds = {name: policy.defaults.thresholds[s.portfolio_type] for name, s in policy.sources.items()}
     return by_source | {
-        "default_amount_min": {name: least.amount for name, least in thresholds.items()},
-        "default_share_min": {name: least.share for name, least in thresholds.items()},
-        "default_value_lost": {name: least.value_lost for name, least in thresholds.items()},
+        "materiality_amount": {name: least.materiality_amount for name, least in thresholds.items()},
+        "materiality_share": {name: least.materiality_share for name, least in thresholds.items()},
+        "value_lost_max": {name: least.value_lost_max for name, least in thresholds.items()},
         "defaults": policy.defaults.model_dump(mode="json", include={"cure"}),
         "portfolio": policy.portfolio.model_dump(mode="json", include=set(_PORTFOLIO_IN_SQL)),
+        "arrears_states": ARREARS_STATES,
+        "arrears_dpd_max": DPD_MAX,
+        "ended_states": ENDED_STATES,
         "suspense_days": policy.ingestion.suspense_days,
         "overpaid_min": policy.ingestion.overpaid_min,
     }

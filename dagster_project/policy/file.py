@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ from dagster_project.policy.keys import Place, find, keys, names_in
 from dagster_project.policy.model import Policy
 
 _MERGE = "tag:yaml.org,2002:merge"
+# Keys of policy files of earlier versions, as paths (`*` is any name), and what they are called now.
+RENAMED_KEYS = {
+    "defaults.thresholds.*.amount": "materiality_amount",
+    "defaults.thresholds.*.share": "materiality_share",
+    "defaults.thresholds.*.value_lost": "value_lost_max",
+    "sources.*.snapshots_a_year": "observations_per_year",
+}
 
 
 class PolicyError(ValueError):
@@ -142,9 +150,13 @@ def _problem(error: ErrorDetails) -> tuple[Place, str]:
 
 
 def _unknown(place: Place) -> str:
-    known = names_in(place[:-1], _KEYS)
-    nearest = get_close_matches(str(place[-1]), known, n=1)
-    return f"unknown key; did you mean {nearest[0]}?" if nearest else f"unknown key; known here: {', '.join(known)}"
+    path = ".".join(map(str, place))
+    for old, new in RENAMED_KEYS.items():
+        if fnmatchcase(path, old):
+            return f"this key is now called {new}"
+    names = names_in(place[:-1], _KEYS)
+    nearest = get_close_matches(str(place[-1]), names, n=1)
+    return f"unknown key; did you mean {nearest[0]}?" if nearest else f"unknown key; known here: {', '.join(names)}"
 
 
 def _shown(value: object) -> str:

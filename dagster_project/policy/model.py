@@ -109,11 +109,11 @@ class TrainingDataPolicy(Section):
 
 
 class MaterialityPolicy(Section):
-    """What is large enough to be a default. Arrears count from both `amount` and `share` on."""
+    """What is large enough to be a default. Arrears count from both `materiality_amount` and `materiality_share` on."""
 
-    amount: float = Field(ge=0, description="Smallest arrears that count, in the loan's currency.")
-    share: float = Field(ge=0, le=1, description="Smallest arrears that count, as a share of what is owed.")
-    value_lost: float = Field(
+    materiality_amount: float = Field(ge=0, description="Smallest arrears that count, in the loan's currency.")
+    materiality_share: float = Field(ge=0, le=1, description="Smallest arrears that count, as a share of what is owed.")
+    value_lost_max: float = Field(
         ge=0,
         le=1,
         description="A change of terms is a default if it takes away a larger share of the present value of what is "
@@ -174,7 +174,7 @@ class SourcePolicy(Section):
     observe_from_month: int | None = Field(
         default=None, ge=1, description="A loan is observed from this month of its life on."
     )
-    snapshots_a_year: int = Field(
+    observations_per_year: int = Field(
         default=1, ge=1, le=12, description="A model learns from so many observations of a borrower and year."
     )
     default_status_min: int | None = Field(

@@ -1,14 +1,15 @@
 """The policy's section `portfolio`: frozen values with their bounds and what each is for."""
 
 from itertools import pairwise
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from dagster_project.portfolio.arrears import OPEN_STATES
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Discounting = Literal["mid_period", "end_of_period"]
-Arrears = Literal["current", "1-30", "31-60", "61-90", "90+"]
 
 
 class _Section(BaseModel):
@@ -173,7 +174,7 @@ class PortfolioPolicy(_Section):
     dpd_bad: int = Field(ge=1, description="A vintage counts the loans that were ever so many days past due.")
     forborne_months: int = Field(ge=0, description="A restructured loan counts as forborne for so long.")
     risk_classes: RiskClasses
-    provision_rates: dict[Arrears, Share] = Field(
+    provision_rates: dict[str, Share] = Field(
         description="Simplified approach: the share of the balance that is provided for, by days past due. Each state "
         "has one, and none is below the one before."
     )
@@ -186,11 +187,13 @@ class PortfolioPolicy(_Section):
 
     @field_validator("provision_rates")
     @classmethod
-    def _no_state_is_cheaper(cls, rates: dict[Arrears, float]) -> dict[Arrears, float]:
-        absent = [state for state in get_args(Arrears) if state not in rates]
+    def _no_state_is_cheaper(cls, rates: dict[str, float]) -> dict[str, float]:
+        absent = [state for state in OPEN_STATES if state not in rates]
         if absent:
             raise ValueError(f"there is no rate for {', '.join(absent)}; every state from current to 90+ needs one")
-        for before, state in pairwise(get_args(Arrears)):
+        if unknown := [state for state in rates if state not in OPEN_STATES]:
+            raise ValueError(f"{', '.join(unknown)} is no open arrears state; there are {', '.join(OPEN_STATES)}")
+        for before, state in pairwise(OPEN_STATES):
             if rates[state] < rates[before]:
                 what = f"{state} ({rates[state]:g}) must not be below {before} ({rates[before]:g})"
                 raise PydanticCustomError("order", "{what}", {"what": what, "at": (state,)})

@@ -11,13 +11,14 @@ from decimal import Decimal
 
 import polars as pl
 
+from dagster_project.portfolio.arrears import ARREARS_STATES, ENDED_STATES, OPEN_STATES, open_states_over
+
 Amount = int | float | Decimal
 # The columns of a loan month that figures are computed from.
 MONTH = ("state", "dpd_end", "is_default", "balance", "due", "paid")
-STATES = ("current", "1-30", "31-60", "61-90", "90+", "closed", "written_off")
-_OPEN = pl.col("state").is_in(["closed", "written_off"]).not_()
-_OVER_30 = pl.col("state").is_in(["31-60", "61-90", "90+"])
-_OVER_90 = pl.col("state") == "90+"
+_OPEN = pl.col("state").is_in(ENDED_STATES).not_()
+_OVER_30 = pl.col("state").is_in(open_states_over(30))
+_OVER_90 = pl.col("state").is_in(open_states_over(90))
 _BALANCE = pl.col("balance")
 _PLACES = 9
 LINE_NO = "line_no"
@@ -42,7 +43,7 @@ SUMS: dict[str, pl.Expr] = {
     "due": pl.col("due"),
     "paid": pl.col("paid"),
     "defaults": pl.col("is_default"),
-    **{f"loans.{state}": pl.col("state") == state for state in STATES},
+    **{f"loans.{state}": pl.col("state") == state for state in ARREARS_STATES},
     "loans.open": _OPEN,
     "loans.30+": _OVER_30,
     "loans.90+": _OVER_90,
@@ -53,7 +54,7 @@ SUMS: dict[str, pl.Expr] = {
 _AMOUNTS = {"balance", "due", "paid", "balance.open", "balance.30+", "balance.90+"}
 # Shares are of open loans, which are neither closed nor written off.
 RATIOS: dict[str, tuple[str, str]] = {
-    **{f"share.{state}": (f"loans.{state}", "loans.open") for state in STATES[:-2]},
+    **{f"share.{state}": (f"loans.{state}", "loans.open") for state in OPEN_STATES},
     "share.30+": ("loans.30+", "loans.open"),
     "balance_share.30+": ("balance.30+", "balance.open"),
     "balance_share.90+": ("balance.90+", "balance.open"),

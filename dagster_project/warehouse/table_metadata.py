@@ -17,6 +17,8 @@ from dagster_project.warehouse.runner import manifest_file
 
 # (model or lake table, column)
 ColumnOf = tuple[str, str]
+# Columns that staging renames, with their names in the lake.
+_LAKE_NAMES = {"known_on": "known_at"}
 # Columns and their types by schema and table, as sqlglot expects them.
 Schema = dict[str, Any]
 
@@ -76,8 +78,8 @@ def _lake_tables(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[s
 def _made_from(
     compiled: Path, columns: Mapping[str, str], schema: Any, lake: list[str]
 ) -> dict[str, tuple[ColumnOf, ...]]:
-    if lake:  # a staging model keeps the column names of its one lake table
-        return {name: ((lake[0], name),) for name in columns}
+    if lake:  # a staging model keeps nearly all column names of its one lake table
+        return {name: ((lake[0], _LAKE_NAMES.get(name, name)),) for name in columns}
     import sqlglot
     from sqlglot import exp
     from sqlglot.lineage import lineage

@@ -1,9 +1,9 @@
-{# The accepted rows of a raw table in the warehouse's own storage: a build appends those that the build before did not have.
-   They are read by several models, and the lake has them in a file a delivery. No row changes, so none is removed; a lake
-   that lost a file is built anew (`increment.py`). #}
+{# The accepted rows of a raw table for a model in the warehouse's own storage, to which a build appends the rows that
+   the build before did not have. Several models read these rows, and the lake has one file per delivery. Accepted
+   rows never change, so none is removed; where the lake has lost a file everything is rebuilt (`incremental_build.py`). The
+   lake's `known_at` is a date, and becomes `known_on` here. #}
 {% macro accepted_rows(table, columns) -%}
-    {{ config(materialized="incremental", incremental_strategy="append", on_schema_change="fail") }}
-    {%- set every, new = source("lake", table), source("lake_news", table) %}
-select source, delivery_id, line_no, {{ columns | join(", ") }}, known_at, ingested_at
-from {{ new if is_incremental() else every }}
+    {%- set all_rows, changed_rows = source("lake", table), source("lake_changed", table) %}
+select source, delivery_id, line_no, {{ columns | join(", ") }}, known_at as known_on, ingested_at
+from {{ changed_rows if is_incremental() else all_rows }}
 {%- endmacro %}

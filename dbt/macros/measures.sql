@@ -1,5 +1,5 @@
-{# What a loan month says in comparison. These stand over rows with the month's own columns, `has_previous`,
-   `previous_balance` and `previous_dpd`. #}
+{# The measures of a loan month that features are made of. They are expressions over rows with the month's own columns,
+   `has_previous`, `previous_balance` and `previous_dpd`; further down, over rows with months side by side. #}
 
 {# What a payment is measured against: the amount due, or, where a source gives none, the bill of the month before. #}
 {% macro owed() -%}
@@ -13,17 +13,23 @@
     coalesce(has_previous and dpd_max > previous_dpd, false)
 {%- endmacro %}
 
-{% macro util() -%}
-    {{ clip(ratio('balance', 'limit_amount'), 0, 1.5) }}
+{# How much of the limit is used. #}
+{% macro util(balance="balance", limit_amount="limit_amount") -%}
+    {{ clip(ratio(balance, limit_amount), 0, 1.5) }}
 {%- endmacro %}
 
-{# What is laid side by side of an observation: each measure, and of how many months, the observed one included.
-   `paid_3` is what was paid three months before it. #}
+{# The columns of an observation's row: each measure, and for how many months it has one, the observed month included.
+   `paid_3` is the amount paid three months before it. #}
 {% macro side_by_side() -%}
     {{ return({"dpd_max": 12, "rolled_up": 6, "paid": 12, "owed": 12, "util": 12, "status_code": 6}) }}
 {%- endmacro %}
 
-{# The largest and the smallest of the last months; what is not known is passed over. #}
+{# A window's expression where the row knows so many months; null where its history is shorter. #}
+{% macro if_known(months, expression, row="summed") -%}
+    case when {{ row }}.known_of_{{ months }} = {{ months }} then {{ expression }} end
+{%- endmacro %}
+
+{# The largest of the last months; months that are not known are passed over. #}
 {% macro largest(measure, months) -%}
     greatest({% for age in range(months) %}{{ measure }}_{{ age }}{{ ", " if not loop.last }}{% endfor %})
 {%- endmacro %}

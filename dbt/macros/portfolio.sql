@@ -3,7 +3,7 @@
     {{ return(policy_section("portfolio")) }}
 {%- endmacro %}
 
-{# The class of the five-class scheme that so many days past due stand in. #}
+{# The class of days past due in the five-class scheme. #}
 {% macro risk_class(dpd, is_written_off) -%}
     {%- set classes = portfolio_policy().risk_classes -%}
     case
@@ -15,7 +15,7 @@
     end
 {%- endmacro %}
 
-{# Green, amber or red; a limit without amber has the same value twice. Nothing to compare is no verdict. #}
+{# Green, amber or red; a limit without amber has the same value twice. #}
 {% macro limit_status(value, amber, red) -%}
     case
         when {{ value }} is null then 'not_evaluated'
@@ -25,13 +25,26 @@
     end
 {%- endmacro %}
 
+{# One row per source: the last month of a relation that has months of every source. #}
+{% macro last_months(relation) -%}
+    select source, max(month_on) as last_month from {{ relation }} group by source
+{%- endmacro %}
+
+{# One row per loan with an exposure at the newest month-end of its source. #}
+{% macro newest_exposures() -%}
+    select exposures.*
+    from {{ ref('port_exposures') }} as exposures
+    inner join ({{ last_months(ref('port_exposures')) }}) as reported
+        on exposures.source = reported.source and exposures.month_on = reported.last_month
+{%- endmacro %}
+
 {#
-  What is owed, and could be, at these rows of fct_loan_months (a relation), as the last parts of a `with`. What is closed
-  or written off is none. The rows are given, and not filtered afterwards: of a large book few months are asked for, and
-  joins of all of them do not fit.
+  What is owed, and could be, at these rows of fct_loan_months (a relation), as the last parts of a `with`: one row
+  per loan and month. A loan that is closed or written off has no row. The months are given, and not filtered
+  afterwards: of a large book few months are asked for, and joins of all of them do not fit.
 #}
-{% macro exposures(months) -%}
--- each change of terms until the next one
+{% macro exposures(loan_months) -%}
+-- one row per loan and day on which its terms were changed, with the next such day
 restructured as (
     select
         source,
@@ -43,39 +56,41 @@ restructured as (
     group by source, loan_id, occurred_on
 ),
 
+-- one row per loan and month
 months as (
     select
-        m.source,
-        m.loan_id,
-        m.month_on,
-        l.borrower_id,
-        l.product,
-        l.currency,
-        last_day(l.opened_on) as cohort_on,
-        {{ months_between('l.opened_on', 'm.month_on') }} as mob,
-        t.term_months,
-        l.annual_rate,
-        m.dpd_end,
-        m.state,
-        m.arrears_basis,
-        m.standing,
-        -- whoever the model takes to be in default has no PD: both definitions count
-        m.is_default or m.standing = 'default' as is_default,
-        greatest(m.balance, 0) as balance,
-        m.limit_amount,
-        -- and nobody leaves default for stage 1 at once, be it by settling or by the plain flag alone
-        m.standing = 'probation' or m.was_in_default as is_probation,
-        x.occurred_on is not null
-        and {{ months_between('x.occurred_on', 'm.month_on') }} < {{ portfolio_policy().forborne_months }} as is_forborne
-    from {{ months }} as m
-    inner join {{ ref('dim_loans') }} as l on m.source = l.source and m.loan_id = l.loan_id
-    inner join {{ ref('stg_loans') }} as t on m.source = t.source and m.loan_id = t.loan_id
-    left join restructured as x
-        on m.source = x.source
-        and m.loan_id = x.loan_id
-        and m.month_on >= x.occurred_on
-        and (x.next_on is null or m.month_on < x.next_on)
-    where m.state not in ('closed', 'written_off') and (m.balance > 0 or m.limit_amount is not null)
+        months.source,
+        months.loan_id,
+        months.month_on,
+        loans.borrower_id,
+        loans.product,
+        loans.currency,
+        last_day(loans.opened_on) as cohort_on,
+        {{ months_between('loans.opened_on', 'months.month_on') }} as mob,
+        terms.term_months,
+        loans.annual_rate,
+        months.dpd_end,
+        months.state,
+        months.arrears_basis,
+        months.standing,
+        -- a loan that the model takes to be in default has no PD, so that either definition counts
+        months.is_default or months.standing = 'default' as is_default,
+        greatest(months.balance, 0) as balance,
+        months.limit_amount,
+        -- no loan leaves default for stage 1 at once, be it by settling or by the month-end flag alone
+        months.standing = 'probation' or months.was_in_default as is_probation,
+        restructured.occurred_on is not null
+        and {{ months_between('restructured.occurred_on', 'months.month_on') }}
+        < {{ portfolio_policy().forborne_months }} as is_forborne
+    from {{ loan_months }} as months
+    inner join {{ ref('dim_loans') }} as loans on months.source = loans.source and months.loan_id = loans.loan_id
+    inner join {{ ref('stg_loans') }} as terms on months.source = terms.source and months.loan_id = terms.loan_id
+    left join restructured
+        on months.source = restructured.source
+        and months.loan_id = restructured.loan_id
+        and months.month_on >= restructured.occurred_on
+        and (restructured.next_on is null or months.month_on < restructured.next_on)
+    where not {{ has_ended('months.state') }} and (months.balance > 0 or months.limit_amount is not null)
 )
 
 select
@@ -87,7 +102,7 @@ select
     currency,
     cohort_on,
     cast(mob as integer) as mob,
-    -- an instalment loan past its term has its rest to pay still
+    -- an instalment loan past its term still has its rest to pay
     cast(
         case
             when limit_amount is not null then {{ portfolio_policy().exposure.revolving_months }}

@@ -3,7 +3,7 @@
     cast('{{ var("known_as_of") }}' as timestamp)
 {%- endmacro %}
 
-{# Whole months from one month-end to another; both engines read it as it stands. #}
+{# Whole months from one month-end to another, in SQL that both engines read. #}
 {% macro months_between(earlier, later) -%}
     ({{ month_index(later) }} - {{ month_index(earlier) }})
 {%- endmacro %}
@@ -69,12 +69,17 @@
     (case when {{ day }} = last_day({{ day }}) then {{ day }} else {{ month_end_before(day) }} end)
 {%- endmacro %}
 
-{# The first month-end at which a feature may use what happened on one day and became known on another. #}
-{% macro visible_month(event_on, known_at, source="source") -%}
-    last_day(greatest({{ event_on }}, {{ add_days(known_at, "-(" ~ by_source("feature_lag_days", source) ~ ")") }}))
+{# The day on which a month is observed: what became known later is late. #}
+{% macro observed_on(month_on, source="source") -%}
+    {{ add_days(month_on, by_source("feature_lag_days", source)) }}
 {%- endmacro %}
 
-{# One row for each month-end from one to another; stands in a select list. #}
+{# The first month-end at which a feature may use what happened on one day and became known on another. #}
+{% macro visible_month(event_on, known_on, source="source") -%}
+    last_day(greatest({{ event_on }}, {{ add_days(known_on, "-(" ~ by_source("feature_lag_days", source) ~ ")") }}))
+{%- endmacro %}
+
+{# One row for each month-end from one to another; for use in a select list. #}
 {% macro each_month_end(first, last) -%}
     {{ return(adapter.dispatch("each_month_end")(first, last)) }}
 {%- endmacro %}

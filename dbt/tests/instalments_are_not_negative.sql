@@ -3,4 +3,4 @@
 
 select source, loan_id, valid_from, instalment_no, amount
 from {{ ref('stg_schedules') }}
-where amount < 0 and superseded_at is null
+where amount < 0 and superseded_on is null

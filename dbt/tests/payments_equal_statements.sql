@@ -1,6 +1,7 @@
--- Every cent that a loan's months report as paid is a payment, and no other: per source and month. A source that delivers
--- no payments of its own is left out. Payments in suspense take no part where months are told of known loans only. In a
--- ledger, those after the last reported month take no part yet, and one before the opening counts in the first month.
+-- Per source and month, the amount that the loan months report as paid equals the payments, to the cent. A source
+-- without payments is left out. Payments in suspense take no part where months are made of known loans only. In a
+-- ledger, payments after the last reported month take no part yet, and one before the opening counts in the first
+-- month.
 {{ config(meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
 
 with by_statement as (
@@ -8,19 +9,19 @@ with by_statement as (
 ),
 
 reported as (
-    select source, max(month_on) as reported_month from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
 payments as (
     select
-        p.source,
-        {{ by_source('arrears_basis', 'p.source', quote=true) }} as arrears_basis,
-        p.paid_on,
-        p.amount,
-        p.in_suspense,
-        l.opened_on
-    from {{ ref('fct_payments') }} as p
-    left join {{ ref('dim_loans') }} as l on p.source = l.source and p.loan_id = l.loan_id
+        payments.source,
+        {{ by_source('arrears_basis', 'payments.source', quote=true) }} as arrears_basis,
+        payments.paid_on,
+        payments.amount,
+        payments.in_suspense,
+        loans.opened_on
+    from {{ ref('fct_payments') }} as payments
+    left join {{ ref('dim_loans') }} as loans on payments.source = loans.source and payments.loan_id = loans.loan_id
 ),
 
 dated as (
@@ -34,15 +35,19 @@ dated as (
 ),
 
 by_payment as (
-    select d.source, d.month_on, sum(d.amount) as paid
-    from dated as d
-    left join reported as r on d.source = r.source
-    where d.arrears_basis <> 'ledger' or d.month_on <= r.reported_month
-    group by d.source, d.month_on
+    select dated.source, dated.month_on, sum(dated.amount) as paid
+    from dated
+    left join reported on dated.source = reported.source
+    where dated.arrears_basis <> 'ledger' or dated.month_on <= reported.last_month
+    group by dated.source, dated.month_on
 )
 
-select coalesce(s.source, p.source) as source, coalesce(s.month_on, p.month_on) as month_on, s.paid, p.paid as payments
-from by_statement as s
-full outer join by_payment as p on s.source = p.source and s.month_on = p.month_on
-where coalesce(s.paid, 0) <> coalesce(p.paid, 0)
-    and coalesce(s.source, p.source) in (select source from payments)
+select
+    coalesce(by_statement.source, by_payment.source) as source,
+    coalesce(by_statement.month_on, by_payment.month_on) as month_on,
+    by_statement.paid,
+    by_payment.paid as payments
+from by_statement
+full outer join by_payment on by_statement.source = by_payment.source and by_statement.month_on = by_payment.month_on
+where coalesce(by_statement.paid, 0) <> coalesce(by_payment.paid, 0)
+    and coalesce(by_statement.source, by_payment.source) in (select source from payments)

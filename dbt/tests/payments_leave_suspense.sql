@@ -1,12 +1,12 @@
--- A payment whose loan is still not known so many days later (policy) is money that somebody has to look for. Days are
--- counted to the newest that the source tells of: without a word from it nothing grows old.
+-- A payment whose loan is still not known after the policy's `suspense_days` is money that somebody has to look for.
+-- Days are counted to the newest row of the source: where it delivers nothing, nothing grows old.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
 
 with newest as (
-    select source, max(known_at) as known_at from {{ ref('fct_payments') }} group by source
+    select source, max(known_on) as known_on from {{ ref('fct_payments') }} group by source
 )
 
-select p.source, p.payment_id, p.paid_on, p.known_at
-from {{ ref('fct_payments') }} as p
-inner join newest as n on p.source = n.source
-where p.in_suspense and {{ days_between('p.known_at', 'n.known_at') }} > {{ var('suspense_days') }}
+select payments.source, payments.payment_id, payments.paid_on, payments.known_on
+from {{ ref('fct_payments') }} as payments
+inner join newest on payments.source = newest.source
+where payments.in_suspense and {{ days_between('payments.known_on', 'newest.known_on') }} > {{ var('suspense_days') }}

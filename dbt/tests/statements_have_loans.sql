@@ -1,8 +1,8 @@
--- Months of a loan that nobody has told of are in no mart until the loan is delivered.
+-- Statements of a loan that was not delivered are in no mart until it is.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'fct_loan_months'}}}) }}
 
-select s.source, s.loan_id, count(*) as months
-from {{ ref('stg_statements') }} as s
-left join {{ ref('stg_loans') }} as l on s.source = l.source and s.loan_id = l.loan_id
-where l.loan_id is null and s.superseded_at is null
-group by s.source, s.loan_id
+select statements.source, statements.loan_id, count(*) as months
+from {{ ref('stg_statements') }} as statements
+left join {{ ref('stg_loans') }} as loans on statements.source = loans.source and statements.loan_id = loans.loan_id
+where loans.loan_id is null and statements.superseded_on is null
+group by statements.source, statements.loan_id

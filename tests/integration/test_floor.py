@@ -76,7 +76,7 @@ def test_loan_months_are_the_nights(home):
             0
         ]
     assert taken_back > 50 and versions > 2_100
-    columns = ["dpd_max", "dpd_end", "due", "paid", "balance", "limit_amount", "is_default", "state", "known_at"]
+    columns = ["dpd_max", "dpd_end", "due", "paid", "balance", "limit_amount", "is_default", "state", "known_on"]
     assert_same(night, floor, columns)
 
 

@@ -125,11 +125,11 @@ def test_a_lower_rate_is_a_default_and_a_longer_term_is_none(built):
         from staging.stg_schedules as s
         join staging.stg_loan_events as e on s.loan_id = e.loan_id and s.valid_from = e.occurred_on
         join staging.stg_loans as l on s.loan_id = l.loan_id
-        where e.kind = 'restructured' and s.superseded_at is null
+        where e.kind = 'restructured' and s.superseded_on is null
             and s.valid_from <= (select max(month_on) from marts.fct_loan_months)
         group by all
     """
-    triggers = "select loan_id, from_on from intermediate.int_default_signs where kind = 'distressed_restructuring'"
+    triggers = "select loan_id, from_on from intermediate.int_default_triggers where kind = 'distressed_restructuring'"
     lost = "select value_lost from marts.fct_defaults where trigger = 'distressed_restructuring'"
     with duckdb.connect(str(built.settings.home / "warehouse/creditloom.duckdb"), read_only=True) as db:
         changed, found, losses = db.sql(query).pl(), db.sql(triggers).fetchall(), db.sql(lost).pl()["value_lost"]

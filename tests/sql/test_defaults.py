@@ -62,8 +62,8 @@ def home(book, tmp_path_factory) -> Path:
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
     policy["sources"] = {name: lender(rules) for name, rules in RULES.items()}
     policy["defaults"]["thresholds"] = {
-        "any": {"amount": 60, "share": 0.08, "value_lost": 0.01},
-        "none": {"amount": 0, "share": 0, "value_lost": 0},
+        "any": {"materiality_amount": 60, "materiality_share": 0.08, "value_lost_max": 0.01},
+        "none": {"materiality_amount": 0, "materiality_share": 0, "value_lost_max": 0},
     }
     home.mkdir()
     (home / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
@@ -77,7 +77,7 @@ def home(book, tmp_path_factory) -> Path:
         write_selection(until_last, settings.selection, source)
     build = ["build", "--select", "+fct_loan_months", "--indirect-selection", "cautious"]
     line = [*build, "--exclude-resource-type", "unit_test"]
-    done = run_dbt(settings, load_policy(settings.policy), line, quiet=True, loans_a_portion=300)
+    done = run_dbt(settings, load_policy(settings.policy), line, quiet=True, loans_per_batch=300)
     assert done.returncode == 0, done.stdout[-3000:]
     return home
 
@@ -89,7 +89,7 @@ def rows(home: Path, query: str) -> list[tuple]:
 
 def found(home: Path, source: str) -> dict[str, list[Spell]]:
     spells: dict[str, list[Spell]] = {}
-    columns = "loan_id, defaulted_on, trigger, known_at, round(value_lost, 4), ended_on, ended_by"
+    columns = "loan_id, defaulted_on, trigger, known_on, round(value_lost, 4), ended_on, ended_by"
     for loan_id, *spell in rows(
         home, f"select {columns} from marts.fct_defaults where source = '{source}' order by loan_id, default_no"
     ):

@@ -52,15 +52,16 @@ def test_nights_in_any_order_end_where_one_full_build_does(book, tmp_path, night
     for number, (begin, end) in enumerate(pairwise(bounds)):
         is_full = night(pipeline, files[begin:end], number)
         assert is_full == (number == 0)
-        computed.append(count(pipeline, "intermediate.int_ledger_work"))
+        computed.append(count(pipeline, "intermediate.int_ledger_to_rebuild"))
     assert count(pipeline, "marts.fct_defaults") > 3
     found = published(pipeline, tmp_path / "news")
-    assert count(pipeline, "staging.stg_payments where superseded_at is not null") > 20
-    superseded_months = "intermediate.int_loan_months where superseded_at is not null"
+    assert count(pipeline, "staging.stg_payments where superseded_on is not null") > 20
+    superseded_months = "intermediate.int_loan_months where superseded_on is not null"
     assert count(pipeline, superseded_months) > 50, "months with the version of then and the version of now"
     assert min(computed[1:]) < computed[0], "some night has less to do than all"
     assert build(pipeline, full=True)
-    assert count(pipeline, "intermediate.int_ledger_work") > count(pipeline, "intermediate.int_ledger_loans") > 100
+    listed, numbered = (count(pipeline, f"intermediate.int_ledger_{name}") for name in ("to_rebuild", "loans"))
+    assert listed > numbered > 100
     assert published(pipeline, tmp_path / "full") == found
 
 
@@ -70,10 +71,15 @@ def test_nothing_new_is_nothing_to_compute_and_a_changed_rule_is_all(book, tmp_p
     pipeline = simulated_in(home)
     assert night(pipeline, sorted(book.iterdir()), 0)
     assert not build(pipeline)
-    assert count(pipeline, "intermediate.int_ledger_work") == 0
+    assert count(pipeline, "intermediate.int_ledger_to_rebuild") == 0
     assert count(pipeline, "marts.feat_loan_months") > 500
     changed = simulated_in(home, observe_from_month=2)
+    with duckdb.connect(str(changed.settings.warehouse_file)) as db:
+        db.execute("create table intermediate.of_older_code as select 1 as one")
+    (changed.settings.warehouse / "of_older_code").mkdir()
     assert build(changed), "another policy counts for all months"
+    assert count(changed, "duckdb_tables() where table_name = 'of_older_code'") == 0
+    assert not (changed.settings.warehouse / "of_older_code").exists()
     line = [sys.executable, "-m", "dagster_project.cli", "dbt", "ls", "--quiet"]
     given = {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(home / "policy.yaml")}
     subprocess.run(line, env=os.environ | given, check=True, capture_output=True)
@@ -98,8 +104,8 @@ def build(pipeline: Pipeline, *, full: bool = False) -> bool:
     settings = pipeline.settings
     select(settings.lake, settings.selection, SOURCE, pipeline.receipts(SOURCE))
     is_full = begin_build(pipeline) or full
-    # What is added is computed in other portions than the whole.
-    how = (["--full-refresh"], {}) if is_full else ([], {"loans_a_portion": 40})
+    # What is added is computed in other batches than the whole.
+    how = (["--full-refresh"], {}) if is_full else ([], {"loans_per_batch": 40})
     done = run_dbt(settings, pipeline.policy, ["run", *how[0]], quiet=True, **how[1])
     assert done.returncode == 0, done.stdout[-3000:]
     end_build(pipeline)

@@ -53,7 +53,7 @@ def home(book, tmp_path_factory) -> Path:
         until_cut = {name: t.filter(pl.col("known_at") <= cut + dt.timedelta(days=LAG)) for name, t in tables.items()}
         write_selection(until_cut, settings.selection, f"cut_{cut:%Y%m}")
     build = ["build", "--exclude-resource-type", "unit_test"]
-    done = run_dbt(settings, load_policy(settings.policy), build, quiet=True, loans_a_portion=300)
+    done = run_dbt(settings, load_policy(settings.policy), build, quiet=True, loans_per_batch=300)
     assert done.returncode == 0, done.stdout[-3000:]
     return home
 
@@ -70,7 +70,7 @@ def cents(amount: Decimal) -> int:
 def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
     """Every month of every loan, as known at each date on which it changed; no month is missing or extra."""
     found = {
-        (r["loan_id"], r["month_on"], r["known_at"]): r
+        (r["loan_id"], r["month_on"], r["known_on"]): r
         for r in query(home, "select * from intermediate.int_loan_months where source = 'whole'").iter_rows(named=True)
     }
     last, lag, versions = reported(book), dt.timedelta(days=LAG), 0
@@ -85,7 +85,7 @@ def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
                 row = found.pop((loan.loan_id, end, known_by + lag))
                 month = ledger.month(end)
                 where = (loan, end, known_by, month, row)
-                assert row["superseded_at"] == (later + lag if later else None), where
+                assert row["superseded_on"] == (later + lag if later else None), where
                 assert (row["dpd_max"], row["dpd_end"]) == (month.dpd_max, month.dpd_end), where
                 assert (cents(row["due"]), cents(row["paid"])) == (month.due, month.paid), where
                 assert cents(row["balance"]) == month.balance, where

@@ -29,7 +29,7 @@ def built(request, first_night, tmp_path):
 def test_fast_path_gives_the_same_features_as_the_full_path(built):
     short, on_time_loans = _features(built)
     assert on_time_loans > 0.9 * short["loan_id"].n_unique(), "the comparison means something: most loans take the path"
-    _build(built, "run", "--select", "int_plain_loans+", short_way=False)
+    _build(built, "run", "--select", "int_on_time_loans+", fast_path=False)
     long, on_time_loans = _features(built)
     assert on_time_loans == 0
     assert long.height == short.height > 1_000
@@ -44,5 +44,5 @@ def _build(pipeline, *command, **more_vars):
 
 def _features(pipeline) -> tuple[pl.DataFrame, int]:
     with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
-        on_time_loans = db.execute("select count(*) from intermediate.int_plain_loans").fetchall()[0][0]
+        on_time_loans = db.execute("select count(*) from intermediate.int_on_time_loans").fetchall()[0][0]
         return db.sql("select * from marts.feat_loan_months").pl().sort("source", "loan_id", "month_on"), on_time_loans

@@ -110,7 +110,7 @@ def rows(book, tmp_path_factory) -> dict[tuple[str, str, dt.date], list[tuple]]:
     done = run_dbt(settings, load_policy(settings.policy), build, quiet=True)
     assert done.returncode == 0, done.stdout[-3000:]
     found: dict = {}
-    columns = "known_at, superseded_at, dpd_end, due::int, paid::int, balance::int, is_default"
+    columns = "known_on, superseded_on, dpd_end, due::int, paid::int, balance::int, is_default"
     with duckdb.connect(str(settings.warehouse_file), read_only=True) as db:
         query = f"select source, loan_id, month_on, {columns} from intermediate.int_loan_months order by all"
         for source, loan_id, month_on, *version in db.execute(query).fetchall():

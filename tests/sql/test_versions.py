@@ -40,7 +40,7 @@ def test_each_version_is_staged_until_the_next_and_the_older_one_as_of_before(tm
         assert done.returncode == 0, done.stdout[-3000:]
         with duckdb.connect(str(pipeline.settings.warehouse_file), read_only=True) as db:
             return db.sql(
-                "select payment_id, amount::double, day(known_at), day(superseded_at)"
+                "select payment_id, amount::double, day(known_on), day(superseded_on)"
                 " from staging.stg_payments order by all"
             ).fetchall()
 

@@ -20,7 +20,7 @@ NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 def simulated_in(home: Path, observe_from_month: int = 1, observations_per_year: int = 1) -> Pipeline:
     """The pipeline of a home whose policy is the default one, with the simulated source alone."""
     entry = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())["sources"]["simulated"]
-    entry |= {"observe_from_month": observe_from_month, "snapshots_a_year": observations_per_year}
+    entry |= {"observe_from_month": observe_from_month, "observations_per_year": observations_per_year}
     write_policy(home, policy_for("simulated", entry))
     return load_pipeline(Settings(home=home, policy=home / "policy.yaml"))
 

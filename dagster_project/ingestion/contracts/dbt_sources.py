@@ -15,7 +15,7 @@ from dagster_project.ingestion.contracts.canonical import (
     SUPERSEDED,
 )
 
-SOURCE, CHANGED_FILES = "lake", "lake_news"
+SOURCE, CHANGED_FILES = "lake", "lake_changed"
 # Tables that an incremental build reads the new rows of: those that the warehouse appends to, and the inputs of loan
 # months.
 INCREMENTAL_TABLES = ("loans", "schedules", "payments", "statements", "loan_events", "client_money", SUPERSEDED)
@@ -46,7 +46,7 @@ def sources_yaml() -> str:
     changed = {
         "name": CHANGED_FILES,
         "description": "The rows of the lake files that the previous build did not have.",
-        "config": _files_in("news"),
+        "config": _files_in("changed_files"),
         "tables": [{"name": table, "description": DESCRIPTIONS[table]} for table in INCREMENTAL_TABLES],
     }
     return _NOTE + yaml.safe_dump({"version": 2, "sources": [lake, changed]}, sort_keys=False, width=120)

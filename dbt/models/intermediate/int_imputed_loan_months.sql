@@ -1,71 +1,81 @@
 -- Loan months of sources that report balances and payments, and no arrears. Where a statement has no due amount it is
--- imputed: the agreed instalment, or the balance before if that is less. Days past due follow from it first in, first out. They
--- never make a default: only a write-off does, a balance that falls to zero by more than was repaid.
+-- imputed: the agreed instalment, or the balance before if that is less. Days past due follow from it first in, first
+-- out. They never make a default: only a write-off does, a balance that falls to zero by more than was repaid.
 --
--- A month hangs on those before it. A statement that is late (of its month, or of a later one, something was known before)
--- tells the months from its own on anew: a state of knowledge of the loan, which is one plain row of statements. Nearly
--- every loan has one.
-with versions as (
-    select
-        s.source,
-        s.loan_id,
-        s.month_on,
-        s.balance,
-        s.limit_amount,
-        s.due,
-        s.paid,
-        s.principal,
-        s.status_code,
-        -- without its loan a statement says nothing of what was due
-        greatest(s.known_at, l.known_at) as known_at,
-        s.superseded_at,
-        l.instalment,
-        l.opening_balance
-    from {{ ref('stg_statements') }} as s
-    inner join {{ ref('stg_loans') }} as l on s.source = l.source and s.loan_id = l.loan_id
-    where {{ by_source('arrears_basis', 's.source', quote=true) }} = 'imputed'
-        and (s.superseded_at is null or s.superseded_at > l.known_at)
+-- A month depends on those before it. A statement is late if something of its month, or of a later one, was known
+-- before it. From its month on such a statement changes the months: it begins another state of knowledge of the loan.
+-- Each state is one row of statements, one per month. Nearly every loan has a single state.
+with loans as (
+    select * from {{ ref('stg_loans') }}
 ),
 
+-- one row per version of a statement; without its loan a statement says nothing of what was due
+versions as (
+    select
+        statements.source,
+        statements.loan_id,
+        statements.month_on,
+        statements.balance,
+        statements.limit_amount,
+        statements.due,
+        statements.paid,
+        statements.principal,
+        statements.status_code,
+        greatest(statements.known_on, loans.known_on) as known_on,
+        statements.superseded_on,
+        loans.instalment,
+        loans.opening_balance
+    from {{ ref('stg_statements') }} as statements
+    inner join loans on statements.source = loans.source and statements.loan_id = loans.loan_id
+    where {{ by_source('arrears_basis', 'statements.source', quote=true) }} = 'imputed'
+        and (statements.superseded_on is null or statements.superseded_on > loans.known_on)
+),
+
+-- one row per version of a statement, with whether it is late
 dated as (
     select
         *,
-        min(known_at) over (
+        min(known_on) over (
             partition by source, loan_id order by month_on desc range between unbounded preceding and current row
-        ) < known_at as is_late
+        ) < known_on as is_late
     from versions
 ),
 
+-- one row per state of knowledge of a loan: from which day on it holds, and the first month that it changes
 states as (
-    select *, lead(known_on) over (partition by source, loan_id order by known_on) as next_known_on
+    select *, lead(state_known_on) over (partition by source, loan_id order by state_known_on) as next_state_known_on
     from (
-        select source, loan_id, min(known_at) as known_on, min(month_on) as first_month
+        select source, loan_id, min(known_on) as state_known_on, min(month_on) as first_month
         from dated
         where not is_late
         group by source, loan_id
         union all
-        select source, loan_id, known_at, min(month_on)
+        select source, loan_id, known_on, min(month_on)
         from dated
         where is_late
-        group by source, loan_id, known_at
+        group by source, loan_id, known_on
     ) as found
 ),
 
--- What a state knows in the end; of a month that is told in time nothing was known later that is before it.
+-- one row per state and month: what the state knows in the end. Nothing before a month that is on time was known later.
 statements as (
     select
-        d.*,
-        s.known_on,
-        s.first_month,
+        dated.*,
+        states.state_known_on,
+        states.first_month,
         coalesce(
-            lag(d.balance) over (partition by s.source, s.loan_id, s.known_on order by d.month_on), d.opening_balance
+            lag(dated.balance) over (
+                partition by states.source, states.loan_id, states.state_known_on order by dated.month_on
+            ),
+            dated.opening_balance
         ) as previous_balance
-    from states as s
-    inner join dated as d on s.source = d.source and s.loan_id = d.loan_id
-    where (s.next_known_on is null or d.known_at < s.next_known_on)
-        and (d.superseded_at is null or d.superseded_at >= s.next_known_on)
+    from states
+    inner join dated on states.source = dated.source and states.loan_id = dated.loan_id
+    where (states.next_state_known_on is null or dated.known_on < states.next_state_known_on)
+        and (dated.superseded_on is null or dated.superseded_on >= states.next_state_known_on)
 ),
 
+-- one row per state and month, with the imputed due amount
 marked as (
     select
         *,
@@ -78,11 +88,14 @@ marked as (
             end as decimal(18, 2)
         ) as imputed_due,
         balance = 0 and previous_balance - balance - principal > {{ by_source('write_off_min') }} as writes_off,
-        -- a run of months without a payment is known by how many payments came before it
-        count(case when paid > 0 then 1 end) over (partition by source, loan_id, known_on order by month_on) as payments_so_far
+        -- months of one run without a payment have the same number of payments before them
+        count(case when paid > 0 then 1 end) over (
+            partition by source, loan_id, state_known_on order by month_on
+        ) as payments_so_far
     from statements
 ),
 
+-- one row per state and month, with sums up to it
 cumulated as (
     select
         *,
@@ -90,42 +103,49 @@ cumulated as (
         sum(paid) over until_now as paid_so_far,
         max(case when writes_off then 1 else 0 end) over until_now = 1 as is_written_off,
         min(case when paid = 0 then month_on end) over (
-            partition by source, loan_id, known_on, payments_so_far order by month_on
+            partition by source, loan_id, state_known_on, payments_so_far order by month_on
         ) as unpaid_since
     from marked
-    window until_now as (partition by source, loan_id, known_on order by month_on)
+    window until_now as (partition by source, loan_id, state_known_on order by month_on)
 ),
 
--- The oldest instalment that what was paid so far does not cover.
+-- one row per state and month with arrears: the oldest instalment that the payments so far do not cover
 oldest_unpaid as (
-    select p.source, p.loan_id, p.known_on, p.month_on, min(d.month_on) as due_on
-    from cumulated as p
-    inner join cumulated as d on p.source = d.source and p.loan_id = d.loan_id and p.known_on = d.known_on
-    where d.month_on <= p.month_on and d.due_so_far > p.paid_so_far
-    group by p.source, p.loan_id, p.known_on, p.month_on
+    select paid.source, paid.loan_id, paid.state_known_on, paid.month_on, min(due.month_on) as due_on
+    from cumulated as paid
+    inner join cumulated as due
+        on paid.source = due.source and paid.loan_id = due.loan_id and paid.state_known_on = due.state_known_on
+    where due.month_on <= paid.month_on and due.due_so_far > paid.paid_so_far
+    group by paid.source, paid.loan_id, paid.state_known_on, paid.month_on
 )
 
 select
-    c.source,
-    c.loan_id,
-    c.month_on,
-    greatest(c.known_at, c.known_on) as known_at,
-    lead(c.known_on) over (partition by c.source, c.loan_id, c.month_on order by c.known_on) as superseded_at,
-    cast(coalesce({{ days_between('o.due_on', 'c.month_on') }}, 0) as integer) as dpd,
-    c.imputed_due as due,
-    c.paid,
-    c.balance,
-    c.limit_amount,
-    c.status_code,
-    c.is_written_off as is_default,
-    c.is_written_off,
-    c.balance <= 0 and not c.is_written_off as is_closed,
+    cumulated.source,
+    cumulated.loan_id,
+    cumulated.month_on,
+    greatest(cumulated.known_on, cumulated.state_known_on) as known_on,
+    lead(cumulated.state_known_on) over (
+        partition by cumulated.source, cumulated.loan_id, cumulated.month_on order by cumulated.state_known_on
+    ) as superseded_on,
+    cast(coalesce({{ days_between('oldest_unpaid.due_on', 'cumulated.month_on') }}, 0) as integer) as dpd,
+    cumulated.imputed_due as due,
+    cumulated.paid,
+    cumulated.balance,
+    cumulated.limit_amount,
+    cumulated.status_code,
+    cumulated.is_written_off as is_default,
+    cumulated.is_written_off,
+    cumulated.balance <= 0 and not cumulated.is_written_off as is_closed,
     coalesce(
-        c.paid = 0 and c.unpaid_since between {{ by_source('deferral_from', 'c.source', cast_to='date') }}
-            and {{ by_source('deferral_to', 'c.source', cast_to='date') }},
+        cumulated.paid = 0
+        and cumulated.unpaid_since >= {{ by_source('deferral_from', 'cumulated.source', cast_to='date') }}
+        and cumulated.unpaid_since <= {{ by_source('deferral_to', 'cumulated.source', cast_to='date') }},
         false
     ) as deferral_suspected
-from cumulated as c
-left join oldest_unpaid as o
-    on c.source = o.source and c.loan_id = o.loan_id and c.known_on = o.known_on and c.month_on = o.month_on
-where c.month_on >= c.first_month
+from cumulated
+left join oldest_unpaid
+    on cumulated.source = oldest_unpaid.source
+    and cumulated.loan_id = oldest_unpaid.loan_id
+    and cumulated.state_known_on = oldest_unpaid.state_known_on
+    and cumulated.month_on = oldest_unpaid.month_on
+where cumulated.month_on >= cumulated.first_month

@@ -1,11 +1,13 @@
--- What sources tell of known loans of ledger sources beside schedule and payments that matters to a default, and the
--- month from which it may be used. What is told of a day before the opening counts on the opening day.
+-- Write-offs and changes of terms of ledger loans, and the month from which a feature may use each. An event before the
+-- opening counts on the opening day.
 select distinct
-    l.loan_no,
-    e.kind,
-    greatest(e.occurred_on, l.opened_on) as occurred_on,
-    greatest(e.known_at, l.known_at) as known_at,
-    {{ visible_month('greatest(e.occurred_on, l.opened_on)', 'greatest(e.known_at, l.known_at)', 'l.source') }} as visible_month
-from {{ ref('stg_loan_events') }} as e
-inner join {{ ref('int_ledger_loans') }} as l on e.source = l.source and e.loan_id = l.loan_id
-where e.kind in ('write_off', 'restructured')
+    loans.loan_no,
+    events.kind,
+    greatest(events.occurred_on, loans.opened_on) as occurred_on,
+    greatest(events.known_on, loans.known_on) as known_on,
+    {{ visible_month(
+        'greatest(events.occurred_on, loans.opened_on)', 'greatest(events.known_on, loans.known_on)', 'loans.source'
+    ) }} as visible_month
+from {{ ref('stg_loan_events') }} as events
+inner join {{ ref('int_ledger_loans') }} as loans on events.source = loans.source and events.loan_id = loans.loan_id
+where events.kind in ('write_off', 'restructured')

@@ -1,19 +1,28 @@
--- Instalments of known loans of ledger sources in every version of their schedule, and the month from which a feature
--- may use each. `month_on` is the month in which the version begins to hold. An instalment that was corrected counts no
--- more from `gone_month` on, the month from which a feature may use the correction; one that never counted is left out.
--- What is not principal is served first; where neither part is told all of it is principal.
+-- Instalments of ledger loans in every version of their schedule, and the month from which a feature may use each.
+-- `month_on` is the month in which the version begins to hold. A corrected instalment no longer counts from
+-- `gone_month` on, the month from which a feature may use the correction; one that never counted is left out. Of a
+-- payment, what is not principal is served first; where neither part is given, all of it is principal.
 with dated as (
     select
-        i.*,
-        l.loan_no,
-        greatest(i.valid_from, l.opened_on) as begins_on,
-        {{ visible_month('greatest(i.valid_from, l.opened_on)', 'greatest(i.known_at, l.known_at)', 'l.source') }} as visible_month,
+        schedules.*,
+        loans.loan_no,
+        greatest(schedules.valid_from, loans.opened_on) as begins_on,
+        {{ visible_month(
+            'greatest(schedules.valid_from, loans.opened_on)',
+            'greatest(schedules.known_on, loans.known_on)',
+            'loans.source',
+        ) }} as visible_month,
         case
-            when i.superseded_at is not null
-                then {{ visible_month('greatest(i.valid_from, l.opened_on)', 'greatest(i.superseded_at, l.known_at)', 'l.source') }}
+            when schedules.superseded_on is not null
+                then {{ visible_month(
+                    'greatest(schedules.valid_from, loans.opened_on)',
+                    'greatest(schedules.superseded_on, loans.known_on)',
+                    'loans.source',
+                ) }}
         end as gone_month
-    from {{ ref('stg_schedules') }} as i
-    inner join {{ ref('int_ledger_loans') }} as l on i.source = l.source and i.loan_id = l.loan_id
+    from {{ ref('stg_schedules') }} as schedules
+    inner join {{ ref('int_ledger_loans') }} as loans
+        on schedules.source = loans.source and schedules.loan_id = loans.loan_id
 )
 
 select
@@ -23,7 +32,7 @@ select
     due_on,
     amount,
     cast({{ clip("coalesce(principal, amount - interest, amount)", "0", "amount") }} as decimal(18, 2)) as principal,
-    principal is not null or interest is not null as is_told,
+    principal is not null or interest is not null as has_parts,
     last_day(begins_on) as month_on,
     visible_month,
     gone_month

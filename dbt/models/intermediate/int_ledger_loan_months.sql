@@ -1,55 +1,61 @@
--- Loan months of sources that deliver a schedule and payments. Days past due are first in, first out: at a day they
+-- Loan months of sources that deliver a schedule and payments. Days past due are first in, first out: on a day they
 -- count from the earliest instalment whose cumulative due is more than what was paid by then.
 --
--- One merge instead of a join in time. What was paid by a day rises in steps; per state of knowledge, instalments stand
--- at their cumulative due and steps at what was paid by then. In falling order, steps first on ties, the instalments
--- that stand before a step are those that it leaves unpaid. While a step lasts arrears only grow, so of each month its
--- last day is the worst.
+-- One merge instead of a join in time. The amount paid rises in steps. Per state of knowledge, instalments have the
+-- level of their cumulative due, and steps that of what was paid by then. In falling order, steps first on ties, the
+-- instalments before a step are those that it leaves unpaid. While a step lasts arrears only grow, so that the last
+-- day of each month is its worst.
 {{ config(
-    materialized='portions',
-    meta={'loans_of': 'int_ledger_work', 'grows': true},
-    pre_hook="{{ forget('int_ledger_work') }}",
+    materialized='batches',
+    meta={'loans_of': 'int_ledger_to_rebuild', 'grows': true},
+    pre_hook="{{ delete_for_rebuild('int_ledger_to_rebuild') }}",
 ) }}
 
+-- one row per state of knowledge of a loan
 with states as (
-    select * from {{ ref('int_ledger_states') }} where {{ in_portion('loan_no') }}
+    select * from {{ ref('int_ledger_states') }} where {{ in_batch('loan_no') }}
 ),
 
+-- one row per state and version of the schedule
 versions as (
-    select * from {{ ref('int_ledger_versions') }} where {{ in_portion('loan_no') }}
+    select * from {{ ref('int_ledger_versions') }} where {{ in_batch('loan_no') }}
 ),
 
--- What is known only in a later state of the loan's knowledge supersedes a month of an earlier one.
+-- one row per state of a loan with several and month: the month in which a later state supersedes it
 revised as (
     select
         state_no,
         month_on,
-        lead(greatest(known_month, month_on)) over (partition by loan_no, month_on order by known_month) as superseded_month
+        lead(greatest(known_month, month_on)) over (
+            partition by loan_no, month_on order by known_month
+        ) as superseded_month
     from (
         select state_no, loan_no, known_month, {{ each_month_end('first_month', 'last_month') }} as month_on
         from states
         where is_revised
-    ) as told
+    ) as months
 ),
 
--- `is_void`: the next version does away with it.
+-- one row per state and instalment that takes part
 scheduled as (
     select
-        v.state_no,
-        v.version_no,
-        i.due_on,
-        i.instalment_no,
-        i.amount,
-        i.principal,
-        coalesce(i.due_on >= v.next_from, false) as is_void
-    from {{ ref('int_ledger_instalments') }} as i
-    inner join versions as v on i.loan_no = v.loan_no and i.valid_from = v.valid_from
-    where {{ in_portion('i.loan_no') }}
-        and {{ is_seen('i', 'v') }}
-        and i.due_on >= i.valid_from
-        and i.amount <> 0
+        versions.state_no,
+        versions.version_no,
+        instalments.due_on,
+        instalments.instalment_no,
+        instalments.amount,
+        instalments.principal,
+        {{ is_void('instalments.due_on', 'versions.next_from') }} as is_void
+    from {{ ref('int_ledger_instalments') }} as instalments
+    inner join versions
+        on instalments.loan_no = versions.loan_no and instalments.valid_from = versions.valid_from
+    where {{ in_batch('instalments.loan_no') }}
+        and {{ is_seen('instalments', 'versions') }}
+        and {{ takes_part('instalments') }}
+        and instalments.amount <> 0
 ),
 
+-- one row per state and instalment that holds, with sums up to it
 holding as (
     select
         state_no,
@@ -64,7 +70,7 @@ holding as (
     )
 ),
 
--- Every paying day, and the days with which a version comes into force.
+-- one row per state and day with a payment, or with which a version comes into force
 days as (
     select
         state_no,
@@ -73,12 +79,17 @@ days as (
         case when sum(payments) > 0 then 1 else 0 end as is_payment,
         max(version_no) as version_no
     from (
-        select s.state_no, p.paid_on as day, p.amount, p.payments, cast(null as integer) as version_no
-        from states as s
-        inner join {{ ref('int_ledger_payments') }} as p on s.loan_no = p.loan_no
-        where {{ in_portion('p.loan_no') }}
-            and p.visible_month <= greatest(s.known_month, p.month_on)
-            and p.month_on <= s.last_month
+        select
+            states.state_no,
+            payments.paid_on as day,
+            payments.amount,
+            payments.payments,
+            cast(null as integer) as version_no
+        from states
+        inner join {{ ref('int_ledger_payments') }} as payments on states.loan_no = payments.loan_no
+        where {{ in_batch('payments.loan_no') }}
+            and payments.visible_month <= greatest(states.known_month, payments.month_on)
+            and payments.month_on <= states.last_month
         union all
         select state_no, {{ add_days(month_end_before('in_force_month'), '1') }}, 0, 0, version_no
         from versions
@@ -87,6 +98,7 @@ days as (
     group by state_no, day
 ),
 
+-- one row per state and step: from its day until the next one the amount paid and the version are the same
 steps as (
     select
         state_no,
@@ -100,8 +112,8 @@ steps as (
     window until_now as (partition by state_no order by day rows between unbounded preceding and current row)
 ),
 
--- In falling order of the level the last instalment before a step is the oldest that it leaves unpaid: each of its
--- columns is the smallest so far.
+-- one row per state and step or instalment. In falling order of the level, the last instalment before a step is the
+-- oldest that it leaves unpaid: each of its columns is the smallest so far.
 merged as (
     select
         *,
@@ -110,21 +122,21 @@ merged as (
         min(principal_before) over unpaid as unpaid_before
     from (
         select
-            p.state_no,
+            steps.state_no,
             cast(0 as tinyint) as is_instalment,
-            p.paid_so_far as level,
-            greatest(p.day, {{ add_days(month_end_before('s.first_month'), '1') }}) as from_day,
-            least(coalesce(p.until_day, s.last_month), s.last_month) as until_day,
-            p.day,
-            p.paid,
-            p.is_payment,
-            p.version_no,
+            steps.paid_so_far as level,
+            greatest(steps.day, {{ add_days(month_end_before('states.first_month'), '1') }}) as from_day,
+            least(coalesce(steps.until_day, states.last_month), states.last_month) as until_day,
+            steps.day,
+            steps.paid,
+            steps.is_payment,
+            steps.version_no,
             cast(null as date) as due_on,
             cast(null as decimal(18, 2)) as principal_begins,
             cast(null as decimal(18, 2)) as principal_before
-        from steps as p
-        inner join states as s on p.state_no = s.state_no
-        where coalesce(p.until_day, s.last_month) > {{ month_end_before('s.first_month') }}
+        from steps
+        inner join states on steps.state_no = states.state_no
+        where coalesce(steps.until_day, states.last_month) > {{ month_end_before('states.first_month') }}
         union all
         select
             state_no,
@@ -146,13 +158,14 @@ merged as (
     )
 ),
 
+-- one row per state, step and month that the step lasts in
 stretches as (
     select *, {{ each_month_end('from_day', 'until_day') }} as month_on
     from merged
     where is_instalment = 0 and from_day <= until_day
 ),
 
--- In each month that a step lasts in: how far behind it leaves the loan at its last day there.
+-- one row per state, step and month: how far behind the step leaves the loan on its last day there
 shares as (
     select
         state_no,
@@ -173,7 +186,7 @@ shares as (
     from stretches
 ),
 
--- The steps that end within a month, what begins in it and what is due in it.
+-- one row per state and month: the steps that end within it, what begins in it and what is due in it
 within as (
     select
         state_no,
@@ -200,26 +213,26 @@ within as (
     group by state_no, month_on
 ),
 
--- The step that lasts until a month's end tells the month.
+-- one row per state and month, from the step that lasts until the month-end
 by_month as (
     select
-        e.state_no,
-        e.month_on,
-        e.version_no,
-        e.level as paid_so_far,
-        e.oldest_unpaid,
-        e.principal_repaid,
-        e.dpd as dpd_end,
-        greatest(e.dpd, coalesce(w.dpd, 0)) as dpd_max,
-        coalesce(w.due, 0) as due,
-        coalesce(w.paid, 0) as paid,
-        coalesce(w.is_payment, 0) as is_payment
-    from shares as e
-    left join within as w on e.state_no = w.state_no and e.month_on = w.month_on
-    where e.is_end
+        shares.state_no,
+        shares.month_on,
+        shares.version_no,
+        shares.level as paid_so_far,
+        shares.oldest_unpaid,
+        shares.principal_repaid,
+        shares.dpd as dpd_end,
+        greatest(shares.dpd, coalesce(within.dpd, 0)) as dpd_max,
+        coalesce(within.due, 0) as due,
+        coalesce(within.paid, 0) as paid,
+        coalesce(within.is_payment, 0) as is_payment
+    from shares
+    left join within on shares.state_no = within.state_no and shares.month_on = within.month_on
+    where shares.is_end
 ),
 
--- Each version with what holds until its end, and what the next one does away with.
+-- one row per state and version of the schedule: what holds until its end, and what the next one does away with
 plans as (
     select
         *,
@@ -228,88 +241,103 @@ plans as (
         sum(held_principal) over until_now + void_principal as principal_in_all
     from (
         select
-            v.state_no,
-            v.version_no,
-            v.in_force_month,
-            v.all_told,
-            v.valid_from is not null as is_scheduled,
-            coalesce(sum(case when not s.is_void then s.amount end), 0) as held,
-            coalesce(sum(case when not s.is_void then s.principal end), 0) as held_principal,
-            coalesce(sum(case when s.is_void then s.principal end), 0) as void_principal,
-            coalesce(max(case when s.is_void then 1 end), 0) = 1 as has_void
-        from versions as v
-        left join scheduled as s on v.state_no = s.state_no and v.version_no = s.version_no
-        group by v.state_no, v.version_no, v.in_force_month, v.all_told, v.valid_from
+            versions.state_no,
+            versions.version_no,
+            versions.in_force_month,
+            versions.all_have_parts,
+            versions.valid_from is not null as is_scheduled,
+            coalesce(sum(case when not scheduled.is_void then scheduled.amount end), 0) as held,
+            coalesce(sum(case when not scheduled.is_void then scheduled.principal end), 0) as held_principal,
+            coalesce(sum(case when scheduled.is_void then scheduled.principal end), 0) as void_principal,
+            coalesce(max(case when scheduled.is_void then 1 end), 0) = 1 as has_void
+        from versions
+        left join scheduled
+            on versions.state_no = scheduled.state_no and versions.version_no = scheduled.version_no
+        group by
+            versions.state_no,
+            versions.version_no,
+            versions.in_force_month,
+            versions.all_have_parts,
+            versions.valid_from
     ) as of_version
     window until_now as (
         partition by state_no order by version_no rows between unbounded preceding and current row
     )
 ),
 
-told as (
+-- one row per state and month, with its version's plan and its loan
+planned as (
     select
-        m.*,
-        p.in_force_month,
-        p.all_told,
-        p.is_scheduled,
-        p.principal_in_all,
-        p.held_so_far,
-        p.has_void,
-        s.source,
-        s.loan_no,
-        s.loan_id,
-        s.known_month,
-        s.original_amount,
-        s.limit_amount,
-        m.dpd_end >= {{ by_source('default_dpd_min', 's.source') }} as is_overdue,
-        cast(coalesce({{ by_source('default_arrears_min', 's.source') }}, 0) as decimal(18, 2)) as arrears_min
-    from by_month as m
-    inner join states as s on m.state_no = s.state_no
-    inner join plans as p on m.state_no = p.state_no and m.version_no = p.version_no
+        by_month.*,
+        plans.in_force_month,
+        plans.all_have_parts,
+        plans.is_scheduled,
+        plans.principal_in_all,
+        plans.held_so_far,
+        plans.has_void,
+        states.source,
+        states.loan_no,
+        states.loan_id,
+        states.known_month,
+        states.original_amount,
+        states.limit_amount,
+        by_month.dpd_end >= {{ by_source('default_dpd_min', 'states.source') }} as is_overdue,
+        cast(
+            coalesce({{ by_source('default_arrears_min', 'states.source') }}, 0) as decimal(18, 2)
+        ) as default_arrears_min
+    from by_month
+    inner join states on by_month.state_no = states.state_no
+    inner join plans on by_month.state_no = plans.state_no and by_month.version_no = plans.version_no
 ),
 
--- Where all that holds until its end is paid, a version that is done away with may have more to pay.
+-- one row per state and instalment that the next version does away with, with sums up to it. Where all that holds
+-- until its end is paid, such a version may have more to pay.
 void as (
     select
-        s.state_no,
-        s.version_no,
-        s.principal,
-        p.held_so_far + sum(s.amount) over until_now as due_so_far,
-        p.held_principal_so_far + sum(s.principal) over until_now as principal_so_far
-    from scheduled as s
-    inner join plans as p on s.state_no = p.state_no and s.version_no = p.version_no
-    where s.is_void
+        scheduled.state_no,
+        scheduled.version_no,
+        scheduled.principal,
+        plans.held_so_far + sum(scheduled.amount) over until_now as due_so_far,
+        plans.held_principal_so_far + sum(scheduled.principal) over until_now as principal_so_far
+    from scheduled
+    inner join plans on scheduled.state_no = plans.state_no and scheduled.version_no = plans.version_no
+    where scheduled.is_void
     window until_now as (
-        partition by s.state_no, s.version_no order by s.due_on, s.instalment_no
+        partition by scheduled.state_no, scheduled.version_no
+        order by scheduled.due_on, scheduled.instalment_no
         rows between unbounded preceding and current row
     )
 ),
 
+-- one row per state and month whose oldest unpaid instalment is one that the next version does away with
 void_unpaid as (
     select
-        t.state_no,
-        t.month_on,
-        min(u.principal_so_far - u.principal + greatest(t.paid_so_far - u.due_so_far + u.principal, 0)) as principal_repaid
-    from told as t
-    inner join void as u on t.state_no = u.state_no and t.version_no = u.version_no
-    where t.has_void and t.paid_so_far >= t.held_so_far and u.due_so_far > t.paid_so_far
-    group by t.state_no, t.month_on
+        planned.state_no,
+        planned.month_on,
+        min(
+            void.principal_so_far - void.principal + greatest(planned.paid_so_far - void.due_so_far + void.principal, 0)
+        ) as principal_repaid
+    from planned
+    inner join void on planned.state_no = void.state_no and planned.version_no = void.version_no
+    where planned.has_void and planned.paid_so_far >= planned.held_so_far and void.due_so_far > planned.paid_so_far
+    group by planned.state_no, planned.month_on
 ),
 
--- Null where nothing of the schedule in force is unpaid.
+-- one row per state and month; `repaid` is null where nothing of the schedule in force is unpaid
 repaid as (
     select
-        t.*,
+        planned.*,
         case
-            when not t.is_scheduled then 0
-            when t.paid_so_far < t.held_so_far then t.principal_repaid
-            else u.principal_repaid
+            when not planned.is_scheduled then 0
+            when planned.paid_so_far < planned.held_so_far then planned.principal_repaid
+            else void_unpaid.principal_repaid
         end as repaid
-    from told as t
-    left join void_unpaid as u on t.state_no = u.state_no and t.month_on = u.month_on
+    from planned
+    left join void_unpaid on planned.state_no = void_unpaid.state_no and planned.month_on = void_unpaid.month_on
 ),
 
--- From the month in which it is known on: a write-off that is told late leaves the months before as they were.
+-- one row per loan that was written off. It counts from the month in which it is known: one that becomes known late
+-- leaves the months before as they were.
 written_off as (
     select loan_no, min(visible_month) as from_month
     from {{ ref('int_ledger_events') }}
@@ -317,40 +345,48 @@ written_off as (
     group by loan_no
 ),
 
--- The amount in arrears is asked for only where a default depends on it.
+-- one row per state and month: the amount in arrears, only where a default depends on it
 arrears as (
-    select t.state_no, t.month_on, sum(s.amount) - max(t.paid_so_far) as amount
-    from told as t
-    inner join scheduled as s on t.state_no = s.state_no
-    where t.is_overdue and t.arrears_min > 0 and not s.is_void and s.due_on <= t.month_on
-    group by t.state_no, t.month_on
+    select planned.state_no, planned.month_on, sum(scheduled.amount) - max(planned.paid_so_far) as amount
+    from planned
+    inner join scheduled on planned.state_no = scheduled.state_no
+    where planned.is_overdue
+        and planned.default_arrears_min > 0
+        and not scheduled.is_void
+        and scheduled.due_on <= planned.month_on
+    group by planned.state_no, planned.month_on
 )
 
 select
-    t.source,
-    t.loan_id,
-    t.month_on,
-    {{ add_days('greatest(t.month_on, t.known_month)', by_source('feature_lag_days', 't.source')) }} as known_at,
-    {{ add_days('r.superseded_month', by_source('feature_lag_days', 't.source')) }} as superseded_at,
-    cast(t.dpd_max as integer) as dpd_max,
-    cast(t.dpd_end as integer) as dpd_end,
-    cast(t.due as decimal(18, 2)) as due,
-    cast(t.paid as decimal(18, 2)) as paid,
+    repaid.source,
+    repaid.loan_id,
+    repaid.month_on,
+    {{ observed_on('greatest(repaid.month_on, repaid.known_month)', 'repaid.source') }} as known_on,
+    {{ observed_on('revised.superseded_month', 'repaid.source') }} as superseded_on,
+    cast(repaid.dpd_max as integer) as dpd_max,
+    cast(repaid.dpd_end as integer) as dpd_end,
+    cast(repaid.due as decimal(18, 2)) as due,
+    cast(repaid.paid as decimal(18, 2)) as paid,
     cast(
         case
-            when not t.is_scheduled then coalesce(t.original_amount, 0)
-            when t.repaid is null then 0
-            when t.all_told then greatest(coalesce(t.original_amount, t.principal_in_all) - t.repaid, 0)
-            else t.principal_in_all - t.repaid
+            when not repaid.is_scheduled then coalesce(repaid.original_amount, 0)
+            when repaid.repaid is null then 0
+            when repaid.all_have_parts
+                then greatest(coalesce(repaid.original_amount, repaid.principal_in_all) - repaid.repaid, 0)
+            else repaid.principal_in_all - repaid.repaid
         end as decimal(18, 2)
     ) as balance,
-    t.limit_amount,
-    (t.is_overdue and (t.arrears_min = 0 or a.amount >= t.arrears_min)) or w.loan_no is not null as is_default,
-    w.loan_no is not null as is_written_off,
-    t.repaid is null as is_closed
-from repaid as t
-left join revised as r on t.state_no = r.state_no and t.month_on = r.month_on
-left join arrears as a on t.state_no = a.state_no and t.month_on = a.month_on
-left join written_off as w on t.loan_no = w.loan_no and t.month_on >= w.from_month
--- A closed loan has no more rows, unless something happens to it.
-where t.repaid is not null or t.is_payment = 1 or t.month_on = t.in_force_month
+    repaid.limit_amount,
+    (
+        repaid.is_overdue
+        and (repaid.default_arrears_min = 0 or arrears.amount >= repaid.default_arrears_min)
+    )
+    or written_off.loan_no is not null as is_default,
+    written_off.loan_no is not null as is_written_off,
+    repaid.repaid is null as is_closed
+from repaid
+left join revised on repaid.state_no = revised.state_no and repaid.month_on = revised.month_on
+left join arrears on repaid.state_no = arrears.state_no and repaid.month_on = arrears.month_on
+left join written_off on repaid.loan_no = written_off.loan_no and repaid.month_on >= written_off.from_month
+-- a closed loan has no more rows, unless something happens to it
+where repaid.repaid is not null or repaid.is_payment = 1 or repaid.month_on = repaid.in_force_month

@@ -1,18 +1,19 @@
--- The loans of ledger sources that are computed in this build, each with a number: windows and joins over a whole number
--- are several times cheaper than over names. The number holds within one build and means nothing.
+-- The loans of ledger sources that this build computes, each with a number: windows and joins over a whole number are
+-- several times cheaper than over names. The number is valid within one build only.
 select
-    cast(row_number() over (order by l.source, l.loan_id) as integer) as loan_no,
-    l.source,
-    l.loan_id,
-    l.opened_on,
-    l.original_amount,
-    l.limit_amount,
-    l.annual_rate,
-    l.known_at,
-    last_day(l.opened_on) as opening_month,
-    {{ visible_month('l.opened_on', 'l.known_at', 'l.source') }} as visible_month,
-    w.from_month
-from {{ ref('stg_loans') }} as l
-inner join {{ ref('int_ledger_work') }} as w on l.source = w.source and l.loan_id = w.loan_id
-inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
-where last_day(l.opened_on) <= r.reported_month
+    cast(row_number() over (order by loans.source, loans.loan_id) as integer) as loan_no,
+    loans.source,
+    loans.loan_id,
+    loans.opened_on,
+    loans.original_amount,
+    loans.limit_amount,
+    loans.annual_rate,
+    loans.known_on,
+    last_day(loans.opened_on) as opening_month,
+    {{ visible_month('loans.opened_on', 'loans.known_on', 'loans.source') }} as visible_month,
+    to_rebuild.from_month
+from {{ ref('stg_loans') }} as loans
+inner join {{ ref('int_ledger_to_rebuild') }} as to_rebuild
+    on loans.source = to_rebuild.source and loans.loan_id = to_rebuild.loan_id
+inner join {{ ref('int_ledger_reported') }} as reported on loans.source = reported.source
+where last_day(loans.opened_on) <= reported.reported_month

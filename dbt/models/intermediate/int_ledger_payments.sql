@@ -1,7 +1,7 @@
--- What known loans of ledger sources paid, day by day, and the month from which a feature may use it. What was paid
--- before the opening counts on the opening day; a loan that became known late hides what belongs to it until then. A
--- version of a payment that was corrected is taken back once the newer one is known, so that it counts until then and no
--- longer. `payments`: how many there were, less those that are taken back; what comes to nothing is left out.
+-- Payments of ledger loans by day, and the month from which a feature may use them. A payment before the opening
+-- counts on the opening day; a loan that became known late hides its payments until then. A payment version that was
+-- corrected is reversed once the newer version is known, so that it counts until then and no longer. `payments` is
+-- the number of payments less the reversed ones; days on which nothing is left have no row.
 select
     loan_no,
     paid_on,
@@ -10,24 +10,23 @@ select
     cast(sum(amount) as decimal(18, 2)) as amount,
     cast(sum(payments) as integer) as payments
 from (
+    {%- for known_on, sign in [('known_on', '+'), ('superseded_on', '-')] %}
     select
-        l.loan_no,
-        greatest(p.paid_on, l.opened_on) as paid_on,
-        {{ visible_month('greatest(p.paid_on, l.opened_on)', 'greatest(p.known_at, l.known_at)', 'l.source') }} as visible_month,
-        p.amount,
-        1 as payments
-    from {{ ref('stg_payments') }} as p
-    inner join {{ ref('int_ledger_loans') }} as l on p.source = l.source and p.loan_id = l.loan_id
-    union all
-    select
-        l.loan_no,
-        greatest(p.paid_on, l.opened_on),
-        {{ visible_month('greatest(p.paid_on, l.opened_on)', 'greatest(p.superseded_at, l.known_at)', 'l.source') }},
-        -p.amount,
-        -1
-    from {{ ref('stg_payments') }} as p
-    inner join {{ ref('int_ledger_loans') }} as l on p.source = l.source and p.loan_id = l.loan_id
-    where p.superseded_at is not null
+        loans.loan_no,
+        greatest(payments.paid_on, loans.opened_on) as paid_on,
+        {{ visible_month(
+            'greatest(payments.paid_on, loans.opened_on)',
+            'greatest(payments.' ~ known_on ~ ', loans.known_on)',
+            'loans.source',
+        ) }} as visible_month,
+        {{ sign }}payments.amount as amount,
+        {{ sign }}1 as payments
+    from {{ ref('stg_payments') }} as payments
+    inner join {{ ref('int_ledger_loans') }} as loans
+        on payments.source = loans.source and payments.loan_id = loans.loan_id
+    where payments.{{ known_on }} is not null
+    {{- "\n    union all" if not loop.last }}
+    {%- endfor %}
 ) as paid
 group by loan_no, paid_on, visible_month
 having sum(amount) <> 0 or sum(payments) <> 0

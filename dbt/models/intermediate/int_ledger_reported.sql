@@ -1,11 +1,13 @@
--- The last month that a ledger source has reported: something is known of the day on which it is observed.
-select source, {{ last_month_end(add_days('max(known_at)', "-(" ~ by_source('feature_lag_days') ~ ")")) }} as reported_month
+-- The last month that each ledger source has reported: something is known of the day on which the month is observed.
+select
+    source,
+    {{ last_month_end(add_days('max(known_on)', "-(" ~ by_source('feature_lag_days') ~ ")")) }} as reported_month
 from (
-    select source, max(known_at) as known_at from {{ ref('stg_loans') }} group by source
+    select source, max(known_on) as known_on from {{ ref('stg_loans') }} group by source
     union all
-    select source, max(known_at) as known_at from {{ ref('stg_schedules') }} group by source
+    select source, max(known_on) as known_on from {{ ref('stg_schedules') }} group by source
     union all
-    select source, max(known_at) as known_at from {{ ref('stg_payments') }} group by source
+    select source, max(known_on) as known_on from {{ ref('stg_payments') }} group by source
 ) as known
 where {{ by_source('arrears_basis', quote=true) }} = 'ledger'
 group by source

@@ -1,14 +1,16 @@
--- The states of knowledge of a loan; nearly every loan has one. A row that becomes known late (after the lag of its own
--- month) adds a state from the month in which it becomes visible, and that state tells the months since the row's event
--- anew: so each state is one plain ledger, and what was known before stays beside it. A correction is such a row, and
--- what it takes away goes with it.
+-- The states of knowledge of a loan; nearly every loan has one. A row that becomes known late (after the lag of its
+-- own month) begins another state in the month in which it becomes visible. That state changes the months from the
+-- row's event on. So each state is one simple ledger, and what was known before is kept beside it. A correction is
+-- such a row, and takes the corrected row out of the states from then on.
 --
--- A state (`known_month`) holds what was visible by then, and what is not late. It tells the months from `first_month`
--- on, until the next state knows better.
+-- A state (`known_month`) has the rows that were visible by then, and those that are not late. Its months are those
+-- from `first_month` until the next state begins.
+-- one row per loan
 with loans as (
     select * from {{ ref('int_ledger_loans') }}
 ),
 
+-- one row per loan with payments
 paid as (
     select
         loan_no,
@@ -19,6 +21,7 @@ paid as (
     group by loan_no
 ),
 
+-- one row per loan with a schedule
 scheduled as (
     select
         loan_no,
@@ -29,26 +32,34 @@ scheduled as (
     group by loan_no
 ),
 
--- Nothing happens any more to a loan that has paid all that was ever scheduled: its months end there. A superset; what
--- is too much of it is left out where the months are computed.
+-- One row per loan with its last month: nothing happens any more to a loan that has paid all that was ever scheduled.
+-- Some months are too many; int_ledger_loan_months leaves them out.
 spans as (
     select
-        l.*,
+        loans.*,
         case
-            when p.amount >= s.amount
-                then least(
-                    r.reported_month,
-                    greatest(l.visible_month, p.last_month, p.visible_month, s.last_month, s.visible_month)
-                )
-            else r.reported_month
+            when paid.amount >= scheduled.amount
+                then
+                    least(
+                        reported.reported_month,
+                        greatest(
+                            loans.visible_month,
+                            paid.last_month,
+                            paid.visible_month,
+                            scheduled.last_month,
+                            scheduled.visible_month
+                        )
+                    )
+            else reported.reported_month
         end as last_month
-    from loans as l
-    inner join {{ ref('int_ledger_reported') }} as r on l.source = r.source
-    left join paid as p on l.loan_no = p.loan_no
-    left join scheduled as s on l.loan_no = s.loan_no
-    where l.opening_month <= r.reported_month
+    from loans
+    inner join {{ ref('int_ledger_reported') }} as reported on loans.source = reported.source
+    left join paid on loans.loan_no = paid.loan_no
+    left join scheduled on loans.loan_no = scheduled.loan_no
+    where loans.opening_month <= reported.reported_month
 ),
 
+-- one row per late row
 late as (
     select loan_no, opening_month as month_on, visible_month from loans where visible_month > opening_month
     union all
@@ -57,6 +68,7 @@ late as (
     select loan_no, month_on, visible_month from {{ ref('int_ledger_instalments') }} where visible_month > month_on
 ),
 
+-- one row per loan and month in which a state begins
 found as (
     select loan_no, opening_month as known_month, opening_month as first_month
     from loans
@@ -67,6 +79,7 @@ found as (
     group by loan_no, visible_month
 ),
 
+-- one row per state
 states as (
     select
         *,
@@ -75,20 +88,23 @@ states as (
     from found
 ),
 
+-- one row per state, with its first and last month
 bounded as (
     select
-        s.loan_no,
-        l.source,
-        l.loan_id,
-        s.known_month,
-        s.is_revised,
-        l.original_amount,
-        l.limit_amount,
-        l.opening_month,
-        greatest(s.first_month, l.opening_month, l.from_month) as first_month,
-        least(l.last_month, coalesce({{ month_end_before('s.next_known_month') }}, l.last_month)) as last_month
-    from states as s
-    inner join spans as l on s.loan_no = l.loan_no
+        states.loan_no,
+        spans.source,
+        spans.loan_id,
+        states.known_month,
+        states.is_revised,
+        spans.original_amount,
+        spans.limit_amount,
+        spans.opening_month,
+        greatest(states.first_month, spans.opening_month, spans.from_month) as first_month,
+        least(
+            spans.last_month, coalesce({{ month_end_before('states.next_known_month') }}, spans.last_month)
+        ) as last_month
+    from states
+    inner join spans on states.loan_no = spans.loan_no
 )
 
 select

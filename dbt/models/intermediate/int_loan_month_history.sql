@@ -1,48 +1,48 @@
--- Every observation of a loan that is not plain (int_plain_loans) beside the months that it may know: at month-end t,
--- rows of t and the eleven months before whose `known_at` is no later than t plus the source's feature lag, each as it
--- was known by then. `age` 0 is the observed month itself. A row that became known late is absent here, so no feature
--- can see it, not even through the month after it.
+-- Every observation of a loan that is not on time (int_on_time_loans), joined to the months that it may know. At
+-- month-end t these are t and the eleven months before, in the versions that were known by t plus the source's
+-- feature lag. `age` 0 is the observed month itself. A row that became known late is absent here, so no feature can
+-- see it, not even through the month after it.
 {{ config(materialized='view') }}
 
 with months as (
-    select m.*, w.from_month
-    from {{ ref('int_loan_months') }} as m
-    inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
-    left join {{ ref('int_plain_loans') }} as p on m.source = p.source and m.loan_id = p.loan_id
-    where p.loan_id is null
-        and {{ in_portion('m.loan_id') }}
-),
-
-dated as (
-    select *, {{ add_days('month_on', by_source('feature_lag_days')) }} as visible_on from months
+    select months.*, to_rebuild.from_month
+    from {{ ref('int_loan_months') }} as months
+    inner join {{ ref('int_observations_to_rebuild') }} as to_rebuild
+        on months.source = to_rebuild.source and months.loan_id = to_rebuild.loan_id
+    left join {{ ref('int_on_time_loans') }} as on_time
+        on months.source = on_time.source and months.loan_id = on_time.loan_id
+    where on_time.loan_id is null
+        and {{ in_batch('months.loan_id') }}
 ),
 
 observations as (
-    select source, loan_id, month_on, visible_on from dated where known_at <= visible_on and month_on >= from_month
+    select source, loan_id, month_on, {{ observed_on('month_on') }} as visible_on
+    from months
+    where known_on <= {{ observed_on('month_on') }} and month_on >= from_month
 ),
 
 visible as (
     select
-        o.source,
-        o.loan_id,
-        o.month_on,
-        {{ months_between('h.month_on', 'o.month_on') }} as age,
-        h.dpd_max,
-        h.dpd_end,
-        h.due,
-        h.paid,
-        h.balance,
-        h.limit_amount,
-        h.status_code,
-        h.is_default
-    from observations as o
-    inner join months as h
-        on o.source = h.source and o.loan_id = h.loan_id
-    where h.month_on <= o.month_on
-        and h.known_at <= o.visible_on
-        and (h.superseded_at is null or h.superseded_at > o.visible_on)
+        observations.source,
+        observations.loan_id,
+        observations.month_on,
+        {{ months_between('history.month_on', 'observations.month_on') }} as age,
+        history.dpd_max,
+        history.dpd_end,
+        history.due,
+        history.paid,
+        history.balance,
+        history.limit_amount,
+        history.status_code,
+        history.is_default
+    from observations
+    inner join months as history
+        on observations.source = history.source and observations.loan_id = history.loan_id
+    where history.month_on <= observations.month_on
+        and history.known_on <= observations.visible_on
+        and (history.superseded_on is null or history.superseded_on > observations.visible_on)
         -- one month more than the widest window, so that its oldest month has a month before it
-        and {{ months_between('h.month_on', 'o.month_on') }} <= 12
+        and {{ months_between('history.month_on', 'observations.month_on') }} <= 12
 ),
 
 with_previous as (

@@ -1,16 +1,17 @@
--- One row a loan and month of every source, in one shape, whatever its arrears are known from. Where something becomes
--- known late, a month has several rows: each holds from its `known_at` until its `superseded_at`, and the one that is
--- not superseded says what is now known.
+-- Loan months of every source in one shape, whatever their arrears are known from. One row per loan, month and state of
+-- knowledge: where something becomes known late, a month has several rows. Each is valid from its `known_on` until its
+-- `superseded_on`; the one that is not superseded is what is known now.
+-- noqa: disable=layout.indent
 {{ config(materialized='view') }}
 
 {%- set shared -%}
-    source, loan_id, month_on, known_at, superseded_at, due, paid, balance, is_default, is_written_off, is_closed
+    source, loan_id, month_on, known_on, superseded_on, due, paid, balance, is_default, is_written_off, is_closed
 {%- endset %}
 
 with months as (
     select
         {{ shared }},
-        -- Without a ledger the month's end is also its worst day.
+        -- without a ledger the month-end is also the worst day
         dpd as dpd_max,
         dpd as dpd_end,
         limit_amount,
@@ -30,8 +31,8 @@ select
     source,
     loan_id,
     month_on,
-    known_at,
-    superseded_at,
+    known_on,
+    superseded_on,
     dpd_max,
     dpd_end,
     due,
@@ -39,15 +40,7 @@ select
     balance,
     limit_amount,
     status_code,
-    case
-        when is_written_off then 'written_off'
-        when is_closed then 'closed'
-        when dpd_end = 0 then 'current'
-        when dpd_end <= 30 then '1-30'
-        when dpd_end <= 60 then '31-60'
-        when dpd_end <= 90 then '61-90'
-        else '90+'
-    end as state,
+    {{ arrears_state('dpd_end', 'is_written_off', 'is_closed') }} as state,
     arrears_basis,
     is_default,
     deferral_suspected

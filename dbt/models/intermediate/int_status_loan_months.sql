@@ -1,11 +1,11 @@
--- Loan months of sources that report a repayment status: k months late are 30k days past due. Of a statement
--- that was corrected each version is a row.
+-- Loan months of sources that report a repayment status: k months late are 30k days past due. One row per version of a
+-- statement.
 select
     source,
     loan_id,
     month_on,
-    known_at,
-    superseded_at,
+    known_on,
+    superseded_on,
     cast(case when status_code >= 1 then 30 * status_code else 0 end as integer) as dpd,
     due,
     paid,

@@ -1,10 +1,6 @@
--- Whoever is delivered again is one row, as first known.
-with source as (
-    select
-        *,
-        row_number() over (partition by source, borrower_id order by known_at, event_on, delivery_id, line_no) as place
-    from {{ source('lake', 'borrower_attributes') }}
-    where ingested_at <= {{ known_as_of() }}
+-- One row per borrower, as first known.
+with accepted as (
+    {{ first_known('borrower_attributes') }}
 )
 
 select
@@ -14,6 +10,5 @@ select
     age,
     marriage,
     education,
-    known_at
-from source
-where place = 1
+    known_at as known_on
+from accepted

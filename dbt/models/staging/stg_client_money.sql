@@ -1,6 +1,7 @@
-with source as (
-    select raw.* from {{ ref('base_client_money') }} as raw
-    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('client_money') }}
+with accepted as (
+    select raw.*
+    from {{ ref('base_client_money') }} as raw
+    where raw.ingested_at <= {{ known_as_of() }} and {{ is_newest_version('client_money') }}
 )
 
 select
@@ -11,5 +12,5 @@ select
     loan_id,
     amount,
     currency,
-    known_at
-from source
+    known_on
+from accepted

@@ -1,6 +1,5 @@
-with source as (
-    select raw.* from {{ source('lake', 'disputes') }} as raw
-    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('disputes') }}
+with accepted as (
+    {{ newest_versions('disputes') }}
 )
 
 select
@@ -9,5 +8,5 @@ select
     loan_id,
     opened_on,
     kind,
-    known_at
-from source
+    known_at as known_on
+from accepted

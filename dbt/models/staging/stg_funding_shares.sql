@@ -1,6 +1,5 @@
-with source as (
-    select raw.* from {{ source('lake', 'funding_shares') }} as raw
-    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('funding_shares') }}
+with accepted as (
+    {{ newest_versions('funding_shares') }}
 )
 
 select
@@ -9,5 +8,5 @@ select
     partner,
     funded_on,
     share,
-    known_at
-from source
+    known_at as known_on
+from accepted

@@ -1,6 +1,5 @@
-with source as (
-    select raw.* from {{ source('lake', 'loan_events') }} as raw
-    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('loan_events') }}
+with accepted as (
+    {{ newest_versions('loan_events') }}
 )
 
 select
@@ -8,5 +7,5 @@ select
     loan_id,
     occurred_on,
     kind,
-    known_at
-from source
+    known_at as known_on
+from accepted

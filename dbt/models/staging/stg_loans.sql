@@ -1,6 +1,5 @@
-with source as (
-    select raw.* from {{ source('lake', 'loans') }} as raw
-    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('loans') }}
+with accepted as (
+    {{ newest_versions('loans') }}
 )
 
 select
@@ -17,5 +16,5 @@ select
     annual_rate,
     instalment,
     opening_balance,
-    known_at
-from source
+    known_at as known_on
+from accepted

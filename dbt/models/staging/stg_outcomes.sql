@@ -1,6 +1,5 @@
-with source as (
-    select raw.* from {{ source('lake', 'outcomes') }} as raw
-    where ingested_at <= {{ known_as_of() }} and {{ is_newest_version('outcomes') }}
+with accepted as (
+    {{ newest_versions('outcomes') }}
 )
 
 select
@@ -9,5 +8,5 @@ select
     observed_on,
     horizon_months,
     defaulted,
-    known_at
-from source
+    known_at as known_on
+from accepted

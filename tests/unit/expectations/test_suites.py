@@ -121,8 +121,6 @@ FAULTS = [
     (TRAINING, TRAINING_SUITE, TRAINING.with_columns(label=1), "label__mean_to_be_between"),
     (FEATURES, FEATURE_SUITE, put(FEATURES, "max_dpd_3m", 60.0), "windows_grow__dpd"),
     (FEATURES, FEATURE_SUITE, put(FEATURES, "util_now", 1.6), "util_now__to_be_between"),
-    (FEATURES, FEATURE_SUITE, put(FEATURES, "borrower_id", None), "borrower_id__to_not_be_null"),
-    (FEATURES, FEATURE_SUITE, put(FEATURES, "loan_id", "2"), "source_loan_id_month_on__to_be_unique"),
     (LOSSES, LOSS_SUITE, put(LOSSES, "trigger", "default"), "stage__has_its_trigger"),
     (LOSSES, LOSS_SUITE, put(LOSSES, "stage_before", 3), "stage__not_from_3_to_1"),
     (LOSSES, LOSS_SUITE, put(LOSSES, "expected_loss", 100.02), "expected_loss__not_above_exposure"),

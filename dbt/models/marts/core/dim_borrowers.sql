@@ -9,8 +9,9 @@ loan_counts as (
 )
 
 select
-    b.source,
-    b.borrower_id,
-    cast(coalesce(c.loan_count, 0) as integer) as loan_count
-from borrowers as b
-left join loan_counts as c on b.source = c.source and b.borrower_id = c.borrower_id
+    borrowers.source,
+    borrowers.borrower_id,
+    cast(coalesce(loan_counts.loan_count, 0) as integer) as loan_count
+from borrowers
+left join loan_counts
+    on borrowers.source = loan_counts.source and borrowers.borrower_id = loan_counts.borrower_id

@@ -1,50 +1,57 @@
--- Every default of a loan as it stands now, from its first day to the day that ended it.
---
--- Days that hold a default open (a trigger, too many days past due, terms that were changed) each say until when they do
--- so: the day on which a cure could be complete. Where the next such day comes later than all of these, the default
--- before is cured. Once nothing is owed, or the loan is written off, it is over.
+-- Every default of a loan as it is known now, from its first day to the day that ended it. Days that hold a default
+-- open (a trigger, too many days past due, changed terms) each do so until the day on which a cure could be complete.
+-- Where the next such day comes later than all of these, the default before it is cured. Once nothing is owed, or the
+-- loan is written off, it is over.
 {%- set cure = default_policy().cure %}
 
-with signs as (
+-- one row per trigger, or other stretch or event: `clear_on` is the day until which it holds a default open
+with triggers as (
     select
         *,
         case
-            when kind in ('restructured', 'distressed_restructuring') then {{ add_months('until_on', cure.months_forborne) }}
+            when kind in ('restructured', 'distressed_restructuring')
+                then {{ add_months('until_on', cure.months_forborne) }}
             when dated_by = 'month' then last_day({{ add_months('until_on', cure.months) }})
             else {{ add_months('until_on', cure.months) }}
         end as clear_on,
         kind in ('past_due', 'distressed_restructuring', 'reported') as is_trigger,
         -- stretches in which nothing is owed, so far
         count(case when kind = 'closed' then 1 end) over (partition by source, loan_id order by from_on) as closed_no
-    from {{ ref('int_default_signs') }}
+    from {{ ref('int_default_triggers') }}
 ),
 
+-- one row per loan that was written off
 written_off as (
-    select source, loan_id, dated_by, min(from_on) as written_off_on, min(known_at) as known_at
-    from signs
+    select source, loan_id, dated_by, min(from_on) as written_off_on, min(known_on) as known_on
+    from triggers
     where kind = 'written_off'
     group by source, loan_id, dated_by
 ),
 
+-- one row per loan and stretch in which nothing is owed
 settled as (
     select source, loan_id, closed_no, min(from_on) as settled_on
-    from signs
+    from triggers
     where kind = 'closed'
     group by source, loan_id, closed_no
 ),
 
+-- one row per trigger or stretch that holds a default open; `clear_before` is the latest `clear_on` before it
 holding as (
     select
-        s.*,
-        max(s.clear_on) over (
-            partition by s.source, s.loan_id, s.closed_no order by s.from_on, s.clear_on
+        triggers.*,
+        max(triggers.clear_on) over (
+            partition by triggers.source, triggers.loan_id, triggers.closed_no
+            order by triggers.from_on, triggers.clear_on
             rows between unbounded preceding and 1 preceding
         ) as clear_before
-    from signs as s
-    left join written_off as w on s.source = w.source and s.loan_id = w.loan_id
-    where s.kind not in ('closed', 'written_off') and (w.written_off_on is null or s.from_on < w.written_off_on)
+    from triggers
+    left join written_off on triggers.source = written_off.source and triggers.loan_id = written_off.loan_id
+    where triggers.kind not in ('closed', 'written_off')
+        and (written_off.written_off_on is null or triggers.from_on < written_off.written_off_on)
 ),
 
+-- the same rows; those of one default have the same `group_no`
 grouped as (
     select
         *,
@@ -55,6 +62,7 @@ grouped as (
     from holding
 ),
 
+-- one row per default with a trigger
 begun as (
     select
         source,
@@ -69,47 +77,58 @@ begun as (
     having max(case when is_trigger then 1 else 0 end) = 1
 ),
 
+-- one row per default with a trigger, with everything that could end it
 spells as (
     select
-        b.source,
-        b.loan_id,
-        b.dated_by,
-        b.defaulted_on,
-        t.kind as trigger,
-        t.known_at,
-        case when t.kind = 'distressed_restructuring' then t.value_lost end as value_lost,
-        case when b.clear_on <= b.reported_on then b.clear_on end as cured_on,
-        s.settled_on,
-        w.written_off_on
-    from begun as b
+        begun.source,
+        begun.loan_id,
+        begun.dated_by,
+        begun.defaulted_on,
+        first_triggers.kind as trigger,
+        first_triggers.known_on,
+        case when first_triggers.kind = 'distressed_restructuring' then first_triggers.value_lost end as value_lost,
+        case when begun.clear_on <= begun.reported_on then begun.clear_on end as cured_on,
+        settled.settled_on,
+        written_off.written_off_on
+    from begun
     inner join (
-        -- of two triggers on one day the arrears are told
-        select source, loan_id, from_on, max(kind) as kind, min(known_at) as known_at, max(value_lost) as value_lost
+        -- of two triggers on one day the arrears are given
+        select source, loan_id, from_on, max(kind) as kind, min(known_on) as known_on, max(value_lost) as value_lost
         from grouped
         where is_trigger
         group by source, loan_id, from_on
-    ) as t on b.source = t.source and b.loan_id = t.loan_id and b.defaulted_on = t.from_on
-    left join settled as s on b.source = s.source and b.loan_id = s.loan_id and b.closed_no + 1 = s.closed_no
-    left join written_off as w on b.source = w.source and b.loan_id = w.loan_id
+    ) as first_triggers
+        on begun.source = first_triggers.source
+        and begun.loan_id = first_triggers.loan_id
+        and begun.defaulted_on = first_triggers.from_on
+    left join settled
+        on begun.source = settled.source
+        and begun.loan_id = settled.loan_id
+        and begun.closed_no + 1 = settled.closed_no
+    left join written_off on begun.source = written_off.source and begun.loan_id = written_off.loan_id
 ),
 
+-- one row per default with a trigger, with the first day that ended it
 ended as (
     select
         *,
         least(
-            coalesce(written_off_on, {{ never() }}), coalesce(settled_on, {{ never() }}), coalesce(cured_on, {{ never() }})
+            coalesce(written_off_on, {{ never() }}),
+            coalesce(settled_on, {{ never() }}),
+            coalesce(cured_on, {{ never() }})
         ) as first_end_on
     from spells
 ),
 
-told as (
+-- one row per default. A loan that is written off without having been in default is in default from that day.
+defaults as (
     select
         source,
         loan_id,
         dated_by,
         defaulted_on,
         trigger,
-        known_at,
+        known_on,
         value_lost,
         case when first_end_on < {{ never() }} then first_end_on end as ended_on,
         case
@@ -120,53 +139,75 @@ told as (
         end as ended_by
     from ended
     union all
-    -- a loan that is given up without having been in default is in default with that
-    select w.source, w.loan_id, w.dated_by, w.written_off_on, 'written_off', w.known_at, null, w.written_off_on, 'written_off'
-    from written_off as w
-    left join ended as e on w.source = e.source and w.loan_id = e.loan_id and e.first_end_on = w.written_off_on
-    where e.loan_id is null or e.first_end_on is null
+    select
+        written_off.source,
+        written_off.loan_id,
+        written_off.dated_by,
+        written_off.written_off_on,
+        'written_off',
+        written_off.known_on,
+        null,
+        written_off.written_off_on,
+        'written_off'
+    from written_off
+    left join ended
+        on written_off.source = ended.source
+        and written_off.loan_id = ended.loan_id
+        and ended.first_end_on = written_off.written_off_on
+    where ended.loan_id is null or ended.first_end_on is null
 ),
 
+-- one row per default, numbered within its loan
 numbered as (
     select
         *,
         cast(row_number() over by_day as integer) as default_no,
         coalesce(lag(ended_on) over by_day, {{ ever() }}) as ended_before
-    from told
+    from defaults
     window by_day as (partition by source, loan_id order by defaulted_on)
 ),
 
--- The plain flag holds a day earlier, so that it may stand at the month-end before.
+-- one row per default that the plain month-end flag sees, too: it needs a day less, so that it may hold a month-end
+-- earlier
 plain as (
     select
-        n.source,
-        n.loan_id,
-        n.default_no,
-        min(m.month_on) as plain_default_on
-    from numbered as n
-    inner join {{ ref('int_loan_months') }} as m
-        on n.source = m.source
-        and n.loan_id = m.loan_id
-        and m.month_on >= {{ month_end_before('last_day(n.defaulted_on)') }}
-        and m.month_on > n.ended_before
-        and (n.ended_by is null or n.ended_by = 'written_off' or m.month_on < n.ended_on)
+        numbered.source,
+        numbered.loan_id,
+        numbered.default_no,
+        min(months.month_on) as plain_default_on
+    from numbered
+    inner join {{ ref('int_loan_months') }} as months
+        on numbered.source = months.source
+        and numbered.loan_id = months.loan_id
+        and months.month_on >= {{ month_end_before('last_day(numbered.defaulted_on)') }}
+        and months.month_on > numbered.ended_before
+        and (
+            numbered.ended_by is null
+            or numbered.ended_by = 'written_off'
+            or months.month_on < numbered.ended_on
+        )
     -- imputed days past due are a guess
-    where m.superseded_at is null and m.arrears_basis <> 'imputed' and m.dpd_end >= {{ portfolio_policy().dpd_bad }}
-    group by n.source, n.loan_id, n.default_no
+    where months.superseded_on is null
+        and months.arrears_basis <> 'imputed'
+        and months.dpd_end >= {{ portfolio_policy().dpd_bad }}
+    group by numbered.source, numbered.loan_id, numbered.default_no
 )
 
 select
-    n.source,
-    n.loan_id,
-    n.default_no,
-    n.defaulted_on,
-    n.trigger,
-    n.known_at,
-    case when n.ended_by = 'cured' then n.ended_on end as cured_on,
-    n.ended_on,
-    n.ended_by,
-    p.plain_default_on,
-    n.value_lost,
-    n.dated_by
-from numbered as n
-left join plain as p on n.source = p.source and n.loan_id = p.loan_id and n.default_no = p.default_no
+    numbered.source,
+    numbered.loan_id,
+    numbered.default_no,
+    numbered.defaulted_on,
+    numbered.trigger,
+    numbered.known_on,
+    case when numbered.ended_by = 'cured' then numbered.ended_on end as cured_on,
+    numbered.ended_on,
+    numbered.ended_by,
+    plain.plain_default_on,
+    numbered.value_lost,
+    numbered.dated_by
+from numbered
+left join plain
+    on numbered.source = plain.source
+    and numbered.loan_id = plain.loan_id
+    and numbered.default_no = plain.default_no

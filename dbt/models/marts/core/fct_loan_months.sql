@@ -1,68 +1,80 @@
--- A month-end as it is now known. Where a loan stands comes of its defaults (fct_defaults): in default from the month
--- in which it begins, in probation once nothing has held it open at a month-end, and performing again when it is cured.
--- Of what is computed anew the month before is told, too: it says what the month after it is.
+-- One row per loan and month-end, as it is known now. A loan's standing follows from its defaults (fct_defaults): in
+-- default from the month in which one begins, in probation once nothing holds it open at a month-end, performing
+-- again once it is cured. The month before the first rebuilt one is rebuilt, too, because its `state_after` changes.
 {{ config(
-    materialized='portions',
-    meta={'loans_of': 'int_observation_work', 'grows': true},
-    pre_hook="{{ forget('int_observation_work', held='month_on >= ' ~ month_end_before('w.from_month')) }}",
+    materialized='batches',
+    meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},
+    pre_hook="{{ delete_for_rebuild(
+        'int_observations_to_rebuild', condition='month_on >= ' ~ month_end_before('to_rebuild.from_month')
+    ) }}",
 ) }}
 
+-- one row per loan and month, with the neighbouring rows of the loan
 with months as (
     select
-        m.*,
-        w.from_month,
-        lag(m.month_on) over by_month as month_before,
-        lag(m.state) over by_month as told_before,
-        lead(m.month_on) over by_month as month_after,
-        lead(m.state) over by_month as told_after
-    from {{ ref('int_loan_months') }} as m
-    inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
-    where m.superseded_at is null and {{ in_portion('m.loan_id') }} and {{ in_portion('w.loan_id') }}
-    window by_month as (partition by m.source, m.loan_id order by m.month_on)
+        months.*,
+        to_rebuild.from_month,
+        lag(months.month_on) over by_month as month_before,
+        lag(months.state) over by_month as row_state_before,
+        lead(months.month_on) over by_month as month_after,
+        lead(months.state) over by_month as row_state_after
+    from {{ ref('int_loan_months') }} as months
+    inner join {{ ref('int_observations_to_rebuild') }} as to_rebuild
+        on months.source = to_rebuild.source and months.loan_id = to_rebuild.loan_id
+    where months.superseded_on is null
+        and {{ in_batch('months.loan_id') }}
+        and {{ in_batch('to_rebuild.loan_id') }}
+    window by_month as (partition by months.source, months.loan_id order by months.month_on)
 ),
 
--- a write-off ends a default for good, and counts from the month in which it was known
+-- One row per loan and month in a default; `is_held` where something holds it open at the month-end. A write-off ends a
+-- default for good, and counts from the month in which it was known.
 in_default as (
     select
-        m.source,
-        m.loan_id,
-        m.month_on,
+        months.source,
+        months.loan_id,
+        months.month_on,
         max(
             case
-                when s.loan_id is not null or m.month_on = last_day(d.defaulted_on)
-                    or (d.ended_by = 'written_off' and m.month_on >= d.ended_on)
+                when triggers.loan_id is not null or months.month_on = last_day(defaults.defaulted_on)
+                    or (defaults.ended_by = 'written_off' and months.month_on >= defaults.ended_on)
                     then 1
                 else 0
             end
         ) = 1 as is_held
-    from months as m
-    inner join {{ ref('fct_defaults') }} as d
-        on m.source = d.source
-        and m.loan_id = d.loan_id
-        and m.month_on >= d.defaulted_on
-        and (d.ended_on is null or d.ended_by = 'written_off' or m.month_on < d.ended_on)
-    left join {{ ref('int_default_signs') }} as s
-        on m.source = s.source
-        and m.loan_id = s.loan_id
-        and m.month_on between s.from_on and s.until_on
-        and s.kind in ('past_due', 'behind', 'reported')
-    group by m.source, m.loan_id, m.month_on
+    from months
+    inner join {{ ref('fct_defaults') }} as defaults
+        on months.source = defaults.source
+        and months.loan_id = defaults.loan_id
+        and months.month_on >= defaults.defaulted_on
+        and (defaults.ended_on is null or defaults.ended_by = 'written_off' or months.month_on < defaults.ended_on)
+    left join {{ ref('int_default_triggers') }} as triggers
+        on months.source = triggers.source
+        and months.loan_id = triggers.loan_id
+        and months.month_on between triggers.from_on and triggers.until_on
+        and triggers.kind in ('past_due', 'behind', 'reported')
+    group by months.source, months.loan_id, months.month_on
 ),
 
+-- one row per loan and month
 standing as (
     select
-        m.*,
+        months.*,
         case
-            when m.state in ('written_off', 'closed') then m.state
-            when d.is_held then 'default'
-            when not d.is_held then 'probation'
-            when m.dpd_end > 0 then 'past_due'
+            when {{ has_ended('months.state') }} then months.state
+            when in_default.is_held then 'default'
+            when not in_default.is_held then 'probation'
+            when months.dpd_end > 0 then 'past_due'
             else 'performing'
         end as standing
-    from months as m
-    left join in_default as d on m.source = d.source and m.loan_id = d.loan_id and m.month_on = d.month_on
+    from months
+    left join in_default
+        on months.source = in_default.source
+        and months.loan_id = in_default.loan_id
+        and months.month_on = in_default.month_on
 ),
 
+-- one row per loan and month
 followed as (
     select
         *,
@@ -74,7 +86,7 @@ select
     source,
     loan_id,
     month_on,
-    known_at,
+    known_on,
     dpd_max,
     dpd_end,
     due,
@@ -83,8 +95,8 @@ select
     limit_amount,
     status_code,
     state,
-    case when month_before = {{ month_end_before('month_on') }} then told_before end as state_before,
-    case when month_after = {{ month_end_after('month_on') }} then told_after end as state_after,
+    case when month_before = {{ month_end_before('month_on') }} then row_state_before end as state_before,
+    case when month_after = {{ month_end_after('month_on') }} then row_state_after end as state_after,
     standing,
     coalesce(month_before = {{ month_end_before('month_on') }} and was_in_default, false) as was_in_default,
     arrears_basis,

@@ -1,15 +1,19 @@
 with payments as (
-    select * from {{ ref('stg_payments') }} where superseded_at is null
+    select * from {{ ref('stg_payments') }} where superseded_on is null
+),
+
+loans as (
+    select * from {{ ref('dim_loans') }}
 )
 
 select
-    p.source,
-    p.payment_id,
-    p.loan_id,
-    p.paid_on,
-    p.amount,
-    p.currency,
-    p.known_at,
-    l.loan_id is null as in_suspense
-from payments as p
-left join {{ ref('dim_loans') }} as l on p.source = l.source and p.loan_id = l.loan_id
+    payments.source,
+    payments.payment_id,
+    payments.loan_id,
+    payments.paid_on,
+    payments.amount,
+    payments.currency,
+    payments.known_on,
+    loans.loan_id is null as in_suspense
+from payments
+left join loans on payments.source = loans.source and payments.loan_id = loans.loan_id

@@ -1,15 +1,18 @@
--- One row a loan and month-end: keys, flags, then exactly the features of ml/features.py in its order. A window that
--- is longer than the known history is null, never 0.
+-- One row per loan and month-end: keys, flags, then exactly the features of ml/features.py in its order. A window
+-- that is longer than the known history is null, never 0.
+-- noqa: disable=layout.indent
 {{ config(
-    materialized='portions',
-    meta={'loans_of': 'int_observation_work', 'grows': true},
-    pre_hook="{{ forget('int_observation_work') }}",
+    materialized='batches',
+    meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},
+    pre_hook="{{ delete_for_rebuild('int_observations_to_rebuild') }}",
 ) }}
 
+-- one row per observation of a loan that is not on time, and month that it may know
 with history as (
     select * from {{ ref('int_loan_month_history') }}
 ),
 
+-- one row per observation of a loan that is not on time, with its months in columns
 revised_observations as (
     select
         source,
@@ -25,22 +28,24 @@ revised_observations as (
         {%- endfor %}
         {%- for measure, months in side_by_side().items() %}
         {%- for age in range(months) %}
-        max(case when age = {{ age }} then {{ measure }} end) as {{ measure }}_{{ age }}{{ "," if not (loop.last and measure == side_by_side().keys() | list | last) }}
+        max(case when age = {{ age }} then {{ measure }} end) as {{ measure }}_{{ age }}
+        {{- "," if not (loop.last and measure == side_by_side().keys() | list | last) }}
         {%- endfor %}
         {%- endfor %}
     from history
     group by source, loan_id, month_on
-    -- an observation whose own month is not known yet is none
+    -- a month that is not known yet is no observation
     having max(case when age = 0 then 1 end) = 1
 ),
 
--- Each observation with its months side by side: every window is an expression over them.
+-- one row per observation, with its months in columns: every window is an expression over them
 observations as (
-    select * from {{ ref('int_plain_observations') }}
+    select * from {{ ref('int_on_time_observations') }}
     union all
     select * from revised_observations
 ),
 
+-- one row per observation
 summed as (
     select
         *,
@@ -54,62 +59,61 @@ summed as (
     from observations
 ),
 
-newest as (
-    select source, max(month_on) as newest_month_on
-    from {{ ref('fct_loan_months') }}
-    group by source
+-- one row per source
+reported as (
+    {{ last_months(ref('fct_loan_months')) }}
 )
 
 select
-    w.source,
-    w.loan_id,
-    w.month_on,
-    l.borrower_id,
-    -- A card is live with nothing on it; a loan is not.
-    w.month_on = n.newest_month_on and (w.limit_amount is not null or w.balance > 0) as is_live,
-    w.in_default,
-    w.balance = 0 as zero_balance,
+    summed.source,
+    summed.loan_id,
+    summed.month_on,
+    loans.borrower_id,
+    -- a card is live with nothing on it; a loan is not
+    summed.month_on = reported.last_month and (summed.limit_amount is not null or summed.balance > 0) as is_live,
+    summed.in_default,
+    summed.balance = 0 as zero_balance,
 
-    cast(w.dpd_end as integer) as dpd_now,
-    cast(case when w.known_of_3 = 3 then {{ largest('w.dpd_max', 3) }} end as integer) as max_dpd_3m,
-    cast(case when w.known_of_6 = 6 then {{ largest('w.dpd_max', 6) }} end as integer) as max_dpd_6m,
-    cast(case when w.known_of_12 = 12 then {{ largest('w.dpd_max', 12) }} end as integer) as max_dpd_12m,
-    cast(case when w.known_of_6 = 6 then {{ how_many('w.dpd_max', 6, '>= 1') }} end as integer) as cnt_dpd1_6m,
-    cast(case when w.known_of_6 = 6 then {{ how_many('w.dpd_max', 6, '>= 30') }} end as integer) as cnt_dpd30_6m,
-    cast(case when w.known_of_6 = 6 then {{ how_many('w.dpd_max', 6, '>= 60') }} end as integer) as cnt_dpd60_6m,
-    cast(case when w.known_of_12 = 12 then {{ how_many('w.dpd_max', 12, '>= 30') }} end as integer) as cnt_dpd30_12m,
-    cast({{ how_long_since('w.dpd_max', 12, '>= 1', never=99) }} as integer) as months_since_dpd1,
-    cast({{ how_long_since('w.dpd_max', 12, '>= 30', never=99) }} as integer) as months_since_dpd30,
-    cast(case when w.known_of_6 = 6 then {{ how_many('w.rolled_up', 6, '= true') }} end as integer) as roll_up_6m,
+    cast(summed.dpd_end as integer) as dpd_now,
+    cast({{ if_known(3, largest('summed.dpd_max', 3)) }} as integer) as max_dpd_3m,
+    cast({{ if_known(6, largest('summed.dpd_max', 6)) }} as integer) as max_dpd_6m,
+    cast({{ if_known(12, largest('summed.dpd_max', 12)) }} as integer) as max_dpd_12m,
+    cast({{ if_known(6, how_many('summed.dpd_max', 6, '>= 1')) }} as integer) as cnt_dpd1_6m,
+    cast({{ if_known(6, how_many('summed.dpd_max', 6, '>= 30')) }} as integer) as cnt_dpd30_6m,
+    cast({{ if_known(6, how_many('summed.dpd_max', 6, '>= 60')) }} as integer) as cnt_dpd60_6m,
+    cast({{ if_known(12, how_many('summed.dpd_max', 12, '>= 30')) }} as integer) as cnt_dpd30_12m,
+    cast({{ how_long_since('summed.dpd_max', 12, '>= 1', never=99) }} as integer) as months_since_dpd1,
+    cast({{ how_long_since('summed.dpd_max', 12, '>= 30', never=99) }} as integer) as months_since_dpd30,
+    cast({{ if_known(6, how_many('summed.rolled_up', 6, '= true')) }} as integer) as roll_up_6m,
 
-    {{ stored("case when w.known_of_3 = 3 then " ~ clip(ratio("w.paid_of_3", "w.owed_of_3"), 0, 3) ~ " end") }} as pay_ratio_3m,
-    {{ stored("case when w.known_of_6 = 6 then " ~ clip(ratio("w.paid_of_6", "w.owed_of_6"), 0, 3) ~ " end") }} as pay_ratio_6m,
-    {{ stored("case when w.known_of_12 = 12 then " ~ clip(ratio("w.paid_of_12", "w.owed_of_12"), 0, 3) ~ " end") }} as pay_ratio_12m,
-    {{ stored("case when w.known_of_6 = 6 then " ~ clip("w.smallest_of_6", 0, 3) ~ " end") }} as min_pay_ratio_6m,
+    {{ stored(if_known(3, clip(ratio("summed.paid_of_3", "summed.owed_of_3"), 0, 3))) }} as pay_ratio_3m,
+    {{ stored(if_known(6, clip(ratio("summed.paid_of_6", "summed.owed_of_6"), 0, 3))) }} as pay_ratio_6m,
+    {{ stored(if_known(12, clip(ratio("summed.paid_of_12", "summed.owed_of_12"), 0, 3))) }} as pay_ratio_12m,
+    {{ stored(if_known(6, clip("summed.smallest_of_6", 0, 3))) }} as min_pay_ratio_6m,
     cast({{ full_pay_streak() }} as integer) as full_pay_streak,
 
-    {{ stored("w.util_0") }} as util_now,
-    {{ stored("case when w.known_of_3 = 3 then " ~ average("w.util", 3) ~ " end") }} as util_mean_3m,
-    {{ stored("case when w.known_of_6 = 6 then " ~ average("w.util", 6) ~ " end") }} as util_mean_6m,
-    {{ stored("case when w.known_of_12 = 12 then " ~ average("w.util", 12) ~ " end") }} as util_mean_12m,
-    {{ stored("case when w.known_of_6 = 6 then " ~ slope("w.util", 6) ~ " end") }} as util_trend_6m,
-    {{ stored("case when w.known_of_6 = 6 then " ~ ratio(average("w.util", 3), average("w.util", 6)) ~ " end") }} as util_3m_over_6m,
+    {{ stored("summed.util_0") }} as util_now,
+    {{ stored(if_known(3, average("summed.util", 3))) }} as util_mean_3m,
+    {{ stored(if_known(6, average("summed.util", 6))) }} as util_mean_6m,
+    {{ stored(if_known(12, average("summed.util", 12))) }} as util_mean_12m,
+    {{ stored(if_known(6, slope("summed.util", 6))) }} as util_trend_6m,
+    {{ stored(if_known(6, ratio(average("summed.util", 3), average("summed.util", 6)))) }} as util_3m_over_6m,
 
-    cast({{ months_between('l.opened_on', 'w.month_on') }} as integer) as mob,
-    {{ stored(clip(ratio('w.balance', 'l.original_amount'), 0, 2)) }} as bal_to_orig,
-    cast(l.annual_rate as double) as annual_rate,
+    cast({{ months_between('loans.opened_on', 'summed.month_on') }} as integer) as mob,
+    {{ stored(clip(ratio('summed.balance', 'loans.original_amount'), 0, 2)) }} as bal_to_orig,
+    cast(loans.annual_rate as double) as annual_rate,
 
-    cast(w.limit_amount as double) as limit_amount,
-    cast(w.status_code_0 as integer) as pay_status_0,
-    cast(w.status_code_1 as integer) as pay_status_1,
-    cast(w.status_code_2 as integer) as pay_status_2,
-    cast(w.status_code_3 as integer) as pay_status_3,
-    cast(w.status_code_4 as integer) as pay_status_4,
-    cast(w.status_code_5 as integer) as pay_status_5,
-    cast(w.balance as double) as bill_amount,
-    w.paid_0 as pay_amount_last,
-    {{ stored("case when w.known_of_3 = 3 then " ~ ratio(total("w.paid", 3), 3) ~ " end") }} as pay_amount_mean_3m,
-    {{ stored("case when w.known_of_6 = 6 then " ~ ratio(total("w.paid", 6), 6) ~ " end") }} as pay_amount_mean_6m
-from summed as w
-inner join newest as n on w.source = n.source
-left join {{ ref('dim_loans') }} as l on w.source = l.source and w.loan_id = l.loan_id
+    cast(summed.limit_amount as double) as limit_amount,
+    cast(summed.status_code_0 as integer) as pay_status_0,
+    cast(summed.status_code_1 as integer) as pay_status_1,
+    cast(summed.status_code_2 as integer) as pay_status_2,
+    cast(summed.status_code_3 as integer) as pay_status_3,
+    cast(summed.status_code_4 as integer) as pay_status_4,
+    cast(summed.status_code_5 as integer) as pay_status_5,
+    cast(summed.balance as double) as bill_amount,
+    summed.paid_0 as pay_amount_last,
+    {{ stored(if_known(3, ratio(total("summed.paid", 3), 3))) }} as pay_amount_mean_3m,
+    {{ stored(if_known(6, ratio(total("summed.paid", 6), 6))) }} as pay_amount_mean_6m
+from summed
+inner join reported on summed.source = reported.source
+left join {{ ref('dim_loans') }} as loans on summed.source = loans.source and summed.loan_id = loans.loan_id

@@ -1,84 +1,95 @@
--- What became of an observation, once it is known; an observation that has not matured has no row here. Rows that a
+-- What became of each observation, once it is known; an observation that has not matured has no row. Rows that a
 -- model may not learn from, or be judged on, are kept with the reason.
--- The months are those now known; an observation is one that was also known in time, and is in default if it was so in
--- either knowledge.
--- An observation matures with the month at the end of its horizon; computed anew are those whose horizon ends in the months
--- that are, and all that sources say themselves.
+--
+-- The months are those known now. An observation is a month that was also known on time, and it is in default if it
+-- was so by either knowledge. An observation matures with the month at the end of its horizon. Each build rebuilds
+-- those whose horizon ends in a rebuilt month, and all outcomes that sources report themselves.
 {{ config(
-    materialized='portions',
-    meta={'loans_of': 'int_observation_work', 'grows': true},
+    materialized='batches',
+    meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},
     pre_hook=[
-        "{{ forget('int_observation_work', held=month_index('month_on') ~ ' + horizon_months >= ' ~ month_index('w.from_month')) }}",
-        "{{ forget_where(by_source('label_horizon_months') ~ ' is null') }}",
+        "{{ delete_for_rebuild(
+            'int_observations_to_rebuild',
+            condition=month_index('month_on') ~ ' + horizon_months >= ' ~ month_index('to_rebuild.from_month')
+        ) }}",
+        "{{ delete_for_rebuild_where(by_source('label_horizon_months') ~ ' is null') }}",
     ],
 ) }}
 
+-- one row per loan and month, as it is known now
 with now_known as (
     select
-        m.source,
-        m.loan_id,
-        m.month_on,
-        {{ month_index('m.month_on') }} as month_no,
-        m.known_at,
-        m.balance,
-        m.state,
-        m.is_default,
-        {{ add_days('m.month_on', by_source('feature_lag_days', 'm.source')) }} as visible_on,
-        w.from_month
-    from {{ ref('int_loan_months') }} as m
-    left join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
-    where m.superseded_at is null
-        and {{ in_portion('m.loan_id') }}
-        and (w.loan_id is not null or {{ by_source('label_horizon_months', 'm.source') }} is null)
+        months.source,
+        months.loan_id,
+        months.month_on,
+        {{ month_index('months.month_on') }} as month_no,
+        months.known_on,
+        months.balance,
+        months.state,
+        months.is_default,
+        {{ observed_on('months.month_on', 'months.source') }} as visible_on,
+        to_rebuild.from_month
+    from {{ ref('int_loan_months') }} as months
+    left join {{ ref('int_observations_to_rebuild') }} as to_rebuild
+        on months.source = to_rebuild.source and months.loan_id = to_rebuild.loan_id
+    where months.superseded_on is null
+        and {{ in_batch('months.loan_id') }}
+        and (to_rebuild.loan_id is not null or {{ by_source('label_horizon_months', 'months.source') }} is null)
 ),
 
--- Nearly always what is now known was known in time; where it was not, something older may have been.
+-- one row per loan and month that had another version on the day on which it was observed; few have
 older as (
     select source, loan_id, month_on, is_default
     from {{ ref('int_loan_months') }}
-    where superseded_at is not null
-        and known_at <= {{ add_days('month_on', by_source('feature_lag_days')) }}
-        and {{ in_portion('loan_id') }}
+    where superseded_on is not null
+        and known_on <= {{ observed_on('month_on') }}
+        and {{ in_batch('loan_id') }}
 ),
 
+-- one row per loan and month
 months as (
     select
-        n.source,
-        n.loan_id,
-        n.month_on,
-        n.month_no,
-        n.known_at,
-        n.visible_on,
-        n.from_month,
-        n.balance,
-        n.state,
-        n.is_default,
-        n.known_at <= n.visible_on or t.loan_id is not null as is_observed,
-        n.is_default or coalesce(t.is_default, false) as in_default
-    from now_known as n
-    left join older as t on n.source = t.source and n.loan_id = t.loan_id and n.month_on = t.month_on
+        now_known.source,
+        now_known.loan_id,
+        now_known.month_on,
+        now_known.month_no,
+        now_known.known_on,
+        now_known.visible_on,
+        now_known.from_month,
+        now_known.balance,
+        now_known.state,
+        now_known.is_default,
+        now_known.known_on <= now_known.visible_on or older.loan_id is not null as is_observed,
+        now_known.is_default or coalesce(older.is_default, false) as in_default
+    from now_known
+    left join older
+        on now_known.source = older.source
+        and now_known.loan_id = older.loan_id
+        and now_known.month_on = older.month_on
 ),
 
--- Sources that say themselves what became of a loan.
-told as (
+-- one row per outcome that a source reports itself
+reported_outcomes as (
     select
-        o.source,
-        o.loan_id,
-        o.observed_on as month_on,
-        o.horizon_months,
-        o.defaulted as label,
+        outcomes.source,
+        outcomes.loan_id,
+        outcomes.observed_on as month_on,
+        outcomes.horizon_months,
+        outcomes.defaulted as label,
         case
-            when not coalesce(m.is_observed, false) then 'no_observation'
-            when m.in_default then 'in_default'
+            when not coalesce(months.is_observed, false) then 'no_observation'
+            when months.in_default then 'in_default'
         end as exclusion_reason,
-        o.known_at
-    from {{ ref('stg_outcomes') }} as o
-    left join months as m on o.source = m.source and o.loan_id = m.loan_id and o.observed_on = m.month_on
-    where {{ in_portion('o.loan_id') }} and {{ by_source('label_horizon_months', 'o.source') }} is null
+        outcomes.known_on
+    from {{ ref('stg_outcomes') }} as outcomes
+    left join months
+        on outcomes.source = months.source
+        and outcomes.loan_id = months.loan_id
+        and outcomes.observed_on = months.month_on
+    where {{ in_batch('outcomes.loan_id') }} and {{ by_source('label_horizon_months', 'outcomes.source') }} is null
 ),
 
--- Sources where it is seen in the months that follow: a default that starts within the horizon. Windows over the months
--- of a loan are for the few that ask for one: those that were ever in default, and those with months left out.
+-- one row per loan of a source whose outcomes are seen in later months: a default that starts within the horizon
 loans as (
     select
         source,
@@ -93,86 +104,111 @@ loans as (
     group by source, loan_id
 ),
 
+-- one row per month of the few loans that need a window: those that were ever in default, and those with missing months
 looked_at as (
     select
-        m.source,
-        m.loan_id,
-        m.month_on,
-        row_number() over (partition by m.source, m.loan_id order by m.month_on) as month_of_loan,
+        months.source,
+        months.loan_id,
+        months.month_on,
+        row_number() over (partition by months.source, months.loan_id order by months.month_on) as month_of_loan,
         -- a loan may leave default and enter it again
-        min(case when m.is_default then m.month_no end) over (
-            partition by m.source, m.loan_id order by m.month_on rows between 1 following and unbounded following
+        min(case when months.is_default then months.month_no end) over (
+            partition by months.source, months.loan_id
+            order by months.month_on
+            rows between 1 following and unbounded following
         ) as next_default_no
-    from months as m
-    inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
-    where l.has_defaulted or l.has_gaps
+    from months
+    inner join loans on months.source = loans.source and months.loan_id = loans.loan_id
+    where loans.has_defaulted or loans.has_gaps
 ),
 
+-- one row per loan and month, with its place in the loan and its horizon
 numbered as (
     select
-        m.*,
-        l.last_month_no,
-        l.has_closed,
-        coalesce(w.month_of_loan, m.month_no - l.first_month_no + 1) as month_of_loan,
-        w.next_default_no,
-        {{ by_source('label_horizon_months', 'm.source') }} as horizon_months
-    from months as m
-    inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
-    left join looked_at as w on m.source = w.source and m.loan_id = w.loan_id and m.month_on = w.month_on
+        months.*,
+        loans.last_month_no,
+        loans.has_closed,
+        coalesce(looked_at.month_of_loan, months.month_no - loans.first_month_no + 1) as month_of_loan,
+        looked_at.next_default_no,
+        {{ by_source('label_horizon_months', 'months.source') }} as label_horizon_months
+    from months
+    inner join loans on months.source = loans.source and months.loan_id = loans.loan_id
+    left join looked_at
+        on months.source = looked_at.source
+        and months.loan_id = looked_at.loan_id
+        and months.month_on = looked_at.month_on
 ),
 
--- A ledger source has reported all months until its last; another one those that it has statements of.
+-- One row per source and reported month. A ledger source has one row, its last month, and has reported all months
+-- before; another source has reported the months that it has statements of.
 reported as (
-    select source, {{ month_index('reported_month') }} as month_no, true as and_before from {{ ref('int_ledger_reported') }}
+    select source, {{ month_index('reported_month') }} as month_no, true as and_before
+    from {{ ref('int_ledger_reported') }}
     union all
     select source, {{ month_index('month_on') }}, false
     from {{ ref('int_loan_months') }}
-    where superseded_at is null and arrears_basis <> 'ledger'
+    where superseded_on is null and arrears_basis <> 'ledger'
     group by source, month_on
 ),
 
--- What became of an observation is known once each month of its horizon is.
+-- one row per observation with a late month in its horizon: its outcome is known once all of them are
 delayed as (
-    select o.source, o.loan_id, o.month_on, max(l.known_at) as known_at
-    from numbered as o
-    inner join months as l
-        on o.source = l.source and o.loan_id = l.loan_id and l.month_no between o.month_no and o.month_no + o.horizon_months
-    where l.known_at > l.visible_on
-    group by o.source, o.loan_id, o.month_on
+    select numbered.source, numbered.loan_id, numbered.month_on, max(months.known_on) as known_on
+    from numbered
+    inner join months
+        on numbered.source = months.source
+        and numbered.loan_id = months.loan_id
+        and months.month_no between numbered.month_no and numbered.month_no + numbered.label_horizon_months
+    where months.known_on > months.visible_on
+    group by numbered.source, numbered.loan_id, numbered.month_on
 ),
 
+-- one row per matured observation
 seen as (
     select
-        o.source,
-        o.loan_id,
-        o.month_on,
-        cast(o.horizon_months as integer) as horizon_months,
-        case when o.next_default_no <= o.month_no + o.horizon_months then 1 else 0 end as label,
+        numbered.source,
+        numbered.loan_id,
+        numbered.month_on,
+        cast(numbered.label_horizon_months as integer) as horizon_months,
         case
-            when not o.is_observed then 'no_observation'
-            when o.in_default then 'in_default'
-            when o.balance <= 0 then 'zero_exposure'
-            when o.last_month_no < o.month_no + o.horizon_months and not o.has_closed and o.next_default_no is null
+            when numbered.next_default_no <= numbered.month_no + numbered.label_horizon_months then 1
+            else 0
+        end as label,
+        case
+            when not numbered.is_observed then 'no_observation'
+            when numbered.in_default then 'in_default'
+            when numbered.balance <= 0 then 'zero_exposure'
+            when numbered.last_month_no < numbered.month_no + numbered.label_horizon_months
+                and not numbered.has_closed
+                and numbered.next_default_no is null
                 then 'lost_sight'
         end as exclusion_reason,
         greatest(
-            {{ add_days('last_day(' ~ add_months('o.month_on', 'o.horizon_months') ~ ')', by_source('feature_lag_days', 'o.source')) }},
-            coalesce(d.known_at, o.month_on)
-        ) as known_at
-    from numbered as o
+            {{ observed_on(
+                'last_day(' ~ add_months('numbered.month_on', 'numbered.label_horizon_months') ~ ')', 'numbered.source'
+            ) }},
+            coalesce(delayed.known_on, numbered.month_on)
+        ) as known_on
+    from numbered
     -- matured: the whole horizon has been reported
-    inner join reported as r
-        on o.source = r.source
+    inner join reported
+        on numbered.source = reported.source
         and (
-            r.month_no = o.month_no + o.horizon_months
-            or (r.and_before and r.month_no > o.month_no + o.horizon_months)
+            reported.month_no = numbered.month_no + numbered.label_horizon_months
+            or (
+                reported.and_before
+                and reported.month_no > numbered.month_no + numbered.label_horizon_months
+            )
         )
-    left join delayed as d on o.source = d.source and o.loan_id = d.loan_id and o.month_on = d.month_on
-    where o.month_of_loan >= {{ by_source('observe_from_month', 'o.source') }}
-        and o.month_no + o.horizon_months >= {{ month_index('o.from_month') }}
+    left join delayed
+        on numbered.source = delayed.source
+        and numbered.loan_id = delayed.loan_id
+        and numbered.month_on = delayed.month_on
+    where numbered.month_of_loan >= {{ by_source('observe_from_month', 'numbered.source') }}
+        and numbered.month_no + numbered.label_horizon_months >= {{ month_index('numbered.from_month') }}
 )
 
-select * from told
+select * from reported_outcomes
 union all
 select
     source,
@@ -181,5 +217,5 @@ select
     horizon_months,
     case when exclusion_reason is null then label end as label,
     exclusion_reason,
-    known_at
+    known_on
 from seen

@@ -1,6 +1,7 @@
 -- Monthly figures that early warnings are judged on, by source, segment and indicator: how many accounts, how many of
 -- them (or the sum over them), and the same by balance. A segment is the whole book, a product, a channel, or the joint
 -- loans of a funding partner. Sums of ratios are sums of decimals: those do not depend on the order of addition.
+-- noqa: disable=layout.indent
 {%- set counted = {
     "share_30_plus": ("is_performing", "dpd_end > 30", "balance"),
     "roll_0_to_30": ("was_current", "state = '1-30'", "balance"),
@@ -23,59 +24,68 @@
 
 {%- set sums -%}
     {%- for name in (counted | list) + ["utilisation"] %}
-        {%- for what in ["accounts", "total", "squares", "amount", "amount_of"] if what != "squares" or name == "utilisation" %}
-        sum({{ name }}_{{ what }}) as {{ name }}_{{ what }}{{ "," if what != "amount_of" or not loop.last or name != "utilisation" }}
+        {%- set whats = ["accounts", "total", "amount", "amount_of"] + (["squares"] if name == "utilisation" else []) %}
+        {%- for what in whats %}
+        sum({{ name }}_{{ what }}) as {{ name }}_{{ what }}{{ "," if what != "squares" }}
         {%- endfor %}
     {%- endfor %}
 {%- endset %}
 
+-- one row per joint loan and partner
 with shares as (
-    select source, loan_id, partner from {{ ref('stg_funding_shares') }} where partner <> 'own'
+    select * from {{ ref('int_partner_shares') }}
 ),
 
--- Loans with the same partners are counted together; there are far fewer of such groups than of loans.
+-- One row per joint loan, with all its partners. Loans with the same partners are counted together: there are far fewer
+-- of such groups than loans.
 funded as (
-    select source, loan_id, string_agg(partner, chr(31) order by partner) as partners from shares group by source, loan_id
+    select source, loan_id, string_agg(partner, chr(31) order by partner) as partners
+    from shares
+    group by source, loan_id
 ),
 
+-- one row per group of partners and partner
 partners as (
-    select distinct f.source, f.partners, s.partner
-    from funded as f
-    inner join shares as s on f.source = s.source and f.loan_id = s.loan_id
+    select distinct funded.source, funded.partners, shares.partner
+    from funded
+    inner join shares on funded.source = shares.source and funded.loan_id = shares.loan_id
 ),
 
+-- one row per loan
 loans as (
-    select l.source, l.loan_id, l.product, l.channel, l.opened_on, f.partners
-    from {{ ref('stg_loans') }} as l
-    left join funded as f on l.source = f.source and l.loan_id = f.loan_id
+    select loans.source, loans.loan_id, loans.product, loans.channel, loans.opened_on, funded.partners
+    from {{ ref('stg_loans') }} as loans
+    left join funded on loans.source = funded.source and loans.loan_id = funded.loan_id
 ),
 
+-- one row per loan and month
 months as (
     select
-        m.*,
+        months.*,
         case
-            when m.is_performing and m.limit_amount > 0
-                then cast({{ clip(ratio('m.balance', 'm.limit_amount'), 0, 1.5) }} as decimal(9, 6))
+            when months.is_performing and months.limit_amount > 0
+                then cast({{ util('months.balance', 'months.limit_amount') }} as decimal(9, 6))
         end as used
     from (
         select
-            m.source,
-            m.month_on,
-            m.state,
-            m.dpd_end,
-            m.balance,
-            m.limit_amount,
-            l.product,
-            l.channel,
-            l.partners,
-            not m.is_default and m.state not in ('closed', 'written_off') as is_performing,
-            coalesce(m.state_before = 'current', false) as was_current,
-            {{ months_between('l.opened_on', 'm.month_on') }} as months_on_book
-        from {{ ref('fct_loan_months') }} as m
-        inner join loans as l on m.source = l.source and m.loan_id = l.loan_id
-    ) as m
+            months.source,
+            months.month_on,
+            months.state,
+            months.dpd_end,
+            months.balance,
+            months.limit_amount,
+            loans.product,
+            loans.channel,
+            loans.partners,
+            not months.is_default and not {{ has_ended('months.state') }} as is_performing,
+            coalesce(months.state_before = 'current', false) as was_current,
+            {{ months_between('loans.opened_on', 'months.month_on') }} as months_on_book
+        from {{ ref('fct_loan_months') }} as months
+        inner join loans on months.source = loans.source and months.loan_id = loans.loan_id
+    ) as months
 ),
 
+-- one row per source, product, channel, group of partners and month
 cells as (
     select
         source,
@@ -88,6 +98,7 @@ cells as (
     group by source, product, channel, partners, month_on
 ),
 
+-- one row per source, segment and month, with the figures of all indicators in columns
 wide as (
     select
         source,
@@ -100,14 +111,14 @@ wide as (
     group by grouping sets ((source, month_on), (source, month_on, product), (source, month_on, channel))
     union all
     select
-        c.source,
+        cells.source,
         'partner' as segment_kind,
-        p.partner as segment,
-        c.month_on,
+        partners.partner as segment,
+        cells.month_on,
         {{ sums }}
-    from cells as c
-    inner join partners as p on c.source = p.source and c.partners = p.partners
-    group by c.source, p.partner, c.month_on
+    from cells
+    inner join partners on cells.source = partners.source and cells.partners = partners.partners
+    group by cells.source, partners.partner, cells.month_on
 )
 
 {% for name in (counted | list) + ['utilisation'] -%}

@@ -1,27 +1,26 @@
 -- The newest month-end by product and arrears: loans, what they owe, their class, and the provision that the simplified
 -- approach asks for.
 {%- set rates = portfolio_policy().provision_rates %}
-with reported as (
-    select source, max(month_on) as last_month from {{ ref('port_exposures') }} group by source
+with exposures as (
+    {{ newest_exposures() }}
 )
 
 select
-    e.source,
-    e.product,
-    e.currency,
-    e.state,
-    e.risk_class,
-    e.month_on,
+    source,
+    product,
+    currency,
+    state,
+    risk_class,
+    month_on,
     cast(count(*) as integer) as loans,
-    cast(sum(e.balance) as decimal(18, 2)) as balance,
-    cast(sum(e.exposure_at_default) as decimal(18, 2)) as exposure_at_default,
+    cast(sum(balance) as decimal(18, 2)) as balance,
+    cast(sum(exposure_at_default) as decimal(18, 2)) as exposure_at_default,
     cast(
-        sum(e.balance) * case e.state
+        sum(balance) * case state
             {%- for state, rate in rates.items() %}
             when '{{ state }}' then cast({{ rate }} as decimal(9, 6))
             {%- endfor %}
         end as decimal(18, 2)
     ) as provision
-from {{ ref('port_exposures') }} as e
-inner join reported as r on e.source = r.source and e.month_on = r.last_month
-group by e.source, e.product, e.currency, e.state, e.risk_class, e.month_on
+from exposures
+group by source, product, currency, state, risk_class, month_on

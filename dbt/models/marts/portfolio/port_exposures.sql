@@ -1,20 +1,23 @@
--- What is owed, and could be, at the newest month-end of a source and at the one before: the loans that expected loss is
--- computed on.
+-- What is owed, and could be, at the newest month-end of a source and at the one before: the loans that expected loss
+-- is computed on.
+--
+-- The months are named, and not a range: DuckDB then selects the rows before it joins them to others.
 with reported as (
-    select source, max(month_on) as month_on from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
--- two months by name, and not all from one on: DuckDB then takes the rows before it joins them to others
+-- one row per source and month
 asked as (
-    select source, month_on from reported
+    select source, last_month as month_on from reported
     union all
-    select source, {{ month_end_before('month_on') }} from reported
+    select source, {{ month_end_before('last_month') }} from reported
 ),
 
+-- one row per loan and month
 newest as (
-    select m.*
-    from {{ ref('fct_loan_months') }} as m
-    inner join asked as a on m.source = a.source and m.month_on = a.month_on
+    select months.*
+    from {{ ref('fct_loan_months') }} as months
+    inner join asked on months.source = asked.source and months.month_on = asked.month_on
 ),
 
 {{ exposures('newest') }}

@@ -1,17 +1,18 @@
--- The policy's limits on the newest month-end: concentration, joint lending, the price. A limit that nothing can be said
--- of has no status, and the reason beside it.
+-- The policy's limits at the newest month-end: concentration, joint lending, the price. One row per limit and
+-- segment; a limit that cannot be evaluated has the reason beside it.
 {%- set limits = portfolio_policy().limits %}
-with reported as (
-    select source, max(month_on) as last_month from {{ ref('port_exposures') }} group by source
+
+-- one row per loan with an exposure
+with exposures as (
+    {{ newest_exposures() }}
 ),
 
+-- one row per loan that owes something
 loans as (
-    select e.*
-    from {{ ref('port_exposures') }} as e
-    inner join reported as r on e.source = r.source and e.month_on = r.last_month
-    where e.balance > 0
+    select * from exposures where balance > 0
 ),
 
+-- one row per source and currency
 totals as (
     select
         source,
@@ -24,13 +25,19 @@ totals as (
     group by source, currency
 ),
 
+-- one row per source, currency and product
 segments as (
-    select l.source, l.currency, l.product as segment, {{ ratio('sum(l.balance)', 'max(t.balance)') }} as share
-    from loans as l
-    inner join totals as t on l.source = t.source and l.currency = t.currency
-    group by l.source, l.currency, l.product
+    select
+        loans.source,
+        loans.currency,
+        loans.product as segment,
+        {{ ratio('sum(loans.balance)', 'max(totals.balance)') }} as share
+    from loans
+    inner join totals on loans.source = totals.source and loans.currency = totals.currency
+    group by loans.source, loans.currency, loans.product
 ),
 
+-- one row per source, currency and borrower, numbered by balance
 borrowers as (
     select
         source,
@@ -41,27 +48,33 @@ borrowers as (
     group by source, currency, borrower_id
 ),
 
+-- one row per source and currency: the share of the twenty largest borrowers
 largest as (
-    select b.source, b.currency, {{ ratio('sum(b.balance)', 'max(t.balance)') }} as share
-    from borrowers as b
-    inner join totals as t on b.source = t.source and b.currency = t.currency
-    where b.place <= 20
-    group by b.source, b.currency
+    select
+        borrowers.source,
+        borrowers.currency,
+        {{ ratio('sum(borrowers.balance)', 'max(totals.balance)') }} as share
+    from borrowers
+    inner join totals on borrowers.source = totals.source and borrowers.currency = totals.currency
+    where borrowers.place <= 20
+    group by borrowers.source, borrowers.currency
 ),
 
+-- one row per joint loan and partner
 funded as (
     select
-        l.source,
-        l.currency,
-        l.loan_id,
-        f.partner,
-        f.share,
-        cast(l.balance * f.share as decimal(18, 2)) as balance
-    from loans as l
-    inner join {{ ref('stg_funding_shares') }} as f on l.source = f.source and l.loan_id = f.loan_id
-    where f.partner <> 'own'
+        loans.source,
+        loans.currency,
+        loans.loan_id,
+        shares.partner,
+        shares.share,
+        cast(loans.balance * shares.share as decimal(18, 2)) as balance
+    from loans
+    inner join {{ ref('int_partner_shares') }} as shares
+        on loans.source = shares.source and loans.loan_id = shares.loan_id
 ),
 
+-- one row per source and currency: the smallest share that partners bear of a loan, and loans below the minimum
 joint as (
     select
         source,
@@ -74,14 +87,21 @@ joint as (
     group by source, currency
 ),
 
+-- one row per source and currency: the share of joint loans
 joint_loans as (
-    select l.source, l.currency, {{ ratio('sum(l.balance)', 'max(t.balance)') }} as share
-    from loans as l
-    inner join (select distinct source, loan_id from funded) as f on l.source = f.source and l.loan_id = f.loan_id
-    inner join totals as t on l.source = t.source and l.currency = t.currency
-    group by l.source, l.currency
+    select
+        loans.source,
+        loans.currency,
+        {{ ratio('sum(loans.balance)', 'max(totals.balance)') }} as share
+    from loans
+    inner join (
+        select distinct source, loan_id from funded
+    ) as joint on loans.source = joint.source and loans.loan_id = joint.loan_id
+    inner join totals on loans.source = totals.source and loans.currency = totals.currency
+    group by loans.source, loans.currency
 ),
 
+-- one row per source, currency and partner
 partners as (
     select
         source,
@@ -92,6 +112,7 @@ partners as (
     group by source, currency, partner
 ),
 
+-- one row per source, currency, limit and segment
 measured as (
     select
         source, currency, 'segment_share' as limit_name, segment, share as value,
@@ -104,17 +125,17 @@ measured as (
     from largest
     union all
     select
-        t.source, t.currency, 'joint_share', 'all', coalesce(j.share, 0),
+        totals.source, totals.currency, 'joint_share', 'all', coalesce(joint_loans.share, 0),
         {{ limits.joint_share }}, {{ limits.joint_share }}, 0
-    from totals as t
-    left join joint_loans as j on t.source = j.source and t.currency = j.currency
+    from totals
+    left join joint_loans on totals.source = joint_loans.source and totals.currency = joint_loans.currency
     union all
     select
         source, currency, 'partner_to_tier1', partner, share,
         {{ limits.partner_to_tier1 }}, {{ limits.partner_to_tier1 }}, 0
     from partners
     union all
-    -- of these what counts is the one loan that is beyond the limit
+    -- of the last two limits one loan beyond them is enough
     select
         source, currency, 'partner_share_min', 'all', cast(smallest as double),
         {{ limits.partner_share_min }}, {{ limits.partner_share_min }}, below
@@ -127,25 +148,25 @@ measured as (
 )
 
 select
-    m.source,
-    m.currency,
-    m.limit_name,
-    m.segment,
-    t.month_on,
-    {{ stored('m.value') }} as value,
-    cast(m.amber as double) as amber,
-    cast(m.red as double) as red,
-    cast(m.loans_beyond as integer) as loans_beyond,
+    measured.source,
+    measured.currency,
+    measured.limit_name,
+    measured.segment,
+    totals.month_on,
+    {{ stored('measured.value') }} as value,
+    cast(measured.amber as double) as amber,
+    cast(measured.red as double) as red,
+    cast(measured.loans_beyond as integer) as loans_beyond,
     case
-        when m.value is null then 'not_evaluated'
-        when m.limit_name in ('partner_share_min', 'annual_rate_max')
-            then case when m.loans_beyond > 0 then 'red' else 'green' end
-        else {{ limit_status('m.value', 'm.amber', 'm.red') }}
+        when measured.value is null then 'not_evaluated'
+        when measured.limit_name in ('partner_share_min', 'annual_rate_max')
+            then case when measured.loans_beyond > 0 then 'red' else 'green' end
+        else {{ limit_status('measured.value', 'measured.amber', 'measured.red') }}
     end as status,
     case
-        when m.value is not null then null
-        when m.limit_name = 'partner_to_tier1' then 'the policy has no tier1_capital of this source'
+        when measured.value is not null then null
+        when measured.limit_name = 'partner_to_tier1' then 'the policy has no tier1_capital of this source'
         else 'the source does not give the rate'
     end as reason
-from measured as m
-inner join totals as t on m.source = t.source and m.currency = t.currency
+from measured
+inner join totals on measured.source = totals.source and measured.currency = totals.currency

@@ -1,22 +1,27 @@
 -- What comes in by months since default, as it was known at the two newest month-ends: the curve by which open workouts
 -- are carried on. `open_exposure` is what was owed, when they began, by the defaults that were still open just before.
+
+-- one row per source
 with newest as (
-    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
+-- one row per source and month-end
 as_of as (
     select source, last_month as as_of_on from newest
     union all
     select source, {{ month_end_before('last_month') }} from newest
 ),
 
+-- one row per month-end, default and month of it that was known by then
 known as (
-    select a.as_of_on, w.*
-    from {{ ref('port_workout_months') }} as w
-    inner join as_of as a on w.source = a.source and w.month_on <= a.as_of_on
-    where w.exposure > 0
+    select as_of.as_of_on, workout_months.*
+    from {{ ref('port_workout_months') }} as workout_months
+    inner join as_of on workout_months.source = as_of.source and workout_months.month_on <= as_of.as_of_on
+    where workout_months.exposure > 0
 ),
 
+-- one row per month-end and default
 workouts as (
     select
         as_of_on,
@@ -32,50 +37,57 @@ workouts as (
     group by as_of_on, source, currency, loan_id, defaulted_on
 ),
 
+-- one row per month-end, source, currency and months since default
 flows as (
     select as_of_on, source, currency, months_since_default, sum(recovered_discounted) as recovered
     from known
     group by as_of_on, source, currency, months_since_default
 ),
 
+-- one row per month-end, source, currency and months since default, with or without recoveries
 ages as (
     select as_of_on, source, currency, months_since_default from flows
     union
     select as_of_on, source, currency, months_since_default from workouts
 ),
 
+-- one row per month-end, source, currency and months since default
 at_risk as (
     select
-        a.as_of_on,
-        a.source,
-        a.currency,
-        a.months_since_default,
-        sum(w.exposure) as open_exposure,
+        ages.as_of_on,
+        ages.source,
+        ages.currency,
+        ages.months_since_default,
+        sum(workouts.exposure) as open_exposure,
         sum(
-            case when w.months_since_default = a.months_since_default and w.has_ended then w.exposure else 0 end
+            case
+                when workouts.months_since_default = ages.months_since_default and workouts.has_ended
+                    then workouts.exposure
+                else 0
+            end
         ) as ended_exposure,
         count(*) as open_loans
-    from ages as a
-    inner join workouts as w
-        on a.as_of_on = w.as_of_on
-        and a.source = w.source
-        and a.currency = w.currency
-        and w.months_since_default >= a.months_since_default
-    group by a.as_of_on, a.source, a.currency, a.months_since_default
+    from ages
+    inner join workouts
+        on ages.as_of_on = workouts.as_of_on
+        and ages.source = workouts.source
+        and ages.currency = workouts.currency
+        and workouts.months_since_default >= ages.months_since_default
+    group by ages.as_of_on, ages.source, ages.currency, ages.months_since_default
 )
 
 select
-    r.source,
-    r.currency,
-    r.as_of_on,
-    cast(r.months_since_default as integer) as months_since_default,
-    cast(r.open_loans as integer) as open_loans,
-    cast(r.open_exposure as decimal(18, 2)) as open_exposure,
-    cast(r.ended_exposure as decimal(18, 2)) as ended_exposure,
-    cast(coalesce(f.recovered, 0) as decimal(18, 6)) as recovered
-from at_risk as r
-left join flows as f
-    on r.as_of_on = f.as_of_on
-    and r.source = f.source
-    and r.currency = f.currency
-    and r.months_since_default = f.months_since_default
+    at_risk.source,
+    at_risk.currency,
+    at_risk.as_of_on,
+    cast(at_risk.months_since_default as integer) as months_since_default,
+    cast(at_risk.open_loans as integer) as open_loans,
+    cast(at_risk.open_exposure as decimal(18, 2)) as open_exposure,
+    cast(at_risk.ended_exposure as decimal(18, 2)) as ended_exposure,
+    cast(coalesce(flows.recovered, 0) as decimal(18, 6)) as recovered
+from at_risk
+left join flows
+    on at_risk.as_of_on = flows.as_of_on
+    and at_risk.source = flows.source
+    and at_risk.currency = flows.currency
+    and at_risk.months_since_default = flows.months_since_default

@@ -1,23 +1,23 @@
--- Where the loans of a month-end stand one month later. A loan that is closed or written off and of which no more is
--- told stays so; one that vanishes otherwise is out of the rates, and counted beside them.
+-- The state of the loans of a month-end one month later. A loan that is closed or written off and has no later month
+-- stays so; one that vanishes otherwise is not in the rates, and is counted beside them.
 with reported as (
-    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
 moves as (
     select
-        m.source,
-        l.product,
-        l.currency,
-        m.month_on,
-        m.state as from_state,
-        coalesce(m.state_after, case when m.state in ('closed', 'written_off') then m.state end) as to_state,
+        months.source,
+        loans.product,
+        loans.currency,
+        months.month_on,
+        months.state as from_state,
+        coalesce(months.state_after, case when {{ has_ended('months.state') }} then months.state end) as to_state,
         count(*) as loans,
-        sum(greatest(m.balance, 0)) as balance
-    from {{ ref('fct_loan_months') }} as m
-    inner join reported as r on m.source = r.source
-    inner join {{ ref('dim_loans') }} as l on m.source = l.source and m.loan_id = l.loan_id
-    where m.month_on < r.last_month
+        sum(greatest(months.balance, 0)) as balance
+    from {{ ref('fct_loan_months') }} as months
+    inner join reported on months.source = reported.source
+    inner join {{ ref('dim_loans') }} as loans on months.source = loans.source and months.loan_id = loans.loan_id
+    where months.month_on < reported.last_month
     group by 1, 2, 3, 4, 5, 6
 ),
 

@@ -1,29 +1,29 @@
 -- The moves of the newest months in one matrix, by cohort: N_ij / N_i; and what the duration matrix is made from: how
 -- often a state was left for another, and how long loans were in it. A state holds from one month-end to the next.
 with reported as (
-    select source, max(month_on) as last_month from {{ ref('port_roll_rates') }} group by source
+    {{ last_months(ref('port_roll_rates')) }}
 ),
 
 moves as (
     select
-        m.source,
-        m.from_state,
-        m.to_state,
-        sum(m.loans) as loans,
-        sum(m.balance) as balance
-    from {{ ref('port_roll_rates') }} as m
-    inner join reported as r on m.source = r.source
-    where m.to_state <> 'lost'
-        and {{ months_between('m.month_on', 'r.last_month') }} < {{ portfolio_policy().matrix_months }}
-    group by m.source, m.from_state, m.to_state
+        rates.source,
+        rates.from_state,
+        rates.to_state,
+        sum(rates.loans) as loans,
+        sum(rates.balance) as balance
+    from {{ ref('port_roll_rates') }} as rates
+    inner join reported on rates.source = reported.source
+    where rates.to_state <> 'lost'
+        and {{ months_between('rates.month_on', 'reported.last_month') }} < {{ portfolio_policy().matrix_months }}
+    group by rates.source, rates.from_state, rates.to_state
 ),
 
-told as (
-    select m.source, count(distinct m.month_on) as months
-    from {{ ref('port_roll_rates') }} as m
-    inner join reported as r on m.source = r.source
-    where {{ months_between('m.month_on', 'r.last_month') }} < {{ portfolio_policy().matrix_months }}
-    group by m.source
+counted as (
+    select rates.source, count(distinct rates.month_on) as months
+    from {{ ref('port_roll_rates') }} as rates
+    inner join reported on rates.source = reported.source
+    where {{ months_between('rates.month_on', 'reported.last_month') }} < {{ portfolio_policy().matrix_months }}
+    group by rates.source
 ),
 
 summed as (
@@ -36,14 +36,14 @@ summed as (
 )
 
 select
-    s.source,
-    s.from_state,
-    s.to_state,
-    cast(t.months as integer) as months,
-    cast(s.loans as integer) as loans,
-    cast(s.from_loans as integer) as from_loans,
-    {{ stored(ratio('s.loans', 's.from_loans')) }} as probability,
-    {{ stored(ratio('s.balance', 's.from_balance')) }} as balance_probability,
-    {{ stored(ratio('s.from_loans', 12)) }} as exposure_years
-from summed as s
-inner join told as t on s.source = t.source
+    summed.source,
+    summed.from_state,
+    summed.to_state,
+    cast(counted.months as integer) as months,
+    cast(summed.loans as integer) as loans,
+    cast(summed.from_loans as integer) as from_loans,
+    {{ stored(ratio('summed.loans', 'summed.from_loans')) }} as probability,
+    {{ stored(ratio('summed.balance', 'summed.from_balance')) }} as balance_probability,
+    {{ stored(ratio('summed.from_loans', 12)) }} as exposure_years
+from summed
+inner join counted on summed.source = counted.source

@@ -1,6 +1,8 @@
--- Loans of one origination month, followed month by month: how many were ever so many days past due, and how many ever
--- in default. A cohort is followed from the first month in which the book tells of it, which for a pool that was bought
--- is not its first, to the last month of its source: no month that only a part of it has reached.
+-- Cohorts of loans of one origination month, followed month by month: how many were ever so many days past due, and
+-- how many ever in default. A cohort is followed from its first month in the book, which for a purchased pool is not
+-- the month of its origination, to the last month of its source: no month that only a part of it has reached.
+
+-- one row per loan
 with bad as (
     select
         source,
@@ -17,26 +19,29 @@ with bad as (
     group by source, loan_id
 ),
 
+-- one row per loan with a day of opening
 loans as (
     select
-        b.*,
-        l.product,
-        l.currency,
-        last_day(l.opened_on) as cohort_on,
-        coalesce(l.original_amount, l.limit_amount, 0) as amount
-    from bad as b
-    inner join {{ ref('dim_loans') }} as l on b.source = l.source and b.loan_id = l.loan_id
-    where l.opened_on is not null
+        bad.*,
+        terms.product,
+        terms.currency,
+        last_day(terms.opened_on) as cohort_on,
+        coalesce(terms.original_amount, terms.limit_amount, 0) as amount
+    from bad
+    inner join {{ ref('dim_loans') }} as terms on bad.source = terms.source and bad.loan_id = terms.loan_id
+    where terms.opened_on is not null
 ),
 
+-- one row per source
 reported as (
-    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
+-- one row per cohort
 cohorts as (
     select
-        c.*,
-        r.last_month
+        counted.*,
+        reported.last_month
     from (
         select
             source,
@@ -48,10 +53,11 @@ cohorts as (
             min(first_month) as first_month
         from loans
         group by source, product, currency, cohort_on
-    ) as c
-    inner join reported as r on c.source = r.source
+    ) as counted
+    inner join reported on counted.source = reported.source
 ),
 
+-- one row per cohort and month
 grid as (
     select
         source,
@@ -64,6 +70,7 @@ grid as (
     from cohorts
 ),
 
+-- one row per cohort and month in which a loan of it turned bad or went into default
 turned as (
     select
         source,
@@ -89,19 +96,20 @@ turned as (
     group by source, product, currency, cohort_on, month_on
 ),
 
+-- one row per cohort and month
 cumulated as (
     select
-        g.*,
-        sum(coalesce(t.bad_loans, 0)) over until_now as ever_90_loans,
-        sum(coalesce(t.bad_amount, 0)) over until_now as ever_90_amount,
-        sum(coalesce(t.default_loans, 0)) over until_now as default_loans,
-        sum(coalesce(t.default_amount, 0)) over until_now as default_amount
-    from grid as g
-    left join turned as t
-        on g.source = t.source and g.product = t.product and g.currency = t.currency
-        and g.cohort_on = t.cohort_on and g.month_on = t.month_on
+        grid.*,
+        sum(coalesce(turned.bad_loans, 0)) over until_now as ever_90_loans,
+        sum(coalesce(turned.bad_amount, 0)) over until_now as ever_90_amount,
+        sum(coalesce(turned.default_loans, 0)) over until_now as default_loans,
+        sum(coalesce(turned.default_amount, 0)) over until_now as default_amount
+    from grid
+    left join turned
+        on grid.source = turned.source and grid.product = turned.product and grid.currency = turned.currency
+        and grid.cohort_on = turned.cohort_on and grid.month_on = turned.month_on
     window until_now as (
-        partition by g.source, g.product, g.currency, g.cohort_on order by g.month_on
+        partition by grid.source, grid.product, grid.currency, grid.cohort_on order by grid.month_on
         rows between unbounded preceding and current row
     )
 )

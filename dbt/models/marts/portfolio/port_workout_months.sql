@@ -1,8 +1,10 @@
--- Every month of every default of a loan: what came in, discounted to the month in which the default began at the loan's
--- own rate. A loan that is cured has recovered what it then owes; a write-off ends no workout. A restructuring that never
--- came to the plain flag is none: PDs know nothing of it, and a loss given default is of the defaults that they are of.
+-- One row per default and month of it: what came in, discounted to the month in which the default began at the loan's
+-- own rate. A loan that is cured has recovered what it then owes; a write-off ends no workout. A restructuring that
+-- never came to the plain flag is left out: PDs do not see it, and a loss given default is one of the defaults that
+-- they see.
+-- noqa: disable=layout.indent
 {%- set recovered -%}
-    case when d.age > 0 then d.paid + case when d.is_end then d.balance else 0 end else 0 end
+    case when dated.age > 0 then dated.paid + case when dated.is_end then dated.balance else 0 end else 0 end
 {%- endset %}
 
 with spells as (
@@ -18,45 +20,45 @@ with spells as (
 
 dated as (
     select
-        s.source,
-        s.loan_id,
-        s.defaulted_on,
-        m.month_on,
-        {{ months_between('s.first_month', 'm.month_on') }} as age,
-        coalesce(m.month_on = s.last_month, false) as is_end,
-        m.state,
-        m.paid,
-        greatest(m.balance, 0) as balance,
-        max(case when m.month_on = s.first_month then greatest(m.balance, 0) end) over (
-            partition by s.source, s.loan_id, s.defaulted_on
+        spells.source,
+        spells.loan_id,
+        spells.defaulted_on,
+        months.month_on,
+        {{ months_between('spells.first_month', 'months.month_on') }} as age,
+        coalesce(months.month_on = spells.last_month, false) as is_end,
+        months.state,
+        months.paid,
+        greatest(months.balance, 0) as balance,
+        max(case when months.month_on = spells.first_month then greatest(months.balance, 0) end) over (
+            partition by spells.source, spells.loan_id, spells.defaulted_on
         ) as exposure
-    from spells as s
-    inner join {{ ref('fct_loan_months') }} as m
-        on s.source = m.source
-        and s.loan_id = m.loan_id
-        and m.month_on >= s.first_month
-        and (s.last_month is null or m.month_on <= s.last_month)
+    from spells
+    inner join {{ ref('fct_loan_months') }} as months
+        on spells.source = months.source
+        and spells.loan_id = months.loan_id
+        and months.month_on >= spells.first_month
+        and (spells.last_month is null or months.month_on <= spells.last_month)
 )
 
 select
-    d.source,
-    d.loan_id,
-    l.product,
-    l.currency,
-    d.defaulted_on,
-    d.month_on,
-    cast(d.age as integer) as months_since_default,
-    cast(coalesce(d.exposure, 0) as decimal(18, 2)) as exposure,
-    d.is_end,
-    d.state = 'closed' as is_closed,
+    dated.source,
+    dated.loan_id,
+    loans.product,
+    loans.currency,
+    dated.defaulted_on,
+    dated.month_on,
+    cast(dated.age as integer) as months_since_default,
+    cast(coalesce(dated.exposure, 0) as decimal(18, 2)) as exposure,
+    dated.is_end,
+    dated.state = 'closed' as is_closed,
     cast({{ recovered }} as decimal(18, 2)) as recovered,
     -- as a decimal, so that its sums do not depend on the order
     cast(
         {{ recovered }} * power(
-            1 + coalesce(cast(l.annual_rate as double), {{ portfolio_policy().loss.discount_rate }}),
-            -cast(d.age as double) / 12
+            1 + coalesce(cast(loans.annual_rate as double), {{ portfolio_policy().loss.discount_rate }}),
+            -cast(dated.age as double) / 12
         ) as decimal(18, 6)
     ) as recovered_discounted
-from dated as d
-inner join {{ ref('dim_loans') }} as l on d.source = l.source and d.loan_id = l.loan_id
-where d.age <= {{ portfolio_policy().loss.workout_months }}
+from dated
+inner join {{ ref('dim_loans') }} as loans on dated.source = loans.source and dated.loan_id = loans.loan_id
+where dated.age <= {{ portfolio_policy().loss.workout_months }}

@@ -1,7 +1,7 @@
--- Every default of a loan as it stands: what was owed when it began, what came in since. It was followed for so many
--- months: to its end, or to the last month that is known of.
+-- One row per default: what was owed when it began, what came in since, and for how many months it was followed: to its
+-- end, or to the last reported month.
 with reported as (
-    select source, max(month_on) as last_month from {{ ref('fct_loan_months') }} group by source
+    {{ last_months(ref('fct_loan_months')) }}
 ),
 
 summed as (
@@ -23,10 +23,10 @@ summed as (
 
 aged as (
     select
-        s.*,
-        {{ months_between('s.defaulted_on', 'r.last_month') }} as months_since
-    from summed as s
-    inner join reported as r on s.source = r.source
+        summed.*,
+        {{ months_between('summed.defaulted_on', 'reported.last_month') }} as months_since
+    from summed
+    inner join reported on summed.source = reported.source
 )
 
 select

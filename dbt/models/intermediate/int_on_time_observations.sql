@@ -1,19 +1,23 @@
--- The observations of plain loans (see int_plain_loans), each with its months side by side: what a month back was is
--- what the row before says. A test holds that this equals int_revised_observations where both can be had.
+-- The observations of loans that are on time (int_on_time_loans), one row per loan and month, with the measures of
+-- the months before in columns: a month back is a row back. A test compares the result with that of the other path,
+-- which feat_loan_months takes for the other loans.
+-- noqa: disable=layout.indent
 {{ config(materialized='view') }}
 
 with months as (
     select
-        m.*,
-        {{ month_index('m.month_on') }} as month_no,
-        m.month_on >= w.from_month as is_made
-    from {{ ref('int_loan_months') }} as m
-    inner join {{ ref('int_plain_loans') }} as p on m.source = p.source and m.loan_id = p.loan_id
-    inner join {{ ref('int_observation_work') }} as w on m.source = w.source and m.loan_id = w.loan_id
+        months.*,
+        {{ month_index('months.month_on') }} as month_no,
+        months.month_on >= to_rebuild.from_month as is_made
+    from {{ ref('int_loan_months') }} as months
+    inner join {{ ref('int_on_time_loans') }} as on_time
+        on months.source = on_time.source and months.loan_id = on_time.loan_id
+    inner join {{ ref('int_observations_to_rebuild') }} as to_rebuild
+        on months.source = to_rebuild.source and months.loan_id = to_rebuild.loan_id
     -- the twelve months of the first observation that is made, and one more, so that its oldest has a month before it
-    where {{ months_between('m.month_on', 'w.from_month') }} <= 12
-        {%- for table in ['m', 'p', 'w'] %}
-        and {{ in_portion(table ~ '.loan_id') }}
+    where {{ months_between('months.month_on', 'to_rebuild.from_month') }} <= 12
+        {%- for table in ['months', 'on_time', 'to_rebuild'] %}
+        and {{ in_batch(table ~ '.loan_id') }}
         {%- endfor %}
 ),
 
@@ -63,7 +67,8 @@ side_by_side as (
         {%- for measure, months in side_by_side().items() %}
         {{ measure }} as {{ measure }}_0,
         {%- for age in range(1, months) %}
-        lag({{ measure }}, {{ age }}) over before_it as {{ measure }}_{{ age }}{{ "," if not (loop.last and measure == side_by_side().keys() | list | last) }}
+        lag({{ measure }}, {{ age }}) over before_it as {{ measure }}_{{ age }}
+        {{- "," if not (loop.last and measure == side_by_side().keys() | list | last) }}
         {%- endfor %}
         {%- endfor %}
     from measured

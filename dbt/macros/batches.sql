@@ -1,0 +1,51 @@
+{# Models that compute each loan on its own do so batch by batch. What they hold in memory then depends on the size of a
+   batch and not on that of the book, and a batch that fits in memory is faster than the whole that does not. #}
+
+{# Whether a row belongs to the batch that is being computed. `loan` is the column that identifies its loan: a number
+   or a name. Outside of such a build (a unit test, a look at the compiled query) there is one batch. The modulus has
+   the type of the hash: with another one DuckDB computes every row in 128 bits. #}
+{% macro in_batch(loan) -%}
+    {{ return(adapter.dispatch("in_batch")(loan)) }}
+{%- endmacro %}
+
+{% macro default__in_batch(loan) -%}
+    hash({{ loan }}) % cast(coalesce(getvariable('batches'), 1) as ubigint)
+        = cast(coalesce(getvariable('batch'), 0) as ubigint)
+{%- endmacro %}
+
+{% macro spark__in_batch(loan) -%}
+    true
+{%- endmacro %}
+
+{# A table that is written batch by batch, in one transaction. In `meta`, `loans_of` names the model that lists the
+   loans (its number of rows decides the number of batches). With `grows` a build adds rows to the existing table,
+   after the model's pre-hook has deleted those that are rebuilt; with `--full-refresh` the table is replaced. #}
+{% materialization batches, adapter="duckdb", supported_languages=["sql"] %}
+    {%- set target, existing = this.incorporate(type="table"), load_cached_relation(this) -%}
+    {%- set meta = config.get("meta") -%}
+    {%- set grows = meta.grows and existing is not none and not should_full_refresh() -%}
+    {%- set loans = graph.nodes["model." ~ project_name ~ "." ~ meta.loans_of] -%}
+
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {%- if existing is not none and not grows %}{% do adapter.drop_relation(existing) %}{% endif -%}
+
+    {%- set loans = adapter.get_relation(loans.database, loans.schema, loans.alias) -%}
+    {%- set query = "select 1 + count(*) // " ~ var("loans_per_batch") ~ " from " ~ loans -%}
+    {%- set count = run_query(query).columns[0].values()[0] | int -%}
+    {%- for batch in range(count) %}
+        {%- do run_query("set variable batches = " ~ count ~ "; set variable batch = " ~ batch) -%}
+        {%- if batch == 0 and not grows %}
+            {%- call statement("main") %}{{ create_table_as(False, target, sql) }}{% endcall -%}
+        {%- else %}
+            {%- call statement("main") %}insert into {{ target }} by name {{ sql }}{% endcall -%}
+        {%- endif -%}
+    {%- endfor %}
+    {%- do run_query("reset variable batches; reset variable batch") -%}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {%- do persist_docs(target, model) -%}
+    {%- do adapter.commit() -%}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({"relations": [target]}) }}
+{% endmaterialization %}
