@@ -6,9 +6,11 @@ lake.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 from dagster_project.home.files import replace_text
+from dagster_project.home.settings import Settings
 from dagster_project.ingestion.contracts.dbt_sources import INCREMENTAL_TABLES
 from dagster_project.ingestion.lake.files import select
 from dagster_project.ingestion.lake.receipts import Receipt
