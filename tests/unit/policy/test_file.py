@@ -143,14 +143,17 @@ def test_error_behind_an_alias_has_the_line_where_it_is_written(tmp_path: Path):
 
 
 def test_merged_keys_are_known_and_may_be_overridden(tmp_path: Path):
-    text = DEFAULT.replace("    retail: {amount: 100", "    retail: &retail {amount: 100").replace(
-        "    other: {amount: 500, share: 0.01, value_lost: 0.01}", "    other: {<<: *retail, amount: 500}"
+    text = DEFAULT.replace(
+        "    retail: {materiality_amount: 100", "    retail: &retail {materiality_amount: 100"
+    ).replace(
+        "    other: {materiality_amount: 500, materiality_share: 0.01, value_lost_max: 0.01}",
+        "    other: {<<: *retail, materiality_amount: 500}",
     )
     path = tmp_path / "policy.yaml"
     path.write_text(text)
     assert load_policy(path) == load_policy(PROJECT_ROOT / "policy/default.yaml")
-    (found,) = errors_of(path, text.replace("amount: 500", "amount: -1"))
-    assert "defaults.thresholds.other.amount: -1 is not allowed" in found
+    (found,) = errors_of(path, text.replace("materiality_amount: 500", "materiality_amount: -1"))
+    assert "defaults.thresholds.other.materiality_amount: -1 is not allowed" in found
 
 
 @pytest.mark.parametrize(
@@ -196,3 +199,12 @@ def test_command_line_shows_each_error_on_a_line_of_its_own(tmp_path: Path, monk
 
 def test_page_is_the_one_that_the_model_makes():
     assert (PROJECT_ROOT / PAGE).read_text() == page(yaml.safe_load(DEFAULT)), "run `make policy-page`"
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [("materiality_amount: 500", "amount: 500"), ("observations_per_year: 3", "snapshots_a_year: 3")],
+)
+def test_key_of_an_earlier_version_is_refused_with_its_new_name(tmp_path: Path, new: str, old: str):
+    found = errors_of(tmp_path / "policy.yaml", DEFAULT.replace(new, old))
+    assert any(f"{old.split(':', maxsplit=1)[0]}: this key is now called {new.split(':', maxsplit=1)[0]}" in error for error in found), found
