@@ -135,9 +135,9 @@ def _features(candidate: Candidate) -> str:
 def _limits(candidate: Candidate, origin: Origin) -> str:
     reasons = candidate.reasons
     lines = [
-        f"Not for accounts other than those of *{origin.title}*: it was trained and judged on these alone.",
+        f"Not for accounts other than those of *{origin.title}*: the model was trained and judged on these alone.",
         "Not for accounts already in default: they have grade D by rule, without the model.",
-        "Not as the only ground of a decision about an account without a proven reason: a person decides on that.",
+        "Not as the only ground of a decision about an account without a proven reason: a person decides.",
         f"Of {reasons.candidates:,} reasons, {reasons.direction_failures:,} failed the direction check and are not "
         "stated.",
         "Age, sex, marriage and education are never features. Whether outcomes differ between such groups is not "
