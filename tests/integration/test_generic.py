@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 
-from dagster_project.home.settings import PROJECT_ROOT, Settings
+from dagster_project.home.settings import Settings
 from dagster_project.ingestion.contracts.contract import ContractError
 from dagster_project.ingestion.contracts.source import load_sources
 from dagster_project.night.pipeline import load_pipeline
 from dagster_project.operations.run_night import Exit, run_night
+from support.contracts import policy_for, write_home, write_policy
 
 MONTHS = 30
 CONTRACT = """
@@ -133,11 +133,7 @@ def book(seed: int = 3, loans: int = 1000) -> tuple[pl.DataFrame, pl.DataFrame]:
 def home_of(lender: str, contract: str, policy_entry: dict, tmp_path: Path) -> tuple[Path, Path]:
     """A home with the lender's contract and a policy that names it alone; the home and its landing folder."""
     home = tmp_path / "home"
-    (home / "contracts" / lender).mkdir(parents=True)
-    (home / "contracts" / lender / "contract.yaml").write_text(contract)
-    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
-    policy["sources"] = {lender: policy_entry}
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    write_home(home, lender, contract, policy_for(lender, policy_entry))
     landing = home / "landing" / lender
     landing.mkdir(parents=True)
     return home, landing
@@ -154,7 +150,7 @@ def village_bank(tmp_path) -> Path:
 
 
 def test_from_contract_to_scores_without_python(village_bank):
-    pipeline = load_pipeline(Settings(home=village_bank, policy=village_bank.parent / "policy.yaml"))
+    pipeline = load_pipeline(Settings(home=village_bank, policy=village_bank / "policy.yaml"))
     assert list(pipeline.sources) == ["village_bank"]
     result = run_night(pipeline)
     assert result.exit is Exit.PUBLISHED, result.failures
@@ -337,7 +333,7 @@ def test_schedule_and_payments_to_scores_without_python(tmp_path):
     files = ledger_book()
     for name, frame in files.items():
         frame.write_csv(landing / f"{name}.csv")
-    pipeline = load_pipeline(Settings(home=home, policy=tmp_path / "policy.yaml"))
+    pipeline = load_pipeline(Settings(home=home, policy=home / "policy.yaml"))
     result = run_night(pipeline)
     assert result.exit is Exit.PUBLISHED, result.failures
     metrics = result.snapshot.metrics()
@@ -357,8 +353,6 @@ def test_schedule_and_payments_to_scores_without_python(tmp_path):
 def test_policy_that_names_no_contract_is_refused(tmp_path):
     from dagster_project.policy import PolicyError
 
-    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
-    policy["sources"] = {"village_bank": POLICY}
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    write_policy(tmp_path, policy_for("village_bank", POLICY))
     with pytest.raises(PolicyError, match=r"no contract for village_bank.*contract\.yaml"):
         load_pipeline(Settings(home=tmp_path, policy=tmp_path / "policy.yaml"))

@@ -144,7 +144,7 @@ def test_both_sides_are_the_months_of_the_rows_that_were_known(cases, name):
     assert case.found.reported.as_newest == (name == "live")
     assert case.figures_of_side("reported") == case.figures(f"{name}_then")
     assert case.figures_of_side("restated") == case.figures(f"{name}_now")
-    assert case.figures_of_side("reported") != case.figures_of("restated")
+    assert case.figures_of_side("reported") != case.figures_of_side("restated")
 
 
 @pytest.mark.parametrize("name", ["history", "live"])
