@@ -1,8 +1,12 @@
 """The arrears states of a loan month: the one list that policy, SQL and reports take them from."""
 
-# Days past due at the month-end that a state goes up to, both states and days rising; the last one has no upper bound.
-DPD_MAX: dict[str, int | None] = {"current": 0, "1-30": 30, "31-60": 60, "61-90": 90, "90+": None}
-OPEN_STATES = tuple(DPD_MAX)
+from typing import Literal, get_args
+
+# States of a loan that is still open, by rising days past due at the month-end.
+OpenState = Literal["current", "1-30", "31-60", "61-90", "90+"]
+OPEN_STATES: tuple[OpenState, ...] = get_args(OpenState)
+# The days past due that each of them goes up to; the last one has no upper bound.
+DPD_MAX: dict[str, int | None] = dict(zip(OPEN_STATES, (0, 30, 60, 90, None), strict=True))
 ENDED_STATES = ("written_off", "closed")
 ARREARS_STATES = (*OPEN_STATES, *ENDED_STATES)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from dagster_project.portfolio.arrears import OPEN_STATES
+from dagster_project.portfolio.arrears import OPEN_STATES, OpenState
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Discounting = Literal["mid_period", "end_of_period"]
@@ -174,7 +174,7 @@ class PortfolioPolicy(_Section):
     dpd_bad: int = Field(ge=1, description="A vintage counts the loans that were ever so many days past due.")
     forborne_months: int = Field(ge=0, description="A restructured loan counts as forborne for so long.")
     risk_classes: RiskClasses
-    provision_rates: dict[str, Share] = Field(
+    provision_rates: dict[OpenState, Share] = Field(
         description="Simplified approach: the share of the balance that is provided for, by days past due. Each state "
         "has one, and none is below the one before."
     )
@@ -187,12 +187,10 @@ class PortfolioPolicy(_Section):
 
     @field_validator("provision_rates")
     @classmethod
-    def _no_state_is_cheaper(cls, rates: dict[str, float]) -> dict[str, float]:
+    def _no_state_is_cheaper(cls, rates: dict[OpenState, float]) -> dict[OpenState, float]:
         absent = [state for state in OPEN_STATES if state not in rates]
         if absent:
             raise ValueError(f"there is no rate for {', '.join(absent)}; every state from current to 90+ needs one")
-        if unknown := [state for state in rates if state not in OPEN_STATES]:
-            raise ValueError(f"{', '.join(unknown)} is no open arrears state; there are {', '.join(OPEN_STATES)}")
         for before, state in pairwise(OPEN_STATES):
             if rates[state] < rates[before]:
                 what = f"{state} ({rates[state]:g}) must not be below {before} ({rates[before]:g})"

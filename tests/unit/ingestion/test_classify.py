@@ -1,8 +1,19 @@
 """Rows are accepted, duplicate or quarantined; a file with many bad rows is quarantined whole."""
 
+import datetime as dt
 from dataclasses import replace
 
+import polars as pl
+
+from dagster_project.ingestion.classify import classify
+from dagster_project.ingestion.contracts.contract import Column, Contract, Table
+from dagster_project.ingestion.contracts.contract_adapter import adapt
+from dagster_project.ingestion.contracts.source import Source
+from dagster_project.ingestion.delivery import blank_receipt
 from dagster_project.ingestion.lake.receipts import State
+from dagster_project.ingestion.lake.row_index import KnownRows
+from dagster_project.ingestion.parsing.manifest import Manifest
+from dagster_project.ingestion.parsing.parse import Delivered, parse
 from support.cards import raw, take_in
 from support.simulated_files import SIMULATED, drop_file, ingest_waiting, loan, payment, rows
 
@@ -46,3 +57,42 @@ def test_other_currency_than_the_contracts(context):
     (receipt,) = ingest_waiting(context, source)
     assert (receipt.accepted_rows, receipt.quarantined_rows) == (1, 1)
     assert rows(context, "quarantine")["rule"].to_list() == ["other_currency"]
+
+
+def test_person_is_one_row_of_the_earliest_accepted_line(context):
+    """Three loans of `a`: the first line is rejected for its currency, so the person's row is that of line 5."""
+
+    def column(name: str, **more) -> Column:
+        given = {"dtype": pl.String(), "required": True, "key": False, "classification": "none"} | more
+        return Column(name, description="", **given)
+
+    who = {"key": True, "classification": "identifier", "origin": "who"}
+    layout = Table(
+        "book",
+        "",
+        (
+            column("loan", key=True),
+            column("who", classification="identifier"),
+            column("currency"),
+            column("day", dtype=pl.Date()),
+        ),
+        (),
+    )
+    borrowers = Table("borrowers", "", (column("borrower_id", **who),), (), made_from="book", event_on="day")
+    loans = Table(
+        "loans",
+        "",
+        (column("loan_id", key=True, origin="loan"), column("currency", origin="currency")),
+        (),
+        made_from="book",
+        event_on="day",
+    )
+    contract = Contract("book", "1", "", "EUR", 2, (layout,), (borrowers, loans))
+    content = b"loan,who,currency,day\n1,a,USD,2024-01-01\n2,b,EUR,2024-01-05\n3,a,EUR,2024-01-09\n4,a,EUR,2024-01-05\n"
+    source, file = Source(contract, adapt), Delivered("book.csv", content, "0" * 64, Manifest())
+    known_rows = KnownRows(contract, context.lake, [])
+    receipt = blank_receipt(file, source, dt.datetime(2024, 2, 1))
+    outcome = classify(parse(file, contract), source, context, known_rows, receipt, compare=False)
+    assert outcome.rejected.select("line_no", "rule").rows() == [(2, "other_currency")]
+    assert outcome.tables["loans"]["line_no"].to_list() == [3, 4, 5]
+    assert sorted(outcome.tables["borrowers"]["line_no"]) == [3, 5]

@@ -207,4 +207,7 @@ def test_page_is_the_one_that_the_model_makes():
 )
 def test_key_of_an_earlier_version_is_refused_with_its_new_name(tmp_path: Path, new: str, old: str):
     found = errors_of(tmp_path / "policy.yaml", DEFAULT.replace(new, old))
-    assert any(f"{old.split(':', maxsplit=1)[0]}: this key is now called {new.split(':', maxsplit=1)[0]}" in error for error in found), found
+    assert any(
+        f"{old.split(':', maxsplit=1)[0]}: this key is now called {new.split(':', maxsplit=1)[0]}" in error
+        for error in found
+    ), found

@@ -43,6 +43,7 @@ from ml.score import score_accounts
 from ml.splits import assign
 from ml.train import Fit, fit, usable_features
 from ml.training_set import TrainingSet
+from support.cards import card_file, line
 from support.dbt_sql import compiled
 from support.persons import agreement, csv_of, deliver, lender_in, person
 from support.training import book
@@ -104,15 +105,11 @@ def pipeline_of(policy: Policy, home: Path) -> Pipeline:
 
 def landed(policy: Policy, home: Path, *, bad: int = 0) -> Pipeline:
     """A pipeline whose landing folder holds a file of 100 cards, `bad` of them with an amount that is none."""
-    names = (PROJECT_ROOT / "tests/unit/conftest.py").read_text().split("HEADER = (\n")[1].split(")")[0]
-    header = "".join(part.strip().strip('"') for part in names.splitlines())
-    values = dict.fromkeys(header.split(","), "0") | {"LIMIT_BAL": "1000.0", "SEX": "1", "EDUCATION": "2"}
-    values |= {"MARRIAGE": "1", "AGE": "30", "PAY_AMT1": "100.0"}
-    rows = [values | {"ID": str(n)} | ({"PAY_AMT1": "x"} if n <= bad else {}) for n in range(1, 101)]
+    lines = [line(n, paid="x" if n <= bad else "100.0") for n in range(1, 101)]
     pipeline = pipeline_of(policy, home)
     folder = pipeline.ingest_context.landing / "taiwan_cards"
     folder.mkdir(parents=True)
-    (folder / "a.csv").write_text("\n".join([header, *(",".join(row.values()) for row in rows)]) + "\n")
+    (folder / "a.csv").write_bytes(card_file(*lines))
     return pipeline
 
 
