@@ -173,9 +173,9 @@ def _matched(
     """What differs in the rows that there are, then the rows that both sides have, in the same order."""
     found = []
     for side, rows, other in (("BEFORE", before, after), ("AFTER", after, before)):
-        alone = rows.join(other, on=keys, how="anti", nulls_equal=True)
-        if alone.height:
-            found.append(Difference(table, ROWS, f"rows only in {side}", alone.height, _which(alone, keys)))
+        unmatched = rows.join(other, on=keys, how="anti", nulls_equal=True)
+        if unmatched.height:
+            found.append(Difference(table, ROWS, f"rows only in {side}", unmatched.height, _which(unmatched, keys)))
     if not found:
         found.append(Difference(table, ROWS, "the same rows in another order, or repeated", after.height))
     both = after.select(keys).join(before, on=keys, how="semi", nulls_equal=True).unique(maintain_order=True)

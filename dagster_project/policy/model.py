@@ -267,9 +267,9 @@ class Policy(Section):
     @classmethod
     def _has_thresholds(cls, sources: dict[str, SourcePolicy], info: ValidationInfo) -> dict[str, SourcePolicy]:
         defaults: DefaultsPolicy | None = info.data.get("defaults")
-        known = list(defaults.thresholds) if defaults else []
+        portfolio_types = list(defaults.thresholds) if defaults else []
         for name, source in sources.items():
-            if known and source.portfolio_type not in known:
-                what = f"defaults.thresholds has no {source.portfolio_type}; it has {', '.join(known)}"
+            if portfolio_types and source.portfolio_type not in portfolio_types:
+                what = f"defaults.thresholds has no {source.portfolio_type}; it has {', '.join(portfolio_types)}"
                 raise PydanticCustomError("thresholds", "{what}", {"what": what, "at": (name, "portfolio_type")})
         return sources

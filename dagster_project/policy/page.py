@@ -31,8 +31,8 @@ def page(defaults: Mapping[str, Any]) -> str:
         defaults: the default policy file as `yaml.safe_load` gives it.
     """
     parts = [_TOP]
-    alone = [key for key in keys() if len(key.path) == 1 and key.is_value]
-    parts.append(_HEADER + "".join(_rows(alone, defaults)))
+    top_values = [key for key in keys() if len(key.path) == 1 and key.is_value]
+    parts.append(_HEADER + "".join(_rows(top_values, defaults)))
     for top in (key for key in keys() if len(key.path) == 1 and not key.is_value):
         inner = [key for key in keys() if key.path[0] == top.path[0] and len(key.path) > 1]
         parts.append(f"## `{top.dotted}`\n\n{_meaning(top)}\n")

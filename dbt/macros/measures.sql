@@ -61,9 +61,9 @@
     {%- set count = how_many(measure, months, "is not null") -%}
     {%- set x, xx, y, xy = [], [], [], [] -%}
     {%- for age in range(months) -%}
-        {%- set known = "case when " ~ measure ~ "_" ~ age ~ " is not null then " -%}
-        {%- do x.append(known ~ -age ~ " else 0 end") -%}
-        {%- do xx.append(known ~ age * age ~ " else 0 end") -%}
+        {%- set if_measured = "case when " ~ measure ~ "_" ~ age ~ " is not null then " -%}
+        {%- do x.append(if_measured ~ -age ~ " else 0 end") -%}
+        {%- do xx.append(if_measured ~ age * age ~ " else 0 end") -%}
         {%- do y.append("coalesce(" ~ measure ~ "_" ~ age ~ ", 0)") -%}
         {%- do xy.append(-age ~ " * coalesce(" ~ measure ~ "_" ~ age ~ ", 0)") -%}
     {%- endfor -%}

@@ -20,7 +20,7 @@ with months as (
     where superseded_on is null and arrears_basis <> 'ledger'
 ),
 
-monthly as (
+months_with_kind as (
     select
         *,
         case
@@ -47,11 +47,11 @@ from {{ ref('int_ledger_default_triggers') }} as triggers
 inner join {{ ref('int_ledger_reported') }} as reported on triggers.source = reported.source
 union all
 select source, loan_id, kind, month_on, month_on, known_on, reported_on, 'month', null
-from monthly
+from months_with_kind
 where kind is not null
     -- without one of these there is no default; the first `written_off` is the day of the write-off
     and (source, loan_id) in (
         select defaulted.source, defaulted.loan_id
-        from monthly as defaulted
+        from months_with_kind as defaulted
         where defaulted.kind in ('written_off', 'reported')
     )

@@ -8,6 +8,6 @@ from (
     select source, max(known_on) as known_on from {{ ref('stg_schedules') }} group by source
     union all
     select source, max(known_on) as known_on from {{ ref('stg_payments') }} group by source
-) as known
+) as last_reports
 where {{ by_source('arrears_basis', quote=true) }} = 'ledger'
 group by source

@@ -13,7 +13,7 @@ with delivered as (
     group by loan_no, valid_from, month_on, visible_month, gone_month
 ),
 
-known as (
+delivered_by_state as (
     select
         states.state_no,
         states.loan_no,
@@ -40,7 +40,7 @@ numbered as (
             partition by state_no order by in_force_month, valid_from nulls first
             rows between unbounded preceding and current row
         ) = 1 as all_have_parts
-    from known
+    from delivered_by_state
     window in_order as (partition by state_no order by in_force_month, valid_from nulls first)
 )
 

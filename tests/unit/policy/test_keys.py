@@ -489,9 +489,9 @@ def read(policy: BaseModel, path: tuple[str, ...]) -> Any:
 
 
 def test_every_key_of_the_file_is_read_by_the_field_of_its_path():
-    policy, known = Policy.model_validate(DEFAULTS), keys()
+    policy, read_keys = Policy.model_validate(DEFAULTS), keys()
     for path, value in leaves(DEFAULTS):
-        key = find(path, known)
+        key = find(path, read_keys)
         assert key and key.is_value and len(key.path) == len(path), path
         owner = read(policy, path[:-1])
         reader = f"{type(owner).__name__}.{path[-1]}"

@@ -169,7 +169,7 @@ numbered as (
 
 -- one row per default that the plain month-end flag sees, too: it needs a day less, so that it may hold a month-end
 -- earlier
-plain as (
+at_month_ends as (
     select
         numbered.source,
         numbered.loan_id,
@@ -203,11 +203,11 @@ select
     case when numbered.ended_by = 'cured' then numbered.ended_on end as cured_on,
     numbered.ended_on,
     numbered.ended_by,
-    plain.plain_default_on,
+    at_month_ends.plain_default_on,
     numbered.value_lost,
     numbered.dated_by
 from numbered
-left join plain
-    on numbered.source = plain.source
-    and numbered.loan_id = plain.loan_id
-    and numbered.default_no = plain.default_no
+left join at_month_ends
+    on numbered.source = at_month_ends.source
+    and numbered.loan_id = at_month_ends.loan_id
+    and numbered.default_no = at_month_ends.default_no

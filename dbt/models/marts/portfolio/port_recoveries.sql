@@ -14,7 +14,7 @@ as_of as (
 ),
 
 -- one row per month-end, default and month of it that was known by then
-known as (
+months_by_then as (
     select as_of.as_of_on, workout_months.*
     from {{ ref('port_workout_months') }} as workout_months
     inner join as_of on workout_months.source = as_of.source and workout_months.month_on <= as_of.as_of_on
@@ -33,14 +33,14 @@ workouts as (
             when max(case when is_end then 1 else 0 end) = 1 then max(months_since_default)
             else least({{ months_between('defaulted_on', 'as_of_on') }}, {{ portfolio_policy().loss.workout_months }})
         end as months_since_default
-    from known
+    from months_by_then
     group by as_of_on, source, currency, loan_id, defaulted_on
 ),
 
 -- one row per month-end, source, currency and months since default
 flows as (
     select as_of_on, source, currency, months_since_default, sum(recovered_discounted) as recovered
-    from known
+    from months_by_then
     group by as_of_on, source, currency, months_since_default
 ),
 
