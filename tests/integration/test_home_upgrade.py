@@ -11,12 +11,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from compare_commits import compare_snapshots, load_renamed, report
 
 from dagster_project.audit.chain import Kind
@@ -26,32 +24,14 @@ from dagster_project.home.locks import NightRunningError, home_lock
 from dagster_project.home.settings import PROJECT_ROOT, Settings
 from dagster_project.home.version import HOME_VERSION, HomeVersionError, home_version, upgrade_home
 from dagster_project.ingestion.quarantine import held
-from dagster_project.night.pipeline import Pipeline, load_pipeline
 from dagster_project.operations.run_night import Exit, run_night
 from dagster_project.operations.status import status
 from dagster_project.operations.verify import verify
-from support.homes import once
+from support.old_home import pipeline_of, unpack, upgraded_home
 
-ARCHIVE = PROJECT_ROOT / "tests/homes/home-v1.tar.xz"
 FIRST_NIGHT = dt.datetime(2019, 12, 3, 2)
 # What a reader of the first night's figures would look up; other tables follow from these.
 MAIN_TABLES = ("dim_loans", "fct_loan_months", "fct_payments", "fct_defaults", "port_exposures", "scores")
-
-
-def unpack(folder: Path) -> Path:
-    """The home of version 1, with its keys beside it."""
-    with tarfile.open(ARCHIVE) as tar:
-        tar.extractall(folder, filter="data")
-    return folder / "home"
-
-
-def pipeline_of(home: Path) -> Pipeline:
-    """Today's policy, with the one source that the home has."""
-    policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
-    policy["sources"] = {"simulated": policy["sources"]["simulated"]}
-    path = home.parent / "policy.yaml"
-    path.write_text(yaml.safe_dump(policy, sort_keys=False))
-    return load_pipeline(Settings(home=home, policy=path))
 
 
 def backups(home: Path) -> list[Path]:
@@ -89,15 +69,8 @@ def old_home(tmp_path):
 
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory):
-    """The home after the next night, which took in what waited; shared and never changed, but for a rebuilt night."""
-
-    def make(folder: Path) -> None:
-        result = run_night(pipeline_of(unpack(folder)))
-        assert result.exit is Exit.PUBLISHED, result.failures
-        assert {r.state for r in result.receipts} == {"ACCEPTED"}
-        assert result.changed
-
-    return once(tmp_path_factory, "upgraded-home", make) / "home"
+    """The home after the next night; shared and never changed, but for a rebuilt night."""
+    return upgraded_home(tmp_path_factory)
 
 
 def test_next_night_upgrades_backs_up_and_goes_on(upgraded):
