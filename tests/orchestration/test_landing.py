@@ -54,7 +54,7 @@ def test_drop_asks_for_a_night_once_it_is_complete(pipeline, drop):
 
 
 def test_status_after_a_night_agrees_with_its_metrics(home_after_night):
-    from tests_support import pipeline_in
+    from support.homes import pipeline_in
 
     found = status(pipeline_in(home_after_night))
     assert (found.freshness, found.last_night.state, found.last_night.why) == ("fresh", "success", None)
