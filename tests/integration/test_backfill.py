@@ -159,9 +159,8 @@ def test_night_config_that_says_nothing_usable_is_refused(pipeline, config, says
 
 def test_rebuild_may_be_asked_for_in_the_config_of_a_run(home_after_night):
     """What the launchpad of the screen starts: the run's own config, not the command line's options."""
-    from support.homes import pipeline_in
-
     from dagster_project.definitions import build_defs
+    from support.homes import pipeline_in
 
     pipeline = pipeline_in(home_after_night)
     before = current_snapshot(pipeline.settings.published)
