@@ -65,7 +65,7 @@ screenshots: $(SETUP) chromium ## the pictures of the README, from running syste
 lint: $(SETUP) ## style, SQL, types, layers, Dagster definitions
 	ruff check .
 	ruff format --check .
-	sqlfluff lint dbt
+	sqlfluff lint --processes 2 dbt
 	mypy
 	lint-imports
 	dg check defs
