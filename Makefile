@@ -70,13 +70,13 @@ lint: $(SETUP) ## style, SQL, types, layers, Dagster definitions
 	lint-imports
 	dg check defs
 
-sources: $(SETUP) ## write dbt's source files anew from the contracts
+sources: $(SETUP) ## write dbt's source file from the canonical tables
 	@python -m dagster_project.ingestion.contracts.dbt_sources
 
 policy-page: $(SETUP) ## write docs/policy.md from the model of the policy
 	@python -m dagster_project.policy.page
 
-lock: $(SETUP) ## resolve the lock files anew
+lock: $(SETUP) ## resolve the lock files
 	@for name in requirements requirements-data requirements-uv; do \
 	  uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header \
 	    $$( [ $$name = requirements-data ] && echo --no-deps ) $$name.in -o $$name.lock; \
