@@ -46,23 +46,24 @@ CORRUPTION, FULL, BAD_INPUT = (f"tests/torture/test_{name}.py" for name in ("cor
 CANARY, BLOCKING = "tests/torture/test_canary.py", "tests/orchestration/test_blocking.py"
 AUDIT, ERASURE = "tests/unit/audit/test_chain.py", "tests/unit/ingestion/persons/test_erasure.py"
 HOMES = "tests/integration/test_home_upgrade.py"
-INGESTION = "dagster_project/ingestion"
+INGESTION, KEY_STORE = "dagster_project/ingestion", "dagster_project/keys/store.py"
+INTAKE, CLASSIFY = f"{INGESTION}/intake.py", f"{INGESTION}/classify.py"
 SNAPSHOT = "dagster_project/snapshots/snapshot.py"
 
 PROTECTIONS = (
     Protection(
         "R1",
         "a file whose receipt stands, and which a crash left in the landing folder, is not taken for a second delivery",
-        f"{INGESTION}/deliver.py",
-        "leftover = self.border.book.unarchived(self.source.name, file.sha256, path.name)",
+        INTAKE,
+        "leftover = self.context.book.unarchived(self.source.name, file.sha256, path.name)",
         "leftover = None",
         (f"{KILL}::test_taking_in_loses_nothing_whenever_it_is_killed[20]",),
     ),
     Protection(
         "R1",
         "receipts that a crash left without a row in the audit chain get one",
-        f"{INGESTION}/deliver.py",
-        "    settle(border)\n",
+        INTAKE,
+        "    write_missing_audit_rows(context)\n",
         "",
         (f"{KILL}::test_taking_in_loses_nothing_whenever_it_is_killed[200]",),
     ),
@@ -78,8 +79,8 @@ PROTECTIONS = (
     Protection(
         "R3",
         "content that has a receipt is a duplicate, whatever its name",
-        f"{INGESTION}/deliver.py",
-        "earlier = self.border.book.find(self.source.name, file.sha256, self.source.contract.version)",
+        INTAKE,
+        "earlier = self.context.book.find(self.source.name, file.sha256, self.source.contract.version)",
         "earlier = None",
         (f"{AT_ONCE}::test_one_file_ten_times_is_one_delivery_and_nine_duplicates",),
     ),
@@ -110,7 +111,7 @@ PROTECTIONS = (
     Protection(
         "R6",
         "an amount has at most two decimals",
-        f"{INGESTION}/rules.py",
+        f"{INGESTION}/parsing/row_rules.py",
         r'MONEY_PATTERN = r"^-?[0-9]{1,16}(\.[0-9]{1,2})?$"',
         r'MONEY_PATTERN = r"^-?[0-9]{1,16}(\.[0-9]+)?$"',
         (BAD_INPUT,),
@@ -118,15 +119,15 @@ PROTECTIONS = (
     Protection(
         "R6",
         "a file that is wrong in more rows than the policy bears is held back whole",
-        f"{INGESTION}/sifting.py",
-        "    if wrong <= limit * records.landed:\n",
+        CLASSIFY,
+        "    if wrong <= limit * landed:\n",
         "    if True:\n",
         (BAD_INPUT,),
     ),
     Protection(
         "R7",
         "a file of the lake is hashed before it is read",
-        f"{INGESTION}/lake.py",
+        f"{INGESTION}/lake/files.py",
         "    if found != item.sha256:\n",
         '    if found == "missing":\n',
         (f"{CORRUPTION}::test_flipped_byte_is_caught_before_use[lake]",),
@@ -191,15 +192,15 @@ PROTECTIONS = (
     Protection(
         "S1",
         "identifiers become pseudonyms at the border",
-        f"{INGESTION}/sifting.py",
-        'frame = frame.with_columns(pl.col(column.name).replace_strict(known["value"], known["pseudonym"]))',
-        "del known",
+        CLASSIFY,
+        'frame = frame.with_columns(pl.col(column.name).replace_strict(pairs["value"], pairs["pseudonym"]))',
+        "del pairs",
         (f"{CANARY}::test_no_sink_holds_a_canary[young]",),
     ),
     Protection(
         "S1",
         "originals are encrypted",
-        f"{INGESTION}/originals.py",
+        f"{INGESTION}/persons/originals.py",
         "out.write(cipher.encrypt(nonce, view[i * _CHUNK : (i + 1) * _CHUNK], context.encode()))",
         "out.write(view[i * _CHUNK : (i + 1) * _CHUNK])",
         (f"{CANARY}::test_no_sink_holds_a_canary[young]",),
@@ -207,7 +208,7 @@ PROTECTIONS = (
     Protection(
         "S1",
         "the search for canaries opens Parquet files",
-        f"{INGESTION}/scan.py",
+        f"{INGESTION}/persons/scan.py",
         "        yield from _frame_values(pl.read_parquet(path))\n",
         "        return\n",
         (f"{CANARY}::test_the_scan_finds_a_planted_canary",),
@@ -247,7 +248,7 @@ PROTECTIONS = (
     Protection(
         "S5",
         "an erasure destroys the keys of the originals that told of the person",
-        f"{INGESTION}/key_store.py",
+        KEY_STORE,
         "for sha256, new in deliveries.items():",
         "for sha256, new in ():",
         (f"{ERASURE}::test_a_backup_of_the_data_folder_brings_nothing_back",),
@@ -255,7 +256,7 @@ PROTECTIONS = (
     Protection(
         "S5",
         "what is destroyed is overwritten in the file of the keys, too",
-        f"{INGESTION}/key_store.py",
+        KEY_STORE,
         "pragma secure_delete = on",
         "pragma secure_delete = off",
         (f"{ERASURE}::test_a_destroyed_key_is_not_left_in_the_bytes_of_the_store",),
@@ -263,7 +264,7 @@ PROTECTIONS = (
     Protection(
         "identity",
         "landed = accepted + quarantined + duplicate, in the receipt's own transaction",
-        f"{INGESTION}/receipts.py",
+        f"{INGESTION}/lake/receipts.py",
         "check (landed_rows = accepted_rows + quarantined_rows + duplicate_rows)",
         "check (landed_rows is not null)",
         ("tests/unit/ingestion/lake/test_receipts.py",),
