@@ -36,7 +36,7 @@ truth: $(SETUP) ## minutes: the model finds the truth of a long simulated book a
 torture: $(SETUP) ## the long torture suite: kills, floods and full disks by the hundred (SEED=7 for another)
 	@pytest -n 0 -m long tests/torture tests/sql/test_incremental_build.py tests/integration/test_backfill.py tests/integration/test_replay.py
 
-protections: $(SETUP) ## minutes: each promise's protection taken out, and its test seen to fail: docs/promises.md
+protections: $(SETUP) ## minutes: remove each promise's protection, and check that its test fails: docs/promises.md
 	@python tools/protections.py
 
 warnings: $(SETUP) ## minutes: early warnings on twenty books with a planted segment, and on twenty clean ones

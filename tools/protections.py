@@ -1,9 +1,10 @@
-"""`make protections`: takes each protection out, once, and sees its test fail. The table is in docs/promises.md.
+"""`make protections`: removes each protection, one at a time, and checks that its test fails. See docs/promises.md.
 
-A test that passes with and without what it is for says nothing. So each promise names here a line that keeps it, what
-is put in that line's place, and the test that must then fail. The tree is copied, the line is replaced in the copy, and
-only there the test runs; a line that is not found exactly once, and a test that does not fail, end the command with 1.
-It says something after `make test` has passed: that the tests pass with their protections is not looked at here.
+A test that passes with and without the code that it tests proves nothing. So each promise names here a line that keeps
+it, a replacement that breaks it, and the test that must then fail. The tree is copied, the line is replaced in the
+copy, and the test runs there. A line that is not in its file exactly once, and a test that does not fail, are errors.
+The result means something only after `make test` has passed: nothing here shows that the tests pass with their
+protections. `tests/unit/test_protections.py` checks in a second that files, lines and tests exist.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +29,9 @@ _FAILURE = re.compile(r"^FAILED (\S+)(?: - (.*))?$", re.MULTILINE)
 class Protection:
     """A line that keeps a promise.
 
-    `promise`: its number. `what`: the line does. `file`, `line`: where it stands; `instead`: is put in its place.
-    `tests`: arguments for pytest, one of which must fail. `also`: other lines of the file, and what is put in theirs,
-    where one alone does not break the promise.
+    `promise`: its number. `what`: what the line does. `file`, `line`: the line, and the file that has it exactly once.
+    `instead`: its replacement. `tests`: arguments for pytest, one of which must fail. `also`: further lines of the file
+    and their replacements, where one line alone does not break the promise.
     """
 
     promise: str
@@ -46,23 +48,24 @@ CORRUPTION, FULL, BAD_INPUT = (f"tests/torture/test_{name}.py" for name in ("cor
 CANARY, BLOCKING = "tests/torture/test_canary.py", "tests/orchestration/test_blocking.py"
 AUDIT, ERASURE = "tests/unit/audit/test_chain.py", "tests/unit/ingestion/persons/test_erasure.py"
 HOMES = "tests/integration/test_home_upgrade.py"
-INGESTION = "dagster_project/ingestion"
+INGESTION, KEY_STORE = "dagster_project/ingestion", "dagster_project/keys/store.py"
+INTAKE, CLASSIFY = f"{INGESTION}/intake.py", f"{INGESTION}/classify.py"
 SNAPSHOT = "dagster_project/snapshots/snapshot.py"
 
 PROTECTIONS = (
     Protection(
         "R1",
-        "a file whose receipt stands, and which a crash left in the landing folder, is not taken for a second delivery",
-        f"{INGESTION}/deliver.py",
-        "leftover = self.border.book.unarchived(self.source.name, file.sha256, path.name)",
+        "a file that has a receipt, and that a crash left in the landing folder, is not counted as a second delivery",
+        INTAKE,
+        "leftover = self.context.book.unarchived(self.source.name, file.sha256, path.name)",
         "leftover = None",
         (f"{KILL}::test_taking_in_loses_nothing_whenever_it_is_killed[20]",),
     ),
     Protection(
         "R1",
         "receipts that a crash left without a row in the audit chain get one",
-        f"{INGESTION}/deliver.py",
-        "    settle(border)\n",
+        INTAKE,
+        "    write_missing_audit_rows(context)\n",
         "",
         (f"{KILL}::test_taking_in_loses_nothing_whenever_it_is_killed[200]",),
     ),
@@ -78,8 +81,8 @@ PROTECTIONS = (
     Protection(
         "R3",
         "content that has a receipt is a duplicate, whatever its name",
-        f"{INGESTION}/deliver.py",
-        "earlier = self.border.book.find(self.source.name, file.sha256, self.source.contract.version)",
+        INTAKE,
+        "earlier = self.context.book.find(self.source.name, file.sha256, self.source.contract.version)",
         "earlier = None",
         (f"{AT_ONCE}::test_one_file_ten_times_is_one_delivery_and_nine_duplicates",),
     ),
@@ -110,23 +113,23 @@ PROTECTIONS = (
     Protection(
         "R6",
         "an amount has at most two decimals",
-        f"{INGESTION}/rules.py",
+        f"{INGESTION}/parsing/row_rules.py",
         r'MONEY_PATTERN = r"^-?[0-9]{1,16}(\.[0-9]{1,2})?$"',
         r'MONEY_PATTERN = r"^-?[0-9]{1,16}(\.[0-9]+)?$"',
-        (BAD_INPUT,),
+        (f"{BAD_INPUT}::test_row",),
     ),
     Protection(
         "R6",
-        "a file that is wrong in more rows than the policy bears is held back whole",
-        f"{INGESTION}/sifting.py",
-        "    if wrong <= limit * records.landed:\n",
+        "a file with more bad rows than the policy allows is held back whole",
+        CLASSIFY,
+        "    if wrong <= limit * landed:\n",
         "    if True:\n",
-        (BAD_INPUT,),
+        (f"{BAD_INPUT}::test_whole_file",),
     ),
     Protection(
         "R7",
         "a file of the lake is hashed before it is read",
-        f"{INGESTION}/lake.py",
+        f"{INGESTION}/lake/files.py",
         "    if found != item.sha256:\n",
         '    if found == "missing":\n',
         (f"{CORRUPTION}::test_flipped_byte_is_caught_before_use[lake]",),
@@ -149,7 +152,7 @@ PROTECTIONS = (
     ),
     Protection(
         "R8",
-        "a night that may fill the disk is not begun",
+        "a night that may fill the disk is not started",
         "dagster_project/home/disk_space.py",
         "    if free < need:\n",
         "    if free < 0:\n",
@@ -182,7 +185,7 @@ PROTECTIONS = (
     ),
     Protection(
         "R9",
-        "a dbt test without a pass is no pass",
+        "a dbt test that did not pass blocks publishing",
         "dagster_project/night/publish.py",
         "    if open_tests:\n",
         "    if False:\n",
@@ -191,15 +194,15 @@ PROTECTIONS = (
     Protection(
         "S1",
         "identifiers become pseudonyms at the border",
-        f"{INGESTION}/sifting.py",
-        'frame = frame.with_columns(pl.col(column.name).replace_strict(known["value"], known["pseudonym"]))',
-        "del known",
+        CLASSIFY,
+        'frame = frame.with_columns(pl.col(column.name).replace_strict(pairs["value"], pairs["pseudonym"]))',
+        "del pairs",
         (f"{CANARY}::test_no_sink_holds_a_canary[young]",),
     ),
     Protection(
         "S1",
         "originals are encrypted",
-        f"{INGESTION}/originals.py",
+        f"{INGESTION}/persons/originals.py",
         "out.write(cipher.encrypt(nonce, view[i * _CHUNK : (i + 1) * _CHUNK], context.encode()))",
         "out.write(view[i * _CHUNK : (i + 1) * _CHUNK])",
         (f"{CANARY}::test_no_sink_holds_a_canary[young]",),
@@ -207,7 +210,7 @@ PROTECTIONS = (
     Protection(
         "S1",
         "the search for canaries opens Parquet files",
-        f"{INGESTION}/scan.py",
+        f"{INGESTION}/persons/scan.py",
         "        yield from _frame_values(pl.read_parquet(path))\n",
         "        return\n",
         (f"{CANARY}::test_the_scan_finds_a_planted_canary",),
@@ -222,7 +225,7 @@ PROTECTIONS = (
     ),
     Protection(
         "S2",
-        "the head, which is kept elsewhere, tells that the end was cut off",
+        "the head, which is stored elsewhere, shows that the end was cut off",
         "dagster_project/audit/chain.py",
         "        elif head.number >= due:\n",
         "        elif False:\n",
@@ -238,7 +241,7 @@ PROTECTIONS = (
     ),
     Protection(
         "R10",
-        "an upgrade that was cut off goes on with the backup of what was there before it",
+        "an upgrade that was killed goes on with the backup that it made before any change",
         "dagster_project/home/version.py",
         '    _write(home, {"home_version": version, "upgrading_to": HOME_VERSION, "backup": str(backup)})\n',
         "",
@@ -246,16 +249,16 @@ PROTECTIONS = (
     ),
     Protection(
         "S5",
-        "an erasure destroys the keys of the originals that told of the person",
-        f"{INGESTION}/key_store.py",
+        "an erasure destroys the keys of the originals that mention the person",
+        KEY_STORE,
         "for sha256, new in deliveries.items():",
         "for sha256, new in ():",
         (f"{ERASURE}::test_a_backup_of_the_data_folder_brings_nothing_back",),
     ),
     Protection(
         "S5",
-        "what is destroyed is overwritten in the file of the keys, too",
-        f"{INGESTION}/key_store.py",
+        "a destroyed key is also overwritten in the file of the key store",
+        KEY_STORE,
         "pragma secure_delete = on",
         "pragma secure_delete = off",
         (f"{ERASURE}::test_a_destroyed_key_is_not_left_in_the_bytes_of_the_store",),
@@ -263,41 +266,50 @@ PROTECTIONS = (
     Protection(
         "identity",
         "landed = accepted + quarantined + duplicate, in the receipt's own transaction",
-        f"{INGESTION}/receipts.py",
+        f"{INGESTION}/lake/receipts.py",
         "check (landed_rows = accepted_rows + quarantined_rows + duplicate_rows)",
         "check (landed_rows is not null)",
-        ("tests/unit/ingestion/lake/test_receipts.py",),
+        ("tests/unit/ingestion/lake/test_receipts.py::test_receipt_that_does_not_add_up_is_refused",),
     ),
 )
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What became of the tests without the protection. `failed`: the first that did, `said`: its error; or none."""
+class Result:
+    """The result of a protection's tests without it. `failed`, `error`: the first failed test; empty if none failed."""
 
     protection: Protection
     failed: str = ""
-    said: str = ""
+    error: str = ""
 
 
-def without(protection: Protection, work: Path) -> Seen:
-    """Run a protection's tests in a copy of the tree that lacks its line.
+def broken(protection: Protection) -> str:
+    """The text of the protection's file with its lines replaced.
 
     Raises:
-        LookupError: the line does not stand there exactly once.
-        RuntimeError: the tests could not run.
+        LookupError: a line is not in the file exactly once.
+    """
+    text = (ROOT / protection.file).read_text()
+    for old, new in ((protection.line, protection.instead), *protection.also):
+        if text.count(old) != 1:
+            raise LookupError(f"{protection.file}: {text.count(old)} times there instead of once: {old!r}")
+        text = text.replace(old, new)
+    return text
+
+
+def run_without(protection: Protection, work: Path) -> Result:
+    """Run a protection's tests in a copy of the tree with its lines replaced.
+
+    Raises:
+        LookupError: see `broken`.
+        RuntimeError: the tests could not run, or Python would import the module from elsewhere.
     """
     tree = work / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "target", "results"))
-    file = tree / protection.file
-    text = file.read_text()
-    for old, new in ((protection.line, protection.instead), *protection.also):
-        if text.count(old) != 1:
-            raise LookupError(f"{protection.file}: not exactly once there: {old!r}")
-        text = text.replace(old, new)
-    file.write_text(text)
+    (tree / protection.file).write_text(broken(protection))
     line = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-m", "long or not long", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONPATH": str(tree), "TMPDIR": str(work), "COLUMNS": "300"}
+    _check_import(protection.file, tree, environment)
     done = subprocess.run(
         [*line, "--basetemp", str(work / "tests"), *protection.tests],
         cwd=tree,
@@ -311,13 +323,28 @@ def without(protection: Protection, work: Path) -> Seen:
     failure = _FAILURE.search(done.stdout)
     if done.returncode and not failure:
         raise RuntimeError(f"{' '.join(protection.tests)}: no test failed, and pytest did:\n{done.stdout}")
-    return Seen(protection, failure[1], failure[2] or "") if failure else Seen(protection)
+    return Result(protection, failure[1], failure[2] or "") if failure else Result(protection)
 
 
-def section(seen: list[Seen]) -> str:
-    """What was seen, as Markdown: a row a protection."""
-    lines = ["| promise | what keeps it | the line that was changed | this fails then |", "|---|---|---|---|"]
-    for one in seen:
+def _check_import(file: str, tree: Path, environment: Mapping[str, str]) -> None:
+    """An editable install has another tree on its path; the changed file must be the one that processes import.
+
+    Raises:
+        RuntimeError: Python imports another file.
+    """
+    module = file.removesuffix(".py").replace("/", ".")
+    line = [sys.executable, "-c", f"import importlib.util; print(importlib.util.find_spec({module!r}).origin)"]
+    # Not in the tree: Python would look there first, as the console script `creditloom` does not.
+    done = subprocess.run(line, cwd=tree.parent, env=environment, capture_output=True, text=True, check=True)
+    found = Path(done.stdout.strip())
+    if not found.samefile(tree / file):
+        raise RuntimeError(f"Python imports {found}, and the changed file is {tree / file}")
+
+
+def section(results: list[Result]) -> str:
+    """The results as Markdown: one row per protection."""
+    lines = ["| promise | what keeps it | the line that was changed | the test that then fails |", "|---|---|---|---|"]
+    for one in results:
         taken, (file, _, test) = one.protection, one.failed.partition("::")
         changed = [old.strip().partition("\n")[0] for old in (taken.line, *(old for old, _ in taken.also))]
         lines_changed = " and ".join(f"`{line}`" for line in changed).replace("|", "\\|")
@@ -327,23 +354,23 @@ def section(seen: list[Seen]) -> str:
 
 
 def main() -> int:
-    """Take out all protections, or those of some promises; the page is written if all were."""
-    parser = argparse.ArgumentParser(description="Each protection taken out once, and its test seen to fail.")
-    parser.add_argument("promises", nargs="*", help="R1, S5, ...: these alone, and the page stays as it is")
+    """Check all protections, or those of some promises; the page is written after a check of all."""
+    parser = argparse.ArgumentParser(description="Removes each protection, one at a time; its test must then fail.")
+    parser.add_argument("promises", nargs="*", help="R1, S5, ...: only these; the page is then not written")
     chosen = parser.parse_args().promises
-    seen = []
+    results = []
     for protection in (p for p in PROTECTIONS if not chosen or p.promise in chosen):
         with tempfile.TemporaryDirectory(prefix="creditloom-without-") as work:
-            one = without(protection, Path(work))
-        seen.append(one)
-        verdict = f"fails: {one.failed}  {one.said[:100]}" if one.failed else "NOTHING FAILED"
+            one = run_without(protection, Path(work))
+        results.append(one)
+        verdict = f"fails: {one.failed}  {one.error[:100]}" if one.failed else "NOTHING FAILED"
         sys.stdout.write(f"{protection.promise:<9}{protection.what}\n         {verdict}\n")
         sys.stdout.flush()
-    if not all(one.failed for one in seen):
+    if not all(one.failed for one in results):
         return 1
     if not chosen:
         before, _, rest = PAGE.read_text().partition(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{section(seen)}\n\n{END}{rest.partition(END)[2]}")
+        PAGE.write_text(f"{before}{BEGIN}\n\n{section(results)}\n\n{END}{rest.partition(END)[2]}")
     return 0
 
 

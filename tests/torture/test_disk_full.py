@@ -105,7 +105,7 @@ def test_full_disk_that_shows_when_the_log_of_the_tools_is_closed(tmp_path, monk
         log = pipeline.settings.home / "logs" / "night.log"
         log.parent.mkdir(exist_ok=True)
         log.symlink_to("/dev/full")
-        with night_module._tools_print_to(log):
+        with night_module._output_to(log):
             sys.stdout.write("what a tool says")
             raise OSError("the first that failed")
 
