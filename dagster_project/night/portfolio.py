@@ -68,7 +68,7 @@ def tables(pipeline: Pipeline) -> dict[str, pl.DataFrame]:
     }
 
 
-_NOT_YEARLY = "the model's PD does not look twelve months ahead, and no later months are told"
+_NOT_YEARLY = "the model's PD does not look twelve months ahead, and no later months were delivered"
 
 
 def _losses_given_default(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str) -> pl.DataFrame:

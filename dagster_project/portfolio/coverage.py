@@ -46,18 +46,18 @@ def coverage(
     if not rows["port_vintages"] and (is_dated or not months):
         found["vintages"] = (NONE, "no loan has a whole month yet")
     if not rows["port_roll_rates"]:
-        found["roll_rates"] = found["transitions"] = (NONE, f"{months} month-ends are told, two are needed")
+        found["roll_rates"] = found["transitions"] = (NONE, f"{months} month-ends were delivered; two are needed")
     elif moves < matrix_months:
-        found["transitions"] = (SHORT, f"moves of {moves} months are told, the matrix is of {matrix_months}")
+        found["transitions"] = (SHORT, f"moves of {moves} months were delivered; the matrix needs {matrix_months}")
     if not rows["port_vintages"]:
         found["static_pools"] = found["vintages"]
     elif not forecasts:
-        found["static_pools"] = (SHORT, "no cohort has another that has been at its age, to be compared with")
+        found["static_pools"] = (SHORT, "no cohort can be compared with another that has reached its age")
     if why_policy_loss:
-        found["loss_given_default"] = (SHORT, f"the policy's value stands: {why_policy_loss}")
+        found["loss_given_default"] = (SHORT, f"the policy's value is used: {why_policy_loss}")
     if why_no_expected_loss:
         found["expected_loss"] = (NONE, why_no_expected_loss)
     if not rows["port_client_money"]:
-        found["client_money"] = (NONE, "the source delivers no account for the money of others")
+        found["client_money"] = (NONE, "the source delivers no account of client money")
     listed = [(source, subject, status, reason) for subject, (status, reason) in found.items()]
     return pl.DataFrame(listed, schema=_SCHEMA, orient="row")

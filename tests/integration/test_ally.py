@@ -171,7 +171,7 @@ def test_expected_loss_of_the_car_loans(both, published):
     by_stage = losses.group_by("stage").agg(pl.col("expected_loss").sum() / pl.col("exposure_at_default").sum())
     assert by_stage.sort("stage")["expected_loss"].is_sorted()
     assert metrics["coverage.expected_loss"] == metrics["coverage.vintages"] == "available"
-    assert metrics["coverage.loss_given_default"].startswith("short: the policy's value stands: 0 workouts")
+    assert metrics["coverage.loss_given_default"].startswith("short: the policy's value is used: 0 workouts")
     assert metrics["loss_given_default"] == 0.45
     assert sum(metrics[f"stage_{s}.loans"] for s in (1, 2, 3) if f"stage_{s}.loans" in metrics) == losses.height
 

@@ -103,10 +103,10 @@ def test_figures_that_the_cards_are_too_short_for_are_listed_and_not_zero(snapsh
         "vintages": "none: the source does not say when a loan was opened, so there is no cohort",
         "static_pools": "none: the source does not say when a loan was opened, so there is no cohort",
         "roll_rates": "available",
-        "transitions": "short: moves of 5 months are told, the matrix is of 12",
-        "loss_given_default": "short: the policy's value stands: workouts were followed for 5 months, 12 are needed",
-        "expected_loss": "none: the model's PD does not look twelve months ahead, and no later months are told",
-        "client_money": "none: the source delivers no account for the money of others",
+        "transitions": "short: moves of 5 months were delivered; the matrix needs 12",
+        "loss_given_default": "short: the policy's value is used: workouts were followed for 5 months, 12 are needed",
+        "expected_loss": "none: the model's PD does not look twelve months ahead, and no later months were delivered",
+        "client_money": "none: the source delivers no account of client money",
     }
     for name in ("vintages", "static_pools", "expected_losses", "loss_movement", "client_money"):
         assert pl.read_parquet(snapshot.folder / f"port_{name}.parquet").is_empty(), name

@@ -20,7 +20,7 @@ def test_missing_tables_are_listed_with_the_reason():
     assert said["vintages"] == said["static_pools"]
     assert said["vintages"][0] == "none" and "when a loan was opened" in said["vintages"][1]
     assert said["roll_rates"] == ("available", None)
-    assert said["transitions"] == ("short", "moves of 5 months are told, the matrix is of 12")
+    assert said["transitions"] == ("short", "moves of 5 months were delivered; the matrix needs 12")
     assert said["loss_given_default"][0] == "short" and said["expected_loss"][0] == "none"
 
 
@@ -30,4 +30,4 @@ def test_book_without_a_month_lacks_months_and_not_dates():
     found = coverage("new", rows, is_dated=False, months=0, moves=0, matrix_months=12, forecasts=0, **why)
     said = {subject: reason for _, subject, _, reason in found.iter_rows()}
     assert said["vintages"] == said["static_pools"] == "no loan has a whole month yet"
-    assert said["roll_rates"] == said["transitions"] == "0 month-ends are told, two are needed"
+    assert said["roll_rates"] == said["transitions"] == "0 month-ends were delivered; two are needed"

@@ -1,5 +1,5 @@
--- What is owed, and could be, at every month-end: the loans that a stage and an expected loss are of. A view: whoever
--- reads it asks for few loans.
+-- One row per loan and month-end that a stage and an expected loss need: what is owed, and what could be drawn before a
+-- default. A view, because each reader asks for few loans.
 {{ config(materialized='view') }}
 
 with {{ exposures(ref('fct_loan_months')) }}
