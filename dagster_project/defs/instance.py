@@ -90,8 +90,7 @@ def last_night(settings: Settings) -> LastNight | None:
     """The newest night of a home, rebuilds left out; None before the first one."""
     from dagster import RunsFilter
 
-    from dagster_project.defs.jobs import NIGHTLY
-    from dagster_project.defs.resources import KNOWN_AS_OF
+    from dagster_project.defs.jobs import KNOWN_AS_OF, NIGHTLY
     from dagster_project.defs.run_failures import FAILED_IN, STOPPED_BY
 
     with open_instance(settings) as instance:

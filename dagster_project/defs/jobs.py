@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the type has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 NIGHTLY, RETRAIN = "nightly", "retrain"
+KNOWN_AS_OF = "creditloom/known_as_of"  # the tag of a rebuilt night
 # For runs that the command line starts: the log goes to the Dagster instance, and only the summary to the terminal.
 STARTED_BY = {"creditloom/started_by": "command line"}
 SILENT_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}

@@ -12,12 +12,12 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.defs.instance import HOLDS_HOME, fail_orphaned_runs
+from dagster_project.defs.jobs import KNOWN_AS_OF
 from dagster_project.home.locks import home_lock
 from dagster_project.night import audit_entries
 from dagster_project.night.pipeline import Pipeline
 
 NIGHT = "night"
-KNOWN_AS_OF = "creditloom/known_as_of"  # the tag of a rebuilt night
 
 _CONFIG = {
     "on": dg.Field(
