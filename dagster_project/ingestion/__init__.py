@@ -1,1 +1,1 @@
-"""Landing to lake: contracts, reading, row rules, pseudonyms, quarantine, receipts. Pure: nothing knows Dagster."""
+"""From the landing folder to the lake: contracts, parsing, row rules, pseudonyms, quarantine, receipts. No Dagster."""

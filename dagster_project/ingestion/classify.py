@@ -1,8 +1,8 @@
 """The outcome of each line of a file: accepted, rejected by a rule, or a duplicate.
 
-`classify` lists the steps. Each takes frames and returns frames: validate looks at a row by itself; make_canonical
-brings good rows into the canonical shape, once; cross_check compares them with the loans that are known; deduplicate
-with the rows that the lake already has.
+`classify` calls the steps in order. Each step takes and returns data frames. `validate` checks each row by itself.
+`make_canonical` converts the good rows to canonical tables. `cross_check` checks their currency, and compares payments
+with known loans. `deduplicate` compares the rows with the rows in the lake.
 """
 
 from dataclasses import dataclass, replace
@@ -36,9 +36,9 @@ _NONE_REJECTED = pl.DataFrame(schema=REJECTED)
 class ClassifiedRows:
     """The lines of a file by outcome.
 
-    `accepted`: line_no and typed columns. `tables`: the accepted rows in the canonical shape. `rejected`: line_no,
-    rule, message, and for a conflict the accepted line that it contradicts. `duplicates`: line_no. `superseded`: rows
-    of that canonical table, for accepted corrections.
+    `accepted`: line_no and typed columns. `tables`: the accepted rows as canonical tables, by name. `rejected`:
+    line_no, rule, message, and for a conflict the accepted line that it contradicts. `duplicates`: line_no.
+    `superseded`: rows of the canonical table `superseded`, for accepted corrections.
     """
 
     accepted: pl.DataFrame
@@ -59,11 +59,11 @@ def classify(
 ) -> ClassifiedRows:
     """Find the outcome of every line of a parsed file.
 
-    `compare`: look for the rows in the lake; without it the caller guarantees that their keys are new.
+    `compare`: whether to look for the rows in the lake; if False, the caller must make sure that their keys are new.
 
     Raises:
         DeliveryRefusedError: the file ends in the middle of a record.
-        ContractError: the adapter makes other tables than the contract says.
+        ContractError: the adapter's tables differ from the contract.
     """
     checked = validate(parsed, context.max_bad_row_share)
     tables = make_canonical(parsed.layout, checked.good, source, context.keys, receipt)
@@ -82,7 +82,7 @@ def classify(
 
 
 def validate(parsed: Parsed, max_bad_row_share: float) -> Checked:
-    """Apply the layout's rules to each row; too many bad rows make the whole file bad.
+    """Apply the layout's rules to each row. If too many rows are bad, reject the others too.
 
     Raises:
         DeliveryRefusedError: the file ends in the middle of a record.
@@ -93,10 +93,12 @@ def validate(parsed: Parsed, max_bad_row_share: float) -> Checked:
 
 
 def make_canonical(layout: Table, good: pl.DataFrame, source: Source, keys: Keys, receipt: Receipt) -> Tables:
-    """The canonical tables of good rows, with pseudonyms in place of identifiers and with their lineage.
+    """Build the canonical tables from good rows: pseudonyms replace identifiers, and lineage columns are added.
+
+    Returns the tables by name; no tables if there is no good row.
 
     Raises:
-        ContractError: the adapter makes other tables than the contract says.
+        ContractError: the adapter's tables differ from the contract.
     """
     if good.is_empty():
         return {}
@@ -106,7 +108,7 @@ def make_canonical(layout: Table, good: pl.DataFrame, source: Source, keys: Keys
         "ingested_at": pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
     }
     tables = {}
-    personal = [c.name for c in layout.columns if c.classification == "personal"]  # an adapter never sees them
+    personal = [c.name for c in layout.columns if c.classification == "personal"]  # adapters get no personal data
     for name, rows in source.adapt(layout.name, good.drop(personal), source.contract).items():
         table = source.contract.table(name)
         frame = _pseudonymise(rows, table, keys, source.name)
@@ -121,7 +123,10 @@ def make_canonical(layout: Table, good: pl.DataFrame, source: Source, keys: Keys
 
 
 def cross_check(tables: Tables, source: Source, known_rows: KnownRows) -> pl.DataFrame:
-    """Rows in another currency than the source's, and payments before their loan's opening: line_no, rule, message."""
+    """Find rows in another currency than the source's, and payments dated before their loan was opened.
+
+    Returns the columns of `REJECTED`, without rows if nothing was found.
+    """
     currency = source.contract.currency
     found = [
         (rows.filter(pl.col("currency") != currency), "other_currency", f"{name}.currency is not {currency}")
@@ -142,22 +147,25 @@ def cross_check(tables: Tables, source: Source, known_rows: KnownRows) -> pl.Dat
 
 
 def deduplicate(tables: Tables, known_rows: KnownRows) -> KeyMatches:
-    """The lines whose rows the lake already has, those that contradict it, and those that correct it."""
+    """Find the lines that repeat, contradict or correct rows in the lake."""
     return known_rows.match(tables) if tables else NO_MATCHES
 
 
 def count_lines(parsed: Parsed, rows: pl.DataFrame) -> int:
-    """How many raw lines these records span."""
+    """The number of raw lines that these records span."""
     if rows.is_empty():
         return 0
     text = parsed.records.text
-    if rows[LINE_NO].equals(text[LINE_NO]):  # all of them, as in nearly every file
+    if rows[LINE_NO].equals(text[LINE_NO]):  # these are all records, as in nearly every file
         return int(text[LINES].sum())
     return int(line_spans(parsed.records).join(rows, on=LINE_NO, how="semi")[LINES].sum())
 
 
 def _refuse_truncated(parsed: Parsed, checked: Checked) -> None:
-    """A file may lack the last line's end; if its last record is bad as well, the file was cut off there."""
+    """Refuse a file that was cut off: its last line has no line break, and its last record is bad.
+
+    A missing line break after a good record is allowed.
+    """
     records = parsed.records
     if not records.is_cut_off:
         return
@@ -168,10 +176,10 @@ def _refuse_truncated(parsed: Parsed, checked: Checked) -> None:
 
 
 def _limit_bad_share(checked: Checked, parsed: Parsed, limit: float) -> Checked:
-    """Above the limit the whole file is bad: where many rows are wrong, the others are not trusted.
+    """Reject all rows of a file if the share of bad lines exceeds the limit: its good rows are not trusted either.
 
-    Only rows count that are wrong by themselves: a contradiction to another delivery is no sign of a file that was
-    misread.
+    Only lines that break a rule by themselves count. A conflict with another delivery does not count, because it does
+    not suggest that the file was misread.
     """
     landed = parsed.records.landed
     wrong = count_lines(parsed, checked.bad) + int(parsed.records.ragged[LINES].sum())
@@ -191,7 +199,7 @@ def _pseudonymise(frame: pl.DataFrame, table: Table, keys: Keys, source: str) ->
 
 
 def _without(lines: pl.DataFrame, good: pl.DataFrame, tables: Tables) -> tuple[pl.DataFrame, Tables]:
-    """Good rows and canonical tables without these lines; no tables where no good row is left."""
+    """Remove these lines from the good rows and the canonical tables; return no tables if no good row remains."""
     if lines.is_empty():
         return good, tables
     is_left = ~pl.col(LINE_NO).is_in(lines[LINE_NO].implode())
@@ -200,7 +208,7 @@ def _without(lines: pl.DataFrame, good: pl.DataFrame, tables: Tables) -> tuple[p
 
 
 def _first_row_of_each_person(tables: Tables, contract: Contract) -> Tables:
-    """A person with two loans is in two lines of a file, and is one row: the earliest."""
+    """Keep the earliest row of each person. A person with two loans occurs in two lines of a file."""
     return {
         name: rows.sort("event_on", LINE_NO).unique(contract.table(name).key, keep="first", maintain_order=True)
         if name in PERSONS
@@ -215,6 +223,6 @@ def _ragged(parsed: Parsed) -> pl.DataFrame:
 
 
 def _in_order(*rejected: pl.DataFrame) -> pl.DataFrame:
-    """All rejected lines in the shape of `REJECTED`, by line."""
+    """Return all rejected lines with the columns of `REJECTED`, sorted by line."""
     some = [rows for rows in rejected if rows.height]
     return pl.concat([_NONE_REJECTED, *some], how="diagonal").sort(LINE_NO).select(list(REJECTED))

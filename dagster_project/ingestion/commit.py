@@ -1,6 +1,6 @@
-"""The audit rows of deliveries: one a receipt, written after it; and those that a crash left out.
+"""Commits receipts and writes the audit row of each; also writes the audit rows lost in a crash.
 
-A row holds the fingerprint of its whole receipt, so that a receipt that is changed later is found out.
+An audit row contains the fingerprint of the complete receipt, so a later change of the receipt is detected.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from dagster_project.ingestion.lake.receipts import Receipt
 
 
 def commit(receipts: Sequence[Receipt], context: IngestContext) -> list[int]:
-    """Flush the files of receipts, commit them and write their audit rows; returns the receipts' numbers.
+    """Flush the files of receipts, commit the receipts and write their audit rows. Returns the receipts' numbers.
 
     Raises:
         IdentityError: see `ReceiptBook.commit`; nothing was committed.
-        AuditError: the audit chain is broken; the receipts stand, and their rows are missing.
+        AuditError: the audit chain is broken; the receipts are committed, but their audit rows are missing.
     """
     flush_files(context.lake, receipts)
     numbers = context.book.commit(receipts)
@@ -28,7 +28,7 @@ def commit(receipts: Sequence[Receipt], context: IngestContext) -> list[int]:
 
 
 def write_missing_audit_rows(context: IngestContext) -> int:
-    """Write the audit rows of receipts that have none: a crash came between the two. Returns how many.
+    """Write the audit rows of receipts that have none, because of a crash. Returns the number of rows written.
 
     Raises:
         AuditError: the audit chain is broken.
@@ -61,6 +61,6 @@ def _subject(source: str, number: int) -> str:
 
 
 def receipt_fingerprint(receipt: Receipt) -> str:
-    """sha256 of all that a receipt says; a column that is empty counts as absent, so that one may be added."""
+    """The sha256 of all fields of a receipt except None, so a new optional field keeps old fingerprints valid."""
     said = {name: value for name, value in asdict(receipt).items() if value is not None}
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""One delivered file, taken in step by step: parse it, classify its lines, write them, count them in a receipt.
+"""Ingests one delivered file: parse it, classify its lines, write them to the lake, count them in a receipt.
 
-Nothing here counts before the receipt is committed, which is `intake`'s part.
+The written files have no effect until `intake` commits the receipt.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,11 @@ _COUNTS = tuple(
 
 @dataclass(frozen=True)
 class TakenIn:
-    """A delivery before its commit: the receipt, the keys of the written rows, and values that go to the vault."""
+    """A delivery before its commit.
+
+    `receipt`: its receipt. `keys`: hashes of the keys of the written rows, by table. `personal_values`: values that are
+    still to be written to the vault; None if there are none.
+    """
 
     receipt: Receipt
     keys: KeysOf
@@ -42,21 +46,21 @@ class TakenIn:
 def take_in(
     file: Delivered, source: Source, context: IngestContext, known_rows: KnownRows, now: datetime, *, compare: bool
 ) -> TakenIn:
-    """Take one file in: write its good and its bad rows into the lake, and count both.
+    """Ingest one file: write its good and bad rows to the lake, and count both in a receipt.
 
-    The same content at the same time (`now`) always writes the same bytes under the same names. The receipt still lacks
-    the vault's file, see `with_vault`.
+    The same content with the same `now` always writes the same bytes to the same file names. `with_vault` adds
+    the vault's files to the receipt later.
 
     Args:
         file: the delivery.
         source: its contract and adapter.
         context: lake and keys.
-        known_rows: what the lake has of this source.
-        now: the clock.
-        compare: whether to look for its rows in the lake, see `classify`.
+        known_rows: the rows that the lake has from this source.
+        now: the time of ingestion.
+        compare: whether to look for the file's rows in the lake, see `classify`.
 
     Raises:
-        ContractError: the adapter makes other tables than the contract says.
+        ContractError: the adapter's tables differ from the contract.
     """
     blank = blank_receipt(file, source, now)
     try:
@@ -68,7 +72,7 @@ def take_in(
 
 
 def hold_back(file: Delivered, source: Source, now: datetime) -> TakenIn:
-    """A second file of a layout that is delivered once: counted, and quarantined whole."""
+    """Count and quarantine a whole file, because its layout is delivered once and another file was accepted."""
     blank = blank_receipt(file, source, now)
     try:
         parsed = parse_unchecked(file, source.contract)
@@ -80,12 +84,12 @@ def hold_back(file: Delivered, source: Source, now: datetime) -> TakenIn:
 
 
 def refuse(file: Delivered, source: Source, now: datetime, refused: DeliveryRefusedError) -> TakenIn:
-    """A file that was refused before it was parsed."""
+    """Quarantine a whole file that was refused before it was parsed."""
     return TakenIn(_refused(blank_receipt(file, source, now), refused), {})
 
 
 def duplicate(original: Receipt, file_name: str, now: datetime) -> TakenIn:
-    """The same content again, under whatever name: counted, and without effect."""
+    """Return the receipt of content that was delivered before, under any name: counted, but nothing is written."""
     receipt = replace(
         original,
         file_name=file_name,
@@ -106,10 +110,10 @@ def duplicate(original: Receipt, file_name: str, now: datetime) -> TakenIn:
 def write(
     blank: Receipt, parsed: Parsed, rows: ClassifiedRows, source: Source, context: IngestContext, part: str = ""
 ) -> TakenIn:
-    """Write accepted and rejected rows into the lake; the receipt counts what was written.
+    """Write accepted and rejected rows to the lake, and count them in the receipt.
 
-    `part`: the ending of the files' names, where rows of the same delivery were written before. Values for the vault
-    are not written yet, see `with_vault`.
+    `part`: a suffix for the file names, needed if rows of the same delivery were written before. `with_vault` writes
+    the values for the vault later.
     """
     name = f"{blank.delivery_id}{part}.parquet"
     files = [
@@ -126,7 +130,7 @@ def write(
 def with_vault(
     taken: Sequence[TakenIn], source: Source, context: IngestContext, known_rows: KnownRows
 ) -> list[Receipt]:
-    """Write the personal values of these deliveries into the vault; returns their receipts with the vault's files."""
+    """Write the personal values of these deliveries to the vault. Returns their receipts with the vault's files."""
     personal_values = [t.personal_values for t in taken if t.personal_values]
     files = iter(write_vault(personal_values, source, context, known_rows))
     return [
@@ -140,7 +144,7 @@ def minor_of(amounts: pl.DataFrame, rows: pl.DataFrame) -> int:
 
 
 def blank_receipt(file: Delivered, source: Source, now: datetime) -> Receipt:
-    """A receipt that counts nothing yet."""
+    """A receipt whose counts are all 0."""
     return Receipt(
         source=source.name,
         delivery_id=file.sha256[:16],
@@ -158,7 +162,7 @@ def blank_receipt(file: Delivered, source: Source, now: datetime) -> Receipt:
 def _count(
     blank: Receipt, parsed: Parsed, rows: ClassifiedRows, files: list[LakeFile], lake: Path, control: Table
 ) -> Receipt:
-    """The receipt: what landed by the file's bytes, what was accepted by the files that were written."""
+    """Fill in the receipt. Landed lines are counted in the delivered bytes, accepted lines in the written files."""
     accepted, accepted_minor = _read_back(lake, files, control)
     return replace(
         blank,
@@ -205,16 +209,16 @@ def _quarantined(blank: Receipt, lines: int, minor: int, reason: str) -> Receipt
 
 
 def _write(table: str, path: Path, rows: pl.DataFrame, lake: Path) -> LakeFile:
-    # Raw tables are read whole: statistics would take a sixth of the time that writing takes.
+    # Readers read whole raw tables, so statistics are no use; they would take a sixth of the writing time.
     return LakeFile(table, str(path), write_parquet(rows, lake / path, flushed=False, statistics=False), rows.height)
 
 
 def _write_quarantine(
     rejected: pl.DataFrame, parsed: Parsed, source: Source, context: IngestContext, receipt: Receipt, part: str
 ) -> LakeFile:
-    """Rejected rows: rule and message in the clear, the record as it was delivered sealed for `open_row`.
+    """Write rejected rows: rule and message in plain text, the delivered record encrypted (`open_row` decrypts it).
 
-    `minor` is the part of the control amount that was counted for the row: 0 where it could not be read.
+    Column `minor` is the row's control amount in minor units; 0 if it could not be read.
     """
     spans = line_spans(parsed.records)
     kept = rejected.join(spans, on=LINE_NO, how="left").join(parsed.amounts, on=LINE_NO, how="left")
@@ -227,7 +231,7 @@ def _write_quarantine(
         sealed_row=pl.Series(sealed, dtype=pl.Binary),
         first_seen_at=pl.lit(receipt.ingested_at, dtype=pl.Datetime("us")),
     )
-    # A delivery that is read again under a newer contract leaves the rows that the older one held back as they were.
+    # The contract version in the name keeps rows that an older contract version quarantined from being overwritten.
     name = f"{receipt.delivery_id}-{receipt.contract_version}{part}.parquet"
     return _write(QUARANTINE, Path(QUARANTINE) / receipt.source / name, frame, context.lake)
 
@@ -237,7 +241,7 @@ def _minor(amounts: pl.DataFrame) -> int:
 
 
 def _read_back(lake: Path, files: list[LakeFile], control: Table) -> tuple[pl.DataFrame, int]:
-    """What the written raw files hold: distinct delivered lines, and the control amount in minor units."""
+    """Read the written raw files: the distinct delivered lines in them, and their control amount in minor units."""
     lines, minor = [pl.Series(LINE_NO, dtype=pl.Int64)], 0
     for file in files:
         if file.table in (QUARANTINE, SUPERSEDED):
@@ -249,6 +253,6 @@ def _read_back(lake: Path, files: list[LakeFile], control: Table) -> tuple[pl.Da
             minor += int(found[wanted[1]].cast(AMOUNT).sum() * MINOR_PER_UNIT)
     together = pl.concat(lines)
     numbers = together.to_numpy()
-    # A line may have made rows in several tables, or several in one.
+    # One line may have several rows, in one table or in several.
     is_once = bool((numbers[1:] > numbers[:-1]).all())
     return (together if is_once else together.unique()).to_frame(), minor

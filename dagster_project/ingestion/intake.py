@@ -1,11 +1,12 @@
-"""Takes in the files that wait: parsed side by side, committed in order, one batch while the next is parsed.
+"""Ingests the waiting files: parses them in parallel, and commits them in order, in batches.
 
-The order of writes is the promise. Encrypted originals and their keys are flushed first, then the Parquet files and the
-vault's, then the receipts, then their rows in the audit chain; only then do the files leave the landing folder. A crash
-at any point leaves either nothing that counts, or receipts whose audit rows and moved files the next start completes.
+One batch is committed while the next is parsed. The order of writes makes a crash harmless: first the encrypted
+originals and their keys, then the Parquet files and the vault's files, then the receipts, then their audit rows. Then
+the files are removed from the landing folder. After a crash without a receipt, the file is ingested again. After a
+crash with a receipt, the next start writes the missing audit rows and removes the files.
 
-A file is parsed on the assumption that its rows are new; the key index confirms that before anything is committed.
-Where a key may be in the lake already, the file is parsed again, one file after the other, and compared row by row.
+A file is parsed as if its rows were new. The key index confirms that before anything is committed. If a key may be in
+the lake already, the files of the batch are parsed again, one by one, and compared with the lake row by row.
 """
 
 import hashlib
@@ -38,11 +39,11 @@ from dagster_project.ingestion.persons.originals import (
 )
 
 P = ParamSpec("P")
-# Receipts share a transaction: flushing each by itself took as long as reading a day's file. The keys of a batch, and
-# its personal values, are held in memory.
+# Limits of a batch: files, rows, personal values. The receipts of a batch share a transaction, because flushing each
+# one separately took as long as reading a day's file. A batch keeps its keys and personal values in memory.
 _BATCH, _BATCH_ROWS, _BATCH_PERSONAL_VALUES = 32, 4_000_000, 250_000
-# Polars works outside of Python's lock. More readers hold more files in memory, and a machine may have two cores; with
-# two readers instead of three it took 6 % longer.
+# Threads are enough, because Polars releases Python's lock. More readers would keep more files in memory, and a machine
+# may have only two cores. Two readers instead of three took 6 % longer.
 _READERS = 3
 
 
@@ -53,14 +54,14 @@ def ingest(
     on: date | None = None,
     days: Collection[date] | None = None,
 ) -> list[Receipt]:
-    """Take in the waiting files of a source; returns the receipts written, in order.
+    """Ingest the waiting files of a source. Returns the receipts written, in order.
 
     Args:
         source: its contract and adapter.
         context: landing folder, lake and keys.
-        now: the clock that the receipts show, in UTC.
-        on: the day of a replay, see `waiting`.
-        days: only the files of these landing days.
+        now: the time of ingestion in the receipts, in UTC.
+        on: the day of a replay, see `waiting`; None for a normal run.
+        days: ingest only the files of these landing days; None for all files.
     """
     files = waiting(source, context, on)
     if days is not None:
@@ -69,7 +70,10 @@ def ingest(
 
 
 def ingest_files(files: list[Path], source: Source, context: IngestContext, now: datetime) -> list[Receipt]:
-    """Take in these files; returns the receipts written, in order. A file that a crash left behind gets none."""
+    """Ingest these files. Returns the receipts written, in order.
+
+    A file that already has a receipt, but stayed in the landing folder after a crash, gets no second receipt.
+    """
     prepare(source, context)
     if not files:
         return []
@@ -87,7 +91,7 @@ def ingest_files(files: list[Path], source: Source, context: IngestContext, now:
 
 
 def prepare(source: Source, context: IngestContext) -> None:
-    """Clear away what a crash left, and check the key, before anything is written.
+    """Before anything is written, repair what a crash left incomplete, and check the root key.
 
     Raises:
         MasterKeyError: the pseudonyms of this lake were made with another key.
@@ -102,11 +106,12 @@ def prepare(source: Source, context: IngestContext) -> None:
 
 
 def read_original(receipt: Receipt, context: IngestContext) -> Delivered:
-    """The file of a receipt as it was delivered, from its encrypted original.
+    """The delivered file of a receipt, decrypted from its original.
 
     Raises:
-        OriginalMissingError, KeyDestroyedError: the original is gone.
-        LakeCorruptionError: it is damaged.
+        OriginalMissingError: the original is missing.
+        KeyDestroyedError: the key of the original was destroyed.
+        LakeCorruptionError: the original is damaged.
     """
     content = open_original(context, receipt.source, receipt.sha256)
     manifest = read_manifest(kept_manifest(context.lake, receipt.source, receipt.sha256))
@@ -114,10 +119,10 @@ def read_original(receipt: Receipt, context: IngestContext) -> Delivered:
 
 
 class DeliveryChangedError(RuntimeError):
-    """A file was written to while it was read: it had not arrived completely."""
+    """A file changed while it was read, because it had not arrived completely."""
 
 
-_Task = tuple[Path, str, Future[TakenIn]]  # a file, its sha256, and its result
+_Task = tuple[Path, str, Future[TakenIn]]  # a file, its sha256, and its future result
 
 
 def _no_batch() -> tuple[set[str], Future[None]]:
@@ -128,7 +133,7 @@ def _no_batch() -> tuple[set[str], Future[None]]:
 
 @dataclass
 class _Intake:
-    """The files in progress: those being parsed, the batch being committed, and the receipts committed so far."""
+    """The state of an intake: files being parsed, the batch being committed, and the receipts committed so far."""
 
     source: Source
     context: IngestContext
@@ -143,20 +148,20 @@ class _Intake:
     _layout: Table | None = None
 
     def add(self, path: Path) -> None:
-        """Hash a file and hand it to a reader; or to none, if it was taken in before."""
+        """Hash a file and pass it to a reader thread; a file that already has a receipt is only archived."""
         if self._committing[1].done():
             self.wait_for_batch()
         file, refused = _unpacked(path)
         layout = self.source.contract.layout_of(path.name)
         once = layout is not None and layout.delivered_once
-        # The outcome of this file may depend on those before it: payments are checked against loans.
+        # Commit earlier files first if this file's outcome may depend on them: payments are checked against loans.
         in_progress = {sha256 for _, sha256, _ in self._reading} | self._committing[0]
         if once or layout != self._layout or file.sha256 in in_progress:
             self.finish()
         self._layout = layout
         leftover = self.context.book.unarchived(self.source.name, file.sha256, path.name)
         if leftover is not None:
-            _archive([(path, file.sha256)], [leftover], self.source.name, self.context)  # its original is kept
+            _archive([(path, file.sha256)], [leftover], self.source.name, self.context)  # it is encrypted in the lake
             return
         earlier = self.context.book.find(self.source.name, file.sha256, self.source.contract.version)
         if earlier:
@@ -170,7 +175,7 @@ class _Intake:
         self._reading.append((path, file.sha256, task))
         self._in_hand.append(task)
         if len(self._in_hand) > _READERS:
-            self._in_hand.popleft().result()  # so that few files are in memory at once
+            self._in_hand.popleft().result()  # wait, so that few files are in memory at once
         done = [task.result() for _, _, task in self._reading if task.done()]
         rows, personal_values = (
             sum(t.receipt.landed_rows for t in done),
@@ -180,7 +185,7 @@ class _Intake:
             self.commit()
 
     def _read(self, file: Delivered, read: Callable[P, TakenIn], *args: P.args, **more: P.kwargs) -> Future[TakenIn]:
-        """Have a reader take a file in and write its encrypted original."""
+        """Start a reader thread that ingests a file and writes its encrypted original."""
 
         def both() -> TakenIn:
             taken = read(*args, **more)
@@ -190,16 +195,19 @@ class _Intake:
         return self.readers.submit(both)
 
     def finish(self) -> None:
-        """Commit the batch in progress, and wait for it."""
+        """Commit the batch of files read so far, and wait until the commit has ended."""
         self.commit()
         self.wait_for_batch()
 
     def wait_for_batch(self) -> None:
-        """Wait for the batch that is being committed; its error comes before any later one."""
+        """Wait for the batch that is being committed, and raise its error if it failed."""
         self._committing[1].result()
 
     def commit(self) -> None:
-        """Commit the batch in progress after the one before it, while the readers go on with the next."""
+        """Start to commit the batch of files read so far, once the previous batch is committed.
+
+        The reader threads continue with the next batch meanwhile.
+        """
         self.wait_for_batch()
         batch, self._reading = self._reading, []
         self._committing = {sha256 for _, sha256, _ in batch}, self.committer.submit(self._commit, batch)
@@ -224,7 +232,7 @@ class _Intake:
         return take_in(file, self.source, self.context, self.known_rows, self.now, compare=compare)
 
     def _one_by_one(self, path: Path, taken: TakenIn) -> TakenIn:
-        """Take a file in again, compared with the lake, if a key of it may be there."""
+        """Ingest a file again, and compare it with the lake, if the lake may contain one of its keys."""
         if self.known_rows.may_contain([taken.keys]):
             file, _ = _unpacked(path)
             if file.sha256 != taken.receipt.sha256:
@@ -238,13 +246,13 @@ class _Intake:
 
 
 def has_accepted(layout: Table, source: Source, context: IngestContext) -> bool:
-    """Whether a file of this layout was accepted, in whole or in part."""
+    """Whether a file of this layout was accepted, entirely or in part."""
     accepted = (r for r in context.book.all(source.name) if r.state in TAKEN_IN)
     return any(source.contract.layout_of(r.file_name) == layout for r in accepted)
 
 
 def _unpacked(path: Path) -> tuple[Delivered, DeliveryRefusedError | None]:
-    """A file with its unpacked content; where unpacking is refused, with the packed content and the refusal."""
+    """Return a file with its unpacked content and None; or with its packed content and the error if it is refused."""
     content, refused = path.read_bytes(), None
     try:
         content = unpack(path.name, content)
@@ -254,16 +262,16 @@ def _unpacked(path: Path) -> tuple[Delivered, DeliveryRefusedError | None]:
 
 
 def _archive(files: list[tuple[Path, str]], numbers: list[int], source: str, context: IngestContext) -> None:
-    """Remove files whose encrypted originals are kept from the landing folder, then mark their receipts as archived."""
+    """Remove files from the landing folder, because the lake has their originals; mark their receipts as archived."""
     for path, sha256 in files:
         keep_manifest(path, context.lake, source, sha256)
         path.unlink()
-        manifest_of(path).unlink(missing_ok=True)  # last: a file without the manifest that it needs waits for ever
+        manifest_of(path).unlink(missing_ok=True)  # last: a file without its required manifest would wait for ever
     context.book.mark_archived(numbers)
 
 
 def _mark_archived_files(source: Source, context: IngestContext) -> None:
-    """Mark as archived the files that a crash had removed from the landing folder without marking them."""
+    """Mark the receipts whose files had left the landing folder when a crash prevented the mark."""
     landing = context.landing / source.name
     moved = [(n, name) for n, name in context.book.all_unarchived(source.name) if not (landing / name).exists()]
     for _, name in moved:

@@ -1,7 +1,7 @@
-"""What is held back: one row a held line or refused file, the rule that it breaks, and whether it is held still.
+"""The quarantine: one row per quarantined record or refused file, with the rule that it breaks and its state.
 
-Nothing is changed where it was written: what was taken back in is noted beside it, in files that READMITTED receipts
-name. The delivered text stays sealed where it is.
+The files of the quarantine never change. Notes about readmitted rows are in other files, which READMITTED receipts
+name. The delivered text stays encrypted in the quarantine.
 """
 
 from collections.abc import Iterable
@@ -15,9 +15,9 @@ from dagster_project.ingestion.lake.files import verified
 from dagster_project.ingestion.lake.receipts import LakeFile, Receipt, State
 from dagster_project.ingestion.parsing.records import LINE_NO, LINES
 
-READMITTED = "readmitted"  # the lake's table of notes
+READMITTED = "readmitted"  # the lake's table of notes about readmitted rows
 OPEN, TAKEN_BACK, KNOWN_BY_THEN = "open", "readmitted", "duplicate"
-WHOLE_FILE = 0  # the line number of a file that was refused before its records were read
+WHOLE_FILE = 0  # the line number in the row of a file that was refused as a whole
 HELD: dict[str, pl.DataType] = {
     "source": pl.String(),
     "file_name": pl.String(),
@@ -38,13 +38,18 @@ NOTES: dict[str, pl.DataType] = {"receipt_no": pl.Int64(), LINE_NO: pl.Int64(), 
 
 
 def held(context: IngestContext, source: str | None = None, until: datetime | None = None) -> pl.DataFrame:
-    """All that was ever held back, of one source or of all, in the order in which it came (`HELD`).
+    """All rows that were ever quarantined, with the columns of `HELD`, in the order of their receipts.
 
-    `receipt_no` is the receipt that counted it as quarantined; `minor` is what of the control amount it counted.
-    `until`: as it stood at this instant.
+    `receipt_no` is the receipt that counted the row as quarantined. `minor` is the row's control amount in that
+    receipt, in minor units.
+
+    Args:
+        context: the lake.
+        source: only the rows of this source; None for all sources.
+        until: the state of the quarantine at this instant; None for now.
 
     Raises:
-        LakeCorruptionError: a file of the quarantine is not what its receipt says.
+        LakeCorruptionError: a file of the quarantine does not match its receipt.
     """
     found = context.book.numbered("source = ?", (source,)) if source else context.book.numbered()
     receipts = [(n, r) for n, r in found if until is None or r.ingested_at <= until]
@@ -61,7 +66,11 @@ def held(context: IngestContext, source: str | None = None, until: datetime | No
 
 
 def counts(rows: pl.DataFrame) -> pl.DataFrame:
-    """How many of the held lines are open, and how many were taken back: source, rule, files, open, readmitted."""
+    """Count quarantined lines per source and rule.
+
+    `files`: number of deliveries. `open`: lines still in quarantine. `readmitted`: lines that left it, duplicates
+    included.
+    """
     return (
         rows.group_by("source", "rule")
         .agg(
@@ -78,7 +87,7 @@ def _files(receipt: Receipt, table: str) -> Iterable[LakeFile]:
 
 
 def _rows(number: int, receipt: Receipt, context: IngestContext) -> pl.DataFrame:
-    """What one receipt counted as quarantined."""
+    """The rows that one receipt counted as quarantined; one row if the whole file was refused."""
     columns = [c for c in HELD if c != "state"]
     files = list(_files(receipt, QUARANTINE))
     own = {"file_name": pl.lit(receipt.file_name), "receipt_no": pl.lit(number, dtype=pl.Int64())}

@@ -1,7 +1,7 @@
-"""Takes quarantined rows back in: they are read again under the contract as it is now, and the good ones are accepted.
+"""Readmits quarantined rows: reads them again under the current contract, and accepts the good ones.
 
-The original is read and not the sealed row, because it has the header that the row belongs to. Rows that are still bad
-stay in quarantine. A readmission has a receipt of its own, which is its commit; a second one finds nothing to do.
+The rows are read from the delivered original, because it has the header; the encrypted row in quarantine has none. Rows
+that are still bad stay in quarantine. Each readmission commits its own receipt, so repeating it has no effect.
 """
 
 from dataclasses import dataclass, replace
@@ -35,18 +35,23 @@ from dagster_project.keys.store import KeyDestroyedError
 
 @dataclass(frozen=True)
 class Readmission:
-    """`receipts`: of the rows that were taken back in. `gone`: names of files whose originals are gone."""
+    """The result of a readmission.
+
+    `receipts`: the new receipts of the readmitted rows. `gone`: names of files whose originals no longer exist.
+    """
 
     receipts: tuple[Receipt, ...]
     gone: tuple[str, ...]
 
 
 def readmit(source: Source, context: IngestContext, now: datetime, delivery: str | None = None) -> Readmission:
-    """Take back in the rows of a source's quarantine that are good now, or of the delivery whose id begins so.
+    """Readmit the quarantined rows of a source that are good now.
+
+    `delivery`: readmit only rows of the deliveries whose id begins with this text; None for all deliveries.
 
     Raises:
-        LakeCorruptionError: a file that is read is not what its receipt says.
-        IdentityError: lines or cents do not add up; nothing of that delivery was committed.
+        LakeCorruptionError: a file does not match its receipt.
+        IdentityError: the lines or cents of a delivery do not add up; that delivery was not committed.
     """
     prepare(source, context)
     rows = held(context, source.name).filter(pl.col("state") == OPEN)
@@ -74,7 +79,7 @@ def readmit(source: Source, context: IngestContext, now: datetime, delivery: str
 
 @dataclass(frozen=True)
 class _Holding:
-    """A receipt and its rows that are still in quarantine."""
+    """A receipt, and those of its rows that are still in quarantine."""
 
     number: int
     receipt: Receipt
@@ -85,7 +90,7 @@ class _Holding:
     now: datetime
 
     def taken_back(self) -> TakenIn | None:
-        """Write the rows that are good now; None where none is."""
+        """Write the rows that are good or duplicates now; return None if there are none."""
         file = read_original(self.receipt, self.context)
         is_whole = (self.rows[LINE_NO] == WHOLE_FILE).any()
         try:
@@ -118,12 +123,12 @@ class _Holding:
 
     @property
     def _root(self) -> int:
-        """Number of the receipt with which the file landed."""
+        """The number of the file's first receipt."""
         return self.receipt.readmits or self.number
 
     @property
     def _before(self) -> int:
-        """How many readmissions of that receipt there were."""
+        """The number of earlier readmissions of that receipt."""
         return len(self.context.book.numbered("readmits = ?", (self._root,)))
 
     def _notes(self, lines: list[int], rows: ClassifiedRows) -> pl.DataFrame:
@@ -132,7 +137,10 @@ class _Holding:
         return pl.DataFrame(notes, schema=NOTES, orient="row")
 
     def _change(self, now: Receipt, left: pl.DataFrame, amounts: pl.DataFrame) -> Receipt:
-        """The receipt of rows that leave the quarantine; an amount that counted as 0 may be readable now."""
+        """The receipt of rows that leave the quarantine. Landed amounts change if an unreadable amount is readable now.
+
+        An unreadable amount had counted as 0.
+        """
         before = int(left["minor"].sum())
         return replace(
             now,
@@ -143,7 +151,7 @@ class _Holding:
         )
 
     def _change_of_whole(self, now: Receipt) -> Receipt:
-        """The receipt of a file that was quarantined whole: the difference to what its first receipt counted."""
+        """The receipt of a file that was quarantined as a whole: its counts minus those of the earlier receipt."""
         then = self.receipt
         return replace(
             now,
