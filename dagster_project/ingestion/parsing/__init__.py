@@ -1,1 +1,1 @@
-"""From the bytes of a delivered file to typed records, and the rules that each record must meet."""
+"""Parses the bytes of a delivered file into typed records, and checks each record against the contract's rules."""

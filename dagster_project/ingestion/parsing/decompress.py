@@ -1,6 +1,7 @@
-"""Packed deliveries: `NAME.gz`, and `NAME.zip` with one file in it. What could harm is refused before it is unpacked.
+"""Unpacks compressed deliveries: `NAME.gz`, and `NAME.zip` with one file in it. Refuses archives that could do harm.
 
-A zip's own figures are believed only where they are bad news: while it is unpacked, the bytes are counted.
+A zip file states its unpacked size. If that is too large, the file is refused at once. If not, the bytes are still
+counted while the file is unpacked, because the stated size may be false.
 """
 
 import io
@@ -18,11 +19,12 @@ _PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06", b"BZh", b"\xfd7zXZ\x00", b
 
 
 def unpack(name: str, content: bytes) -> bytes:
-    """The delivered content of a file, unpacked if its name says that it is packed.
+    """The content of a file, unpacked if its name ends in .gz or .zip.
 
     Raises:
-        DeliveryRefusedError: no whole archive, not one file in it, a path that leads elsewhere, a link, an archive in
-            the archive, encrypted, or more than 2 GB or 100 times its packed size.
+        DeliveryRefusedError: the archive is incomplete or encrypted; contains no file or several, a path that leads out
+            of it, a link, or another archive; or unpacks to more than 2 GB or 100 times its packed size. Or the file is
+            an archive under a name without .gz or .zip.
     """
     if name.endswith(".gz"):
         unpacked = _gunzip(content)
@@ -38,7 +40,7 @@ def unpack(name: str, content: bytes) -> bytes:
 
 
 def _gunzip(content: bytes) -> bytes:
-    """All members of a gzip file, one after the other."""
+    """Unpack all members of a gzip file, joined in order."""
     parts, size, rest = [], 0, content
     most = _most(len(content))
     while rest:
@@ -55,7 +57,7 @@ def _gunzip(content: bytes) -> bytes:
                     raise DeliveryRefusedError("archive", "the gzip file is cut off", 0)
         except zlib.error:
             raise DeliveryRefusedError("archive", "the file is no whole gzip file", 0) from None
-        rest = stream.unused_data.lstrip(b"\x00")  # some writers fill up the last block
+        rest = stream.unused_data.lstrip(b"\x00")  # some writers fill up the last block with NUL bytes
     if not parts:
         raise DeliveryRefusedError("archive", "the gzip file holds nothing", 0)
     return b"".join(parts)
@@ -77,7 +79,7 @@ def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     members = archive.infolist()
     if any(stat.S_ISLNK(m.external_attr >> 16) for m in members):
         raise DeliveryRefusedError("archive_link", "the archive holds a link", 0)
-    # zipfile itself turns `\` into `/` only on Windows; the raw name is what another program would follow.
+    # `zipfile` replaces `\` by `/` only on Windows; another program may follow the name as it is in the archive.
     paths = [m.orig_filename.replace("\\", "/") for m in members]
     if any(p.startswith("/") or ".." in p.split("/") or p[1:2] == ":" for p in paths):
         raise DeliveryRefusedError("archive_path", "the archive holds a path that leads out of it", 0)

@@ -1,11 +1,11 @@
-"""The hash of a row's key: equal keys have equal hashes; two keys may share one."""
+"""The hash of a row's key. Equal keys have equal hashes; different keys may also have the same hash."""
 
 import polars as pl
 
-# What an index on disk was made with; another library or another way to hash makes it worthless.
+# Stored with each index on disk. If the Polars version or the hashing changes, the index is useless and is built again.
 HASHING = f"polars {pl.__version__}, 3"
 
 
 def key_hash(key: list[str]) -> pl.Expr:
-    """The 64-bit hash of the columns of a key."""
-    return (pl.col(key[0]) if len(key) == 1 else pl.struct(key)).hash(seed=1)  # a struct costs five times a column
+    """An expression for the 64-bit hash of a key, from its columns."""
+    return (pl.col(key[0]) if len(key) == 1 else pl.struct(key)).hash(seed=1)  # a struct takes five times as long

@@ -1,8 +1,8 @@
-"""Manifests: a file `NAME.done` beside a delivery says that it is whole, and may say what is in it.
+"""Manifests: the file `NAME.done` beside delivery `NAME` says that the delivery is complete, and may describe it.
 
-Its text is empty, or a JSON object with any of `rows` (raw lines after the header), `control_total` (the sum of the
-contract's control columns) and `sha256` (of the unpacked content). Where a contract asks for manifests, a file without
-one is still being written.
+A manifest is empty, or a JSON object with any of `rows` (raw lines after the header), `control_total` (the sum of the
+contract's control columns) and `sha256` (of the unpacked content). If the contract requires manifests, a file without
+one counts as incomplete and waits.
 """
 
 import json
@@ -19,7 +19,7 @@ _KNOWN = {"rows", "control_total", "sha256"}
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a manifest says; None of what it does not say. `wrong`: why it cannot be read."""
+    """The content of a manifest; a field that it does not state is None. `wrong`: why it cannot be read, else None."""
 
     rows: int | None = None
     control_total: Decimal | None = None
@@ -27,10 +27,11 @@ class Manifest:
     wrong: str | None = None
 
     def check(self, sha256: str, rows: int, control_total: Decimal | float) -> None:
-        """Refuse a delivery that is not what its manifest says.
+        """Refuse a delivery that differs from its manifest.
 
         Raises:
-            DeliveryRefusedError: another hash, number of rows or control total, or the manifest cannot be read.
+            DeliveryRefusedError: the hash, the number of rows or the control total differs, or the manifest cannot be
+                read.
         """
         if self.wrong:
             raise DeliveryRefusedError("manifest", self.wrong, rows)
@@ -44,12 +45,12 @@ class Manifest:
 
 
 def manifest_of(path: Path) -> Path:
-    """Where the manifest of a delivery lies, if it has one."""
+    """The path of a delivery's manifest in the landing folder, whether it exists or not."""
     return path.with_name(path.name + DONE)
 
 
 def keep_manifest(path: Path, lake: Path, source: str, sha256: str) -> None:
-    """Copy what stands beside a delivery into the lake: what it says holds also when the file is read again."""
+    """Copy a delivery's manifest, if it has one, to the lake: the file may be read and checked again later."""
     beside, kept = manifest_of(path), kept_manifest(lake, source, sha256)
     if beside.is_file() and not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -57,12 +58,12 @@ def keep_manifest(path: Path, lake: Path, source: str, sha256: str) -> None:
 
 
 def kept_manifest(lake: Path, source: str, sha256: str) -> Path:
-    """Where the manifest of a delivery is kept."""
+    """The path of the lake's copy of a delivery's manifest."""
     return lake / "manifests" / source / f"{sha256}{DONE}"
 
 
 def read_manifest(path: Path) -> Manifest:
-    """A manifest; one that says nothing where there is none."""
+    """Read a manifest. If there is no file, all fields are None; if it cannot be read, `wrong` gives the reason."""
     try:
         text = path.read_bytes().decode() if path.is_file() else ""
         said = json.loads(text) if text.strip() else {}

@@ -1,4 +1,4 @@
-"""A delivered file as parsed records: their text, their typed columns, and the control amount of each."""
+"""Parses a delivered file into records: their text, their typed columns, and the control amount of each record."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,7 +14,7 @@ AMOUNT = pl.Decimal(38, 2)
 
 
 class Delivered(NamedTuple):
-    """A delivered file: its name, its unpacked content, the sha256 of that content, and what its manifest declares."""
+    """A delivered file: its name, its unpacked content, the sha256 of the content, and its manifest."""
 
     name: str
     content: bytes
@@ -24,7 +24,11 @@ class Delivered(NamedTuple):
 
 @dataclass(frozen=True)
 class Parsed:
-    """A parsed file. `typed`: see `read_as`. `amounts`: line_no and control amount of each record."""
+    """A parsed file.
+
+    `layout`: its layout in the contract. `records`: its records as text. `typed`: the same records with typed columns.
+    `amounts`: line_no and control amount of each record.
+    """
 
     layout: Table
     records: Records
@@ -32,7 +36,7 @@ class Parsed:
     amounts: pl.DataFrame
 
     def only(self, lines: pl.DataFrame) -> "Parsed":
-        """The records of these lines alone."""
+        """Return only the records of these lines."""
         records = replace(
             self.records,
             text=self.records.text.join(lines, on=LINE_NO, how="semi"),
@@ -43,10 +47,10 @@ class Parsed:
 
 
 def parse(file: Delivered, contract: Contract) -> Parsed:
-    """Parse a file by the layout that the contract has for its name.
+    """Parse a file with the contract's layout for its name, and check it against its manifest.
 
     Raises:
-        DeliveryRefusedError: no layout is for this name, or see `read_records` and `Manifest.check`.
+        DeliveryRefusedError: the contract has no layout for this name; also see `read_records` and `Manifest.check`.
     """
     parsed = parse_unchecked(file, contract)
     file.manifest.check(file.sha256, parsed.records.landed, parsed.amounts["amount"].sum())
@@ -54,7 +58,11 @@ def parse(file: Delivered, contract: Contract) -> Parsed:
 
 
 def parse_unchecked(file: Delivered, contract: Contract) -> Parsed:
-    """The same without a look at the manifest: for a file that is counted and not taken in."""
+    """Parse a file without checking its manifest, in order to count a file that is not ingested.
+
+    Raises:
+        DeliveryRefusedError: the contract has no layout for this name; also see `read_records`.
+    """
     layout = contract.layout_of(file.name)
     if layout is None:
         patterns = ", ".join(one.file_pattern for one in contract.layouts)
@@ -66,17 +74,17 @@ def parse_unchecked(file: Delivered, contract: Contract) -> Parsed:
 
 
 def control_amounts(typed: Typed, layout: Table) -> pl.DataFrame:
-    """The control amount of each record, whether it is accepted or not: line_no and amount.
+    """The control amount of every record, accepted or not: line_no and amount.
 
-    A value that is no amount, or outside the column's own bounds, counts as 0 whatever the outcome of its line.
+    A value that is not an amount, or is outside the column's bounds, counts as 0.
     """
     columns = [c for c in layout.columns if c.name in layout.control]
     parts = [money_within_bounds(c).fill_null(0).cast(AMOUNT) for c in columns]
-    parts = parts or [pl.lit(0, dtype=AMOUNT)]  # a layout need not have an amount
+    parts = parts or [pl.lit(0, dtype=AMOUNT)]  # a layout may have no control columns
     return typed.rows.select(LINE_NO, pl.sum_horizontal(parts).alias("amount"))
 
 
 def line_spans(records: Records) -> pl.DataFrame:
-    """line_no of every record, and how many raw lines it spans."""
+    """The line_no of every record, and the number of raw lines that it spans."""
     even = records.text.select(LINE_NO, LINES)
     return pl.concat([even, records.ragged]) if records.ragged.height else even

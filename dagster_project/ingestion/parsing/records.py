@@ -1,7 +1,7 @@
-"""From the bytes of a delivered CSV or Parquet file to its records as text, one row a record, none lost.
+"""Reads the bytes of a delivered CSV or Parquet file into records of text: one row per record, and none is lost.
 
-Nothing is inferred and nothing is repaired. A file that cannot be read as what the contract says is refused whole,
-with a rule and a message that hold no value of it; a record with the wrong number of fields is kept apart.
+Nothing is guessed or repaired. A file that does not match the contract's layout is refused as a whole. The error has a
+rule and a message, which quotes no value of the file. Records with the wrong number of fields are kept separately.
 """
 
 import csv
@@ -20,7 +20,7 @@ PARQUET = b"PAR1"
 
 
 class DeliveryRefusedError(Exception):
-    """The whole file is quarantined. `rule` names what it breaks, `lines` how many data lines it seems to have."""
+    """The whole file is quarantined. `rule`: id of the broken rule. `lines`: estimated number of data lines."""
 
     def __init__(self, rule: str, message: str, lines: int) -> None:
         super().__init__(message)
@@ -29,12 +29,12 @@ class DeliveryRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Records:
-    """The records of a file and the raw lines that they stand on.
+    """The records of a file and the raw lines they come from.
 
-    `text`: line_no, lines (how many raw lines the record spans) and every column as text, an empty field being null.
-    `ragged`: line_no and lines of records with another number of fields. `landed`: raw lines after the header, counted
-    in the bytes and not from the records. `raw_lines`: gives the file's lines, the header's too; asked for only where a
-    row is bad. `is_cut_off`: the file does not end with a line's end.
+    `text`: line_no, lines (number of raw lines of the record) and every column as text; an empty field is null.
+    `ragged`: line_no and lines of records with the wrong number of fields. `landed`: number of raw lines after the
+    header, counted in the bytes and not from the records. `raw_lines`: returns the file's lines, including the header;
+    called only if a row is bad. `is_cut_off`: whether the last line lacks its line break.
     """
 
     text: pl.DataFrame
@@ -48,7 +48,7 @@ class Records:
         return self.raw_lines()
 
     def raw_record(self, line_no: int, lines: int) -> str:
-        """The record as it was delivered."""
+        """The record's text as it was delivered."""
         return "\n".join(self._raw[line_no - 1 : line_no - 1 + lines])
 
 
@@ -56,7 +56,8 @@ def read_records(content: bytes, layout: Table) -> Records:
     """Read all records of a file.
 
     Raises:
-        DeliveryRefusedError: empty, cut off, not UTF-8, with NUL bytes, an unclosed quote, or another header.
+        DeliveryRefusedError: the file is empty, is not UTF-8, contains NUL bytes or an unclosed quote, is a damaged
+            Parquet file, or has another header than agreed.
     """
     if content.startswith(PARQUET):
         return _read_parquet(content, layout)
@@ -84,16 +85,16 @@ def _read_by_record(content: bytes, layout: Table) -> Records:
     if not body:
         raise DeliveryRefusedError("header_only", "the file holds a header and no record", 0)
     if any(record.fields == header.fields for record in body):
-        raise DeliveryRefusedError("header_repeated", "the header stands in the file twice", lines)
+        raise DeliveryRefusedError("header_repeated", "the file contains the header twice", lines)
     frames = _as_frames(body, list(layout.schema), raw, total - header.lines)
     return replace(frames, is_cut_off=not content.endswith(b"\n"))
 
 
 def _read_plain(content: bytes, layout: Table) -> Records | None:
-    """A file without a flaw, read by Polars: an even grid of ASCII fields, no quote, one record a line.
+    """Read a simple file fast, with Polars: ASCII, no quotes, one record per line, the same number of fields per line.
 
-    None for every other file; those are read record by record, which tells what is wrong and where. Whether the grid is
-    even is counted in the bytes: as many delimiters as fields ask for in all lines together, and no line with more.
+    Returns None for any other file; `_read_by_record` reads it and finds what is wrong and where. All lines have the
+    right number of fields if the file has the right number of delimiters in total, and no line has too many.
     """
     columns = list(layout.schema)
     head = ",".join(columns).encode() + b"\n"
@@ -101,7 +102,7 @@ def _read_plain(content: bytes, layout: Table) -> Records | None:
         return None
     if not content.isascii() or any(sign in content for sign in (b'"', b"\r", b"\x00")) or content.find(head, 1) > 0:
         return None
-    codes = np.frombuffer(content, dtype=np.uint8)  # counts six times as fast as bytes do
+    codes = np.frombuffer(content, dtype=np.uint8)  # counting is six times as fast as with bytes
     landed = int(np.count_nonzero(codes == ord("\n"))) - 1
     if np.count_nonzero(codes == ord(",")) != (landed + 1) * (len(columns) - 1):
         return None
@@ -120,10 +121,10 @@ def _read_plain(content: bytes, layout: Table) -> Records | None:
 
 
 def _read_parquet(content: bytes, layout: Table) -> Records:
-    """A Parquet file's rows as text, so that the same rules hold for them; row n counts as line n + 1.
+    """Read a Parquet file's rows as text, so that the same rules apply as for CSV. Row n counts as line n + 1.
 
     Raises:
-        DeliveryRefusedError: not readable, or with other columns than agreed.
+        DeliveryRefusedError: the file cannot be read, or has other columns than agreed.
     """
     try:
         frame = pl.read_parquet(content)
@@ -139,7 +140,7 @@ def _read_parquet(content: bytes, layout: Table) -> Records:
 
 
 def raw_lines(content: bytes) -> list[str]:
-    """The lines of a readable file, the header's too; a Parquet file's rows as CSV would show them."""
+    """The lines of a readable file, including the header; the rows of a Parquet file as comma-separated text."""
     if not content.startswith(PARQUET):
         return content.decode("utf-8-sig").removesuffix("\n").split("\n")
     frame = pl.read_parquet(content)
@@ -158,8 +159,12 @@ def _fields(line: str) -> list[str]:
 
 
 def _split_quoted(raw: list[str], lines: int) -> list[_Record]:
-    """Records of a file with quotes, where one record may span lines; the number is that of its first line."""
-    csv.field_size_limit(2**31 - 1)  # a long field is a bad row, not an unreadable file
+    """Split a file with quotes into records. A record may span several lines; its line_no is that of the first.
+
+    Raises:
+        DeliveryRefusedError: a quote is not closed.
+    """
+    csv.field_size_limit(2**31 - 1)  # a long field makes only its row bad, not the file
     reader = csv.reader((line + "\n" for line in raw), strict=True)
     records, first = [], 1
     try:
@@ -177,7 +182,7 @@ def _check_header(found: list[str], layout: Table, lines: int) -> None:
     if found == agreed:
         return
     missing = [c for c in agreed if c not in found]
-    # Names that are not in the contract are counted, not quoted: a file without a header shows data here.
+    # The message counts unknown names and does not quote them: if the header is missing, they are data.
     unknown = sum(c not in agreed for c in found)
     if not missing and not unknown:
         message = "the header has the agreed columns in another order, or twice"

@@ -1,6 +1,6 @@
-"""Row rules from the contract: text in, typed rows and rejected rows out, every row in exactly one of them.
+"""Applies the contract's rules to records of text. Every row is either good (typed), bad, or a duplicate.
 
-A rejected row carries the first rule it breaks and a message that names the column and never the value.
+A bad row has the first rule that it breaks, and a message that names the column but never quotes the value.
 """
 
 import re
@@ -18,21 +18,24 @@ from dagster_project.ingestion.contracts.contract import Column, Table
 from dagster_project.ingestion.parsing.key_hash import key_hash
 from dagster_project.ingestion.parsing.records import LINE_NO
 
-# [0-9] and not \d, which also takes the digits of other scripts.
+# [0-9] instead of \d, because \d also matches digits of other scripts.
 MONEY_PATTERN = r"^-?[0-9]{1,16}(\.[0-9]{1,2})?$"
 _INTEGER_PATTERN = r"^-?[0-9]{1,9}$"
 _RATE_PATTERN = r"^-?[0-9]{1,3}(\.[0-9]{1,6})?$"
 _DATE_PATTERNS = {"%Y-%m-%d": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "%m-%d-%Y": r"^[0-9]{2}-[0-9]{2}-[0-9]{4}$"}
 MAX_FIELD_BYTES = 1_000_000
 _WORDS = re.compile(r"^\^(?:(\w+)|\((\w+(?:\|\w+)*)\))\$$", re.ASCII)
-_TYPED = "typed:"  # what begins so is a column of text read as what it should be
+_TYPED = "typed:"  # prefix of the typed column that is read from a text column
 _NO_BAD = pl.DataFrame(schema={LINE_NO: pl.Int64, "rule": pl.String, "message": pl.String})
 _NO_LINES = pl.DataFrame(schema={LINE_NO: pl.Int64})
 
 
 @dataclass(frozen=True)
 class Checked:
-    """`good`: line_no and typed columns; `bad`: line_no, rule, message; `duplicates`: line_no of repeated rows."""
+    """Records after the rules were applied.
+
+    `good`: line_no and typed columns. `bad`: line_no, rule, message. `duplicates`: line_no of repeated rows.
+    """
 
     good: pl.DataFrame
     bad: pl.DataFrame
@@ -41,9 +44,10 @@ class Checked:
 
 @dataclass(frozen=True)
 class Typed:
-    """Records as text, and each column as what its layout says it is: null where a text cannot be read as that.
+    """Records with typed columns.
 
-    `rows`: the records' columns, and those that `typed` names. `rules`: that they are held to.
+    `rows`: the text columns, and a typed column for each (see `typed`); null if the text cannot be read as its type.
+    `rules`: the rules that apply to the records.
     """
 
     rows: pl.DataFrame
@@ -51,20 +55,20 @@ class Typed:
 
 
 def read_as(text: pl.DataFrame, layout: Table) -> Typed:
-    """Read the columns of records, which are text, as what a layout says that they are."""
+    """Add a typed column for each text column, with the types of the layout."""
     rules = _rules(layout, _constant(text, layout))
     return Typed(text.with_columns(rules.typed), rules)
 
 
 def typed(column: Column) -> pl.Expr:
-    """A column of `Typed.rows` as what it should be."""
+    """An expression for the typed column in `Typed.rows`."""
     return pl.col(_TYPED + column.name)
 
 
 def check_rows(records: Typed, layout: Table) -> Checked:
-    """Apply every rule of `layout` to records."""
+    """Apply every rule of `layout` to the records."""
     sound, bad, rules = records.rows, _NO_BAD, records.rules
-    if not sound.select(rules.hold).item():  # which one does not, in a few files alone
+    if not sound.select(rules.hold).item():  # only few files get here: find the rule that each row breaks
         marked = sound.with_columns(rules.broken)
         bad = marked.drop_nulls("_broken").join(rules.names, on="_broken", how="left").sort(LINE_NO)
         bad = bad.select(LINE_NO, "rule", "message")
@@ -74,7 +78,7 @@ def check_rows(records: Typed, layout: Table) -> Checked:
 
 
 def _constant(text: pl.DataFrame, layout: Table) -> frozenset[str]:
-    """The columns that have one value throughout, as the day in a day's file often has."""
+    """The columns that have the same value in every row, as the date often has in a daily file."""
     columns = [text[name] for name in layout.schema] if text.height else []
     may_be = [pl.col(c.name) for c in columns if c[0] == c[-1]]
     same = text.select(column.eq_missing(column.first()).all() for column in may_be)
@@ -82,9 +86,10 @@ def _constant(text: pl.DataFrame, layout: Table) -> frozenset[str]:
 
 
 class _Rules(NamedTuple):
-    """Of a layout: its columns as what they should be, and its rules.
+    """The rules of a layout, as Polars expressions.
 
-    `hold`: whether all do, in all rows. `broken`: the number of the first that a row breaks. `names`: by number.
+    `typed`: the typed columns. `hold`: whether every rule holds in every row. `broken`: the number of the first rule
+    that a row breaks, or null. `names`: rule id and message for each number.
     """
 
     typed: list[pl.Expr]
@@ -95,9 +100,9 @@ class _Rules(NamedTuple):
 
 @lru_cache
 def _rules(layout: Table, constant: frozenset[str]) -> _Rules:
-    """The rules of a layout; of a column that is constant only the first text is read.
+    """Build the rules of a layout. In a constant column only the first value is checked.
 
-    To put them together took as long as to apply them to a day's file.
+    The result is cached, because building the rules took as long as applying them to a daily file.
     """
 
     def read(name: str) -> pl.Expr:
@@ -105,7 +110,7 @@ def _rules(layout: Table, constant: frozenset[str]) -> _Rules:
 
     columns = [(column, read(column.name), read(_TYPED + column.name)) for column in layout.columns]
     rules = [rule for column in columns for rule in _column_rules(*column)]
-    # A null means that the rule has nothing to say about an absent value; `required` says it.
+    # A rule that gives null ignores an empty value; only the rule `required` rejects empty values.
     hold = pl.all_horizontal(holds.all(ignore_nulls=True) for _, _, holds in rules)
     broken = pl.coalesce(
         *(pl.when(~holds.fill_null(value=True)).then(pl.lit(i)) for i, (_, _, holds) in enumerate(rules))
@@ -123,7 +128,7 @@ def _rules(layout: Table, constant: frozenset[str]) -> _Rules:
 
 
 def money_within_bounds(column: Column) -> pl.Expr:
-    """A column of `Typed.rows` as DECIMAL(18, 2); null where it is no amount, or outside of the column's bounds."""
+    """A column of `Typed.rows` as DECIMAL(18, 2); null if the text is not an amount or is outside the bounds."""
     amount = typed(column)
     if column.minimum is not None:
         amount = pl.when(amount >= column.minimum).then(amount)
@@ -131,13 +136,16 @@ def money_within_bounds(column: Column) -> pl.Expr:
 
 
 def _column_rules(column: Column, value: pl.Expr, typed: pl.Expr) -> Iterator[tuple[str, str, pl.Expr]]:
-    """(rule id, message, expression that is true where the rule holds) for one column, as text and as `typed`."""
+    """Yield (rule id, message, expression that is true if the rule holds) for each rule of a column.
+
+    `value`: the column as text. `typed`: the typed column.
+    """
     name = column.name
     yield f"{name}:size", f"{name} is longer than 1 MB", value.str.len_bytes() <= MAX_FIELD_BYTES
     if column.required:
         yield f"{name}:required", f"{name} is empty", value.is_not_null()
     if column.is_money:
-        is_read = value.is_null() | typed.is_not_null()  # what is like an amount always fits
+        is_read = value.is_null() | typed.is_not_null()  # every text that matches the pattern fits the type
         yield f"{name}:money", f"{name} is no amount with at most 2 decimals", is_read
     elif column.dtype == pl.Int32:
         yield f"{name}:integer", f"{name} is no whole number", value.str.contains(_INTEGER_PATTERN)
@@ -150,7 +158,7 @@ def _column_rules(column: Column, value: pl.Expr, typed: pl.Expr) -> Iterator[tu
     if column.pattern:
         yield f"{name}:pattern", f"{name} does not match its agreed pattern", _matches(value, column.pattern)
     if column.dtype != pl.String:
-        # Whatever the rules above let through must also convert: a value never turns into nothing.
+        # A value that passes the rules above must also convert, so that no value silently becomes null.
         yield f"{name}:type", f"{name} cannot be read as {column.dtype}", value.is_null() | typed.is_not_null()
     if column.minimum is not None:
         yield f"{name}:minimum", f"{name} is below {column.minimum}", typed >= column.minimum
@@ -159,7 +167,7 @@ def _column_rules(column: Column, value: pl.Expr, typed: pl.Expr) -> Iterator[tu
 
 
 def _matches(value: pl.Expr, pattern: str) -> pl.Expr:
-    """Whether a text matches; one of a few words, the usual pattern, is looked for without a search."""
+    """Whether a text matches a pattern. A list of words, the usual pattern, is compared without a regex search."""
     words = _WORDS.match(pattern)
     if not words:
         return value.str.contains(pattern)
@@ -175,9 +183,12 @@ def _typed(column: Column, value: pl.Expr) -> pl.Expr:
 
 
 def _split_repeated(typed: pl.DataFrame, bad: pl.DataFrame, layout: Table) -> Checked:
-    """Rows of one key: the same content twice is one row and duplicates; different content is a conflict."""
+    """Separate rows that share a key: repeated content is a duplicate, different content is a conflict (bad).
+
+    Of duplicates, the first row stays good. If the content differs, all rows of the key are bad.
+    """
     key, content = list(layout.key), list(layout.schema)
-    # Rows of one key have one hash: where no hash is there twice, as in nearly every file, nothing is.
+    # Equal keys have equal hashes. So if no hash occurs twice, as in nearly every file, no key does.
     hashes = np.sort(typed.select(key_hash(key)).to_series().to_numpy())
     if not (hashes[1:] == hashes[:-1]).any():
         return Checked(typed, bad, _NO_LINES)
