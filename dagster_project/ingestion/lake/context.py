@@ -1,4 +1,7 @@
-"""The context of ingestion: folders, keys, receipts, audit log, and the clock, which never goes backwards."""
+"""The context of ingestion: folders, keys, receipts, audit log, and the clock, which never goes backwards.
+
+The column `known_at` of the lake's files is the date that the warehouse calls `known_on`; lake files keep their names.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -12,7 +15,11 @@ from dagster_project.keys.store import KeyStore
 
 @dataclass(frozen=True)
 class IngestContext:
-    """The folders, keys and limits that ingestion works with."""
+    """The folders, keys and limits of ingestion.
+
+    `max_bad_row_share`: share of bad lines above which a whole file is quarantined. `audit_head`: path of the file with
+    the head of the audit chain.
+    """
 
     landing: Path
     lake: Path
@@ -28,11 +35,11 @@ class IngestContext:
 
     @property
     def audit(self) -> AuditLog:
-        """The audit chain of this lake; its head is stored elsewhere."""
+        """The audit chain of this lake; its head is stored in `audit_head`."""
         return AuditLog(self.lake / "audit.sqlite", self.audit_head, self.keys.derive("audit"))
 
     def check_key(self) -> None:
-        """Refuse a root key that did not make this lake's pseudonyms.
+        """Refuse a root key other than the one that made this lake's pseudonyms.
 
         Raises:
             MasterKeyError: the lake was made with another key, or its key store is missing.
@@ -59,8 +66,8 @@ def check_clock(on: date, clock: datetime, context: IngestContext) -> None:
 
     Args:
         on: the day of the replay.
-        clock: the time that the replay takes for now, in UTC.
-        context: its receipts have the times of earlier deliveries.
+        clock: the time that the replay uses as the current time, in UTC.
+        context: the context with the receipts, which have the times of earlier deliveries.
 
     Raises:
         ClockError: the day is in the future, or a receipt is newer than the clock.
@@ -76,6 +83,9 @@ def check_clock(on: date, clock: datetime, context: IngestContext) -> None:
 
 
 def forward(now: datetime, context: IngestContext) -> datetime:
-    """The clock in UTC, never before the newest receipt, so that a rebuilt night sees the same deliveries again."""
+    """Return `now` in UTC, or the time of the newest receipt if that is later.
+
+    Times of receipts therefore never decrease, and a night rebuilt as of an instant sees the same deliveries again.
+    """
     clock = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
     return max((clock, *(r.ingested_at for r in context.book.all())))

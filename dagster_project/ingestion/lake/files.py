@@ -1,8 +1,9 @@
-"""The lake on disk: atomic Parquet files named by receipts, and the selection of them that a night reads.
+"""The lake on disk: Parquet files that receipts name, and the selection of these files that a night reads.
 
-A file is written under a temporary name and renamed; the file and its folder are flushed before a receipt names it. A
-night reads a folder of hard links to the files that receipts name, each verified by its hash. So a night never reads a
-file that a crash left without receipt. For a table without rows the folder has an empty Parquet file with its schema.
+A file is written under a temporary name, then renamed; the file and its folder are flushed before a receipt names it. A
+night reads only hard links to files that receipts name, after checking their hashes. So it never reads a file that a
+crash left without a receipt. Each table's folder also has an empty Parquet file, which gives the schema if there are no
+rows.
 """
 
 import hashlib
@@ -33,10 +34,10 @@ def write_parquet(
     flushed: bool = True,
     statistics: bool = True,
 ) -> str:
-    """Write a frame atomically; returns the sha256 of the bytes.
+    """Write a data frame to a Parquet file, atomically. Returns the sha256 of the bytes.
 
-    `flushed`: if False, the caller must call `flush_files` before it commits the file. `statistics`: with them a reader
-    of few rows can skip row groups.
+    `metadata`: key-value metadata of the Parquet file. `flushed`: if False, the caller must call `flush_files` before
+    it commits the file. `statistics`: write column statistics, so that a reader of few rows can skip row groups.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TMP)
@@ -62,7 +63,7 @@ def flush_files(lake: Path, receipts: Iterable[Receipt]) -> None:
 
 
 def sweep(folder: Path) -> int:
-    """Remove the temporary files that a crash left; returns their number."""
+    """Remove the temporary files that a crash left. Returns their number."""
     leftovers = list(folder.rglob(f"*{TMP}")) if folder.exists() else []
     for path in leftovers:
         path.unlink()
@@ -72,11 +73,11 @@ def sweep(folder: Path) -> int:
 def select(
     lake: Path, selection: Path, source: str, receipts: Iterable[Receipt], tables: Collection[str] = tuple(CANONICAL)
 ) -> dict[str, int]:
-    """Link the files of `receipts` under `selection/<source>/<table>/`; returns the number of rows by table.
+    """Link the files of `receipts` in `selection/<source>/<table>/`. Returns the number of rows by table.
 
     Args:
-        lake: the folder that the paths of receipts start from.
-        selection: the folder of the links; links of an earlier selection of this source are replaced.
+        lake: the lake's folder; the paths in receipts are relative to it.
+        selection: the folder for the links; links of an earlier selection of this source are replaced.
         source: name of the source.
         receipts: receipts of the source.
         tables: the canonical tables to link.
@@ -103,7 +104,7 @@ def select(
 
 
 def verified(lake: Path, item: LakeFile) -> Path:
-    """The path of a lake file, after a check of its hash; a Parquet reader would not notice a flipped bit.
+    """Check the hash of a lake file and return its path. A Parquet reader would not notice a flipped bit.
 
     Raises:
         LakeCorruptionError: the file is missing or changed.
@@ -121,5 +122,5 @@ def verified(lake: Path, item: LakeFile) -> Path:
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
-    except OSError:  # another file system, or one without hard links
+    except OSError:  # another file system, or a file system without hard links
         shutil.copy2(source, target)

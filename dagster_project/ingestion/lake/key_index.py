@@ -1,8 +1,8 @@
-"""Indexes of the keys of a raw table: sorted runs of 64-bit key hashes, searched without reading the table.
+"""Indexes of the keys of a raw table. A search for a key does not read the table.
 
-`KeyIndex` tells whether a table contains a key, `KeyPlaces` also which lake files contain it. An index can report a key
-that the table does not contain (two keys with the same hash), but never misses one; the caller must then compare the
-rows. Runs are merged as they grow, so that there are few of them.
+An index consists of runs: sorted arrays of 64-bit key hashes. Runs are merged as they grow, so there are few of them.
+`KeyIndex` finds whether a table may contain a key, `KeyPlaces` also finds in which lake files. An index never misses a
+key. It may report a key that the table lacks, if two keys have the same hash; so the caller must compare the rows.
 """
 
 import json
@@ -18,13 +18,13 @@ from dagster_project.home.files import flush, replace_text
 from dagster_project.ingestion.parsing.key_hash import HASHING, key_hash
 
 Hashes = NDArray[np.uint64]
-# A run is merged with the previous one once it is at least as long; this keeps both runs and merges few.
+# A new run is merged with the previous run if it is at least this many times as long. With 1, runs and merges are few.
 _MERGE_FROM = 1.0
 _FILES_AT_ONCE = 64
 
 
 def key_hashes(files: Iterable[Path], key: list[str]) -> Hashes:
-    """Sorted hashes of the keys in these Parquet files; a key that occurs twice is in the result twice."""
+    """The sorted hashes of the keys in these Parquet files; a key that occurs twice is in the result twice."""
     parts = [
         pl.scan_parquet(chunk).select(key_hash(key)).collect().to_series().to_numpy()
         for chunk in _chunks(sorted(files))
@@ -54,7 +54,7 @@ class KeyIndex:
         return False
 
     def add(self, hashes: Hashes, name: str) -> "KeyIndex":
-        """A new index with one more run, written as `name`; the files of this index do not change."""
+        """Return a new index with one more run, written to file `name`; the files of this index do not change."""
         kept = list(self.runs)
         while kept:
             last = np.load(self._folder / kept[-1], mmap_mode="r")
@@ -71,7 +71,7 @@ class KeyIndex:
 
 
 def _merged(one: Hashes, other: Hashes) -> Hashes:
-    """Merge two sorted runs. A stable sort does this in one pass and in place, which matters for large runs."""
+    """Merge two sorted runs. A stable sort needs only one pass and sorts in place, which matters for large runs."""
     both = np.concatenate([one, other])
     both.sort(kind="stable")
     return both
@@ -98,8 +98,8 @@ def _sweep(folder: Path, runs: Collection[str]) -> None:
             path.unlink()
 
 
-# An entry of `KeyPlaces` has the upper bits of the key's hash, then the lowest bits of the file's number. With 20 bits
-# for the file, nearly every batch of millions of rows had two keys with equal upper bits, and was read twice.
+# An entry of `KeyPlaces` consists of the upper bits of the key's hash and the lowest bits of the file's number. With
+# 20 bits for the file, nearly every batch of millions of rows had two keys with equal upper bits, and was read twice.
 _FILE_BITS = 12
 _FILE = np.uint64(2**_FILE_BITS - 1)
 # The filter has one-byte slots: at least this many per entry, and at most 2**28 (256 MB).
@@ -107,14 +107,18 @@ _SLOTS_PER_ENTRY, _MAX_SLOTS_BITS = 4, 28
 
 
 class KeyPlaces:
-    """The lake files that contain each key of one raw table; it may name too many files for a key, but never too few.
+    """An index from each key of one raw table to the lake files that contain it.
 
-    It is in memory during an intake, and `save` stores it for the next one. It is derived from the lake files: after a
-    crash, or if the index is lost, the caller adds the missing files from their contents.
+    It may name too many files for a key, but never too few. It is in memory during an intake; `save` stores it for the
+    next one. After a crash, or if the index is lost, the caller rebuilds it from the lake files.
     """
 
     def __init__(self, folder: Path, key: list[str], committed: Container[str]) -> None:
-        """Load the index from `folder`; start empty if it has files that are not `committed` (a restored lake)."""
+        """Load the index from `folder`.
+
+        The index starts empty if it was made with another key or hashing, or if it contains files that are not in
+        `committed`, as after the lake was restored from a backup.
+        """
         self._folder, self._index_file = folder, folder / "places.json"
         self._made_with = {"hashing": HASHING, "key": key}
         saved = json.loads(self._index_file.read_text()) if self._index_file.exists() else {}
@@ -150,7 +154,7 @@ class KeyPlaces:
         return {file for number in numbers for file in self.files[number :: int(_FILE) + 1]}
 
     def add(self, files: Iterable[tuple[str, Hashes]]) -> None:
-        """Add lake files, each with the hashes of its keys."""
+        """Add lake files to the index, each with the hashes of its keys."""
         parts = []
         for file, hashes in files:
             parts.append((hashes & ~_FILE) | (np.uint64(len(self.files)) & _FILE))
@@ -188,16 +192,16 @@ class KeyPlaces:
             self._slots[self._slot(run)] = True
 
     def _slot(self, hashes: Hashes) -> NDArray[np.uint64]:
-        """The slots of sorted hashes. They come from the upper bits, so that memory is read in order."""
+        """The filter slots of sorted hashes, taken from their upper bits so that memory is read in order."""
         bits = len(self._slots).bit_length() - 1 if self._slots is not None else 0
         return hashes >> np.uint64(64 - bits)
 
 
 def _span(run: Hashes, hashes: Hashes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The range of each hash in the run, as (first, one past the last); empty if the run lacks it."""
+    """The range of each hash in the run, as (first, last + 1); the two are equal if the run lacks the hash."""
     upper = hashes & ~_FILE
     first = np.searchsorted(run, upper)
-    # Nearly all hashes are new, so only the few found ones need the second search.
+    # Nearly all hashes are new, so only the few hashes in the run need the second search.
     last = first.copy()
     inside = first < len(run)
     is_found = np.zeros(len(first), dtype=bool)

@@ -1,4 +1,4 @@
-"""The landing folder: putting files into it, listing the waiting files, and the landing day of each."""
+"""The landing folder: copies files into it, lists the waiting files, and finds the landing day of each."""
 
 import hashlib
 import shutil
@@ -14,9 +14,9 @@ from dagster_project.ingestion.parsing.manifest import manifest_of
 
 
 def land_packaged(source: Source, context: IngestContext) -> bool:
-    """Copy the file that a Python distribution ships into the landing folder, unless it was ingested before.
+    """Copy the source's data file from a Python distribution into the landing folder, unless it was ingested before.
 
-    Returns whether a file was copied. If other files wait, nothing is copied.
+    Returns whether the file was copied. Nothing is copied if other files wait, or if the source was ever accepted.
 
     Raises:
         FileNotFoundError: the distribution is not installed, or does not ship the file.
@@ -36,7 +36,7 @@ def land_packaged(source: Source, context: IngestContext) -> bool:
 
 
 def land_folder(source: Source, context: IngestContext, folder: Path) -> list[str]:
-    """Copy all files of a folder tree that the contract has a layout for; returns their names.
+    """Copy all files of a folder tree for which the contract has a layout. Returns their names.
 
     A file is copied under a hidden name and then renamed, so that a night never sees an incomplete file.
     """
@@ -65,9 +65,9 @@ def _shipped(source: str, packaged: PackagedFile) -> bytes:
 
 
 def waiting(source: Source, context: IngestContext, on: date | None = None) -> list[Path]:
-    """Files in the source's landing folder that are ready for ingestion, sorted by name; see also `unfinished`.
+    """The files in the source's landing folder that are ready for ingestion, sorted by name; see also `unfinished`.
 
-    `on`: the day of a replay; files that arrive later, according to their names, are left out.
+    `on`: the day of a replay; files that arrive later, according to their names, are left out. None: all files.
     """
     files = [p for p in _deliveries(source, context) if not _is_unfinished(source, p)]
     if on is None:
@@ -76,7 +76,7 @@ def waiting(source: Source, context: IngestContext, on: date | None = None) -> l
 
 
 def unfinished(source: Source, context: IngestContext) -> list[Path]:
-    """Files that are not ready (WAITING): they have a hidden name, or the required manifest is missing."""
+    """The files that are not ready (WAITING): they have a hidden name, or the required manifest is missing."""
     return [p for p in _deliveries(source, context) if _is_unfinished(source, p)]
 
 
@@ -93,7 +93,7 @@ def _is_unfinished(source: Source, path: Path) -> bool:
 
 
 def strays(context: IngestContext, sources: Iterable[str]) -> list[str]:
-    """Files and links in the landing folder that no source will ever ingest, by their path below the folder."""
+    """The files and links in the landing folder that no source will ever ingest, as paths relative to it."""
     names = set(sources)
     files = [p for p in context.landing.rglob("*") if p.is_file() or p.is_symlink()]
     paths = ((p.relative_to(context.landing), p.is_symlink()) for p in files)
@@ -101,5 +101,5 @@ def strays(context: IngestContext, sources: Iterable[str]) -> list[str]:
 
 
 def landing_day(source: Source, path: Path) -> date:
-    """The partition of a waiting file: the day of arrival from its name, or else the day on which it was copied."""
+    """The partition of a waiting file: the day of arrival in its name, or else the day on which it was copied."""
     return source.contract.landing_day(path.name, datetime.fromtimestamp(path.stat().st_ctime, UTC).date())

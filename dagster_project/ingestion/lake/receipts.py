@@ -1,9 +1,9 @@
-"""Receipts: one row per delivery, written last. The receipt is the commit; a file without one does not exist.
+"""Receipts: one row per delivery, written last. The receipt is the commit: lake files without one are ignored.
 
 Each receipt states the outcome of the delivery's lines and cents. The transaction refuses a receipt unless
 landed = accepted + quarantined + duplicate, for lines and for cents. A readmission of rows from quarantine has its own
-receipt (READMITTED) with changes: no landed lines, some accepted lines, and as many fewer quarantined lines. So the
-sums over all receipts are the current totals.
+receipt (READMITTED), whose counts are changes. For example, 5 readmitted lines count as 0 landed, 5 accepted and -5
+quarantined. So the sums over all receipts are the current totals.
 """
 
 import json
@@ -54,7 +54,7 @@ create index if not exists receipts_readmitted on receipts (readmits) where read
 class State(StrEnum):
     """The outcome of a delivery.
 
-    WAITING has no receipt: the file is not complete yet. READMITTED is not the state of a file, but of a receipt for
+    A file that is WAITING is incomplete and has no receipt. READMITTED is not the state of a file, but of a receipt for
     rows from quarantine; see the module.
     """
 
@@ -66,7 +66,7 @@ class State(StrEnum):
     READMITTED = "READMITTED"
 
 
-# States of receipts that name accepted rows.
+# The states of receipts that have accepted rows.
 TAKEN_IN = (State.ACCEPTED, State.PARTIAL, State.READMITTED)
 
 
@@ -86,9 +86,10 @@ class LakeFile:
 
 @dataclass(frozen=True)
 class Receipt:
-    """One delivery's outcome. Amounts are the contract's control amount in minor units.
+    """The outcome of one delivery. `..._rows`: raw lines. `..._minor`: the contract's control amount in minor units.
 
-    `readmits`: number of the receipt whose quarantined rows this receipt readmits; its counts are then changes.
+    `reason`: an explanation of the state, or None. `files`: the lake files of the delivery. `readmits`: number of the
+    receipt whose quarantined rows this receipt readmits, or None. If it is set, the counts are changes.
     """
 
     source: str
@@ -124,10 +125,11 @@ class ReceiptBook:
         return transaction(self._path, _SCHEMA)
 
     def commit(self, receipts: Sequence[Receipt]) -> list[int]:
-        """Write receipts in one transaction; returns their numbers.
+        """Write receipts in one transaction. Returns their numbers.
 
         Raises:
-            IdentityError: the rows or cents of one do not add up, or its content already has a receipt.
+            IdentityError: the rows or cents of a receipt do not add up, its content already has a receipt, or it
+                readmits more rows than are in quarantine. Nothing was committed.
         """
         columns = (*_COLUMNS, "archived")
         insert = f"insert into receipts ({', '.join(columns)}) values ({', '.join(':' + c for c in columns)})"  # noqa: S608
@@ -154,27 +156,28 @@ class ReceiptBook:
             return str(db.execute("select mark from key_mark").fetchone()[0])
 
     def mark_archived(self, receipt_nos: Iterable[int]) -> None:
-        """Record that the originals of these receipts have left the landing folder."""
+        """Record that the files of these receipts have left the landing folder."""
         with self._open() as db:
             db.executemany("update receipts set archived = 1 where receipt_no = ?", [(n,) for n in receipt_nos])
 
     def unarchived(self, source: str, sha256: str, file_name: str) -> int | None:
-        """Number of the receipt of this file, if a crash left the file in the landing folder; else None."""
+        """The number of this file's receipt if a crash left the file in the landing folder; otherwise None."""
         query = "select receipt_no from receipts where source = ? and sha256 = ? and file_name = ? and archived = 0"
         with self._open() as db:
             row = db.execute(query, (source, sha256, file_name)).fetchone()
         return int(row[0]) if row else None
 
     def all_unarchived(self, source: str) -> list[tuple[int, str]]:
-        """Numbers and file names of the receipts whose originals may still be in the landing folder."""
+        """The numbers and file names of the receipts whose files may still be in the landing folder."""
         query = "select receipt_no, file_name from receipts where source = ? and archived = 0"
         with self._open() as db:
             return [(int(number), str(name)) for number, name in db.execute(query, (source,))]
 
     def find(self, source: str, sha256: str, contract_version: str) -> Receipt | None:
-        """The receipt of this content; None for content that another version of the contract quarantined entirely.
+        """The receipt of this content, or None if there is none.
 
-        The landed counts include later corrections: a readmission may count the file differently than its receipt did.
+        A file that another contract version quarantined as a whole counts as none, unless rows of it were readmitted.
+        The landed counts include the changes of readmissions, which may count the file differently.
         """
         where = (
             "source = ? and sha256 = ? and state not in ('DUPLICATE', 'READMITTED') and (state <> 'QUARANTINED'"
@@ -192,11 +195,11 @@ class ReceiptBook:
         )
 
     def has_accepted(self, source: str) -> bool:
-        """Whether any delivery of a source was accepted, in whole or in part."""
+        """Whether any delivery of a source was accepted, entirely or in part."""
         return any(receipt.state in TAKEN_IN for receipt in self.all(source))
 
     def all(self, source: str | None = None) -> list[Receipt]:
-        """All receipts, or those of one source; oldest first."""
+        """All receipts, or only the receipts of one source; oldest first."""
         return [receipt for _, receipt in (self.numbered("source = ?", (source,)) if source else self.numbered())]
 
     def numbers(self) -> list[tuple[str, int]]:
@@ -206,14 +209,17 @@ class ReceiptBook:
             return [(str(source), int(number)) for source, number in rows]
 
     def numbered(self, where: str = "true", values: Sequence[str | int] = ()) -> list[tuple[int, Receipt]]:
-        """Receipts with their numbers, oldest first; `where` is an SQL condition on the columns."""
+        """The receipts that meet `where`, with their numbers, oldest first.
+
+        `where` is an SQL condition on the columns; `values` are the values of its placeholders.
+        """
         query = f"select receipt_no, {', '.join(_COLUMNS)} from receipts where {where} order by receipt_no"  # noqa: S608
         with self._open() as db:
             return [(int(number), _receipt(tuple(row))) for number, *row in db.execute(query, values)]
 
 
 def _check_quarantined(db: sqlite3.Connection, receipt: Receipt) -> None:
-    """Allow each row to leave the quarantine once: of two readmissions of one row only the first commits."""
+    """Refuse a receipt that readmits more rows than are in quarantine, so no row is readmitted twice."""
     query = "select sum(quarantined_rows) from receipts where receipt_no = ? or readmits = ?"
     left = db.execute(query, (receipt.readmits, receipt.readmits)).fetchone()[0]
     if left < 0:

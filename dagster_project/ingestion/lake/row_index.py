@@ -1,8 +1,8 @@
-"""Comparison of delivered rows with the lake: new rows, duplicates, conflicts and new versions.
+"""Compares delivered rows with the lake, and finds new rows, duplicates, conflicts and new versions.
 
-The keys of each raw table are indexed by hash, so that a delivery of new rows needs only the index. Rows are read only
-if a key may be in the lake, and only from the files that may contain it. Tables of persons are not compared, because a
-person is delivered again with each new loan.
+The keys of each raw table are indexed by hash, so only the index is needed if all delivered rows are new. Rows are read
+only if a key may be in the lake, and only from the files that may contain it. Tables of persons are not compared,
+because a person is delivered again with each new loan.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from dagster_project.ingestion.parsing.records import LINE_NO
 
 # Sorted hashes of the keys of a delivery's rows, by raw table.
 KeysOf = Mapping[str, Hashes]
-# The columns that identify a stored row, and the suffix of its content columns beside those of a delivered row.
+# The columns that identify a stored row, and the suffix of its content columns when joined to a delivered row.
 _STORED_ROW = ["table_name", "old_delivery_id", "old_line_no"]
 _STORED = "_stored"
 
@@ -32,7 +32,7 @@ _STORED = "_stored"
 class KeyMatches:
     """The lines of a delivery that have the same key as rows in the lake.
 
-    `duplicates`: line_no of the lines whose rows are all in the lake with the same content. `conflicts`: line_no,
+    `duplicates`: line_no of the lines whose rows are all in the lake, with the same content. `conflicts`: line_no,
     message, and the accepted line (against_delivery_id, against_line_no) with the same key and different content.
     `superseded`: rows of the canonical table `superseded`, for the lines that are corrections.
     """
@@ -43,7 +43,7 @@ class KeyMatches:
 
 
 def keys_of(tables: Mapping[str, pl.DataFrame], contract: Contract) -> dict[str, Hashes]:
-    """The hashes of a delivery's keys, without the tables of persons, whose keys may repeat."""
+    """The sorted hashes of a delivery's keys, by table; without the tables of persons, whose keys may repeat."""
     return {
         name: np.sort(rows.select(key_hash(list(contract.table(name).key))).to_series().to_numpy())
         for name, rows in tables.items()
@@ -52,9 +52,9 @@ def keys_of(tables: Mapping[str, pl.DataFrame], contract: Contract) -> dict[str,
 
 
 class KnownRows:
-    """The rows in the lake files that a source's receipts name, during an intake.
+    """The rows of a source that the lake has, during an intake: the rows in the files that its receipts name.
 
-    One thread adds deliveries; meanwhile other threads may call `before_opening`, but no other method.
+    While one thread adds deliveries, other threads may call `before_opening`, but no other method.
     """
 
     def __init__(self, contract: Contract, lake: Path, receipts: Iterable[Receipt]) -> None:
@@ -78,7 +78,7 @@ class KnownRows:
         return False
 
     def add(self, taken: Sequence[tuple[Receipt, KeysOf]]) -> None:
-        """Add ingested deliveries, in order."""
+        """Add ingested deliveries to the known rows and the indexes, in order."""
         by_table: dict[str, list[tuple[str, Hashes]]] = {}
         for receipt, keys in taken:
             for file in receipt.files:
@@ -94,8 +94,8 @@ class KnownRows:
             places.save()
 
     def before_opening(self, payments: pl.DataFrame) -> pl.DataFrame:
-        """line_no of the payments that are dated before the opening of their loan, if the lake has the loan."""
-        with self._lock:  # threads read files in parallel; the first of them reads the openings
+        """The line_no of the payments dated before their loan was opened; loans that the lake lacks are ignored."""
+        with self._lock:  # threads read files in parallel; the first thread reads the openings
             if self._openings is None:
                 self._openings = self._read_openings()
             hashes, loans = self._openings
@@ -110,7 +110,7 @@ class KnownRows:
         return _lines(suspects.join(loans, on="loan_id").filter(pl.col("paid_on") < pl.col("opened_on")))
 
     def match(self, tables: Mapping[str, pl.DataFrame]) -> KeyMatches:
-        """Compare a delivery's canonical rows with the rows in the lake.
+        """Compare a delivery's canonical rows with the rows in the lake; return the lines whose keys match.
 
         Raises:
             LakeCorruptionError: a file that may contain a key does not match its receipt.
@@ -155,7 +155,7 @@ class KnownRows:
         return path in self._files.get(table, {})
 
     def _key_places(self, name: str) -> KeyPlaces:
-        """The index of a table's keys; includes all files that the receipts name."""
+        """The index of a table's keys; it covers all files that the receipts name."""
         if name not in self._places:
             files = self._files.get(name, {})
             folder, key = self._lake / "keys" / self._contract.source / name, list(self._contract.table(name).key)
@@ -170,9 +170,9 @@ class KnownRows:
         return np.sort(rows.select(key_hash(key)).to_series().to_numpy())
 
     def _compare(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
-        """Join each row of one table with every stored version of it; a row with a new key gets nulls.
+        """Join each row of one table with all its stored versions; a row with a new key gets nulls.
 
-        The version to compare a row with comes first: the one that the row repeats, or else the newest one.
+        First in order is the version to compare the row with: the version that it repeats, or else the newest version.
         """
         table = self._contract.table(name)
         key, content = list(table.key), [c for c in table.schema if c not in table.key]
@@ -240,10 +240,10 @@ _COMPARED = [
 
 
 def _superseded(matched: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `superseded`: of each two versions, the later known one supersedes the other, whichever arrived first.
+    """Build rows of `superseded`: of two versions, the version known later supersedes the other.
 
-    A row is paired with all stored versions, not only with the newest. A version is valid until the first day on which
-    a later one was known, and that later version may be the last to arrive.
+    The order of arrival does not matter. A row is therefore paired with all stored versions, not only with the newest.
+    A version is valid until the first day on which a later version was known, and that version may arrive last.
     """
     is_newer = pl.col("known_at") >= pl.col("old_known_at")
     return matched.select(
