@@ -1,6 +1,6 @@
 """The audit rows of a run: publications, model decisions, erasures and replays.
 
-Each row is written after the event that it records. If a crash comes between the two, the start of the next run writes
+Each row is written after the event that it records. If a crash happens in between, the start of the next run writes
 the missing row and marks it late. `ingestion.commit` writes the rows of deliveries. No Dagster.
 """
 
@@ -29,7 +29,7 @@ def begin_run(pipeline: Pipeline, run_id: str) -> None:
 
 
 def write_missing_rows(pipeline: Pipeline) -> None:
-    """Write the rows that a crash left out: for deliveries, decisions, erasures and the current snapshot."""
+    """Write the audit rows lost in a crash: for deliveries, decisions, erasures and the current snapshot."""
     audit = pipeline.ingest_context.audit
     write_missing_audit_rows(pipeline.ingest_context)
     if pipeline.settings.ledger_file.exists():
@@ -46,14 +46,17 @@ def write_missing_rows(pipeline: Pipeline) -> None:
 
 
 def record_decision(pipeline: Pipeline, number: int, decision: Decision) -> None:
-    """Record a decision, after it was written to the promotion ledger under this number."""
+    """Record a decision in the audit chain. `number`: its number in the promotion ledger."""
     pipeline.ingest_context.audit.append([_decision(number, decision)])
 
 
 def record_publication(
     pipeline: Pipeline, snapshot: Snapshot, changed: bool, inputs: Mapping[str, str], run_id: str
 ) -> None:
-    """Record that a night was published or rebuilt. `changed`: whether its content differs from the one before."""
+    """Record that a night was published or rebuilt.
+
+    `changed`: whether the snapshot's content is new. `inputs`: fingerprints of the night's inputs.
+    """
     kind = Kind.REBUILD if pipeline.known_as_of else Kind.PUBLISH
     as_of = {"known_as_of": pipeline.known_as_of.isoformat()} if pipeline.known_as_of else {}
     facts: dict[str, Fact] = {
@@ -67,7 +70,7 @@ def record_publication(
 
 
 def record_erasure(pipeline: Pipeline, erasure: Erasure) -> None:
-    """Record that a person was erased, or that a hold prevented it. The person is named by pseudonym only."""
+    """Record that a person was erased, or that a hold prevented the erasure. Rows name the person by pseudonym only."""
     facts: dict[str, Fact] = {"held_until": erasure.held.until.isoformat() if erasure.held else None}
     facts |= {"rewritten": erasure.rewritten, "records": erasure.records, "destroyed": erasure.destroyed}
     facts |= {"left": len(erasure.proof.left) if erasure.proof else None}
@@ -90,5 +93,5 @@ def _decision(number: int, decision: Decision) -> Entry:
 
 
 def decision_fingerprint(decision: Decision) -> str:
-    """sha256 of a complete row of the promotion ledger."""
+    """The sha256 of a complete row of the promotion ledger."""
     return hashlib.sha256(json.dumps(asdict(decision), sort_keys=True, default=str).encode()).hexdigest()

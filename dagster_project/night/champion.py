@@ -1,4 +1,4 @@
-"""From a training set to a source's champion: train, evaluate, register, decide, write the ledger. No Dagster."""
+"""Trains a source's model, evaluates and registers it, decides on it, and writes the promotion ledger. No Dagster."""
 
 import shutil
 from pathlib import Path
@@ -32,7 +32,7 @@ class NoChampionError(RuntimeError):
 
 
 def training_set_of(pipeline: Pipeline, source: str) -> TrainingSet:
-    """The observations in the warehouse that a model of this source is trained and tested on."""
+    """Build the training set of a source from the warehouse: the observations to train and test its model."""
     labels, features = f"{MARTS}.label_loan_months", f"{MARTS}.feat_loan_months"
     with pipeline.read_warehouse() as db:
         own = pipeline.policy.sources[source]
@@ -45,7 +45,7 @@ def decide(
     """Return the current champion's decision, or train a candidate and decide on it.
 
     A source's first candidate must pass the bootstrap gate. Once there is a champion, a candidate is trained only on
-    request (`retrain`), and is always held: comparing a challenger with the champion is not built yet.
+    request (`retrain`). It never replaces the champion: comparing a challenger with the champion is not built yet.
 
     Raises:
         NoChampionError: the source has no champion, and its candidate failed the gate (the ledger gives the reason) or
@@ -88,8 +88,8 @@ def decide(
         sha256=folder.name,
         evidence={**candidate.metrics(), **candidate.tags()},
     )
-    if not is_champion_again:  # if it is, MLflow has its run and version already, and the champion's page stays
-        # Before the ledger: after a crash between the two this step is repeated, and no champion lacks alias or card.
+    if not is_champion_again:  # MLflow already has the champion's run and version, and its page must not change
+        # Write MLflow before the ledger: a crash in between repeats this step, so no champion lacks alias or card.
         _record_in_mlflow(pipeline, candidate, training, decision, training_sha256)
     audit_entries.record_decision(pipeline, pipeline.ledger.append(decision), decision)
     if failures and not champion:
@@ -101,11 +101,11 @@ def decide(
 
 
 def load_champion(pipeline: Pipeline, source: str) -> tuple[CreditModel, Decision]:
-    """The champion's model, once its bytes are checked against the ledger.
+    """The champion's model and its decision, after the model's bytes were checked against the ledger.
 
     Raises:
         NoChampionError: the ledger has no champion for this source.
-        ModelIntegrityError: its files were changed.
+        ModelIntegrityError: the model's files were changed.
     """
     decision = pipeline.champion(source)
     if decision is None:
@@ -157,7 +157,7 @@ def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet) -
 
 
 def _tags(pipeline: Pipeline, training_sha256: str, sha256: str) -> dict[str, str]:
-    """Tags that trace a run to its code, data, dbt manifest and dependency lock."""
+    """The tags that trace a run to its code, data, dbt manifest and dependency lock."""
     deliveries = sorted(r.delivery_id for r in pipeline.receipts() if r.files)
     return {
         "git_revision": git_revision(PROJECT_ROOT),

@@ -1,4 +1,4 @@
-"""The figures behind early warnings: those that the warehouse computes, and those that need a model. No Dagster."""
+"""The figures behind early warnings: some from the warehouse, some computed here with a model. No Dagster."""
 
 import duckdb
 import polars as pl
@@ -14,7 +14,7 @@ from ml.training_set import read
 _FIGURES = "monitor_early_warning_figures"
 # Blocks that the champion was not trained on.
 _UNSEEN = ("oos", "oot")
-# One row per account and segment that it belongs to; the mart has the same segments.
+# One row per account and segment; an account belongs to several segments. The mart has the same segments.
 _SEGMENTS = """
     select loan_id, 'book' as segment_kind, 'all' as segment from staging.stg_loans where source = $source
     union all select loan_id, 'product', product from staging.stg_loans where source = $source
@@ -22,7 +22,8 @@ _SEGMENTS = """
     union all
     select loan_id, 'partner', partner from staging.stg_funding_shares where source = $source and partner <> 'own'
 """
-# One row per account and month: its value, the value that the model expected, and the balance for shares of amounts.
+# One row per account and month: the observed value, the value that the model expected, and the balance, from which
+# shares of amounts are computed.
 _JUDGED = pl.Schema(
     {
         "loan_id": pl.String(),
@@ -69,7 +70,7 @@ def early_warning_figures(pipeline: Pipeline) -> pl.DataFrame:
 
 
 def _new_business(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, model: CreditModel) -> pl.DataFrame:
-    """The PD of each account in the first month in which a model observes it, scored one year at a time."""
+    """The PD of each account in the first month in which a model may observe it. One year is scored at a time."""
     first = pipeline.policy.sources[source].observe_from_month
     if first is None:
         return _judged([])
@@ -84,7 +85,7 @@ def _new_business(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str
 
 
 def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, model: CreditModel) -> pl.DataFrame:
-    """Observed outcomes and expected PDs of rows held out from training, in the month in which their horizon ended."""
+    """The outcomes and expected PDs of rows that were not used for training, in the month when their horizon ended."""
     usable = read(pipeline.training_set_file(source)).usable.filter(pl.col("block").is_in(_UNSEEN))
     if usable.is_empty():
         return _judged([])
@@ -99,10 +100,10 @@ def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, mo
 
 
 def _in_stage_2(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame:
-    """Performing accounts and those in stage 2, in the newest months.
+    """The sums for the share of performing accounts in stage 2, per segment and month, for the newest months.
 
-    The months go back as far as judging the newest month needs, plus the months in which an open warning may have
-    opened. Without the latter, a warning would open again each night, in the first month that is there.
+    The months are those needed to judge the newest month, plus the months in which an open warning may have opened.
+    Without the additional months, a warning would open again each night, in the oldest month available.
     """
     query = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
     (newest,) = db.execute(query, [source]).fetchall()[0]

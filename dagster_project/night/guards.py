@@ -1,4 +1,4 @@
-"""Guards: each suite that a night must pass, with its table and the precondition for checking it. No Dagster."""
+"""Guards: each suite that a night must pass, with the table it checks and the reason to skip it. No Dagster."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,10 +19,11 @@ TableKind = Literal["raw", "mart", "training set", "scores", "portfolio"]
 
 @dataclass(frozen=True)
 class Guard:
-    """A suite and the table that it guards: in the warehouse, or in Parquet files.
+    """A suite and the table that it checks.
 
-    `source` is set if the table belongs to one source. `skip_reason` is the precondition: it returns why there is
-    nothing to check tonight, or None.
+    `parquet`: pattern of the table's Parquet files; None if the table is in the warehouse. `source`: set if the table
+    belongs to one source, otherwise None. `skip_reason`: returns why there is nothing to check tonight, or None if
+    there is.
     """
 
     suite: Suite
@@ -33,12 +34,12 @@ class Guard:
 
     @property
     def is_raw(self) -> bool:
-        """Whether it guards a raw table. Raw tables only grow."""
+        """Whether the guard checks a raw table. Raw tables only grow."""
         return self.kind == "raw"
 
 
 def guards_of(pipeline: Pipeline) -> tuple[Guard, ...]:
-    """Every guard of a night, in the order of its steps; the suites include the pipeline's extra checks."""
+    """All guards of a night, in the order of its steps; the suites include the pipeline's extra checks."""
     found = [*_raw_guards(pipeline), _features_guard(), *_training_set_guards(pipeline), _scores_guard(pipeline)]
     found += _portfolio_guards(pipeline)
     return tuple(_with_extra_checks(guard, pipeline) for guard in found)

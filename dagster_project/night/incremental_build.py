@@ -1,8 +1,8 @@
-"""The record of what the warehouse was built from (lake files and code), so that a build processes only new files.
+"""Records the lake files and the code that the warehouse was built from, so that a build processes only new files.
 
 The record is removed before a build begins, and written when the whole build has succeeded. A full build runs if there
-is no record, if code or policy changed, if the night is rebuilt as of an instant, or if a recorded file has left the
-lake.
+is no record, if code or policy changed, if the night is rebuilt as of an instant, or if the lake no longer has a
+recorded file.
 """
 
 import json
@@ -18,7 +18,7 @@ from dagster_project.night.pipeline import Pipeline
 
 
 def begin_build(pipeline: Pipeline) -> bool:
-    """Select the files that the previous build did not read; returns whether a full build is needed.
+    """Select the files that the previous build did not read. Returns whether a full build is needed.
 
     Call it before dbt starts. Until `end_build`, the content of the warehouse counts as incomplete.
     """
@@ -37,7 +37,10 @@ def begin_build(pipeline: Pipeline) -> bool:
 
 
 def end_build(pipeline: Pipeline) -> None:
-    """Record that dbt built every model from this night's files, and that every dbt test passed."""
+    """Record that dbt built every model from this night's files, and that every dbt test passed.
+
+    A night that is rebuilt as of an instant is not recorded.
+    """
     if pipeline.known_as_of is None:
         record = {"code": pipeline.code, "files": sorted(_files(pipeline))}
         pipeline.settings.build.mkdir(parents=True, exist_ok=True)
@@ -45,14 +48,17 @@ def end_build(pipeline: Pipeline) -> None:
 
 
 def require_full_build(pipeline: Pipeline) -> None:
-    """Make the next build a full one, because dbt was run by hand, on some models or on the previous build's loans."""
+    """Make the next build a full build. Call this when dbt is run by hand.
+
+    Such a run may build only some models, or read only the loans of the previous build.
+    """
     _record_file(pipeline).unlink(missing_ok=True)
 
 
 def _clear(settings: Settings) -> None:
-    """Remove the warehouse and whatever earlier code left beside it: a full build needs none of it.
+    """Remove the warehouse and the files that earlier code left beside it; a full build does not need them.
 
-    dbt replaces the tables of its models; tables of models that are gone would stay for ever.
+    dbt replaces the tables of its models, but would never remove the tables of deleted models.
     """
     kept = (settings.build, settings.selection)
     for path in settings.warehouse.iterdir() if settings.warehouse.exists() else ():
@@ -71,5 +77,5 @@ def _files(pipeline: Pipeline) -> frozenset[str]:
 
 
 def _files_of(receipt: Receipt) -> frozenset[str]:
-    """Files by path and content: a file that was rewritten counts as another file."""
+    """The files of a receipt, identified by path and content hash: a rewritten file counts as another file."""
     return frozenset(f"{f.path}:{f.sha256[:16]}" for f in receipt.files if f.table in INCREMENTAL_TABLES)

@@ -1,9 +1,9 @@
-"""Checks of raw tables that read each file only once, because lake files never change. No Dagster.
+"""Checks raw tables and reads each file only once, because lake files never change. No Dagster.
 
-A raw table only grows, and the hashes of its files are checked before each night. So a night checks the new files and
-adds the counts of the earlier ones. Keys must be unique across all files: an index of their hashes is kept, and the
-whole table is read again only if the index holds a new key. The whole table is also checked if the suite changed, if a
-file was removed or replaced, and in a night that is rebuilt as of an earlier instant.
+A raw table only grows, and the hashes of its files are checked before each night. So a night checks only the new files,
+and adds the counts of the earlier files. Keys must be unique across all files: an index keeps the hashes of all keys.
+The whole table is read again if the index already contains a delivered key. The whole table is also checked if the
+suite changed, if a file was removed or replaced, and in a night that is rebuilt as of an earlier instant.
 """
 
 import json
@@ -22,13 +22,13 @@ from expectations.suite import CheckResult, Suite, SuiteResult
 
 Evaluate = Callable[[Suite, list[Path]], SuiteResult]
 _SHOWN = 5
-# New files are checked in parts of this many rows: the search for repeated keys takes some 200 bytes per row.
+# New files are checked in parts of about this many rows: the search for repeated keys needs some 200 bytes per row.
 _ROWS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
 class _Passed:
-    """Earlier checks that blocked nothing: the hashes of the files, the results, and the runs of the key index."""
+    """Earlier checks without a blocking failure: hashes of the files, results, and runs of the key index."""
 
     files: frozenset[str]
     checks: tuple[CheckResult, ...]
@@ -39,9 +39,9 @@ _NOTHING = _Passed(frozenset(), (), ())
 
 
 def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Evaluate) -> tuple[SuiteResult, int]:
-    """Evaluate a raw table's suite on its new files, and add the counts of the earlier ones.
+    """Evaluate a raw table's suite on its new files, and add the counts of the earlier files.
 
-    A suite with a check that compares rows, as a user may add, is evaluated on the whole table.
+    A suite with a check that compares rows with each other is evaluated on the whole table; users may add such checks.
 
     Args:
         pipeline: the night's pipeline.
@@ -50,7 +50,7 @@ def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Ev
         evaluate: runs a suite over Parquet files.
 
     Returns:
-        The result over the whole table, and how many files were read for it.
+        The result for the whole table, and the number of files that were read.
     """
     suite = guard.suite
     found = [f for r in pipeline.receipts(guard.source) for f in r.files if f.table == suite.table]
@@ -69,10 +69,10 @@ def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Ev
     new = [paths[sha256] for sha256 in unseen]
     if not new and before.files:
         return SuiteResult(suite.name, len(suite.checks), before.checks), 0
-    # A key that includes the delivery can only repeat within the delivery's own file.
+    # A key that includes delivery_id can only repeat within one file.
     over_files = [] if "delivery_id" in keys[0] else [column for column in keys[0] if column != "source"]
     index, hashes = KeyIndex(folder, before.runs), key_hashes(new, over_files) if over_files else None
-    # A key that repeats among the new files may occur once in each of two parts, where no part would show it.
+    # A key may repeat across two parts of the new files, once in each; checking the parts would not find it.
     if hashes is not None and (index.contains_any(hashes) or (hashes[1:] == hashes[:-1]).any()):
         return evaluate(suite, [selection]), len(paths)
     parts = [evaluate(suite, [paths[sha256] for sha256 in part]) for part in _parts(unseen, rows)]
@@ -86,7 +86,7 @@ def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Ev
 
 
 def _parts(files: list[str], rows: dict[str, int]) -> Iterator[list[str]]:
-    """The files in order, in parts of about `_ROWS_AT_ONCE` rows; at least one part."""
+    """Yield the files in order, in parts of about `_ROWS_AT_ONCE` rows. There is at least one part."""
     part, held = list[str](), 0
     for file in files:
         if part and held + rows[file] > _ROWS_AT_ONCE:
@@ -98,12 +98,12 @@ def _parts(files: list[str], rows: dict[str, int]) -> Iterator[list[str]]:
 
 
 def _add_earlier(result: SuiteResult, before: _Passed) -> SuiteResult:
-    """The result over the new files and the earlier ones."""
+    """Combine the result for the new files with the result for the earlier files."""
     return _combine(result, replace(result, checks=before.checks)) if before.files else result
 
 
 def _combine(result: SuiteResult, other: SuiteResult) -> SuiteResult:
-    """The result of a suite over two parts of a table."""
+    """Combine the results of a suite for two parts of a table."""
     others = {check.name: check for check in other.checks}
     return replace(result, checks=tuple(_sum(check, others[check.name]) for check in result.checks))
 
@@ -112,7 +112,8 @@ def _sum(new: CheckResult, before: CheckResult) -> CheckResult:
     failing = _add(new.failing_rows, before.failing_rows)
     return replace(
         new,
-        # Before, only a warning can have failed; and a table that had rows still has some.
+        # Earlier, only a warning can have failed. A check without a count of failing rows asks whether the table has
+        # rows; it passes if either part has some.
         passed=not failing if failing is not None else before.passed or new.passed,
         rows=_add(new.rows, before.rows),
         failing_rows=failing,
@@ -125,7 +126,7 @@ def _add(one: int | None, other: int | None) -> int | None:
 
 
 def _fingerprint(suite: Suite) -> str:
-    """Fingerprint of the suite, and of the library that computes the hashes in the index."""
+    """The fingerprint of the suite and of the library that computes the hashes in the index."""
     checks = [asdict(check) for check in suite.checks]
     return values_fingerprint({"checks": checks, "hashing": HASHING})[:16]
 
@@ -139,7 +140,7 @@ def _read_record(record: Path) -> _Passed:
 
 
 def _write_record(record: Path, passed: _Passed) -> None:
-    """Write the record in one rename, and delete the records of earlier versions of the suite."""
+    """Write the record atomically, and delete the records of earlier versions of the suite."""
     record.parent.mkdir(parents=True, exist_ok=True)
     checks = [asdict(check) for check in passed.checks]
     replace_text(record, json.dumps({"files": sorted(passed.files), "checks": checks, "runs": passed.runs}))

@@ -1,7 +1,7 @@
-"""Notifications of a night: early warnings that changed are sent over the channels in use. No Dagster.
+"""Sends the changes of early warnings over the configured channels. No Dagster.
 
-Only published results are sent; a night that was stopped or rebuilt sends nothing. The next night, even if it finds
-nothing new, retries each message that a channel did not accept.
+Only published results are sent; a night that was stopped or rebuilt sends nothing. If a channel does not accept a
+message, the next night sends it again, even if that night has nothing new.
 """
 
 import polars as pl
@@ -16,7 +16,7 @@ EARLY_WARNINGS = "early_warnings"
 
 
 def outbox(pipeline: Pipeline) -> Outbox:
-    """The home's outbox."""
+    """The outbox of this home."""
     return Outbox(pipeline.settings.outbox_file)
 
 
@@ -31,9 +31,10 @@ def channels(pipeline: Pipeline) -> list[Channel]:
 
 
 def send_changes(pipeline: Pipeline) -> tuple[list[Message], Sent]:
-    """Write a message for each change since the last one that was reported, and send all pending messages.
+    """Write a message for each change since the last reported change, and send all pending messages.
 
-    Returns the new messages, and what each channel accepted or refused.
+    Returns the new messages, and the messages that each channel accepted or refused. A rebuilt night, and a home
+    without a published snapshot, write and send nothing.
     """
     snapshot, used = current_snapshot(pipeline.settings.published), channels(pipeline)
     if snapshot is None or pipeline.known_as_of:
@@ -46,7 +47,7 @@ def send_changes(pipeline: Pipeline) -> tuple[list[Message], Sent]:
 
 
 def send_pending(pipeline: Pipeline) -> Sent:
-    """Send the pending messages, in a night that has nothing new. Call it under the home's lock."""
+    """Send the pending messages in a night that has nothing new. The caller must hold the home's lock."""
     if not pipeline.settings.outbox_file.exists() or pipeline.known_as_of:
         return Sent({}, {})
     return outbox(pipeline).send(channels(pipeline), pipeline.now())

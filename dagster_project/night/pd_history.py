@@ -1,6 +1,6 @@
-"""PDs of earlier month-ends, which a night's scores do not include, and the stages that follow from them. No Dagster.
+"""Computes PDs of earlier month-ends, which a night's scores do not include, and stages from these PDs. No Dagster.
 
-Tonight's champion scores every month, so that a change of model moves no loan from one stage to another.
+Tonight's champion scores every month, so a change of model by itself moves no loan to another stage.
 """
 
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ from ml.model import CreditModel
 
 Range = tuple[str, str]  # loan ids from the first (inclusive) to the second (exclusive)
 ALL: Range = ("", "\U0010ffff")
-_BATCH = 25_000  # loans; their 28 months of 29 features take 160 MB, and as much again as a matrix
+_BATCH = 25_000  # loans; 28 months of 29 features take 160 MB, and another 160 MB as a matrix
 _LOANS = f"from {MARTS}.feat_loan_months as f where f.source = $source and f.loan_id >= $low and f.loan_id < $high"
 _BETWEEN = "f.month_on between $since and $until"
-# The first month of a loan that a model may learn from; a younger loan has no first score yet.
+# Condition for the first month of a loan that a model may learn from; a younger loan has no first score yet.
 _FIRST = f"""
     (f.loan_id, year(f.month_on) * 12 + month(f.month_on)) in (
         select f.loan_id, year(min(f.month_on)) * 12 + month(min(f.month_on)) + $from_month - 1
@@ -49,11 +49,14 @@ class Scorer:
     from_month: int
 
     def pds(self, since: date, until: date, loans: Range = ALL) -> pl.DataFrame:
-        """loan_id, month_on, pd: one row per loan and month-end of the range, sorted by loan and month."""
+        """Return loan_id, month_on, pd: one row per loan and month-end from `since` to `until`, sorted by both."""
         return self._scored(_BETWEEN, loans, {"since": since, "until": until})
 
     def first_pds(self, since: date, loans: Range = ALL) -> pl.DataFrame:
-        """loan_id, first_on, pd_first: the first score of each loan that has rows since a date, and its month-end."""
+        """Return loan_id, first_on, pd_first: the month-end and PD of each loan's first score.
+
+        Only loans that have rows on or after `since` are included.
+        """
         found = self._scored(_FIRST, loans, {"since": since, "from_month": self.from_month})
         return found.rename({"month_on": "first_on", "pd": "pd_first"})
 
@@ -75,22 +78,22 @@ def scorer(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> Sc
 
 
 def is_yearly(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> bool:
-    """Whether PDs look as far ahead as stage 1 does, which stages and expected losses require."""
+    """Whether the source's PDs look at least as far ahead as stage 1; stages and expected losses require this."""
     query = f"select max(horizon_months) from {MARTS}.label_loan_months where source = ?"  # noqa: S608
     (horizon,) = db.execute(query, [source]).fetchall()[0]
     return horizon is not None and horizon >= pipeline.policy.portfolio.ifrs9.horizon_months
 
 
 def since_first() -> pl.Expr:
-    """pd_first as known at month_on: the PD itself before the first score, or if there is no PD now."""
+    """An expression for pd_first as known at month_on; before the first score, or if pd is null, it is pd."""
     is_later = (pl.col("month_on") >= pl.col("first_on")) & pl.col("pd").is_not_null()
     return pl.when(is_later).then("pd_first").otherwise("pd").alias("pd_first")
 
 
 def stage_history(pipeline: Pipeline, scorer: Scorer, since: date) -> Iterator[pl.DataFrame]:
-    """Yield batches of loan_id, month_on, stage, balance: one row per loan and month-end since a date.
+    """Yield batches of loan_id, month_on, stage, balance: one row per loan and month-end on or after `since`.
 
-    At the newest month-end the stage equals that of `port_expected_losses`.
+    At the newest month-end the stage is the same as in `port_expected_losses`.
     """
     for loans in _batches(scorer):
         params = {"source": scorer.source, "low": loans[0], "high": loans[1], "since": since}

@@ -1,4 +1,4 @@
-"""`Pipeline`: settings, policy, sources and extra checks as one plain value that every step takes. No Dagster."""
+"""`Pipeline`: settings, policy, sources and extra checks in one object that every step receives. No Dagster."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ NIGHT_HOUR = time(2)
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Everything that the steps of one code location share.
+    """The data that the steps of one code location share.
 
-    `on`: the day that a replayed night treats as today. `known_as_of`: the instant (UTC, without zone) up to which a
-    rebuilt night sees deliveries and decisions; a rebuild takes in nothing and moves no pointer. `intake`: if False,
-    the night builds on the lake as it is, and files stay in the landing folders. `only`: the sources whose files are
-    taken in; the files of other sources stay.
+    `on`: the day that a replayed night treats as today; None for a normal night. `known_as_of`: the instant (UTC,
+    without zone) up to which a rebuilt night sees deliveries and decisions; None for a night that is not a rebuild. A
+    rebuild ingests nothing and does not replace the current snapshot. `intake`: if False, the night builds on the lake
+    as it is, and files stay in the landing folders. `only`: ingest files of these sources only; None for all sources.
     """
 
     settings: Settings
@@ -48,7 +48,7 @@ class Pipeline:
     only: frozenset[str] | None = None
 
     def takes_in(self, source: str) -> bool:
-        """Whether this night takes in the landed files of a source."""
+        """Whether this night ingests the landed files of a source."""
         return self.intake and self.known_as_of is None and (self.only is None or source in self.only)
 
     def now(self) -> datetime:
@@ -81,12 +81,12 @@ class Pipeline:
         )
 
     def receipts(self, source: str | None = None) -> list[Receipt]:
-        """The receipts that this night sees, of one source or of all."""
+        """The receipts that this night sees, of one source or of all sources."""
         seen = self.ingest_context.book.all(source)
         return [r for r in seen if r.ingested_at <= self.known_as_of] if self.known_as_of else seen
 
     def champion(self, source: str) -> Decision | None:
-        """The champion that this night scores a source with; None if the source has none."""
+        """The decision on the source's champion, which this night scores with; None if there is no champion."""
         return self.ledger.champion(source, self.known_as_of)
 
     @cached_property
@@ -105,7 +105,7 @@ class Pipeline:
 
     @cached_property
     def code(self) -> str:
-        """Fingerprint of the code, locks, policy and the user's own contracts that this process runs with."""
+        """The fingerprint of this process's code, locks and policy, and of the user's own contracts."""
         return code_fingerprint(PROJECT_ROOT, self.settings.policy, own_contracts(self.settings.contracts))
 
     @property
@@ -124,29 +124,29 @@ class Pipeline:
         return duckdb.connect(file, read_only=True, config={"memory_limit": memory})
 
     def training_set_file(self, source: str) -> Path:
-        """Where a source's training set is kept for the training of its model."""
+        """The path of a source's training set."""
         return self.settings.build / f"training_set_{source}.parquet"
 
     def untrained_file(self, source: str) -> Path:
-        """Where the reason is kept why a training set that was long enough gave no model."""
+        """The path of the reason why training failed on a training set that was long enough."""
         return self.settings.build / f"untrained_{source}.txt"
 
     @property
     def scores_file(self) -> Path:
-        """Where tonight's scores are kept until they are published."""
+        """The path of tonight's scores before they are published."""
         return self.settings.build / "scores.parquet"
 
     def portfolio_file(self, table: str) -> Path:
-        """Where a table of tonight's portfolio is kept until it is published."""
+        """The path of a portfolio table of tonight before it is published."""
         return self.settings.build / "portfolio" / f"{table}.parquet"
 
     @property
     def early_warnings_file(self) -> Path:
-        """Where tonight's history of early warnings is kept until it is published."""
+        """The path of tonight's history of early warnings before it is published."""
         return self.settings.build / "early_warnings.parquet"
 
     def model_folder(self, sha256: str) -> Path:
-        """The folder of a model's files, by its hash: written once, never changed."""
+        """The folder of the model with this hash; it is written once and never changed."""
         return self.settings.mlflow / "models" / sha256
 
     def has_delivered(self, source: str) -> bool:
@@ -166,13 +166,14 @@ def load_pipeline(
     intake: bool = True,
     only: frozenset[str] | None = None,
 ) -> Pipeline:
-    """Load the pipeline of the environment's settings. Tests pass their own settings, and checks that fail.
+    """Load the pipeline.
 
-    `on`, `known_as_of`, `intake` and `only`: see `Pipeline`.
+    `settings`: None for the settings of the environment. `extra_checks`: checks to add to suites, by suite name; tests
+    use them to add checks that fail. `on`, `known_as_of`, `intake` and `only`: see `Pipeline`.
 
     Raises:
-        PolicyError: the policy file is invalid, or names a source that has no contract; or `only` names a source that
-            the policy does not have.
+        PolicyError: the policy file is invalid or names a source without a contract, or `only` names a source that is
+            not in the policy.
         ContractError: a contract is invalid.
         HomeVersionError: the home was written by newer code.
     """

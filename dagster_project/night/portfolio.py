@@ -1,7 +1,7 @@
-"""The portfolio tables that are awkward in SQL, from the warehouse and tonight's scores. No Dagster.
+"""Computes the portfolio tables that are difficult in SQL, from the warehouse and tonight's scores. No Dagster.
 
-Both month-ends of a movement are computed tonight, with tonight's champion and data. So these tables depend only on the
-night's inputs, as all others do, and a change of model does not show as a movement.
+A movement compares two month-ends. Both are computed tonight, with tonight's champion and data. So these tables depend
+only on the night's inputs, like all other tables, and a change of model does not appear as a movement.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,10 @@ from ml.scale import DEFAULT_GRADE, grade
 
 @dataclass(frozen=True)
 class _Book:
-    """One source tonight: its loans at the two newest month-ends with their PDs, sorted by loan id."""
+    """The loans of one source with their PDs, sorted by loan id.
+
+    `now`: loans at the newest month-end. `before`: loans at the month-end before it. `is_yearly`: see `is_yearly`.
+    """
 
     source: str
     before: pl.DataFrame
@@ -36,7 +39,7 @@ class _Book:
 
 
 def write_tables(pipeline: Pipeline) -> dict[str, int]:
-    """Compute every table and write it for the checks and the publishing step. Returns row counts by table."""
+    """Compute all portfolio tables and write them for the checks and for publishing. Returns row counts by table."""
     computed = tables(pipeline)
     for name, frame in computed.items():
         write_parquet(frame, pipeline.portfolio_file(name))
@@ -44,7 +47,7 @@ def write_tables(pipeline: Pipeline) -> dict[str, int]:
 
 
 def tables(pipeline: Pipeline) -> dict[str, pl.DataFrame]:
-    """Every table of `TABLES`, by name, sorted by its keys."""
+    """Compute every table of `TABLES`. Returns them by name, each sorted by its keys."""
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
     scores = pl.read_parquet(pipeline.scores_file)
     with pipeline.read_warehouse() as db:
@@ -72,7 +75,7 @@ _NOT_YEARLY = "the model's PD does not look twelve months ahead, and no later mo
 
 
 def _losses_given_default(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str) -> pl.DataFrame:
-    """Loss given default: one row per currency and each of the two newest month-ends."""
+    """Compute loss given default: one row per currency, for each of the two newest month-ends."""
     curve = _read(db, "port_recoveries", source)
     query = f"select distinct currency, month_on from {MARTS}.port_exposures where source = ?"  # noqa: S608
     found = [
@@ -89,7 +92,7 @@ def _values(loss: Loss) -> tuple[float, float | None, float, int, str | None]:
 
 
 def _duration_matrix(db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame:
-    """Yearly transition intensities and probabilities: one row per pair of the states that occur."""
+    """Compute yearly transition intensities and probabilities: one row per pair of arrears states that occur."""
     transitions = _read(db, "port_transitions", source)
     occur = set(transitions["from_state"]) | set(transitions["to_state"])
     states = [s for s in ARREARS_STATES if s in occur]
@@ -114,7 +117,7 @@ def _duration_matrix(db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame
 
 
 def _book(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str, scores: pl.DataFrame) -> _Book | None:
-    """A source's loans with the PDs of tonight, of the month before, and of their first score; None if unscored."""
+    """A source's loans at the two newest month-ends, with their current and first PDs; None if it has no scores."""
     own = scores.filter(pl.col("source") == source)
     exposures = _read(db, "port_exposures", source).sort("loan_id")
     if own.is_empty() or exposures.is_empty():
@@ -150,7 +153,7 @@ def _with_pds(loans: pl.DataFrame, pds: pl.DataFrame, first: pl.DataFrame) -> pl
 
 
 def _on_scores(pipeline: Pipeline, book: _Book, losses: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables of a scored source; expected loss only if the PD looks one year ahead."""
+    """Compute the tables that need scores, by name; expected losses only if the PD looks one year ahead."""
     policy, scale, source = pipeline.policy.portfolio, pipeline.policy.scale, pl.lit(book.source).alias("source")
     order = [*scale.grade_edges, DEFAULT_GRADE]
     graded = [

@@ -1,4 +1,4 @@
-"""The publishing step: require that every check passed, then publish marts, scores and metrics. No Dagster."""
+"""The publishing step: verify that every check passed, then publish marts, scores and metrics. No Dagster."""
 
 import json
 import resource
@@ -54,12 +54,12 @@ _MONTHS = "fct_loan_months"
 
 
 def record_suite(pipeline: Pipeline, result: SuiteResult, run_id: str) -> None:
-    """Keep a suite's result, with the id of its run, for the publishing step."""
+    """Store a suite's result, with the id of its run, for the publishing step."""
     _write_record(pipeline, result.suite, run_id, asdict(result))
 
 
 def record_dbt_tests(pipeline: Pipeline, run_id: str) -> None:
-    """Keep the verdicts of dbt's data tests, with the id of the run that has just built the warehouse."""
+    """Store the verdicts of dbt's data tests, with the id of the run that has just built the warehouse."""
     _write_record(pipeline, _DBT_TESTS, run_id, {"verdicts": test_verdicts(pipeline.settings)})
 
 
@@ -70,14 +70,14 @@ def _write_record(pipeline: Pipeline, name: str, run_id: str, values: dict[str, 
 
 
 def _read_record(pipeline: Pipeline, name: str, run_id: str) -> dict[str, Any]:
-    """The record of this name from this run; empty if there is none."""
+    """The record that this run stored under this name; empty if there is none."""
     path = pipeline.settings.build / "checks" / f"{name}.json"
     record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return record if record.get("run_id") == run_id else {}
 
 
 def audited_results(pipeline: Pipeline, run_id: str) -> tuple[list[SuiteResult], int]:
-    """The run's result of every declared suite, and how many dbt data tests passed in it.
+    """The run's result for every suite that is not skipped, and the number of dbt data tests, which all passed.
 
     Raises:
         UnauditedError: a suite or a dbt test has no verdict in this run, or a critical check failed.
@@ -111,13 +111,16 @@ def _recorded(pipeline: Pipeline, guard: Guard, run_id: str) -> SuiteResult:
 
 
 def warehouse_is_published(pipeline: Pipeline) -> bool:
-    """Whether the current snapshot was published from the warehouse as it is now."""
+    """Whether the current snapshot was published from the present state of the warehouse."""
     snapshot, mark = current_snapshot(pipeline.settings.published), _mark(pipeline)
     return snapshot is not None and mark.exists() and mark.read_text() == snapshot.sha256
 
 
 def mark_warehouse_changed(pipeline: Pipeline) -> None:
-    """Call it before the warehouse is changed: until a night publishes it, no model may be trained on it."""
+    """Mark the warehouse as unpublished. Call this before it is changed.
+
+    No model may be trained on the warehouse until a night publishes it.
+    """
     _mark(pipeline).unlink(missing_ok=True)
 
 
@@ -126,10 +129,10 @@ def _mark(pipeline: Pipeline) -> Path:
 
 
 def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[Snapshot, bool]:
-    """Publish what the night built. Returns the snapshot, and whether its content is new.
+    """Publish the night's results. Returns the snapshot, and whether its content is new.
 
     Raises:
-        UnauditedError: see `audited_results`; or a source that was published has lost all its months.
+        UnauditedError: see `audited_results`; or a published source has lost all its months.
         SnapshotCorruptionError: the current snapshot is damaged, and tonight's content differs from it.
     """
     settings = pipeline.settings
@@ -162,7 +165,7 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
         metrics[f"model.{name}.state"] = why_unscored(pipeline, name) or "champion"
         if champion:
             metrics |= model_metrics(name, champion.model_version, champion.sha256, champion.evidence)
-    # A rebuilt night shows what was published then; it must not replace what is published now.
+    # A rebuilt night shows an earlier state; it must not replace the current snapshot.
     current = not pipeline.known_as_of
     inputs, admit = night_inputs(pipeline), partial(_refuse_lost_sources, pipeline)
     snapshot, changed = write_snapshot(settings.published, tables, metrics, inputs, make_current=current, admit=admit)
@@ -173,7 +176,10 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
 
 
 def _refuse_lost_sources(pipeline: Pipeline) -> None:
-    """Refuse to publish a source without months if it had some: an empty table passes every check of its rows."""
+    """Refuse to publish a source without months if its published snapshot has some.
+
+    The checks would not notice, because an empty table passes every check of its rows.
+    """
     snapshot = current_snapshot(pipeline.settings.published)
     if snapshot is None:
         return
@@ -191,7 +197,10 @@ def _refuse_lost_sources(pipeline: Pipeline) -> None:
 
 
 def nothing_new(pipeline: Pipeline) -> Snapshot | None:
-    """The current snapshot, if it was made from tonight's inputs and no landing folder holds a file to take in."""
+    """The current snapshot if the night has nothing new; otherwise None.
+
+    That is the case if the snapshot is undamaged and was made from tonight's inputs, and no file waits for ingestion.
+    """
     taken_in = (source for name, source in pipeline.sources.items() if pipeline.takes_in(name))
     arrived = any(waiting(source, pipeline.ingest_context, pipeline.on) for source in taken_in)
     if pipeline.known_as_of or arrived or not warehouse_is_published(pipeline):
@@ -204,7 +213,7 @@ def nothing_new(pipeline: Pipeline) -> Snapshot | None:
 
 
 def night_inputs(pipeline: Pipeline) -> dict[str, str]:
-    """Fingerprints of what determines a snapshot: code and policy, ingested deliveries, champions."""
+    """The fingerprints of the inputs that determine a snapshot: code and policy, ingested deliveries, champions."""
     receipts = [(r.source, r.sha256, r.state) for r in pipeline.receipts()]
     champions = {name: c.sha256 for name in pipeline.sources if (c := pipeline.champion(name))}
     return {
@@ -215,7 +224,7 @@ def night_inputs(pipeline: Pipeline) -> dict[str, str]:
 
 
 def _marts(pipeline: Pipeline) -> list[SnapshotTable]:
-    """The published marts, each written by DuckDB, which can sort tables larger than memory."""
+    """The published marts. DuckDB writes each mart, because it can sort tables larger than memory."""
     models = published_models(manifest_file(pipeline.settings))
     return [
         SnapshotTable(name, partial(_write_mart, pipeline, relation, keys)) for name, (relation, keys) in models.items()
@@ -241,6 +250,6 @@ def _reason_codes() -> SnapshotTable:
 
 
 def _peak_mb() -> int:
-    """Largest resident memory, in MB, of this process or of a child process that has ended."""
+    """The largest resident memory, in MB, of this process or of any child process that has ended."""
     kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return kilobytes // 1024
