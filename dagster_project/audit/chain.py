@@ -1,9 +1,9 @@
-"""The audit chain: an append-only log whose rows are linked by keyed hashes. No Dagster; callers decide what to log.
+"""The audit chain: an append-only log whose rows are linked by keyed hashes.
 
-The seal of a row is an HMAC-SHA256 of the row and the previous seal, so that nobody without the key can edit, delete,
-swap or insert a row undetected. The chain alone cannot show that its end was cut off. Therefore the head, which is the
-number and seal of the newest row, is stored in a second file, preferably where a writer of the log has no access. No
-row contains personal data.
+Callers decide what to log; this module does not use Dagster. The seal of a row is an HMAC-SHA256 of the row and the
+previous seal. So nobody without the key can edit, delete, swap or insert a row undetected. The chain itself cannot show
+that its end was cut off. Therefore the head, which is the number and seal of the newest row, is stored in a second
+file, preferably where people who can change the log have no access. No row contains personal data.
 """
 
 import fcntl
@@ -40,12 +40,12 @@ _GENESIS = "0" * 64
 _STEP = 10_000
 
 Fact = str | int | float | bool | None
-# Called with the number of checked rows and the number of all rows.
+# A function that is called with the number of checked rows and the number of all rows.
 Progress = Callable[[int, int], None]
 
 
 class Kind(StrEnum):
-    """Kinds of rows, by the action that a row records."""
+    """The kinds of rows. The kind of a row names the action that the row records."""
 
     DELIVERY = "delivery"
     PUBLISH = "publish"
@@ -63,7 +63,10 @@ class AuditError(RuntimeError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A row to append. Neither `subject` nor `facts` may contain personal data."""
+    """An entry that is appended as a row.
+
+    `subject`: the object of the action. `facts`: details of the action. Neither may contain personal data.
+    """
 
     kind: Kind
     subject: str
@@ -72,7 +75,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the log. `at`: time in UTC; `facts`: JSON; `late`: written after a crash, by the next start."""
+    """A row of the log.
+
+    `at`: time in UTC. `facts`: details as JSON. `late`: True if the next start wrote the row after a crash.
+    """
 
     number: int
     at: str
@@ -83,14 +89,14 @@ class Row:
     seal: str
 
     def parsed_facts(self) -> dict[str, Fact]:
-        """The facts by key."""
+        """Return the facts by key."""
         parsed: dict[str, Fact] = json.loads(self.facts)
         return parsed
 
 
 @dataclass(frozen=True)
 class Head:
-    """Number and seal of the newest row, as stored outside the log."""
+    """The number and seal of the newest row, as stored outside the log."""
 
     number: int
     seal: str
@@ -101,22 +107,22 @@ class AuditLog:
 
     Args:
         path: the file of the log.
-        head: the file of its head.
-        key: key of the seals; derived from the master key.
+        head: the file of the log's head.
+        key: the key of the seals, derived from the root key.
     """
 
     def __init__(self, path: Path, head: Path, key: bytes) -> None:
         self.path, self.head_file, self._key = path, head, key
 
     def append(self, entries: Sequence[Entry], *, late: bool = False) -> None:
-        """Append entries, all or none, then write the head.
+        """Append all entries in one transaction, then write the head.
 
         Args:
             entries: in chronological order.
-            late: whether the actions happened before a crash, and the next start records them.
+            late: whether the actions happened before a crash and are recorded only now, by the next start.
 
         Raises:
-            AuditError: the end of the log does not match its head; see `creditloom verify`.
+            AuditError: the end of the log does not match its head; `creditloom verify` lists what is missing.
         """
         if not entries:
             return
@@ -134,7 +140,7 @@ class AuditLog:
             self._write_head(last)
 
     def rows(self, kind: Kind | None = None) -> list[Row]:
-        """All rows in order, or those of one kind."""
+        """Return all rows in order, or only the rows of one kind."""
         if not self.path.exists():
             return []
         where, values = ("where kind = ?", (kind.value,)) if kind else ("", ())
@@ -158,7 +164,7 @@ class AuditLog:
         return _row(found) if found else None
 
     def faults(self, progress: Progress = lambda _done, _all: None) -> list[str]:
-        """Descriptions of everything that is wrong with the log; empty if no row is changed or missing."""
+        """Return descriptions of everything that is wrong with the log; empty if no row is changed or missing."""
         if not self.path.exists():
             return [f"{self.path} is missing, but its head exists"] if self.head_file.exists() else []
         try:
@@ -188,7 +194,7 @@ class AuditLog:
         faults += [f"{_spans(missing)} of the log: missing"] if missing else []
         faults += [f"{_spans(wrong)} of the log: changed or moved"] if wrong else []
         if head is None and not total and not self.head_file.exists():
-            return faults  # a crash before the first row
+            return faults  # a crash happened before the first row was written
         if head is None:
             faults += [
                 f"the head {self.head_file} is missing or unreadable: nobody can tell whether the log's end was cut off"
@@ -204,7 +210,7 @@ class AuditLog:
         return hmac.digest(self._key, json.dumps(sealed, separators=(",", ":")).encode(), "sha256").hex()
 
     def _last(self, db: sqlite3.Connection) -> Head:
-        """Number and seal of the newest row, after a check that the rows since the head follow from it."""
+        """Return the number and seal of the newest row, after checking that the rows after the head follow from it."""
         head = self._read_head()
         count, newest = db.execute("select count(*), coalesce(max(row_no), 0) from audit").fetchone()
         if head is None and not newest and not self.head_file.exists():
@@ -220,7 +226,8 @@ class AuditLog:
                 if row.seal != head.seal:
                     raise self._mismatch()
                 continue
-            # A crash came between this row and the write of the head; the row must follow from the head.
+            # A crash happened after this row and before the write of the head. The row's seal must follow from the
+            # head.
             if not hmac.compare_digest(self._seal(row, last.seal), row.seal):
                 raise self._mismatch()
             last = Head(row.number, row.seal)
@@ -235,7 +242,7 @@ class AuditLog:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Let one process at a time append to the log and write the head."""
+        """Lock the log, so that only one process at a time appends to it and writes the head."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -246,7 +253,7 @@ class AuditLog:
         connection = sqlite3.connect(self.path, timeout=30)
         try:
             connection.execute("pragma synchronous = full")
-            connection.execute("pragma recursive_triggers = on")  # for the delete of `insert or replace`
+            connection.execute("pragma recursive_triggers = on")  # `insert or replace` then fires the delete trigger
             connection.executescript(_SCHEMA)
             yield connection
         finally:
@@ -270,7 +277,7 @@ def _row(values: tuple[int, str, str, str, str, int, str]) -> Row:
 
 
 def _spans(numbers: Sequence[int]) -> str:
-    """Row numbers as text, for example `rows 3 to 5, 9`."""
+    """Format row numbers as text, for example `rows 3 to 5, 9`."""
     spans: list[list[int]] = []
     for number in numbers:
         if spans and number == spans[-1][1] + 1:

@@ -1,1 +1,1 @@
-"""The data folder on disk: settings and paths, locks, atomic writes, free space."""
+"""The data folder (home) on disk: settings and paths, version and upgrades, locks, atomic writes, free space."""

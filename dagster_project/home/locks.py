@@ -1,11 +1,12 @@
-"""Locks of a home: file locks that the kernel releases when their process ends."""
+"""File locks of a home. The kernel releases a lock when the process that holds it ends."""
 
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A backfill holds this lock beside the lock of each run; while it does, the landing sensor starts no run.
+# A backfill holds the lock with this name in addition to the lock of each run. Meanwhile the landing sensor starts no
+# run.
 BACKFILL = "backfill"
 
 
@@ -15,10 +16,10 @@ class NightRunningError(RuntimeError):
 
 @contextmanager
 def home_lock(home: Path, what: str = "night") -> Iterator[None]:
-    """Hold a lock of the home, by default that of a night; the kernel releases it when the process ends.
+    """Hold a lock of the home, by default the night's lock. The kernel releases it when the process ends.
 
     Raises:
-        NightRunningError: another process holds it.
+        NightRunningError: another process holds the lock.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / f"{what}.lock").open("w") as handle:
@@ -31,14 +32,14 @@ def home_lock(home: Path, what: str = "night") -> Iterator[None]:
 
 @contextmanager
 def wait_for_lock(home: Path, what: str) -> Iterator[None]:
-    """Hold a lock of the home; wait until no other process holds it."""
+    """Wait until no other process holds a lock of the home, then hold it."""
     with (home / f"{what}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 def is_locked(home: Path, *what: str) -> bool:
-    """Whether any of these locks of the home is held at this moment."""
+    """Whether a process holds any of these locks of the home at this moment."""
     try:
         for name in what:
             with home_lock(home, name):

@@ -13,7 +13,10 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Settings(BaseSettings):
-    """What differs between installations; each field comes from the environment variable CREDITLOOM_<NAME>."""
+    """The settings that differ between installations.
+
+    Each field comes from the environment variable CREDITLOOM_<NAME>.
+    """
 
     model_config = SettingsConfigDict(env_prefix="CREDITLOOM_", frozen=True, extra="ignore")
 
@@ -72,7 +75,7 @@ class Settings(BaseSettings):
     @field_validator("warnings_webhook")
     @classmethod
     def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
-        """Check the address; the error never shows it, because it may contain a secret."""
+        """Check the address. The error never shows the address, because it may contain a secret."""
         if value is None or not value.get_secret_value():
             return None
         parts = urlsplit(value.get_secret_value())
@@ -94,22 +97,22 @@ class Settings(BaseSettings):
 
     @property
     def landing(self) -> Path:
-        """Delivered files, one folder per source."""
+        """The folder of delivered files, with one folder per source."""
         return self.home / "landing"
 
     @property
     def contracts(self) -> Path:
-        """Contracts of the user's own sources, one folder per source."""
+        """The folder of the contracts of the user's own sources, with one folder per source."""
         return self.home / "contracts"
 
     @property
     def lake(self) -> Path:
-        """Append-only Parquet, receipts, quarantine, vault, originals."""
+        """The folder of the lake: append-only Parquet files, receipts, quarantine, vault and originals."""
         return self.home / "lake"
 
     @property
     def audit_head_file(self) -> Path:
-        """The head of the audit chain: outside the lake, and preferably outside the home."""
+        """The file of the audit chain's head: outside the lake, and preferably outside the home."""
         return self.audit_head or self.home / "audit.head"
 
     @property
@@ -124,32 +127,32 @@ class Settings(BaseSettings):
 
     @property
     def selection(self) -> Path:
-        """Links to the lake files that the night reads."""
+        """The folder of links to the lake files that the night reads."""
         return self.warehouse / "selection"
 
     @property
     def changed_files(self) -> Path:
-        """Links to the lake files that the previous build did not have."""
+        """The folder of links to the lake files that the previous build did not have."""
         return self.warehouse / "changed_files"
 
     @property
     def build(self) -> Path:
-        """Intermediate files between the warehouse and the snapshot: training sets, scores, check results."""
+        """The folder of files between warehouse and snapshot: training sets, scores and check results."""
         return self.warehouse / "build"
 
     @property
     def published(self) -> Path:
-        """Snapshots, and the `current` pointer."""
+        """The folder of the snapshots and of the `current` pointer."""
         return self.home / "published"
 
     @property
     def outbox_file(self) -> Path:
-        """The notifications that were sent, and those that wait to be sent."""
+        """The database of the notifications: those that were sent, and those that wait to be sent."""
         return self.home / "outbox" / "outbox.sqlite"
 
     @property
     def warnings_log(self) -> Path:
-        """The early warnings that were sent, one JSON line each."""
+        """The log of the early warnings that were sent, with one JSON line per warning."""
         return self.home / "logs" / "early_warnings.jsonl"
 
     @property
@@ -159,7 +162,7 @@ class Settings(BaseSettings):
 
     @property
     def ledger_file(self) -> Path:
-        """The promotion ledger."""
+        """The database of the promotion ledger."""
         return self.mlflow / "promotions.sqlite"
 
     @property
@@ -174,12 +177,12 @@ class Settings(BaseSettings):
 
     @property
     def dbt_target(self) -> Path:
-        """dbt's target folder, with its manifest and results; one per home."""
+        """The folder where dbt writes its manifest and results; there is one per home."""
         return self.home / "dbt"
 
     @cached_property
     def tool_environment(self) -> dict[str, str]:
-        """Environment variables for dbt, Dagster, MLflow and GX: their folders, and no telemetry."""
+        """The environment variables for dbt, Dagster, MLflow and GX: their folders and limits, and no telemetry."""
         return {
             "CREDITLOOM_DUCKDB_MEMORY": self.duckdb_memory,
             "CREDITLOOM_HOME": str(self.home),
@@ -194,5 +197,5 @@ class Settings(BaseSettings):
 
     @property
     def mlflow_uri(self) -> str:
-        """MLflow's tracking and registry store."""
+        """The address of MLflow's tracking and registry store."""
         return f"sqlite:///{self.mlflow / 'mlflow.db'}"

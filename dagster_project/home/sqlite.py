@@ -1,4 +1,4 @@
-"""Transactions on small SQLite files: one file per store, opened for one transaction at a time."""
+"""Transactions on small SQLite files. Each store is one file, which is opened for one transaction at a time."""
 
 import sqlite3
 import zlib
@@ -9,17 +9,20 @@ from pathlib import Path
 
 @contextmanager
 def transaction(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
-    """Open the file, or create it; the changes are flushed to disk at the end, or rolled back after an exception.
+    """Open a file for one transaction; create the file if it is missing.
+
+    At the end, the changes are flushed to disk. After an exception, they are rolled back.
 
     Args:
         path: the file; its folder is created if it is missing.
-        schema: statements that can run again (`if not exists`).
+        schema: SQL statements that can run more than once (`if not exists`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, timeout=30)) as db:
         db.execute("pragma synchronous = full")
-        db.execute("pragma recursive_triggers = on")  # for the delete of `insert or replace`
-        # The script took as long as the transaction itself, so it runs only in files that another schema created.
+        db.execute("pragma recursive_triggers = on")  # `insert or replace` then fires the delete trigger
+        # The script takes as long as the transaction itself. It runs only in a new file, or if the file has another
+        # schema.
         version = zlib.crc32(schema.encode()) >> 1
         if db.execute("pragma user_version").fetchone()[0] != version:
             db.executescript(f"{schema};\npragma user_version = {version}")

@@ -1,14 +1,14 @@
-"""The version of a home: homes of older code are upgraded before they are written to, homes of newer code are refused.
+"""The version of a home. Before a write, an older home is upgraded; a home that newer code wrote is refused.
 
-`version.json` holds the version. A home without it in which a night has run is of version 1. An upgrade is one step a
-version. Before the first one, what a night cannot make again is backed up beside the home:
+`version.json` holds the version. If this file is missing and a night has run, the home has version 1. Each version has
+one upgrade step. Before the first step, everything that a night cannot build again is backed up beside the home:
 
     HOME-backups/home-v1-<time>/    receipts, audit chain and head, promotion ledger, outbox, MLflow's database, models,
-                                    published snapshots, and `restore.txt`, which says how to go back
+                                    published snapshots, and `restore.txt`, which explains how to go back
 
-Databases are copied; models and snapshots, whose files never change, are hard links. The Parquet files of the lake,
-the quarantine, vault and originals are left out: no step touches them, and an erasure must find all that there is of a
-person. For the same reason no backup holds keys. No Dagster.
+Databases are copied. Models and snapshots are hard links, because their files never change. The backup leaves out the
+Parquet files of the lake, the quarantine, the vault and the originals: no step changes them, and an erasure must find
+all data of a person. For the same reason, no backup contains keys. This module does not use Dagster.
 """
 
 import json
@@ -30,7 +30,7 @@ from dagster_project.home.settings import Settings
 HOME_VERSION = 2
 VERSION_FILE = "version.json"
 _LOG = logging.getLogger(__name__)
-# Each is left by a night, and by nothing that comes before the first one.
+# If one of these files or folders exists, a night has run in the home; nothing else creates them.
 _LEFT_BY_A_NIGHT = ("lake/raw", "lake/audit.sqlite", "warehouse/creditloom.duckdb", "published/current")
 _DATABASES = (
     "lake/receipts.sqlite",
@@ -54,11 +54,11 @@ This folder may be removed once nobody wants to go back.
 
 
 class HomeVersionError(RuntimeError):
-    """The home is of a version that this code cannot work with, or could not be upgraded."""
+    """The code cannot work with the version of the home, or could not upgrade the home."""
 
 
 def home_version(home: Path) -> int | None:
-    """The version of a home; None if no night has run in it.
+    """The version of a home; None if it has no version file and no night has run in it.
 
     Raises:
         HomeVersionError: the version file cannot be read.
@@ -70,10 +70,10 @@ def home_version(home: Path) -> int | None:
 
 
 def check_home(home: Path) -> None:
-    """Refuse a home that newer code has written; readers take an older one as it is.
+    """Refuse a home that newer code has written. Readers accept an older home without an upgrade.
 
     Raises:
-        HomeVersionError: it is newer, or its version cannot be read.
+        HomeVersionError: the home is newer than this code, or its version cannot be read.
     """
     version = home_version(home)
     if version is not None and version > HOME_VERSION:
@@ -86,17 +86,18 @@ def check_home(home: Path) -> None:
 
 
 def upgrade_home(settings: Settings, written_by: Callable[[], str]) -> None:
-    """Bring the home to this code's version, to be called before it is written to; a current one is left as it is.
+    """Bring a new or older home to this code's version; leave a current home as it is.
 
-    An upgrade that was cut off is done again, with the backup that it made.
+    Call this before the home is written to. An upgrade that was interrupted runs again from its first step and keeps
+    the backup that it made.
 
     Args:
-        settings: name the home.
-        written_by: names the code, for people; called only where the version is written.
+        settings: the settings, which name the home.
+        written_by: returns a readable name of this code; called only when the version is written.
 
     Raises:
         HomeVersionError: the home is newer than the code, or cannot be backed up or upgraded.
-        NightRunningError: the home must be upgraded, and a night is running in it.
+        NightRunningError: the home needs an upgrade, but a night is running in it.
     """
     home = settings.home
     check_home(home)
@@ -109,7 +110,7 @@ def upgrade_home(settings: Settings, written_by: Callable[[], str]) -> None:
         return
     with home_lock(home):
         version = home_version(home) or version
-        if version == HOME_VERSION:  # another process was first
+        if version == HOME_VERSION:  # another process upgraded the home first
             return
         try:
             backup = _backup_of(settings, version)
@@ -125,14 +126,17 @@ def upgrade_home(settings: Settings, written_by: Callable[[], str]) -> None:
 
 
 def _remove_what_is_rebuilt(settings: Settings) -> None:
-    """1 -> 2: relations of the warehouse were renamed. The next night builds all of it, and dbt's manifest, again."""
+    """Upgrade from 1 to 2: remove the warehouse, whose relations were renamed, and dbt's files.
+
+    The next night builds all of them again.
+    """
     for folder in _rebuilt(settings):
         if folder.exists():
             shutil.rmtree(folder)
 
 
 def _rebuilt(settings: Settings) -> tuple[Path, Path]:
-    """What a night builds of the lake, and dbt's own files."""
+    """The folders that a night builds again: the warehouse and dbt's target folder."""
     return settings.warehouse, settings.dbt_target
 
 
@@ -140,12 +144,12 @@ _STEPS: Mapping[int, Callable[[Settings], None]] = {1: _remove_what_is_rebuilt}
 
 
 def _backups(home: Path) -> Path:
-    """The folder of a home's backups, beside it."""
+    """The folder of a home's backups, beside the home."""
     return home.with_name(f"{home.name}-backups")
 
 
 def _backup_of(settings: Settings, version: int) -> Path:
-    """The backup that an upgrade which was cut off has made, or one that is made now."""
+    """Return the backup of an upgrade that was interrupted; make a backup if there is none."""
     home = settings.home
     begun = _read(home) or {}
     if "backup" in begun and Path(begun["backup"]).exists():
@@ -171,13 +175,13 @@ def _backup_of(settings: Settings, version: int) -> Path:
     flush(making)
     making.replace(backup)
     flush(backup.parent)
-    # From now on the steps may have begun: a second start must not back up what they have left.
+    # From now on, steps may have run. A second start must not back up a home that is half upgraded.
     _write(home, {"home_version": version, "upgrading_to": HOME_VERSION, "backup": str(backup)})
     return backup
 
 
 def _restoring(settings: Settings, backup: Path) -> list[str]:
-    """The shell commands that bring a backup back."""
+    """Return the shell commands that restore a backup."""
     home, head = settings.home, settings.audit_head_file
     gone = [VERSION_FILE, *_NEVER_CHANGED, *(str(p.relative_to(home)) for p in _rebuilt(settings))]
     commands = [
@@ -190,13 +194,13 @@ def _restoring(settings: Settings, backup: Path) -> list[str]:
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """A copy that is whole, also of what SQLite still holds in a journal."""
+    """Copy a database completely, including the changes that SQLite still keeps in a journal."""
     with closing(sqlite3.connect(source)) as db, closing(sqlite3.connect(target)) as copy:
         db.backup(copy)
 
 
 def _link(source: str, target: str) -> None:
-    """A hard link, or a copy where the file system has none."""
+    """Make a hard link; copy the file if the file system supports no links."""
     with suppress(OSError):
         os.link(source, target, follow_symlinks=False)
         return
@@ -204,7 +208,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _read(home: Path) -> dict[str, Any] | None:
-    """What the version file says; None if there is none."""
+    """Return the content of the version file; None if there is no version file."""
     path = home / VERSION_FILE
     try:
         found: dict[str, Any] = json.loads(path.read_text())

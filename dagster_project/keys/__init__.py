@@ -1,1 +1,1 @@
-"""The master key, and the store of the data keys that it wraps."""
+"""The master key, and the store of the data keys, which the master key encrypts (wraps)."""

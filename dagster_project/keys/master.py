@@ -1,9 +1,9 @@
-"""The master key: loading it, deriving keys and pseudonyms from it (HMAC-SHA256), and encryption (AES-GCM).
+"""The master key: loading it, deriving keys and pseudonyms (HMAC-SHA256), and encrypting values (AES-GCM).
 
-A lake has two secrets. The master key wraps the data keys and can be replaced (`creditloom rotate-keys`). The root key
-makes the pseudonyms and never changes: it is the first master key of the lake, stored in the key store under the
-current master key. Without a master key the development key is used. It is public, so that two development machines
-produce the same bytes; it protects nothing and is refused in production.
+A lake has two secrets. The master key encrypts (wraps) the data keys and can be replaced (`creditloom rotate-keys`).
+The root key makes the pseudonyms and never changes. It is the first master key of the lake; the key store keeps it,
+wrapped with the current master key. If no master key is set, the development key is used. It is public, so that two
+development machines produce the same bytes. It protects nothing, and production refuses it.
 """
 
 import hashlib
@@ -23,12 +23,15 @@ KEY_BYTES = 32
 
 
 class MasterKeyError(RuntimeError):
-    """The master key is missing or not usable."""
+    """The master key is missing or cannot be used."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The master key, and the root key if it differs. Neither is part of the representation."""
+    """The master key, and the root key if it is a different key. `repr` shows neither.
+
+    `is_development`: whether one of the two keys is the development key.
+    """
 
     _master: bytes = field(repr=False)
     is_development: bool
@@ -40,11 +43,11 @@ class Keys:
         return self._root or self._master
 
     def rooted(self, root: bytes) -> "Keys":
-        """The same master key with the root key of a lake."""
+        """Return the same master key with the root key of a lake."""
         return replace(self, _root=root, is_development=self.is_development or root == _DEVELOPMENT)
 
     def derive(self, purpose: str) -> bytes:
-        """A 32-byte key for one purpose; it never changes during the life of a lake."""
+        """Derive a 32-byte key for one purpose from the root key. It never changes during the life of a lake."""
         return hmac.new(self.root, purpose.encode(), hashlib.sha256).digest()
 
     @property
@@ -54,11 +57,14 @@ class Keys:
 
     @property
     def mark(self) -> str:
-        """Identifies the root key of a lake without revealing it."""
+        """A text that identifies the root key of a lake without revealing it."""
         return self.derive("mark").hex()
 
     def pseudonyms(self, values: pl.Series, domain: str) -> pl.DataFrame:
-        """A frame (value, pseudonym) of the distinct values; pseudonyms have 32 hex digits and depend on the domain."""
+        """Return a frame (value, pseudonym) with one row per distinct value.
+
+        A pseudonym has 32 hex digits. The same value has different pseudonyms in different domains.
+        """
         keyed = HMAC(self.derive(f"pseudonym:{domain}"), SHA256())
         distinct = values.drop_nulls().unique()
         pseudonyms = [_digest(keyed, str(v))[:16].hex() for v in distinct.to_list()]
@@ -66,7 +72,7 @@ class Keys:
 
 
 def seal(key: bytes, content: bytes, context: str) -> bytes:
-    """Encrypt a value. Decryption needs the same `context`, which names the place of the value."""
+    """Encrypt a value. `context` names the place of the value; decryption needs the same context."""
     nonce = os.urandom(_NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, content, context.encode())
 
@@ -81,22 +87,22 @@ def unseal(key: bytes, sealed: bytes, context: str) -> bytes:
 
 
 def _digest(keyed: HMAC, text: str) -> bytes:
-    """The HMAC of a text; a copy of the keyed state takes 0.8 microseconds per value instead of 2."""
+    """Return the HMAC of a text. Copying the keyed state takes 0.8 microseconds per value, a new state 2."""
     state = keyed.copy()
     state.update(text.encode())
     return state.finalize()
 
 
 def load_keys(master_key: str | None, master_key_file: Path | None, *, production: bool) -> Keys:
-    """The keys from the environment or a key file; the development key if neither is set.
+    """Load the keys from the environment or a key file; return the development key if neither is set.
 
     Args:
         master_key: 64 hex digits (CREDITLOOM_MASTER_KEY).
-        master_key_file: a file that contains the digits (CREDITLOOM_MASTER_KEY_FILE), outside the data folder.
-        production: refuse the development key.
+        master_key_file: a file outside the data folder that contains the digits (CREDITLOOM_MASTER_KEY_FILE).
+        production: whether to refuse the development key.
 
     Raises:
-        MasterKeyError: the key is malformed, or missing in production.
+        MasterKeyError: the key is malformed or cannot be read; in production, it is missing or is the development key.
     """
     try:
         text = master_key or (master_key_file.read_text().strip() if master_key_file else None)

@@ -1,7 +1,8 @@
-"""The key store: the data keys of persons and deliveries, wrapped by the master key; tombstones and retention holds.
+"""The key store: data keys of persons and deliveries, wrapped with the master key; tombstones; retention holds.
 
-It is one SQLite file outside the data folder. A backup of the data folder therefore contains no keys, and restoring one
-cannot bring back a destroyed key. Tombstones and holds are in this file for the same reason.
+A tombstone records that a person was erased. The store is one SQLite file outside the data folder. Therefore a backup
+of the data folder contains no keys, and restoring it cannot bring back a destroyed key. Tombstones and holds are in
+this file for the same reason.
 """
 
 import contextlib
@@ -19,8 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from dagster_project.home.files import flush
 from dagster_project.keys.master import KEY_BYTES, Keys, MasterKeyError, seal, unseal
 
-# `wrapped` is null if the key was destroyed. `told_by`: the vault file for which the key was made; null for keys from
-# before this column existed, whose persons are all in the vault.
+# `wrapped` is null if the key was destroyed. `told_by` is the vault file for which the key was made. It is null for
+# keys that are older than this column; the persons with these keys are all in the vault.
 _SCHEMA = """
 create table root (wrapped blob not null);
 create table persons (
@@ -53,7 +54,7 @@ _REWRAP_ROWS = 50_000
 
 
 class KeyDestroyedError(RuntimeError):
-    """The key of this delivery or person was destroyed; nothing can decrypt its data."""
+    """The key of this delivery or person was destroyed; nothing can decrypt the data."""
 
 
 class KeyMissingError(KeyDestroyedError):
@@ -62,7 +63,10 @@ class KeyMissingError(KeyDestroyedError):
 
 @dataclass(frozen=True)
 class DeliveryKey:
-    """The key of one delivery's original and quarantined rows. `key_id` is part of the original's file name."""
+    """The key that encrypts a delivery's original and quarantined rows.
+
+    `key_id` is part of the original's file name.
+    """
 
     key_id: str
     key: bytes = field(repr=False)
@@ -70,7 +74,7 @@ class DeliveryKey:
 
 @dataclass(frozen=True)
 class Hold:
-    """A retention hold: a borrower's data must be kept until a day."""
+    """A retention hold: a person's data must be kept until the day `until`."""
 
     until: date
     reason: str
@@ -87,7 +91,7 @@ class KeyStore:
         return f"KeyStore({str(self.path)!r})"
 
     def lake_keys(self) -> Keys:
-        """The current master key with the root key of the lake.
+        """Return the current master key with the root key of the lake.
 
         Raises:
             MasterKeyError: the keys in this store are wrapped with another master key.
@@ -101,13 +105,13 @@ class KeyStore:
     def person_keys(
         self, source: str, vault_files: Mapping[str, str], in_vault: Callable[[str], bool] | None = None
     ) -> dict[str, bytes]:
-        """The data keys of persons by pseudonym; creates missing keys. Erased persons get no key and are left out.
+        """Return the data keys of persons by pseudonym; create missing keys. Erased persons are not in the result.
 
         Args:
-            source: the source.
+            source: the source of the persons.
             vault_files: by pseudonym, the path of the vault file that will contain the person's data.
-            in_vault: whether a receipt names a vault file. If given, the result leaves out the persons whose key was
-                made for a vault file that a receipt names.
+            in_vault: returns whether a receipt names a vault file. If given, the result leaves out the persons who are
+                already in the vault: a receipt names the vault file for which their key was made.
         """
         asked = sorted(vault_files)  # in the table's order, so that pages are read and written in sequence
         with self._change() as db:
@@ -132,7 +136,7 @@ class KeyStore:
         return keys | {p: self._unwrap(wrapped, f"{source}:{p}") for p, wrapped in existing.items()}
 
     def upgrade(self) -> None:
-        """Add the column `told_by` to a file of an older version."""
+        """Add the column `told_by` to a file that an older version created."""
         if not self.path.exists():
             return
         with self._open() as db:
@@ -140,7 +144,7 @@ class KeyStore:
                 db.execute("alter table persons add column told_by text")
 
     def known_persons(self, source: str, pseudonyms: Iterable[str]) -> dict[str, datetime | None]:
-        """Those of the persons who have or had a key, by pseudonym: None, or the time of destruction (UTC)."""
+        """Return, for each person who has or had a key, the time of the erasure (UTC); None if not erased."""
         query = "select erased_at from persons where source = ? and pseudonym = ?"
         with self._open() as db:
             rows = {p: db.execute(query, (source, p)).fetchone() for p in pseudonyms}
@@ -150,7 +154,7 @@ class KeyStore:
         """The data key of a person.
 
         Raises:
-            KeyDestroyedError: the person was erased, or never had a key here.
+            KeyDestroyedError: the person was erased, or never had a key in this store.
         """
         with self._open() as db:
             query = "select wrapped from persons where source = ? and pseudonym = ?"
@@ -160,21 +164,21 @@ class KeyStore:
         return self._unwrap(row[0], f"{source}:{pseudonym}")
 
     def erased(self, source: str) -> frozenset[str]:
-        """Pseudonyms of the erased persons of a source."""
+        """The pseudonyms of the erased persons of a source."""
         if not self.path.exists():
             return frozenset()
         with self._open() as db:
-            # Without the hint SQLite scans all persons of the source, and every file runs this query.
+            # Without the hint, SQLite scans all persons of the source, and this query runs for every delivered file.
             query = "select pseudonym from persons indexed by persons_erased where source = ? and erased_at is not null"
             return frozenset(p for (p,) in db.execute(query, (source,)))
 
     def delivery_key(self, source: str, sha256: str, *, make: bool = False) -> DeliveryKey:
-        """The key of a delivery.
+        """Return the key of a delivery.
 
-        `make`: create the key if it is missing.
+        `make`: whether to create the key if it is missing.
 
         Raises:
-            KeyMissingError: the delivery has no key.
+            KeyMissingError: the delivery has no key, and `make` is False.
             KeyDestroyedError: an erasure destroyed the key, so that the original cannot be decrypted.
         """
         query = "select key_id, wrapped from deliveries where source = ? and sha256 = ?"
@@ -193,19 +197,19 @@ class KeyStore:
         return DeliveryKey(found[0], self._unwrap(found[1], context))
 
     def delivery_keys(self, source: str) -> dict[str, DeliveryKey]:
-        """The keys of a source's deliveries by sha256, without the destroyed ones."""
+        """The keys of a source's deliveries by sha256, without destroyed keys."""
         with self._open() as db:
             query = "select sha256, key_id, wrapped from deliveries where source = ? and wrapped is not null"
             rows = db.execute(query, (source,)).fetchall()
         return {sha: DeliveryKey(key_id, self._unwrap(w, f"{source}:{sha}")) for sha, key_id, w in rows}
 
     def delivery_key_ids(self, source: str) -> dict[str, str]:
-        """The id of each delivery's key by sha256; empty if the key was destroyed."""
+        """The ID of each delivery's key by sha256. The ID is an empty text if the key was destroyed."""
         with self._open() as db:
             return dict(db.execute("select sha256, key_id from deliveries where source = ?", (source,)))
 
     def new_delivery_key(self) -> DeliveryKey:
-        """A new key, with which `erase` replaces a delivery's key."""
+        """Make a new key, with which `erase` can replace a delivery's key. This stores nothing."""
         return DeliveryKey(os.urandom(4).hex(), os.urandom(KEY_BYTES))
 
     def erase(
@@ -214,8 +218,8 @@ class KeyStore:
         """Destroy the keys of a person, and replace or destroy keys of deliveries, in one transaction.
 
         Args:
-            source: the source.
-            pseudonyms: pseudonyms of the person; each gets a tombstone, even if it had no key.
+            source: the source of the person.
+            pseudonyms: the person's pseudonyms; each gets a tombstone, even if it had no key.
             deliveries: by sha256, the key of the rewritten original, or None to destroy the original.
             at: the time on the tombstones, in UTC.
         """
@@ -234,24 +238,24 @@ class KeyStore:
         self._empty_journal()
 
     def hold(self, source: str, pseudonym: str, hold: Hold) -> None:
-        """Set a retention hold on a person's data; it replaces an earlier hold."""
+        """Set a retention hold on a person's data. It replaces an earlier hold."""
         with self._change() as db:
             row = (source, pseudonym, hold.until.isoformat(), hold.reason)
             db.execute("insert or replace into holds values (?, ?, ?, ?)", row)
         self.flush()
 
     def held(self, source: str, pseudonym: str) -> Hold | None:
-        """The hold on a person, even if it has expired; None without a hold."""
+        """The hold on a person's data, even if it has expired; None if there is no hold."""
         with self._open() as db:
             query = "select until, reason from holds where source = ? and pseudonym = ?"
             row = db.execute(query, (source, pseudonym)).fetchone()
         return Hold(date.fromisoformat(row[0]), row[1]) if row else None
 
     def rotate(self, new: Keys) -> int:
-        """Wrap all keys with another master key, in one transaction; returns the number of rewrapped data keys.
+        """Wrap all keys with another master key in one transaction; return the number of rewrapped data keys.
 
         Raises:
-            MasterKeyError: one of the two keys is the development key; it would remain the root key.
+            MasterKeyError: the lake uses the public development key, or `new` is that key.
         """
         keys = self.lake_keys()
         if keys.is_development or new.is_development:
@@ -286,10 +290,10 @@ class KeyStore:
                 flush(path)
 
     def _empty_journal(self) -> None:
-        """Remove overwritten bytes from the journal; `secure_delete` removes them from the file itself.
+        """Remove overwritten bytes from the journal; `secure_delete` removes them from the database file.
 
         Raises:
-            RuntimeError: another process kept reading the store for a minute.
+            RuntimeError: another process was reading the store for a whole minute.
         """
         with self._open() as db:
             busy, _, _ = db.execute("pragma wal_checkpoint(truncate)").fetchone()
@@ -300,7 +304,7 @@ class KeyStore:
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Keep the file open during many small changes; SQLite flushes whenever the last connection closes."""
+        """Keep the file open during many small changes, because SQLite flushes when the last connection closes."""
         with self._open():
             yield
 
@@ -317,7 +321,7 @@ class KeyStore:
             ) from None
 
     def _new_keys(self, names: Sequence[tuple[str, str]]) -> dict[str, tuple[bytes, bytes]]:
-        """A new key and its wrapped form by name, for each (name, context)."""
+        """Make a new key for each (name, context); return (key, wrapped key) by name."""
         keys, nonces = os.urandom(KEY_BYTES * len(names)), os.urandom(_NONCE_BYTES * len(names))
         wrapping = AESGCM(self._keys.wrapping)
         made = {}
@@ -336,7 +340,7 @@ class KeyStore:
             # A commit does not flush; `flush` does, once for many files, before their receipts are written.
             db.execute("pragma synchronous = normal")
             db.execute("pragma secure_delete = on")
-            # In KiB. With the default of 2 MB a large book is read page by page.
+            # 64 MiB, written as negative KiB. With the default of 2 MB, SQLite reads a large store page by page.
             db.execute("pragma cache_size = -65536")
             yield db
         finally:
@@ -360,7 +364,7 @@ class KeyStore:
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction."""
+        """Run one transaction on the store."""
         with self._open() as db, db:
             db.execute("begin immediate")
             yield db

@@ -1,4 +1,5 @@
-"""A simulated loan book whose truth is known: files as a lending platform delivers them, and their true values.
+"""A simulated loan book: files as a lending platform delivers them, and the true values behind them.
 
-Pure NumPy and Polars. Only the command line and tests import this package; it imports nothing else of the project.
+The package uses only NumPy and Polars. Only the command line and tests import it. It imports nothing else from the
+project.
 """

@@ -1,11 +1,12 @@
-"""How a loan behaves: the hazard model, a Markov chain over months behind.
+"""How a loan behaves: the hazard model, a Markov chain over the number of unpaid instalments (months behind).
 
-A state is the number of instalments that are not paid in full at a month-end, counted first in, first out: 0, 1, 2 or
-3; with four the loan is in default. Instalments fall due between the 3rd and the 27th of a month. So one unpaid
-instalment is past due at every month-end, three are at most 89 days past due, and four are at least 93: in every month,
-default is the same as 90 days past due at the month-end.
+A state is the number of instalments that are not paid in full at a month-end: 0, 1, 2 or 3. Payments pay the oldest
+instalment first. With four unpaid instalments, the loan is in default. Instalments fall due between the 3rd and the
+27th of a month. So with one unpaid instalment, a loan is past due at every month-end. With three, it is at most 89 days
+past due, and with four, at least 93. In every month, default is therefore the same as 90 days past due at the
+month-end.
 
-In a month of age k (instalments due so far) with stress z, a loan that was b behind at the last month-end
+In a month with stress z, a loan of age k (number of instalments due so far) that was b behind at the last month-end
 
     misses (b to b + 1)          with  p_b = sigmoid(MISS[b] + WEIGHT[b] * x),
                                        x = hazard + season(k) + STRESS * z,
@@ -16,7 +17,7 @@ In a month of age k (instalments due so far) with stress z, a loan that was b be
 
 `hazard` is 0.7 times the borrower's latent risk plus the product's hazard. A loan of n instalments is closed once
 nothing is left to pay: at age k and b behind, if k - b >= n. The chain ends in default. A loan in default is cured with
-probability CURE a month for WRITE_OFF_AFTER months and is then written off; recoveries continue after that.
+probability CURE per month for WRITE_OFF_AFTER months. It is then written off; recoveries continue after that.
 """
 
 import numpy as np
@@ -36,32 +37,36 @@ CURE, WRITE_OFF_AFTER = 0.02, 12
 
 
 def hazard_index(hazard: Floats, age: Ints, stress: Floats | float) -> Floats:
-    """x of the model."""
+    """Return x of the model."""
     return hazard + 0.6 * (age / 9) * np.exp(1 - age / 9) - 0.3 + STRESS * stress
 
 
 def miss_probability(behind: Ints | int, index: Floats) -> Floats:
-    """p_b of the model."""
+    """Return p_b of the model: the probability that a loan misses an instalment."""
     return np.asarray(1 / (1 + np.exp(-(MISS[behind] + WEIGHT[behind] * index))))
 
 
 def prepay_probability(stress: Floats | float) -> Floats:
-    """q of the model."""
+    """Return q of the model: the probability that a loan prepays."""
     return np.asarray(1 / (1 + np.exp(-(PREPAY - PREPAY_STRESS * np.asarray(stress)))))
 
 
 def next_state(behind: Ints, index: Floats, stress: float, uniform: Floats) -> Ints:
-    """The states at the month-end of loans that are not in default. CLOSED means prepaid here, not paid to the end."""
+    """Return the states at the month-end of loans that are not in default.
+
+    Here CLOSED means prepaid. It does not mean that the last instalment was paid.
+    """
     miss = miss_probability(behind, index)
-    rest = np.clip((uniform - miss) / (1 - miss), 0, 1)  # given that nothing is missed, uniform on 0 to 1 again
+    rest = np.clip((uniform - miss) / (1 - miss), 0, 1)  # for loans that do not miss, this is uniform on 0 to 1 again
     paid = np.where(rest < CATCH_UP, 0, np.where(rest < CATCH_UP + STEP_DOWN, behind - 1, behind))
     paid = np.where(behind > 0, paid, np.where(rest < prepay_probability(stress), CLOSED, 0))
     return np.where(uniform < miss, behind + 1, paid)
 
 
 def transitions(index: Floats, stress: float) -> NDArray[np.float64]:
-    """Each loan's chain in one month as a matrix, shape (loans, 6, 6): from and to 0 to 3 behind, DEFAULT and CLOSED.
+    """Return each loan's transition probabilities in one month as a matrix of shape (loans, 6, 6).
 
+    The rows are the states before the month, the columns the states after it: 0 to 3 behind, DEFAULT and CLOSED.
     DEFAULT and CLOSED are absorbing here. `truth` uses the same probabilities without the matrix.
     """
     matrix = np.zeros((len(index), 6, 6))

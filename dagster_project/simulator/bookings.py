@@ -1,7 +1,7 @@
-"""Turns what a loan pays in a month into dated bookings: early, on the due day, late, returned or reversed.
+"""Turn the payments of a loan in a month into dated bookings: early, on the due day, late, returned or reversed.
 
-Each has a method and a payer. All bookings of a month fall in that month and add up to the amount paid, so the
-month-end agrees with the ledger.
+Each booking has a method and a payer. All bookings of a month have a day in that month and add up to the amount paid,
+so the month-end agrees with the ledger.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,19 @@ EARLY, ON_THE_DAY = 0.25, 0.50
 RETURNED_THEN_PAID, BOOKED_TWICE, RETURNED = 0.006, 0.001, 0.2
 METHODS = ("direct_debit", "transfer", "cash")
 _DEBIT, _TRANSFER, _CASH = range(3)
-IN_CASH, HELPED = 0.05, 0.02  # of the payments not by direct debit; of the loans, those with a third-party payer
+IN_CASH, HELPED = 0.05, 0.02  # share of payments not by direct debit; share of loans with a third-party payer
 FIRST_PAYER = 800_000_001
-# Last digits of booking numbers: a double booking and its reversal; a direct debit that bounces and its reversal.
+# Last digits of booking numbers: a double booking and its reversal; a returned direct debit and its reversal.
 DOUBLE, BOUNCE = (3, 4), (5, 6)
 
 
 @dataclass(frozen=True)
 class Bookings:
-    """One entry per booking, sorted by day: place of the loan in the book, number, day, and amount in cents.
+    """The bookings of a month, one entry per booking, sorted by day.
 
-    A negative amount reverses a booking. `payer`: the third party's number, 0 if the borrower pays. `known_on`: the day
-    of the file that holds the booking.
+    `loan`: index of the loan in the book. `day` and `known_on`: days counted from 1970-01-01; `known_on` is the day of
+    the file that contains the booking. `amount`: in cents; a negative amount reverses a booking. `method`: index in
+    METHODS. `payer`: the third party's number, or 0 if the borrower pays.
     """
 
     loan: Ints
@@ -40,17 +41,17 @@ class Bookings:
 
 
 def draw_helpers(seed: int, loans: Loans) -> Ints:
-    """The number of the third party who sometimes pays, by loan; 0 for loans without one."""
+    """Return for each loan the number of the third party who sometimes pays, or 0 if there is none."""
     is_helped = generator(seed, "payers").random(len(loans.number)) < HELPED
     return np.where(is_helped, FIRST_PAYER + np.arange(len(is_helped)), 0)
 
 
 def book(paid: Paid, loans: Loans, helper: Ints, month: int, seed: int, calendar: Calendar) -> Bookings:
-    """The bookings of one month.
+    """Return the bookings of one month.
 
-    A missed instalment may show as a returned direct debit: booked, and reversed three days later. A payment may be
-    returned first and paid again, or be booked twice and corrected a day later. Borrowers in arrears pay later in the
-    month. Payments that are not direct debits are transfers or cash; third parties pay by transfer only.
+    A missed instalment may appear as a returned direct debit, which is booked and then reversed three days later. A
+    payment may be returned first and paid again, or be booked twice and corrected a day later. Borrowers in arrears pay
+    later in the month. Payments that are not direct debits are transfers or cash. Third parties pay by transfer only.
     """
     random = generator(seed, "bookings", month)
     uniform, second = random.random((2, len(paid.loan)))

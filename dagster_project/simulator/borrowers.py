@@ -1,6 +1,6 @@
 """Borrowers: latent risk, income, tenure, region, and the protected attributes.
 
-The protected attributes affect nothing unless a plan asks for `unfair_proxy` (see `risk_shifts`).
+The protected attributes affect nothing unless a plan contains `unfair_proxy` (see `risk_shifts`).
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ FIRST_CUSTOMER, FIRST_ACCOUNT = 50_000_001, 700_000_001
 
 @dataclass(frozen=True)
 class Borrowers:
-    """One entry per borrower. `risk` is latent: standard normal, higher is worse, and in no file."""
+    """One entry per borrower. `risk` is latent and in no file: standard normal, higher is worse."""
 
     number: Ints
     risk: Floats
-    income: Ints  # cents a month
+    income: Ints  # cents per month
     tenure_months: Ints
     region: Ints
     sex: Ints
@@ -27,12 +27,15 @@ class Borrowers:
 
     @property
     def account(self) -> Ints:
-        """The account that each borrower pays from."""
+        """The number of the account that each borrower pays from."""
         return self.number + (FIRST_ACCOUNT - FIRST_CUSTOMER)
 
 
 def make_borrowers(seed: int, count: int, first: int = FIRST_CUSTOMER) -> Borrowers:
-    """Income and tenure fall with risk; region, sex and age are independent of it."""
+    """Make `count` borrowers, numbered from `first` on.
+
+    Income and tenure fall with risk. Region, sex and age are independent of risk.
+    """
     random = generator(seed, "borrowers", first - FIRST_CUSTOMER)
     risk = random.standard_normal(count)
     income = np.exp(7.9 - 0.15 * risk + 0.35 * random.standard_normal(count))

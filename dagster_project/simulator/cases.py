@@ -1,4 +1,7 @@
-"""Disputes of bookings and complaints: rare, and more frequent where the platform gave cause for them."""
+"""Cases: disputes of bookings, complaints, and collections of defaulted loans.
+
+Disputes and complaints are rare, and more frequent after double bookings and for borrowers in arrears.
+"""
 
 import numpy as np
 import polars as pl
@@ -14,7 +17,7 @@ _DISPUTE, _COMPLAINT, _COLLECTION = range(3)
 
 
 def open_cases(paid: Paid, bookings: Bookings, loans: Loans, month: int, seed: int, calendar: Calendar) -> pl.DataFrame:
-    """The cases of a month: some double bookings are disputed, some borrowers complain."""
+    """Return the cases of a month: some double bookings are disputed, and some borrowers complain."""
     random = generator(seed, "cases", month)
     twice = np.flatnonzero(bookings.number % 10 == DOUBLE[0])
     disputed = twice[random.random(len(twice)) < DISPUTES]
@@ -31,12 +34,12 @@ def open_cases(paid: Paid, bookings: Bookings, loans: Loans, month: int, seed: i
 
 
 def collections(defaulted: Ints, loans: Loans, month: int, calendar: Calendar) -> pl.DataFrame:
-    """One case for each loan whose default starts in the month, opened on the month's last day."""
+    """Return one case per loan whose default starts in the month, opened on the month's last day."""
     return case_rows(loans.number[defaulted], np.full(len(defaulted), calendar.end(month)), _COLLECTION, month)
 
 
 def case_rows(loan_no: Ints, opened_on: Ints, kind: int, month: int) -> pl.DataFrame:
-    """Rows of the cases file."""
+    """Return rows of the cases file. `kind`: index in KINDS."""
     return pl.DataFrame(
         {
             "case_no": (loan_no * 1_000 + month) * 10 + kind,

@@ -1,7 +1,7 @@
 """The account that holds the money of jointly funded loans until it is allocated or refunded.
 
 For each day: received = allocated + refunded + change of the unallocated balance. The account receives borrowers'
-payments as one sum per day and method, and allocates them to their loans, some of them days later. A returned direct
+payments as one sum per day and method. It allocates them to their loans, some of them days later. A returned direct
 debit reverses its allocation and is refunded. A mistaken transfer is refunded and never allocated. A double booking
 moves no money.
 """
@@ -16,14 +16,17 @@ from dagster_project.simulator.products import Loans
 
 KINDS = ("received", "allocated", "refunded")
 _RECEIVED, _ALLOCATED, _REFUNDED = range(3)
-UNCLEAR, STRAYS = 0.02, 2  # share of payments that are allocated later; mistaken transfers per month
+UNCLEAR, STRAYS = 0.02, 2  # share of payments that are allocated later; number of mistaken transfers per month
 _MOST_DAYS = 4
 
 
 def client_bookings(
     bookings: Bookings, is_joint: NDArray[np.bool_], loans: Loans, month: int, seed: int, calendar: Calendar
 ) -> pl.DataFrame:
-    """The account's bookings for a month's payments, sorted by day; some fall in the first days of the next month."""
+    """Return the account's bookings for a month's payments, sorted by day.
+
+    Some bookings have a day at the start of the next month. `is_joint`: whether each loan is jointly funded.
+    """
     random = generator(seed, "client_money", month)
     mine = np.flatnonzero(is_joint[bookings.loan] & ~np.isin(bookings.number % 10, DOUBLE))
     day, amount, number = bookings.day[mine], bookings.amount[mine], bookings.number[mine]

@@ -1,9 +1,9 @@
 """Payment holidays: which loans get one, and when.
 
-Lots are drawn before the book begins and are independent of risk. A loan whose lot falls on a month is granted a
-holiday if it was 0 behind at the month-end before: for MONTHS months nothing falls due, nothing is paid, and the chain
-rests. The remaining instalments follow after the holiday, unchanged (it bears no interest). Cards are excluded, and so
-is the segment whose arrears `drift` plans.
+Before the book begins, some loans are drawn, each with a month, independently of risk. A drawn loan is granted a
+holiday in its month if it was 0 behind at the month-end before. For MONTHS months nothing falls due, nothing is paid,
+and the state of the chain does not change. The remaining instalments follow after the holiday, unchanged, because the
+holiday bears no interest. Cards are excluded, and so is the segment whose arrears `drift` plans.
 """
 
 import numpy as np
@@ -13,12 +13,15 @@ from dagster_project.simulator.drift import in_segment
 from dagster_project.simulator.products import Loans
 
 MONTHS = 3
-SHARE, OPEN_FOR = 0.12, 3  # share of the loans; number of months in which holidays begin
+SHARE, OPEN_FOR = 0.12, 3  # share of loans that are drawn; number of months in which holidays can begin
 NEVER = 1_000_000
 
 
 def draw_lots(seed: int, loans: Loans, first_month: int | None) -> Ints:
-    """The month in which each loan's holiday would begin; NEVER for loans without a lot or without a programme."""
+    """Return the month in which each loan's holiday would begin.
+
+    The month is NEVER for a loan that is not drawn, and for all loans if `first_month` is None.
+    """
     count = len(loans.number)
     if first_month is None:
         return np.full(count, NEVER)
@@ -29,7 +32,7 @@ def draw_lots(seed: int, loans: Loans, first_month: int | None) -> Ints:
 
 
 def months_rested(begun: Ints, month: Ints | int) -> Ints:
-    """Number of months of the holiday that began in `begun`, counted up to and including `month`."""
+    """The number of holiday months up to and including `month`, for a holiday that began in `begun`."""
     return np.clip(month - begun + 1, 0, MONTHS)
 
 

@@ -1,14 +1,14 @@
-"""The faults that platforms make, planted into files that are already written, and a list of all of them.
+"""Plant the faults that platforms make into files that are already written, and list all of the faults.
 
 A fault only changes bytes. The damaged content is sent again, correct, in a file with the next day's date and another
-ending, so the book is complete in the end: all files together hold every loan and cent of the clean book. There are two
-exceptions: the attributes files of the second half, which only monitoring uses, are never corrected (`schema_change`),
-and a correction adds rows beside the wrong one. No file has two faults. The list (`truth/dirt.parquet`) has one row per
-fault: its class, the file, the line (for a fault of a row; the header is line 1), the number of the payment, loan or
-customer that it concerns, if any, and the expected outcome.
+file ending. So the book is complete in the end: all files together hold every loan and cent of the clean book. There
+are two exceptions. The attributes files of the second half, which only monitoring uses, are never corrected
+(`schema_change`). And a correction adds rows beside the wrong row. No file has two faults. The list
+(`truth/dirt.parquet`) has one row per fault: its class, the file, the line (for a fault of a row; the header is line
+1), the number of the payment, loan or customer that it concerns, if any, and the expected outcome.
 
 Some faults can only be found by comparison with other files: a payment that a later delivery repeats, with the same or
-different content, and a payment dated before its loan's opening. They are planted only if `redeliver` asks for them.
+different content, and a payment dated before its loan's opening. They are planted only if `redeliver` is set.
 """
 
 import datetime as dt
@@ -22,8 +22,8 @@ import polars as pl
 
 from dagster_project.simulator.clock import generator
 
-# Share of the payment files that get each class of fault; at least one file, as long as there are enough. A file with a
-# bad row must be long: ingestion quarantines a file with more than 1 % bad rows as a whole.
+# Share of the payment files that get each class of fault: at least one file, as long as files are left. A file with a
+# bad row needs more than LONG lines, because ingestion quarantines a whole file if more than 1 % of its rows are bad.
 RATE = 0.004
 LONG = 250
 _UNKNOWN_LOAN = b"99999999"
@@ -33,8 +33,9 @@ _UNKNOWN_LOAN = b"99999999"
 class Fault:
     """One planted fault.
 
-    `expected` is the quarantine rule that ingestion should name, or ACCEPTED, DUPLICATE, duplicate_row, suspense or
-    late; for payments that are delivered again also conflict or before_opening.
+    `fault`: its class. `line`: None for a fault of a whole file. `key`: number of the payment, loan or customer, or
+    None. `expected`: the quarantine rule that ingestion should name, or ACCEPTED, DUPLICATE, duplicate_row, suspense or
+    late. For payments that are delivered again, it can also be conflict or before_opening.
     """
 
     fault: str
@@ -52,8 +53,8 @@ def _loan(value: bytes) -> Callable[[list[bytes]], list[bytes]]:
     return lambda fields: [fields[0], value, *fields[2:]]
 
 
-# Faults of a whole file: (class, change of its bytes, expected). Those of ONCE are planted in one file only: a second
-# empty file would be a duplicate of the first.
+# Faults of a whole file: (class, function that changes its bytes, expected outcome). The faults in ONCE are planted in
+# one file only, because a second empty file would be a duplicate of the first.
 FILES: tuple[tuple[str, Callable[[bytes], bytes], str], ...] = (
     ("truncated", lambda c: c[: c.rstrip(b"\n").rindex(b"\n") + 8], "truncated"),
     ("latin_1", lambda c: c.replace(b",EUR", b",\xa4UR", 1), "encoding"),
@@ -73,8 +74,8 @@ HARMLESS: tuple[tuple[str, Callable[[bytes], bytes], str], ...] = (
     ("bom", lambda c: b"\xef\xbb\xbf" + c, "ACCEPTED"),
     ("crlf", lambda c: c.replace(b"\n", b"\r\n"), "ACCEPTED"),
 )
-# Faults of one row of a file: (class, change of its fields, rule). The fields are payment_no, loan_no, paid_on, amount,
-# currency, method, payer_no and booked_on.
+# Faults of one row of a file: (class, function that changes the row's fields, expected rule). The fields are
+# payment_no, loan_no, paid_on, amount, currency, method, payer_no and booked_on.
 ROWS: tuple[tuple[str, Callable[[list[bytes]], list[bytes]], str], ...] = (
     ("nan", _amount(b"NaN"), "amount:money"),
     ("inf", _amount(b"inf"), "amount:money"),
@@ -88,7 +89,7 @@ ROWS: tuple[tuple[str, Callable[[list[bytes]], list[bytes]], str], ...] = (
     ("field_over_1_mb", _loan(b"9" * 1_000_001), "loan_no:size"),
     ("ragged", lambda fields: fields[:4], "ragged"),
 )
-# Unusual but valid text in the borrowers file.
+# Unusual but valid names in the borrowers file: (class, function that changes the name).
 TEXTS: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
     ("text_with_equals", lambda name: b"=" + name),
     ("text_with_plus", lambda name: b"+" + name),
@@ -96,11 +97,11 @@ TEXTS: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
     ("text_with_at", lambda name: b"@" + name),
     ("newline_in_quotes", lambda name: b'"' + name.replace(b" ", b"\n", 1) + b'"'),
 )
-_WRONG = 10  # a wrong amount is the right one times this
+_WRONG = 10  # a wrong amount is the right amount times this factor
 
 
 def plant(seed: int, landing: Path, listing: Path, *, redeliver: bool) -> int:
-    """Damage a clean book's files and write the list of faults; returns their number."""
+    """Damage the files of a clean book and write the list of faults to `listing`; return the number of faults."""
     faults = _Planting(seed, landing).all(redeliver=redeliver)
     schema = {"fault": pl.String, "file": pl.String, "line": pl.Int64, "key": pl.String, "expected": pl.String}
     rows = [(f.fault, f.file, f.line, f.key, f.expected) for f in faults]
@@ -109,11 +110,12 @@ def plant(seed: int, landing: Path, listing: Path, *, redeliver: bool) -> int:
 
 
 class _Planting:
-    """Plants the faults; files are drawn without replacement, so that no file has two."""
+    """Plants the faults. Files are drawn without replacement, so that no file has two faults."""
 
     def __init__(self, seed: int, landing: Path) -> None:
         self._random, self._landing = generator(seed, "dirt"), landing
-        # Content is sent again one day later, a late file comes three days later: the last days stay clean.
+        # Content is sent again one day later, and a late file comes three days later. So the last files must stay
+        # clean.
         files = sorted(landing.glob("payments-*.csv"))[:-4]
         self._count = len(files)
         self._files = [files[i] for i in self._random.permutation(len(files))]
@@ -121,7 +123,7 @@ class _Planting:
         self._faults: list[Fault] = []
 
     def all(self, *, redeliver: bool) -> list[Fault]:
-        """Plant every class, as far as there are files for it; those that need a long file first."""
+        """Plant every class of fault, as long as files are left; classes that need a long file come first."""
         for name, change, rule in ROWS:
             self._each(partial(self._bad_row, name, change, rule), long=True)
         self._each(self._key_conflict, long=True)
@@ -173,7 +175,7 @@ class _Planting:
         self._note(name, path, rule, place + 1, fields[0])
 
     def _key_conflict(self, path: Path) -> None:
-        """The same payment number for two loans: neither row can be accepted."""
+        """Plant the same payment number for two loans, so that neither row can be accepted."""
         lines, place = self._draw(path)
         row = lines[place]
         fields = row.split(b",")
@@ -195,7 +197,7 @@ class _Planting:
         self._note("duplicate_row", path, "duplicate_row", place + 2, lines[place].split(b",")[0])
 
     def _orphan(self, path: Path) -> None:
-        """A payment for a loan that does not exist."""
+        """Plant a payment for a loan that does not exist."""
         lines, place = self._draw(path)
         fields = lines[place].split(b",")
         number = fields[0] + b"9"
@@ -204,7 +206,7 @@ class _Planting:
         self._note("orphan_payment", path, "suspense", place + 2, number)
 
     def _correction(self, path: Path) -> None:
-        """An amount ten times too high, and on the next day two rows: its reversal, and the right amount."""
+        """Plant an amount ten times too high and, on the next day, two rows: its reversal and the right amount."""
         lines, place = self._draw(path)
         right = lines[place].split(b",")
         wrong = f"{float(right[3]) * _WRONG:.2f}"
@@ -219,19 +221,19 @@ class _Planting:
             self._note("correction", later, "ACCEPTED", n, row[0])
 
     def _again(self, path: Path) -> None:
-        """A payment that a later delivery repeats."""
+        """Plant a payment that a later delivery repeats."""
         lines, place = self._draw(path)
         self._send_again("redelivered", path, lines[0], lines[place].split(b","), "duplicate_row")
 
     def _again_otherwise(self, path: Path) -> None:
-        """A payment that a later delivery repeats with another amount."""
+        """Plant a payment that a later delivery repeats with another amount."""
         lines, place = self._draw(path)
         fields = lines[place].split(b",")
         changed = [*fields[:3], b"1" + fields[3].lstrip(b"-"), *fields[4:]]
         self._send_again("redelivered_otherwise", path, lines[0], changed, "conflict")
 
     def _before_opening(self, path: Path) -> None:
-        """A payment dated before any loan was open."""
+        """Plant a payment dated before any loan was opened."""
         lines, place = self._draw(path)
         fields = lines[place].split(b",")
         early = [fields[0] + b"6", fields[1], b"2000-01-31", *fields[3:]]
@@ -248,7 +250,7 @@ class _Planting:
         self._note("late_file", late, "late")
 
     def _missing_day(self, path: Path) -> None:
-        """No file arrives on a day; its files all arrive on the next day."""
+        """Plant a day on which no file arrives; all files of the day arrive on the next day."""
         day = path.stem.split("-", 1)[1]
         for file in sorted(self._landing.glob(f"*-{day}.csv")):
             late = self._next(file, "missed")
@@ -256,7 +258,7 @@ class _Planting:
             self._note("missing_day", late, "late")
 
     def _unit_mistakes(self) -> None:
-        """Rates in percent instead of fractions, in every row of a loans file."""
+        """Plant rates in percent instead of fractions, in every row of a loans file."""
         for path in self._some("loans"):
             content = path.read_bytes()
             lines = content.rstrip(b"\n").split(b"\n")
@@ -270,7 +272,7 @@ class _Planting:
             self._next(path, "resent").write_bytes(content)
 
     def _negative_instalments(self) -> None:
-        """A negative amount in a schedule; only payments may be negative."""
+        """Plant a negative amount in a schedule; only payments may be negative."""
         for path in self._some("schedules", at_least=LONG):
             lines, place = self._draw(path)
             row = lines[place]
@@ -281,7 +283,7 @@ class _Planting:
             self._note("negative_instalment", path, "amount:minimum", place + 1, fields[0])
 
     def _texts(self) -> None:
-        """Names that a spreadsheet or a naive reader misreads."""
+        """Plant names that a spreadsheet or a naive reader misreads."""
         for (name, change), path in zip(TEXTS, self._some("borrowers", most=len(TEXTS)), strict=False):
             lines, place = self._draw(path)
             fields = lines[place].split(b",")
@@ -290,7 +292,7 @@ class _Planting:
             self._note(name, path, "ACCEPTED", place + 1, fields[0])
 
     def _schema_change(self) -> None:
-        """From the middle day on, the attributes files have an additional column that is not in the contract."""
+        """Add a column that is not in the contract to the second half of the attributes files."""
         files = sorted(self._landing.glob("attributes-*.csv"))
         listed = {fault.file for fault in self._faults}
         for path in files[len(files) // 2 :]:
@@ -300,20 +302,23 @@ class _Planting:
                 self._note("schema_change", path, "schema_drift")
 
     def _some(self, table: str, *, at_least: int = 0, most: int | None = None) -> list[Path]:
-        """Random files of another table with more than `at_least` lines: a share RATE of them, or `most`."""
+        """Return random files of another table with more than `at_least` lines.
+
+        Return at most `most` files or, without `most`, a share RATE of the table's files, but at least one.
+        """
         files = [f for f in sorted(self._landing.glob(f"{table}-*.csv"))[:-4] if f.stem.count(".") == 0]
         drawn = [files[i] for i in self._random.permutation(len(files))]
         long = (f for f in drawn if not at_least or f.read_bytes().count(b"\n") > at_least)
         return list(islice(long, most or max(1, round(RATE * len(files)))))
 
     def _draw(self, path: Path) -> tuple[list[bytes], int]:
-        """A file's lines, and the index of a random one that is not the header."""
+        """Return a file's lines, and the index of a random line that is not the header."""
         lines = path.read_bytes().split(b"\n")
         return lines, int(self._random.integers(1, len(lines) - 1))
 
     @staticmethod
     def _next(path: Path, ending: str, days: int = 1) -> Path:
-        """The same table's file of a later day, with another ending."""
+        """Return the path of the same table's file `days` later, with another file ending."""
         table, day = path.stem.split("-", 1)
         return path.with_name(f"{table}-{dt.date.fromisoformat(day) + dt.timedelta(days=days)}.{ending}")
 

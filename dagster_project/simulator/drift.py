@@ -1,10 +1,11 @@
 """A segment that deteriorates: the car loans' share of 30+ days past due rises from 1.76 % to 3.01 % in four months.
 
-The share is that of loans 2 or 3 behind among the loans that are open and not in default. It rises by a shift of the
-hazard model's x, the same for all loans of the segment in a month, solved so that the *expected* share is the wanted
-one: the chain's probabilities are carried forward from each loan's opening. Each month of the rise has its own shift.
-Before and after the rise the shift is constant: it brings the share to its level and keeps it there. The shift depends
-on no random draw, so the true PD stays exact; the share in a book is the wanted one plus binomial noise.
+The share is the number of loans 2 or 3 behind, divided by the number of loans that are open and not in default. A shift
+of the hazard model's x makes the share rise. In a month, the shift is the same for all loans of the segment. It is
+solved so that the *expected* share has the wanted value: the chain's probabilities are carried forward from each loan's
+opening. Each month of the rise has its own shift. Before and after the rise, the shift is constant: it brings the share
+to its level and keeps it there. The shift depends on no random draw, so the true PD stays exact. The share in a book is
+the wanted share plus binomial noise.
 """
 
 from dataclasses import dataclass, replace
@@ -18,22 +19,22 @@ from dagster_project.simulator.products import PRODUCTS, Loans
 
 SEGMENT = next(n for n, p in enumerate(PRODUCTS) if p.name == "car_loan")
 FROM, TO, RISES_FOR = 0.0176, 0.0301, 4
-# Months for which the share is held at FROM before it rises: the months that an early warning compares with. A short
-# book has fewer: those after its first year, in which loans are too young for a stable level; at least 4.
+# Number of months in which the share is kept at FROM before it rises; an early warning compares with these months. A
+# short book has only the months after its first year, in which loans are too young for a stable level, but at least 4.
 _HELD_FOR, _YOUNG, _HELD_AT_LEAST = 24, 12, 4
-_LEVELS_IN = 12  # months over which the shift after the rise is solved
+_LEVELS_IN = 12  # the shift after the rise is solved for the share this many months later
 _SHIFTS = (-3.0, 3.0)
-_SAMPLE = 4_000  # loans that a constant shift is solved on; on all loans of a large book it would take minutes
+_SAMPLE = 4_000  # number of loans to solve a constant shift on; all loans of a large book would take minutes
 
 
 def in_segment(loans: Loans) -> NDArray[np.bool_]:
-    """Which loans drift."""
+    """Whether each loan is in the segment that drifts."""
     return np.asarray(loans.product == SEGMENT)
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """The segment's loans. `chance`: the probability of each state, by loan."""
+    """The loans of the segment. `chance`: the probability of each state, by loan."""
 
     opened: Ints
     term: Ints
@@ -42,7 +43,7 @@ class _Segment:
     chance: Floats
 
     def month(self, month: int, shift: float) -> Floats:
-        """The probabilities at the end of `month`, from those a month before, with this shift."""
+        """Return the probabilities at the end of `month` with this shift, from the probabilities a month before."""
         runs = self.opened < month
         age, stress = month - self.opened[runs], float(self.stress[month])
         later = self.chance.copy()
@@ -51,7 +52,7 @@ class _Segment:
         return later
 
     def share_at(self, first: int, last: int, shift: float) -> float:
-        """The expected share at the end of `last` if every month since `first` has this shift."""
+        """Return the expected share at the end of `last` if all months from `first` on have this shift."""
         segment = self
         for month in range(first, last + 1):
             segment = replace(segment, chance=segment.month(month, shift))
@@ -59,7 +60,7 @@ class _Segment:
         return float(has_run[:, 2:4].sum() / max(has_run[:, :4].sum(), 1e-9))
 
     def solve(self, first: int, last: int, wanted: float) -> float:
-        """The shift that gives the wanted share, by bisection; the nearer bound of `_SHIFTS` if none does."""
+        """Find the shift that gives the wanted share, by bisection; the nearer bound of `_SHIFTS` if no shift does."""
         low, high = _SHIFTS
         for _ in range(20):
             middle = (low + high) / 2
@@ -67,14 +68,17 @@ class _Segment:
         return (low + high) / 2
 
     def sample(self) -> "_Segment":
-        """An evenly spaced sample of the loans."""
+        """Return an evenly spaced sample of the loans."""
         every = slice(None, None, max(len(self.opened) // _SAMPLE, 1))
         part = self.opened[every], self.term[every], self.hazard[every]
         return _Segment(*part, self.stress, self.chance[every])
 
 
 def drift_path(loans: Loans, stress: Floats, rises_from: int | None) -> Floats:
-    """The segment's shift of x by month: the share rises in the RISES_FOR months after `rises_from` and then stays."""
+    """Return the segment's shift of x by month; 0 in all months if `rises_from` is None.
+
+    The share rises in the RISES_FOR months after `rises_from`, and then stays at its level.
+    """
     path, end = np.zeros(len(stress)), len(stress) - 1
     if rises_from is None:
         return path

@@ -24,32 +24,32 @@ _FIRST = ("Ada", "Ben", "Cleo", "Dina", "Egon", "Fee", "Gil", "Hana", "Ida", "Jo
 
 
 class Landing:
-    """The folder that the platform delivers into. Rows for a later day's file are held until that file is written."""
+    """The folder that the platform delivers into. Rows for a later day's file wait in memory until it is written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._held: dict[tuple[int, str], list[pl.DataFrame]] = {}
 
     def hold(self, table: str, day: int, rows: pl.DataFrame) -> None:
-        """Keep rows for a file of the table that is not written yet."""
+        """Keep rows for a table's file that is not written yet."""
         if rows.height:
             self._held.setdefault((day, table), []).append(rows)
 
     def write(self, table: str, day: int, rows: pl.DataFrame) -> None:
-        """Write the table's file of a day, with the rows held for it, unless it would be empty."""
+        """Write a table's file of a day, with the rows kept for it; write nothing if there are no rows."""
         rows = pl.concat([rows, *self._held.pop((day, table), [])])
         if rows.height:
             rows.write_csv(self.folder / f"{table}-{as_date(day)}.csv", float_precision=2)
 
     def write_days(self, table: str, day: Ints, rows: pl.DataFrame, until: int) -> None:
-        """Write rows that are sorted by day; hold those after the day `until`."""
+        """Write rows that are sorted by day, one file per day; keep the rows of days after `until`."""
         days, begins = np.unique(day, return_index=True)
         for one, begin, end in zip(days.tolist(), begins, np.append(begins, len(day))[1:], strict=True):
             put = self.write if one <= until else self.hold
             put(table, one, rows[int(begin) : int(end)])
 
     def write_held(self, until: int) -> None:
-        """Write the rows still held for days up to `until`: those of files without any other rows."""
+        """Write the kept rows of days up to `until`, for files that have no other rows."""
         for day, table in sorted(key for key in self._held if key[0] <= until):
             first, *rest = self._held.pop((day, table))
             self._held[(day, table)] = rest
@@ -57,7 +57,10 @@ class Landing:
 
 
 def borrower_rows(borrowers: Borrowers, who: Ints, day: int, account: Ints) -> pl.DataFrame:
-    """The customers who are new on a day. `account`: by borrower."""
+    """Return the rows of customers who are new on a day.
+
+    `who`: the customers' indexes. `account`: account numbers by borrower.
+    """
     people = pl.DataFrame(
         {
             "customer_no": borrowers.number[who],
@@ -68,7 +71,7 @@ def borrower_rows(borrowers: Borrowers, who: Ints, day: int, account: Ints) -> p
             "region": borrowers.region[who],
         }
     ).with_columns(
-        # A name is a pick from each of two lists, and the number: no real person's.
+        # A name is a word from each of two lists and the customer's number, so it is not a real person's name.
         pl.concat_str(
             pl.Series(np.array(_FIRST)[who % len(_FIRST)], dtype=pl.String),
             pl.Series(np.array(_NAMES)[who % len(_NAMES)], dtype=pl.String),
@@ -80,13 +83,13 @@ def borrower_rows(borrowers: Borrowers, who: Ints, day: int, account: Ints) -> p
 
 
 def attribute_rows(borrowers: Borrowers, who: Ints, day: int) -> pl.DataFrame:
-    """The protected attributes of the customers who are new on a day."""
+    """Return the protected attributes of customers who are new on a day."""
     about = {"customer_no": borrowers.number[who], "reported_on": _days(day, len(who))}
     return pl.DataFrame(about | {"sex": borrowers.sex[who], "age": borrowers.age[who]})
 
 
 def loan_rows(loans: Loans, borrowers: Borrowers, new: Ints, day: int) -> pl.DataFrame:
-    """The loans opened on a day. A card has a limit, but no amount, term or instalment."""
+    """Return the rows of the loans opened on a day. A card has a limit, but no amount, term or instalment."""
     is_card = pl.Series(loans.is_card[new])
     return pl.DataFrame(
         {
@@ -107,7 +110,7 @@ def loan_rows(loans: Loans, borrowers: Borrowers, new: Ints, day: int) -> pl.Dat
 
 
 def funding_rows(funding: Funding, loans: Loans, first: int, last: int, day: int) -> pl.DataFrame:
-    """The funding shares of the joint loans at the places from `first` to `last`, `last` excluded."""
+    """Return the funding shares of the joint loans with indexes from `first` to `last`, without `last`."""
     mine = slice(*np.searchsorted(funding.loan, (first, last)))
     loan = funding.loan[mine]
     return pl.DataFrame(
@@ -121,14 +124,15 @@ def funding_rows(funding: Funding, loans: Loans, first: int, last: int, day: int
 
 
 def event_rows(loan_no: Ints, day: int, kind: str) -> pl.DataFrame:
-    """The same event for several loans."""
+    """Return the same event of the same day for several loans."""
     return pl.DataFrame({"loan_no": loan_no, "event_on": _days(day, len(loan_no)), "kind": _same(kind, len(loan_no))})
 
 
 def opening_schedules(loans: Loans, new: Ints, day: int, calendar: Calendar) -> pl.DataFrame:
-    """The first version of these loans' schedules: valid from the opening, first due in the month after it.
+    """Return the first version of these loans' schedules.
 
-    Cards have none: their statements are their schedule.
+    It is valid from the opening, and its first instalment is due in the next month. Cards have no such version, because
+    their statements are their schedule.
     """
     new = new[~loans.is_card[new]]
     first_month = loans.opened_month[new] + 1
@@ -147,7 +151,7 @@ def version(
     first_month: Ints | int,
     calendar: Calendar,
 ) -> pl.DataFrame:
-    """One version of these loans' schedules, with one instalment per month from `first_month` on."""
+    """Return one version of these loans' schedules, with one instalment per month from `first_month` on."""
     made = instalments(principal, annual_rate, instalment, term)
     month = np.broadcast_to(first_month, loan.shape)[made.loan] + made.number - 1
     due_on = calendar.starts[month] + loans.due_day[loan][made.loan] - 1
@@ -156,9 +160,10 @@ def version(
 
 
 def settlements(loans: Loans, loan: Ints, principal: Ints, interest: Ints, due_on: Ints) -> pl.DataFrame:
-    """A prepayment as a new version: the remaining principal and the month's interest, due on the day of the payment.
+    """Return prepayments as new versions of schedules.
 
-    A card payment above the minimum is a version of this kind, too; its amount includes the minimum.
+    A version has one instalment, due on the day of the payment: the remaining principal and the month's interest. A
+    card payment above the minimum is also such a version; its amount includes the minimum.
     """
     return _schedule(loans.number[loan], due_on, np.ones_like(loan), due_on, principal, interest)
 
@@ -180,9 +185,10 @@ def _schedule(
 
 
 def statement_schedules(loans: Loans, made: Statements, day: int, month: int, calendar: Calendar) -> pl.DataFrame:
-    """Statements as versions: the minimum is due in the next month, and the rest in the month after that.
+    """Return statements as versions of schedules.
 
-    The rest never falls due, because the next statement replaces it; it makes the version hold the whole debt.
+    The minimum is due in the next month, and the rest in the month after that. The rest never falls due, because the
+    next statement replaces it. It is included so that the version contains the whole debt.
     """
     loan, amount = np.repeat(made.loan, 2), np.stack([made.minimum, made.rest], axis=1).reshape(-1)
     number = np.tile([1, 2], len(made.loan))
@@ -194,7 +200,7 @@ def statement_schedules(loans: Loans, made: Statements, day: int, month: int, ca
 
 
 def statement_rows(loans: Loans, made: Statements, day: int) -> pl.DataFrame:
-    """The statements of a month-end."""
+    """Return the statements of a month-end."""
     return pl.DataFrame(
         {
             "loan_no": loans.number[made.loan],
@@ -211,7 +217,10 @@ def statement_rows(loans: Loans, made: Statements, day: int) -> pl.DataFrame:
 def payment_rows(
     loan_no: Ints, number: Ints, day: Ints, amount: Ints, method: Ints, payer: Ints, known_on: Ints | None = None
 ) -> pl.DataFrame:
-    """Bookings. `payer`: 0 is the borrower, an empty field. `known_on`: the day of the file, by default `day`."""
+    """Return the rows of bookings.
+
+    `payer`: 0 means the borrower and becomes an empty field. `known_on`: the day of the file, by default `day`.
+    """
     rows = pl.DataFrame(
         {
             "payment_no": number,
@@ -231,7 +240,7 @@ def payment_rows(
 
 
 def write_payments(landing: Landing, bookings: Bookings, loans: Loans, until: int) -> None:
-    """Write the bookings of a month, one file per day; hold those of files after the day `until`."""
+    """Write the bookings of a month, one file per day; keep the bookings of files after the day `until`."""
     order = np.argsort(bookings.known_on, kind="stable")
     known_on = bookings.known_on[order]
     rows = payment_rows(
@@ -256,7 +265,7 @@ def _same(value: str | None, count: int) -> pl.Series:
 
 
 def _money(cents: Ints) -> pl.Series:
-    """Cents as amounts; floats written with two decimals give every cent exactly."""
+    """Return cents as amounts. Floats that are written with two decimals give every cent exactly."""
     return pl.Series(cents / 100)
 
 

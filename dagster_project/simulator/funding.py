@@ -1,6 +1,7 @@
 """Joint lending: which loans partners fund together with the lender, and in which shares.
 
-A loan without a row is the lender's alone. The partners of a joint loan fund 30 to 90 % of it, in steps of 5 %.
+The lender funds a loan without a row completely. The partners of a joint loan fund 30 to 90 % of the loan, in steps of
+5 %.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ _STEP = 5
 
 @dataclass(frozen=True)
 class Funding:
-    """One entry per loan and funder, sorted by loan: place of the loan in the book, place in `names`, per cent."""
+    """One entry per loan and funder, sorted by loan.
+
+    `loan`: index of the loan in the book. `partner`: index of the funder in `names`. `percent`: the funder's share.
+    """
 
     loan: Ints
     partner: Ints
@@ -28,7 +32,7 @@ class Funding:
 
 
 def draw_funding(seed: int, loans: Loans) -> Funding:
-    """The shares of all joint loans; cards are never funded jointly."""
+    """Draw the shares of all joint loans. Cards are never funded jointly."""
     random = generator(seed, "funding")
     loan = np.flatnonzero((random.random(len(loans.number)) < JOINT) & ~loans.is_card)
     count = len(loan)

@@ -1,9 +1,9 @@
-"""Leakage traps: facts from the future, put where a careless feature would use them.
+"""Leakage traps: facts from the future, in places where a careless feature would use them.
 
-Payments and reversals that are booked long after their day (`booked_on`) and known only then. And columns of the loans
-and borrowers files that show, under the day of the opening, what an export at the book's end would show: the status,
-the terms and principal after a restructuring, and an income that is missing if the loan defaulted. The traps by cohort
-are in `risk_shifts`, those by collection cases in `cases`.
+Some traps are payments and reversals that are booked long after their day (`booked_on`) and known only then. Other
+traps are columns of the loans and borrowers files. Their rows have the day of the opening, but show the values of an
+export at the book's end: the status, the terms and principal after a restructuring, and an income that is missing more
+often if the loan defaulted. The traps by cohort are in `risk_shifts`, the traps by collection cases in `cases`.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ MISSING, MISSING_IN_DEFAULT = 0.03, 0.6
 
 
 def delay(seed: int, names: frozenset[str], bookings: Bookings, month: int) -> tuple[Bookings, list[pl.DataFrame]]:
-    """The same bookings, some of them booked later, and the rows for the list of planted items."""
+    """Delay some bookings; return all bookings, and the rows for the list of planted items."""
     random, known_on, listed = generator(seed, "leaks", month), bookings.known_on.copy(), []
     chance, wait = random.random((2, len(known_on)))
     for name, hit, (least, most) in (
@@ -40,18 +40,18 @@ def delay(seed: int, names: frozenset[str], bookings: Bookings, month: int) -> t
 
 
 class Exports:
-    """Columns of the files as an export at the book's end would show them."""
+    """Writes columns of the files as an export at the book's end would show them."""
 
     def __init__(self, seed: int, names: frozenset[str], loans: Loans) -> None:
         self._seed, self._names, self._loans = seed, names, loans
         self._principal = np.zeros(len(loans.number), dtype=np.int64)
 
     def restructured(self, changed: Rescheduled, arrears: Ints) -> None:
-        """Remember what loans owed, arrears included, when they were restructured."""
+        """Remember the amounts that loans owed, arrears included, when they were restructured."""
         self._principal[changed.loan] = changed.principal + arrears[changed.loan]
 
     def write(self, landing: Path, ledger: Ledger, ever_in_default: Ints, customer_no: Ints) -> list[pl.DataFrame]:
-        """Put these columns into the files; returns the rows for the list. `customer_no`: by loan."""
+        """Put these columns into the files; return the rows for the list of planted items. `customer_no`: by loan."""
         number, listed = self._loans.number, []
         changed = self._principal > 0
         now = pl.DataFrame({"loan_no": number.astype(str)})
@@ -87,7 +87,10 @@ def _where(hit: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], name: str, valu
 
 
 def _rewrite(landing: Path, table: str, now: pl.DataFrame) -> None:
-    """Replace values in a table's files where `now` (keyed by its first column) has one; "" empties a field."""
+    """Replace values in a table's files where `now` has a value; "" empties a field.
+
+    The first column of `now` is the key of the rows.
+    """
     key, *columns = now.columns
     for path in sorted(landing.glob(f"{table}-*.csv")):
         rows = pl.read_csv(path, infer_schema=False)

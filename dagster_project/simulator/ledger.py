@@ -1,8 +1,8 @@
 """The running book: what each loan owes, and what it pays in a month so that its arrears match its state.
 
-All amounts are in cents. Loans are arrays; one call is one month. After a month, the unpaid amount of a loan `b` months
-behind is its last `b` amounts due, less `part`, which is already paid towards the oldest of them. So days past due,
-counted first in, first out, agree with the chain.
+All amounts are in cents. Arrays have one entry per loan, and one call simulates one month. After a month, a loan that
+is `b` months behind has not paid its last `b` amounts due, except `part`, which is already paid towards the oldest of
+these amounts. So the days past due agree with the chain if payments pay the oldest amount first.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ from dagster_project.simulator.drift import in_segment
 from dagster_project.simulator.products import Loans
 from dagster_project.simulator.schedules import annuity, split
 
-# A restructuring: for loans 2 or 3 behind with at least MONTHS_LEFT instalments left (see `truth`). It adds MORE_MONTHS
-# instalments; some loans also keep only RATE_LEFT of their rate, which is a loss to the lender.
+# A restructuring is for loans that are 2 or 3 behind and have at least MONTHS_LEFT instalments left (see `truth`). It
+# adds MORE_MONTHS instalments. For some loans it also multiplies the rate by RATE_LEFT, which is a loss to the lender.
 RESTRUCTURE, MONTHS_LEFT, MORE_MONTHS = 0.06, 16, 12
 CONCESSION, RATE_LEFT = 0.3, 0.5
 PARTIAL, RECOVERY = 0.25, 0.2
@@ -34,7 +34,7 @@ PARTIAL, RECOVERY = 0.25, 0.2
 
 @dataclass(frozen=True)
 class Rescheduled:
-    """New versions of schedules, valid from the first day of a month."""
+    """New versions of schedules, one entry per loan, valid from the first day of a month."""
 
     loan: Ints
     principal: Ints
@@ -45,10 +45,11 @@ class Rescheduled:
 
 @dataclass(frozen=True)
 class Paid:
-    """What the loans that run in a month pay. `loan` is the place in the book; amounts are in cents.
+    """The payments of the loans that run in a month, one entry per loan. Amounts are in cents.
 
-    `amount` is paid in the month, or 0. `before` and `behind`: the states at the month's begin and end. `principal` and
-    `interest`: of a settlement, that is, of loans that prepay, and of cards that pay more than is due; else 0.
+    `loan`: index of the loan in the book. `before` and `behind`: the states at the start and the end of the month.
+    `amount`: the amount paid in the month, or 0. `principal` and `interest`: the parts of a settlement, else 0. A
+    settlement is the payment of a loan that prepays, or of a card that pays more than is due.
     """
 
     loan: Ints
@@ -61,23 +62,23 @@ class Paid:
 
 
 class Ledger:
-    """The state of the book at a month-end. `lots`: see `deferral`."""
+    """The state of the book at a month-end. `lots`: the months in which holidays would begin (see `deferral`)."""
 
     def __init__(self, loans: Loans, seed: int, stress: Floats, drift: Floats, lots: Ints) -> None:
         count = len(loans.number)
         self.loans, self._seed, self._stress, self._drift = loans, seed, stress, drift
         self._drifts = in_segment(loans)
         self.state = np.zeros(count, dtype=np.int8)
-        self.instalments = loans.term.copy()  # in all versions together
+        self.instalments = loans.term.copy()  # number of instalments in all versions together
         self.deferred_from = np.full(count, NEVER)
-        self.written_off_now = np.empty(0, dtype=np.int64)  # in the month that was advanced last
+        self.written_off_now = np.empty(0, dtype=np.int64)  # in the last simulated month
         self._lots = lots
         self.in_default_since = np.full(count, -1, dtype=np.int64)
         self._instalment = loans.instalment.copy()
         self._rate = loans.annual_rate.copy()
-        self._balance = np.where(loans.is_card, 0, loans.amount)  # scheduled; of a card the whole debt
+        self._balance = np.where(loans.is_card, 0, loans.amount)  # scheduled principal; for a card, the whole debt
         self._minimum = np.zeros(count, dtype=np.int64)  # of a card's last statement
-        self._paid = np.zeros(count, dtype=np.int64)  # on a card, in the month that was advanced last
+        self._paid = np.zeros(count, dtype=np.int64)  # in the last simulated month; needed for cards
         self._part = np.zeros(count, dtype=np.int64)
         self._arrears = np.zeros(count, dtype=np.int64)
         self._dues = np.zeros((DEFAULT, count), dtype=np.int64)  # the last amounts due, the newest first
@@ -85,7 +86,7 @@ class Ledger:
         self._is_written_off = np.zeros(count, dtype=np.bool_)
 
     def restructure(self, month: int) -> Rescheduled:
-        """Grant some loans that are 2 or 3 behind a longer term, and some of these a lower rate as well."""
+        """Grant a longer term to some loans that are 2 or 3 behind, and a lower rate to some of these loans."""
         random = generator(self._seed, "restructures", month)
         loan = np.flatnonzero((self.state == 2) | (self.state == 3))
         left = self.instalments[loan] - self._age(loan, month) + 1
@@ -101,18 +102,18 @@ class Ledger:
         return Rescheduled(loan, self._balance[loan], self._rate[loan], self._instalment[loan], term)
 
     def defer(self, month: int) -> Rescheduled:
-        """Grant the payment holidays that begin in a month: the same instalments, after the holiday."""
+        """Grant the payment holidays that begin in a month. The same instalments follow after the holiday."""
         loan = np.flatnonzero((self._lots == month) & (self.state == 0))
         left = self.instalments[loan] - self._age(loan, month - 1)
         self.deferred_from[loan] = month
         return Rescheduled(loan, self._balance[loan], self._rate[loan], self._instalment[loan], left)
 
     def _age(self, loan: Ints, month: int) -> Ints:
-        """Instalments due so far; none is due in a holiday."""
+        """The number of instalments due so far; none falls due in a holiday."""
         return month - self.loans.opened_month[loan] - months_rested(self.deferred_from[loan], month)
 
     def advance(self, month: int) -> Paid:
-        """Run one month of every loan that was opened before it, is not closed and has no payment holiday."""
+        """Simulate one month for every loan that was opened earlier, is not closed and has no payment holiday."""
         random = generator(self._seed, "behaviour", month)
         runs = (self.state != CLOSED) & (self.loans.opened_month < month) & ~is_resting(self.deferred_from, month)
         loan = np.flatnonzero(runs)
@@ -149,13 +150,16 @@ class Ledger:
         return Paid(loan, before, behind, due, amount, settled, np.where(prepays, interest, 0))
 
     def _fall_due(self, loan: Ints, left: Ints) -> tuple[Ints, Ints, Ints]:
-        """(amount, principal, interest) of the month's instalment: a card's minimum, 0 if no instalment is left."""
+        """Return (amount, principal, interest) of the month's instalment.
+
+        For a card, the amount is the minimum. All three are 0 for a loan without instalments left.
+        """
         principal, interest = split(self._balance[loan], self._rate[loan], self._instalment[loan], left)
         is_due = (left > 0) & ~self.loans.is_card[loan]
         return (principal + interest) * is_due + self._minimum[loan], principal * is_due, interest * is_due
 
     def close_statements(self, month: int) -> Statements:
-        """The statements of the month-end: interest on the unpaid balance, purchases, and the next minimum."""
+        """Return the statements of the month-end: interest on the balance, purchases, and the next minimum."""
         is_open = self.loans.is_card & (self.loans.opened_month <= month) & (self.state != CLOSED)
         card = np.flatnonzero(is_open & ~self._is_written_off)
         normal = generator(self._seed, "cards", month).standard_normal(len(card))
@@ -166,8 +170,8 @@ class Ledger:
         self._balance[card] = balance
         self._minimum[:] = 0
         self._minimum[card] = minimum_due(balance, arrears)
-        # Recoveries are a part of this amount. It is the smallest minimum that may be unpaid: a part of the last one
-        # could pay several older ones in full.
+        # Recoveries are a part of this amount. It is the smallest minimum that may be unpaid, because a part of the
+        # last minimum could pay several older ones in full.
         least = np.minimum(self._instalment[card], self._minimum[card])
         self._instalment[card] = np.where(self.state[card] == 0, self._minimum[card], least)
         rest = balance - arrears - self._minimum[card]
@@ -176,17 +180,17 @@ class Ledger:
     def _amount(
         self, loan: Ints, before: Ints, behind: Ints, due: Ints, owed: Ints, second: Floats, fraction: Floats
     ) -> Ints:
-        """What each loan pays: what its state at the month-end requires, with part payments, or a recovery."""
+        """Return what each loan pays: what its state at the month-end requires, with part payments, or a recovery."""
         dues = np.vstack([due[None, :], self._dues[: DEFAULT - 1, loan]])
         unpaid = np.cumsum(np.vstack([np.zeros_like(due)[None, :], dues]), axis=0)
         misses = behind > before
         part = self._part[loan]
-        # Some loans that miss still pay a part of their oldest unpaid instalment, never all of it.
+        # Some loans that miss still pay a part of their oldest unpaid instalment, but never the whole instalment.
         oldest = dues[np.maximum(behind, 1) - 1, np.arange(len(loan))]
         more = np.where(misses & (second < PARTIAL), (fraction * (oldest - part - 1)).astype(np.int64), 0)
         part = np.where(misses, part + more, 0)
         required = owed - (unpaid[behind, np.arange(len(loan))] - part)
-        # In default a month's recovery is less than an instalment, so the loan never catches up.
+        # In default, a month's recovery is less than an instalment, so the loan never catches up.
         recovered = np.where(second < RECOVERY, (0.5 * fraction * self._instalment[loan]).astype(np.int64), 0)
         recovered = np.minimum(recovered, owed // 2)
         self._part[loan] = part
@@ -202,15 +206,15 @@ class Ledger:
 
     @property
     def arrears(self) -> Ints:
-        """Amounts due and not paid, by loan."""
+        """The amounts that are due and not paid, by loan."""
         return self._arrears.copy()
 
     @property
     def instalment(self) -> Ints:
-        """The instalment currently agreed, by loan."""
+        """The instalment that is currently agreed, by loan."""
         return self._instalment.copy()
 
     @property
     def is_written_off(self) -> NDArray[np.bool_]:
-        """Whether a loan is written off, by loan."""
+        """Whether each loan is written off."""
         return self._is_written_off

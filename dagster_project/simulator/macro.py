@@ -1,4 +1,4 @@
-"""The economy: one number per month, which moves every borrower's hazard."""
+"""The economy: one number per month, the stress, which moves every borrower's hazard."""
 
 import numpy as np
 
@@ -9,9 +9,11 @@ SHOCK, SHOCK_MONTHS = 2.5, 6
 
 
 def macro_path(seed: int, months: int, shock_month: int | None = None, *, steady: bool = False) -> Floats:
-    """Stress by month, higher is worse: an AR(1) process with unit variance, or its mean, 0, in a steady economy.
+    """Return the stress by month; higher is worse.
 
-    From `shock_month` (counted from 0), SHOCK is added for SHOCK_MONTHS months and then fades at the path's own rate.
+    The stress is an AR(1) process with unit variance. In a steady economy it is always 0, the mean of the process. From
+    `shock_month` (counted from 0) on, SHOCK is added for SHOCK_MONTHS months and then fades at the rate of the process.
+    There is no shock if `shock_month` is None.
     """
     noise = np.zeros(months) if steady else generator(seed, "macro").standard_normal(months)
     path = np.empty(months)

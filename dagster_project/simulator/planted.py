@@ -1,6 +1,7 @@
-"""The names of what a plan may plant in a book, and the list of all planted items (`truth/planted.parquet`).
+"""Names of the items that a plan may plant in a book, and the list of planted items (`truth/planted.parquet`).
 
-One row per item: its kind, and the loan, customer, day and payment that it concerns; empty where it concerns none.
+The list has one row per item: its kind, and the loan, customer, day and payment that it concerns. A field is empty if
+the item concerns none.
 """
 
 from collections.abc import Iterable
@@ -50,11 +51,11 @@ _SCHEMA = {"kind": pl.String, "loan_id": pl.String, "customer_no": pl.String, "d
 
 
 class PlanError(ValueError):
-    """A plan that cannot be simulated; the message says why."""
+    """A plan cannot be simulated. The message says why."""
 
 
 def switches(names: Iterable[str]) -> frozenset[str]:
-    """The switches with these names; a group's name gives all of its members.
+    """Return the switches with these names. The name of a group gives all members of the group.
 
     Raises:
         PlanError: a name is unknown, or was renamed; the message gives the new name.
@@ -70,7 +71,10 @@ def switches(names: Iterable[str]) -> frozenset[str]:
 
 
 def noted(kind: str, **about: Ints) -> pl.DataFrame:
-    """Rows of one kind for the list, from numbers and from days counted from 1970-01-01."""
+    """Return rows of one kind for the list of planted items.
+
+    `about`: numbers of loans, customers and payments, and days counted from 1970-01-01, by column.
+    """
     columns: dict[str, Any] = {}
     for name, values in about.items():
         series = pl.Series(values.astype(np.int32 if name == "day" else np.int64))
@@ -81,5 +85,5 @@ def noted(kind: str, **about: Ints) -> pl.DataFrame:
 
 
 def all_noted(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """The whole list, sorted."""
+    """Return the whole list, sorted."""
     return pl.concat([pl.DataFrame(schema=_SCHEMA), *parts]).sort(*_SCHEMA)

@@ -1,4 +1,4 @@
-"""Products and loans: what is lent, to which borrower, when, and at which price."""
+"""Products and loans: the kinds of credit, and the borrower, day, amount and price of each loan."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,13 +13,16 @@ from dagster_project.simulator.schedules import annuity
 FIRST_LOAN = 10_000_001
 # Due days leave room at both ends of a month, so that months behind and days past due agree; see `behaviour`.
 FIRST_DUE_DAY, LAST_DUE_DAY = 3, 27
-ENDLESS = 10_000  # instalments of a card
+ENDLESS = 10_000  # number of instalments of a card, which has no end
 CHANNELS = (("branch", 0.35), ("web", 0.45), ("partner", 0.20))
 
 
 @dataclass(frozen=True)
 class Product:
-    """A kind of credit. `hazard` is added to the borrower's; `markup` is what the riskiest pay above `rate`."""
+    """A kind of credit.
+
+    `hazard` is added to the borrower's hazard. `markup` is what the riskiest borrowers pay in addition to `rate`.
+    """
 
     name: str
     share: float
@@ -41,9 +44,10 @@ CARD = next(n for n, p in enumerate(PRODUCTS) if p.name == "card")
 
 @dataclass(frozen=True)
 class Loans:
-    """One entry per loan, sorted by day of opening. Amounts in cents; `hazard` is the part that never changes.
+    """One entry per loan, sorted by day of opening. Amounts are in cents.
 
-    A card's `amount` is its limit; a card has no end.
+    `borrower`: index of the borrower. `hazard`: the part of the hazard that never changes. `amount`: for a card, its
+    limit. A card has no end.
     """
 
     number: Ints
@@ -51,8 +55,8 @@ class Loans:
     product: Ints
     channel: Ints
     opened_month: Ints
-    opened_day: Ints  # of the month, from 0
-    due_day: Ints  # of the month, from 1
+    opened_day: Ints  # day of the month, counted from 0
+    due_day: Ints  # day of the month, counted from 1
     amount: Ints
     term: Ints
     annual_rate: Floats
@@ -61,12 +65,12 @@ class Loans:
 
     @cached_property
     def is_card(self) -> NDArray[np.bool_]:
-        """Which loans are cards."""
+        """Whether each loan is a card."""
         return np.asarray(self.product == CARD)
 
 
 def assign_borrowers(seed: int, loans: int) -> Ints:
-    """The borrower of each loan; about one loan in seven goes to a borrower who has one already."""
+    """Return the index of each loan's borrower; about one loan in seven goes to a borrower who already has one."""
     random = generator(seed, "loans", 1)
     is_new = random.random(loans) >= 0.15
     is_new[0] = True
@@ -75,9 +79,9 @@ def assign_borrowers(seed: int, loans: int) -> Ints:
 
 
 def make_loans(seed: int, borrower: Ints, borrowers: Borrowers, opened_within: int) -> Loans:
-    """The loans of these borrowers, opened evenly over the book's first `opened_within` months.
+    """Make the loans of these borrowers, opened evenly over the book's first `opened_within` months.
 
-    The price depends on risk as the lender sees it: the latent risk plus noise of the same variance.
+    The price depends on the risk that the lender sees: the latent risk plus noise of the same variance.
     """
     random, count = generator(seed, "loans"), len(borrower)
     opened = np.sort(random.integers(0, opened_within * 28, count))

@@ -1,8 +1,9 @@
 """Risk shifts that a plan applies before the book begins. The truth uses the shifted hazard, so its PD stays exact.
 
-channel_drift: of the loans opened in the second half, partners bring DRIFTED instead of a fifth, and riskier ones.
-unfair_proxy: the region follows the sex for most borrowers; risk is independent of both.
-cohort_month: loans opened in every third month are riskier, for no other reason than the month.
+channel_drift: among loans opened in the second half, partners bring a share of DRIFTED instead of a fifth, and their
+    loans are riskier.
+unfair_proxy: for most borrowers the region depends on the sex; risk is independent of both.
+cohort_month: loans opened in every third month are riskier, for no reason other than the month.
 unmatured_cohorts: loans opened in the last 12 months are far riskier, which their short history does not show yet.
 """
 
@@ -23,7 +24,7 @@ _PARTNER = next(n for n, (name, _) in enumerate(CHANNELS) if name == "partner")
 
 
 def shift_borrowers(seed: int, names: frozenset[str], borrowers: Borrowers) -> tuple[Borrowers, list[pl.DataFrame]]:
-    """The borrowers after the shifts, and the rows for the list of planted items."""
+    """Apply the shifts to borrowers; return the borrowers, and the rows for the list of planted items."""
     if "unfair_proxy" not in names:
         return borrowers, []
     random, count = generator(seed, "tilts", 0), len(borrowers.number)
@@ -37,7 +38,7 @@ def shift_borrowers(seed: int, names: frozenset[str], borrowers: Borrowers) -> t
 def shift_loans(
     seed: int, names: frozenset[str], loans: Loans, months: int, opened_within: int
 ) -> tuple[Loans, list[pl.DataFrame]]:
-    """The loans after the shifts, and the rows for the list of planted items."""
+    """Apply the shifts to loans; return the loans, and the rows for the list of planted items."""
     listed = []
     if "channel_drift" in names:
         is_late = loans.opened_month >= opened_within / 2

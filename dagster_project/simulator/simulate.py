@@ -1,4 +1,4 @@
-"""Makes a book from a seed, month by month; each month's files are written before the next month begins."""
+"""Make a book from a seed, month by month. Each month's files are written before the next month begins."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -47,11 +47,12 @@ SOURCE = "simulated"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to simulate. `opened_within`: number of first months in which loans are opened; None means all months.
+    """The plan of a simulation.
 
-    `shock_month`: see `macro`; `steady`: the economy does not change; `drift_month`: after it the arrears of the
-    segment rise, see `drift`; `deferral_month`: see `deferral`; `planted`: switches of `planted`; `dirt` and
-    `redeliver`: see `dirt`.
+    `opened_within`: number of months, from the first, in which loans are opened; None means all months. `shock_month`:
+    see `macro`. `steady`: whether the economy stays the same. `drift_month`: the month after which the segment's
+    arrears rise, see `drift`. `deferral_month`: see `deferral`. `planted`: names of switches in `planted`. `dirt`:
+    whether to plant faults. `redeliver`: whether to plant also the faults that only other files reveal, see `dirt`.
     """
 
     loans: int
@@ -70,7 +71,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Counts:
-    """Number of rows of each part of a book."""
+    """The size of each part of a book."""
 
     loans: int
     borrowers: int
@@ -86,10 +87,10 @@ class Counts:
 def simulate(plan: Plan, out: Path, progress: Callable[[str, int, int], None] | None = None) -> Counts:
     """Write the book to `out/landing/simulated` and its truth to `out/truth`.
 
-    `progress` receives the name of the step, the number of steps done, and the number of all steps.
+    `progress` is called with the name of the step, the number of steps done, and the number of all steps.
 
     Raises:
-        FileExistsError: `out` has a landing or truth folder already.
+        FileExistsError: `out` already has a landing or truth folder.
         PlanError: the book is too short for the planted fraud.
     """
     report = progress or (lambda _step, _done, _total: None)
@@ -180,7 +181,7 @@ class _Book:
         self.states[month, shown] = ledger.state[shown]
 
     def _opened(self, day: int, month: int) -> pl.DataFrame:
-        """Write the files of the loans opened on a day; returns their schedules."""
+        """Write the files of the loans opened on a day; return the schedules of these loans."""
         loans, landing = self.loans, self.landing
         since = day - int(self.calendar.starts[month])
         new = np.arange(*np.searchsorted(loans.opened_month * 31 + loans.opened_day, month * 31 + since + np.arange(2)))
@@ -218,7 +219,7 @@ class _Book:
             self.landing.write("events", day, pl.concat(rows))
 
     def finish(self) -> Counts:
-        """Write the truth, then plant what changes files that are already written."""
+        """Write the truth, then plant everything that changes files already written; return the counts."""
         plan, loans, ledger = self.plan, self.loans, self.ledger
         rows_of_truth = self._write_truth()
         ever = (self.states == DEFAULT).any(0)
@@ -244,7 +245,10 @@ class _Book:
         )
 
     def _write_truth(self) -> int:
-        """Write the truth folder: loan months (in parts), loans with their hazard and outcome, and the macro path."""
+        """Write the truth folder; return the number of loan months.
+
+        The folder has the loan months (in parts), the loans with their hazard and outcome, and the macro path.
+        """
         loans, ledger, calendar, months = self.loans, self.ledger, self.calendar, self.truth / "loan_months"
         months.mkdir()
         count = 0

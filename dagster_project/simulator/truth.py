@@ -1,15 +1,16 @@
-"""The truth: each loan-month's state and its true probability of default, written beside the book.
+"""The truth: the state and the true probability of default (PD) of each loan in each month, written beside the book.
 
-The true PD of a loan at a month-end is the probability that a default starts within the next 12 months, given the
-loan's state and age at that month-end, its borrower's latent risk, and the realised macro path and segment drift,
-including those of the next 12 months (both paths extend beyond the book). It is exact: the chain's probabilities are
-carried back month by month from the end of the window. A restructuring cannot change it: it changes amounts and the
-last instalment, and is granted only if neither the old nor the new last instalment is in a window that contains the
-restructuring.
+The true PD of a loan at a month-end is the probability that a default starts within the next 12 months. It is
+calculated given the loan's state and age at the month-end, its borrower's latent risk, and the realised macro path and
+segment drift, including their values in the next 12 months (both paths extend beyond the book). It is exact: the
+chain's probabilities are carried back month by month from the end of the window. A restructuring cannot change the PD.
+It changes amounts and the last instalment, and is granted only if neither the old nor the new last instalment is in a
+window that contains the restructuring.
 
-A payment holiday (`deferral`) is granted by lot to loans that are 0 behind at a month-end, and the chain rests in it.
-So there are two worlds, without the holiday and with it. At the month-end before the holiday, a loan that is 0 behind
-passes to the second one; the probability is carried back in both. The lot counts as known, like the macro path.
+A payment holiday (`deferral`) is granted by lot to loans that are 0 behind at a month-end; during the holiday, the
+state of the chain does not change. So there are two worlds, without and with the holiday. At the month-end before the
+holiday, a loan that is 0 behind passes to the world with the holiday. The probability is carried back in both worlds.
+The lot counts as known, like the macro path.
 """
 
 from collections.abc import Iterator
@@ -40,9 +41,9 @@ _LOANS_AT_ONCE = 20_000
 def true_pd(
     hazard: Floats, opened_month: Ints, instalments: Ints, stress: Floats, months: int, shift: Floats | float = 0.0
 ) -> Floats:
-    """PD by months behind, month and loan; 0 if a loan that far behind is closed.
+    """Return the PD by months behind, month and loan; 0 if a loan that far behind is closed.
 
-    `stress` covers `months` and the HORIZON months after them; `shift`, by month and loan, is added to x.
+    `stress` covers `months` and the HORIZON months after them. `shift`, by month and loan, is added to x.
     """
     world = _world(hazard, opened_month, instalments, stress, months, shift)
     pd = np.zeros_like(world.miss)  # for a window of 0 months
@@ -60,7 +61,7 @@ def true_pd_with_holiday(
     lots: Ints,
     shift: Floats | float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """As `true_pd`, for loans with a lot: (PD while no holiday is granted, PD once it is)."""
+    """Like `true_pd`, for loans with a lot: return (PD while no holiday is granted, PD once it is granted)."""
     without = _world(hazard, opened_month, instalments, stress, months, shift)
     within = _world(hazard, opened_month, instalments, stress, months, shift, lots)
     before, after = np.zeros_like(without.miss), np.zeros_like(within.miss)
@@ -73,7 +74,11 @@ def true_pd_with_holiday(
 
 @dataclass(frozen=True)
 class _World:
-    """The chain's probabilities in each month, by months behind, month and loan."""
+    """The chain's probabilities, by months behind, month and loan.
+
+    `miss` and `prepays`: the probabilities to miss and to prepay. `is_open`: whether a loan that far behind is open.
+    `rests`: whether the loan has a holiday.
+    """
 
     miss: Floats
     prepays: Floats
@@ -81,7 +86,7 @@ class _World:
     rests: NDArray[np.bool_]
 
     def carried_back(self, pd: Floats) -> Floats:
-        """The probabilities for windows that are one month longer; the result covers one month less."""
+        """Return the probabilities for windows that are one month longer; the result covers one month less."""
         later, count = pd[:, 1:], pd.shape[1]
         p, q = self.miss[:, 1:count], self.prepays[1:count]
         pd = np.empty_like(later)
@@ -126,11 +131,11 @@ def loan_months(
     deferred_from: Ints,
     calendar: Calendar,
 ) -> Iterator[pl.DataFrame]:
-    """One row per loan and month from its opening until it is closed; each frame holds a part of the loans.
+    """Yield one row per loan and month, from the opening until the loan is closed. Each frame has a part of the loans.
 
-    `drifts`: which loans' x is shifted by `drift` (by month). `lots`: the month in which a loan's holiday would begin;
-    `deferred_from`: the month in which one began. `states`: by month and loan; NOT_YET before the opening and after the
-    month in which the loan was closed.
+    `states`: by month and loan; NOT_YET before the opening and after the month in which the loan was closed. `drifts`:
+    whether `drift` (by month) shifts the loan's x. `lots`: the month in which a loan's holiday would begin.
+    `deferred_from`: the month in which the loan's holiday began.
     """
     ends = calendar.starts[1 : calendar.months + 1] - 1
     for begin in range(0, len(number), _LOANS_AT_ONCE):

@@ -1,9 +1,10 @@
-"""Planted fraud and money laundering: additional loans and borrowers outside the chain, each with a script.
+"""Planted fraud and money laundering: additional loans and borrowers, which follow scripts instead of the chain.
 
-The loans are opened in the book's first third, have schedules, and are paid by direct debit on the due day unless the
-script of their kind says otherwise. A script gives days after an anchor, amounts, methods and payers; a negative amount
-is money paid out to the payer. Every row that a script adds is listed. If the fraud is that nothing is paid, or that
-something is shared, the loans and customers are listed. The truth holds nothing about these loans but their kind.
+The loans are opened in the book's first third and have schedules. They are paid by direct debit on the due day unless
+the script of their kind says otherwise. A script gives payments: days after an anchor day, amounts, methods and payers.
+A negative amount is money paid out to the payer. Every row that a script adds is listed. If the fraud is that nothing
+is paid or that something is shared, the loans and customers are listed. The truth contains nothing about these loans
+except their kind.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from dagster_project.simulator.products import PRODUCTS, Loans
 from dagster_project.simulator.schedules import annuity, instalments
 
 LEAST_MONTHS = 18
-ONE_IN = 2_000  # loans of the book per case of each kind; at least two cases
+ONE_IN = 2_000  # each kind has one case per this many loans of the book, but at least two cases
 FIRST_LOAN, FIRST_CUSTOMER, FIRST_PAYER = 90_000_001, 90_000_001, 900_000_001
 
 _DEBIT, _TRANSFER, _CASH = range(3)
@@ -36,10 +37,10 @@ _RATE, _TERM, _DUE_DAY, _OPENED_DAY = 0.12, 24, 15, 9
 
 @dataclass(frozen=True)
 class Step:
-    """A payment of a script: days after the anchor, amount in cents, method, payer.
+    """A payment of a script.
 
-    `payer`: 0 is the borrower, other payers are numbered within the case. `of_loan`: the amount is a share of the
-    amount lent. `jitter`: by which share the amount varies at most.
+    `day`: days after the anchor day. `amount`: in cents or, with `of_loan`, as a share of the amount lent. `payer`: 0
+    is the borrower; other payers are numbered within the case. `jitter`: the largest share by which the amount varies.
     """
 
     day: int
@@ -52,9 +53,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Script:
-    """What happens in a case. `loans`: their number, all of one borrower if `one_borrower`; `lent`: in cents.
+    """The events of a case.
 
-    `pays`: number of months with regular payments; None means all months.
+    `steps`: additional payments. `loans`: number of loans, all of one borrower if `one_borrower`. `lent`: typical
+    amount lent in cents. `pays`: number of months with regular payments; None means all months.
     """
 
     steps: tuple[Step, ...] = ()
@@ -85,13 +87,13 @@ SCRIPTS: dict[str, Script] = {
     "A13_first_payment_default": Script(pays=0),
     "A14_shared_identifiers": Script(loans=3),
 }
-_ANCHOR = 35  # days after the opening; a payoff counts as early within 60 days of the opening
-_BUST_OUT_DAY = 200  # days from the first loan's opening to that of the further ones
+_ANCHOR = 35  # days from the opening to the anchor day; a payoff within 60 days of the opening counts as early
+_BUST_OUT_DAY = 200  # approximate days from the opening of the first loan to the opening of the case's further loans
 
 
 @dataclass(frozen=True)
 class Cases:
-    """All planted loans and their borrowers. `kind` (place in FRAUD) and `case` are by loan."""
+    """All planted loans and their borrowers. `kind` (index in FRAUD) and `case` have one entry per loan."""
 
     loans: Loans
     borrowers: Borrowers
@@ -101,7 +103,7 @@ class Cases:
 
 
 def make_cases(seed: int, loans: int, months: int, names: frozenset[str]) -> Cases:
-    """The loans of the scripts in `names`.
+    """Make the loans of the scripts in `names`.
 
     Raises:
         PlanError: the book is too short for scripts.
@@ -113,7 +115,7 @@ def make_cases(seed: int, loans: int, months: int, names: frozenset[str]) -> Cas
     sizes = np.array([SCRIPTS[FRAUD[k]].loans for k in asked for _ in range(each)], dtype=np.int64)
     kind = np.repeat(np.repeat(np.array(asked, dtype=np.int64), each), sizes)
     case = np.repeat(np.arange(len(sizes)), sizes)
-    place = np.arange(len(case)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # in its case
+    place = np.arange(len(case)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # position of the loan in its case
     random = generator(seed, "typologies")
     first_month = random.integers(0, max(months // 3, 1), len(sizes))[case]
     is_further = (kind == FRAUD.index("A12_bust_out")) & (place > 0)
@@ -147,7 +149,10 @@ def make_cases(seed: int, loans: int, months: int, names: frozenset[str]) -> Cas
 
 
 def hold_cases(cases: Cases, landing: Landing, seed: int, calendar: Calendar) -> tuple[int, list[pl.DataFrame]]:
-    """Hold these loans' rows for the book's files; returns the number of payments, and the rows for the list."""
+    """Give the rows of these loans to `landing`, which writes them into the book's files.
+
+    Return the number of payments, and the rows for the list of planted items.
+    """
     loans, borrowers = cases.loans, cases.borrowers
     if not len(loans.number):
         return 0, []
@@ -173,7 +178,7 @@ def hold_cases(cases: Cases, landing: Landing, seed: int, calendar: Calendar) ->
 
 
 def _scripted(cases: Cases, opened_on: Ints, seed: int) -> pl.DataFrame:
-    """The payments that the scripts add."""
+    """Return the payments that the scripts add."""
     random, parts = generator(seed, "typologies", 1), []
     for k, name in enumerate(FRAUD):
         loan = np.flatnonzero(cases.kind == k)
@@ -186,7 +191,7 @@ def _scripted(cases: Cases, opened_on: Ints, seed: int) -> pl.DataFrame:
 
 
 def _regular(cases: Cases, calendar: Calendar) -> pl.DataFrame:
-    """The instalments that are paid on their due day."""
+    """Return the instalments that are paid on their due day."""
     loans = cases.loans
     made = instalments(loans.amount, loans.annual_rate, loans.instalment, loans.term)
     pays = np.array([_TERM if (pays := SCRIPTS[name].pays) is None else pays for name in FRAUD])[cases.kind]

@@ -1,1 +1,1 @@
-"""What a source delivers: its contract, the canonical tables, and the adapter between them."""
+"""The data that a source delivers: its contract, the canonical tables, and the adapter between them."""

@@ -1,8 +1,8 @@
-"""The canonical raw tables: one shape for the rows of every source.
+"""The canonical raw tables, which have the same columns for every source.
 
-A contract's `table` objects choose from these columns and add the source's own descriptions and bounds; a column that a
-source does not have is null in its rows. dbt's sources are generated from this list, so a new source needs no SQL in
-staging.
+A contract's `table` objects choose from these columns and add the source's own descriptions and bounds. If a source
+lacks a column, the column is null in its rows. dbt's sources are generated from these tables, so a new source needs no
+SQL in staging.
 """
 
 import polars as pl
@@ -12,7 +12,7 @@ RATE = pl.Decimal(9, 6)
 
 _TEXT, _DAY, _COUNT = pl.String(), pl.Date(), pl.Int32()
 
-# The table that ingestion itself writes; no contract declares it.
+# Ingestion itself writes this table; no contract declares it.
 SUPERSEDED = "superseded"
 
 DESCRIPTIONS: dict[str, str] = {
@@ -122,7 +122,7 @@ CANONICAL: dict[str, dict[str, tuple[pl.DataType, str]]] = {
     },
 }
 
-# Columns that a table must have, and that need a value in every row.
+# The columns that each table must have, with a value in every row.
 NEEDED: dict[str, tuple[str, ...]] = {
     "borrowers": ("borrower_id",),
     "borrower_attributes": ("borrower_id",),
@@ -137,15 +137,16 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "outcomes": ("loan_id", "observed_on", "horizon_months", "defaulted"),
 }
 
-# Tables of persons. A person is delivered again with each new loan; the row that was known first counts.
+# Tables with one row per person. A source delivers a person again with each new loan; the row that was known first is
+# kept.
 PERSONS = ("borrowers", "borrower_attributes")
 
-# Columns that hold pseudonyms, in every table.
+# Columns that hold pseudonyms in every table.
 BORROWER, PAYER = "borrower_id", "payer_id"
 PERSON_IDS = (BORROWER, PAYER)
 PSEUDONYMS = (*PERSON_IDS, "account_id")
 
-# Only this table may hold sensitive values in the clear; they are used for fairness monitoring only.
+# Only this table may hold sensitive values as they were delivered; they are used for fairness monitoring only.
 FAIRNESS = "borrower_attributes"
 
 LINEAGE: dict[str, tuple[pl.DataType, str]] = {
@@ -159,5 +160,5 @@ LINEAGE: dict[str, tuple[pl.DataType, str]] = {
 
 
 def raw_schema(table: str) -> dict[str, pl.DataType]:
-    """Columns of a canonical table as stored: its own columns, then the lineage."""
+    """The Polars type of each column of a stored canonical table: its own columns, then the lineage columns."""
     return {name: dtype for name, (dtype, _) in (CANONICAL[table] | LINEAGE).items()}

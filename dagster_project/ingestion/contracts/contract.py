@@ -1,8 +1,8 @@
 """Data contracts: Open Data Contract Standard (v3) files, parsed into frozen dataclasses and checked.
 
 A contract has `file` objects (the layouts of delivered files) and `table` objects (the canonical raw tables that the
-adapter makes of them). The Polars schemas, the row rules, the pseudonymised columns and the raw checks are all derived
-from it.
+adapter builds from these files). The Polars schemas, the row rules, the list of pseudonymised columns and the raw
+checks are all derived from the contract.
 """
 
 import datetime as dt
@@ -21,8 +21,8 @@ from dagster_project.ingestion.contracts.canonical import CANONICAL, FAIRNESS, M
 Classification = Literal["identifier", "personal", "sensitive", "financial", "none"]
 
 _DECIMALS = {"decimal(18,2)": MONEY, "decimal(9,6)": RATE}
-DONE = ".done"  # suffix of a manifest's name
-# ODCS names date formats as Java does.
+DONE = ".done"  # suffix of a manifest's file name
+# ODCS writes date formats as Java does; Python's strptime needs the values.
 _DATE_FORMATS = {"yyyy-MM-dd": "%Y-%m-%d", "MM-dd-yyyy": "%m-%d-%Y"}
 _TYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
@@ -35,15 +35,18 @@ _TYPES: dict[str, pl.DataType] = {
 
 
 class ContractError(ValueError):
-    """A contract, or the output of an adapter, is not usable. The message names file, object and column."""
+    """A contract, or the output of an adapter, cannot be used.
+
+    The message names the file, the object and the column.
+    """
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type and the rules that a value must meet.
+    """One column: its type, and the rules that each value must meet.
 
-    `origin` and `constant` are set for a canonical column of a contract without adapter: the delivered column that it
-    comes from, or its constant value.
+    `origin` and `constant` are set only for a canonical column of a contract without an adapter module: the delivered
+    column that the values come from, or the constant value of all rows.
     """
 
     name: str
@@ -68,20 +71,22 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The layout of a delivered file, or a canonical table. `control`: columns whose sums must agree to the cent.
+    """The layout of a delivered file, or a canonical table.
+
+    `control`: the amount columns for the control sum; delivered and canonical sums must agree to the cent.
 
     Fields of a layout:
-        `file_pattern`: pattern of the file names.
-        `delivered_once`: only one file is ever delivered.
-        `month_in_name`, `day_in_name`: strptime format of the file name without its suffix; it gives the reported month
-            or day.
-        `manifest`: a file is complete once its manifest exists.
+        `file_pattern`: shell pattern of the file names.
+        `delivered_once`: True if only one file is ever delivered.
+        `month_in_name`, `day_in_name`: strptime format of the file name without its suffix, if the name contains the
+            reported month or day; else None.
+        `manifest`: True if a file is complete only once its manifest exists.
 
-    Fields of a canonical table without adapter:
-        `made_from`: name of its layout.
-        `event_on`: the date column of the layout that dates the rows.
-        `known_on`: the date column with the day on which a row was known, if it is not `event_on`.
-        `corrections`: a row with a known key and different content is a new version, not a conflict.
+    Fields of a canonical table in a source without an adapter module:
+        `made_from`: name of the layout that its columns come from.
+        `event_on`: the date column of the layout that gives each row's event day.
+        `known_on`: the date column with the day on which a row was known; None if that is `event_on`.
+        `corrections`: True if a row with a known key and different content is a new version, not a conflict.
     """
 
     name: str
@@ -100,18 +105,18 @@ class Table:
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
-        """Polars schema in the contract's order."""
+        """The Polars type of each column, in the contract's order."""
         return {c.name: c.dtype for c in self.columns}
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Names of the primary key's columns."""
+        """The names of the primary key's columns."""
         return tuple(c.name for c in self.columns if c.key)
 
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A delivery that a Python distribution ships. `path`: the end of the file's path in the distribution."""
+    """A delivery that is a file in a Python distribution. `path`: how the file's path in the distribution ends."""
 
     distribution: str
     path: str
@@ -119,7 +124,11 @@ class PackagedFile:
 
 @dataclass(frozen=True)
 class Contract:
-    """One source: the layouts that it delivers, the canonical tables, and the lag until a lender knows a row."""
+    """One source: the layouts of its files, and its canonical tables.
+
+    `known_at_lag_days`: days from an event until the lender knows it. `packaged`: the delivery that a Python
+    distribution contains; None if there is none.
+    """
 
     source: str
     version: str
@@ -131,18 +140,21 @@ class Contract:
     packaged: PackagedFile | None = None
 
     def table(self, name: str) -> Table:
-        """The canonical table of this name."""
+        """The canonical table with this name."""
         return next(t for t in self.tables if t.name == name)
 
     def layout_of(self, file_name: str) -> Table | None:
-        """The layout of a delivered file, by its name; None for a manifest and for a file without layout."""
+        """The layout whose pattern matches a file name; None for a manifest, and for a file that no layout matches."""
         name = unpacked_name(file_name)
         if name.endswith(DONE):
             return None
         return next((layout for layout in self.layouts if fnmatchcase(name, layout.file_pattern)), None)
 
     def arrives_on(self, file_name: str) -> dt.date | None:
-        """The day on which a file arrives, from the month or day in its name; None if the name has neither."""
+        """The day on which a file arrives, from the month or day in its name; None if the name has no valid date.
+
+        It is the named day, or the end of the named month, plus the contract's lag.
+        """
         layout = self.layout_of(file_name)
         name_format = (layout.day_in_name or layout.month_in_name) if layout else None
         if layout is None or name_format is None:
@@ -150,18 +162,21 @@ class Contract:
         try:
             reported = dt.datetime.strptime(unpacked_name(file_name).rpartition(".")[0], name_format).date()
         except ValueError:
-            return None  # a name such as 2017-13 has no month; the rows of the file decide
-        if layout.day_in_name is None:  # month-end
+            return None  # no valid date, for example 2017-13; the rows of the file decide
+        if layout.day_in_name is None:  # the name gives a month: use its last day
             reported = (reported.replace(day=1) + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1)
         return known_at(reported, self)
 
     def landing_day(self, file_name: str, seen_on: dt.date) -> dt.date:
-        """The partition of a file: the day of arrival from its name, or else the day on which it was seen."""
+        """The landing day of a file, which is its Dagster partition.
+
+        It is the arrival day that the file's name implies, or `seen_on` if the name has no date.
+        """
         return self.arrives_on(file_name) or seen_on
 
     @property
     def control_table(self) -> Table:
-        """The canonical table whose control column must sum to the same amount as the delivered control columns."""
+        """The canonical table with a control column, whose sum must equal the sum of the delivered control columns."""
         return next(t for t in self.tables if t.control)
 
 
@@ -169,7 +184,8 @@ def load_contract(path: Path) -> Contract:
     """Read and check one contract file.
 
     Raises:
-        ContractError: the file is not ODCS, or lacks a property that ingestion needs.
+        ContractError: the file is not an ODCS file, lacks a property that ingestion needs, or breaks a project
+            rule.
     """
     try:
         odcs = OpenDataContractStandard.from_file(str(path))
@@ -238,13 +254,13 @@ def _table(path: Path, item: SchemaObject) -> Table:
 
 
 def _only(names: Iterable[str]) -> str | None:
-    """The name, if there is exactly one; else None."""
+    """The name, if there is exactly one distinct name; else None."""
     distinct = set(names)
     return distinct.pop() if len(distinct) == 1 else None
 
 
 def _check_canonical(path: Path, table: Table) -> None:
-    """A table object may only have columns of the canonical table, with their canonical types."""
+    """Check that a table is canonical, has all needed columns, and has only canonical columns with canonical types."""
     if table.name not in NEEDED:
         raise ContractError(f"{path}: {table.name} is not a canonical table; they are {', '.join(NEEDED)}")
     canonical = CANONICAL[table.name]
@@ -258,7 +274,10 @@ def _check_canonical(path: Path, table: Table) -> None:
 
 
 def _check_class(path: Path, table: Table, column: Column) -> None:
-    """Check a canonical column's classification: pseudonyms are identifiers; personal values never enter the lake."""
+    """Check a canonical column's classification: pseudonyms are identifiers; personal values never enter the lake.
+
+    Sensitive values may enter only the table for fairness monitoring.
+    """
     where = f"{path}: {table.name}.{column.name}"
     if column.name in PSEUDONYMS and column.classification != "identifier":
         raise ContractError(f"{where} must have the classification 'identifier', so that it is pseudonymised")
@@ -269,7 +288,11 @@ def _check_class(path: Path, table: Table, column: Column) -> None:
 
 
 def _check_origins(path: Path, table: Table, layouts: Mapping[str, Table]) -> None:
-    """A canonical column has the classification of the delivered column that it comes from, or is a pseudonym."""
+    """Check each canonical column against the classification of the delivered column that it comes from.
+
+    A personal column must be left out. An identifier stays an identifier. A sensitive column stays sensitive, or
+    becomes an identifier.
+    """
     layout = layouts.get(table.made_from or "")
     delivered = {c.name: c.classification for c in layout.columns} if layout else {}
     for column in table.columns:
@@ -282,7 +305,7 @@ def _check_origins(path: Path, table: Table, layouts: Mapping[str, Table]) -> No
 
 
 def _check_agreement(path: Path, tables: Iterable[Table]) -> None:
-    """A column must be a pseudonym in all tables or in none; otherwise the tables could not be joined by it."""
+    """Check that a column is a pseudonym in all tables or in none; otherwise it could not join the tables."""
     classes: dict[str, set[bool]] = {}
     for column in (c for table in tables for c in table.columns):
         classes.setdefault(column.name, set()).add(column.classification == "identifier")
@@ -323,10 +346,10 @@ def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
 
 
 def unpacked_name(file_name: str) -> str:
-    """The name of a delivery without the suffix of its compression."""
+    """The name of a delivered file without the suffix `.gz` or `.zip`."""
     return file_name.removesuffix(".gz").removesuffix(".zip")
 
 
 def known_at(event_on: dt.date, contract: Contract) -> dt.date:
-    """The first day on which the lender could know an event of `event_on`, by the contract's lag."""
+    """The first day on which the lender could know an event of the day `event_on`: that day plus the contract's lag."""
     return event_on + dt.timedelta(days=contract.known_at_lag_days)

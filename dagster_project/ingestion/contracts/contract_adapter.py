@@ -1,8 +1,9 @@
-"""The adapter of sources without an adapter module: the contract maps delivered columns to canonical columns.
+"""The adapter for sources without an adapter module: the contract maps delivered columns to canonical columns.
 
 In a `table` object each property names its origin in `transformSourceObjects` (`layout.column`), or a constant in
-`transformLogic` (`'USD'`). The object's custom property `eventOn` names the column that dates its rows; `knownOn` names
-the column with the day on which a row was known, if that is a different column. A table comes from one layout.
+`transformLogic` (`'USD'`). The object's custom property `eventOn` names the date column that gives each row's event
+day. `knownOn` names the date column with the day on which a row was known, if that is a different column. All columns
+of a table come from one layout.
 """
 
 import polars as pl
@@ -12,16 +13,19 @@ from dagster_project.ingestion.contracts.contract import Contract, ContractError
 
 
 def adapt(layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
-    """The canonical tables of one layout's rows. `delivered`: typed columns of the layout, and `line_no`."""
+    """Build the canonical tables that come from one layout.
+
+    `delivered` holds the layout's typed columns and `line_no`.
+    """
     return {t.name: _table(t, delivered, contract) for t in contract.tables if t.made_from == layout}
 
 
 def check_mapping(where: str, contract: Contract) -> None:
-    """Refuse a contract without adapter whose mapping is incomplete.
+    """Refuse a contract without an adapter module if its mapping is incomplete.
 
     Raises:
-        ContractError: a column has no origin, or its origin does not exist; a table comes from several layouts, or has
-            no date column.
+        ContractError: a column has no origin, or its origin does not exist; a table comes from several layouts;
+            `eventOn` or `knownOn` does not name a date column; a table of persons declares corrections.
     """
     layouts = {layout.name: layout for layout in contract.layouts}
     for table in contract.tables:
@@ -43,7 +47,7 @@ def check_mapping(where: str, contract: Contract) -> None:
 
 
 def refuse_corrections(where: str, contract: Contract) -> None:
-    """Refuse corrections in a source with an adapter module: there one line can become many rows.
+    """Refuse corrections in a source with an adapter module, because there one line can become many rows.
 
     Raises:
         ContractError: a table declares corrections.

@@ -1,4 +1,7 @@
-"""dbt's source file, generated from the canonical tables: `make sources` writes it, and a test compares the two."""
+"""The file that declares dbt's sources, generated from the canonical tables.
+
+`make sources` writes the file, and a test compares it with the canonical tables.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from dagster_project.ingestion.contracts.canonical import (
 )
 
 SOURCE, CHANGED_FILES = "lake", "lake_changed"
-# Tables that an incremental build reads the new rows of: those that the warehouse appends to, and the inputs of loan
+# The tables whose new rows an incremental build reads: tables that the warehouse appends to, and the inputs of loan
 # months.
 INCREMENTAL_TABLES = ("loans", "schedules", "payments", "statements", "loan_events", "client_money", SUPERSEDED)
 SOURCES_FILE = Path("_lake__sources.yml")
@@ -33,7 +36,7 @@ _SQL_TYPES: dict[pl.DataType, str] = {
 
 
 def sources_yaml() -> str:
-    """The text of the source file: every canonical table, its columns, and the path of its selected files."""
+    """The text of the file: every canonical table with its columns, and the path of the lake files that dbt reads."""
     lake = {
         "name": SOURCE,
         "description": "The accepted rows of every source, in canonical tables: the lake files that receipts name.",

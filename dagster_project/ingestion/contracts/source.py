@@ -1,4 +1,4 @@
-"""Sources: each is a contract, and the adapter that turns delivered rows into canonical tables."""
+"""Sources: each source is a contract, and an adapter that turns delivered rows into canonical tables."""
 
 import importlib
 from collections.abc import Callable
@@ -11,14 +11,14 @@ import polars as pl
 from dagster_project.ingestion.contracts import contract_adapter, sources
 from dagster_project.ingestion.contracts.contract import Contract, ContractError, load_contract
 
-# Turns the typed rows of one file into canonical tables: (layout name, rows, contract) -> rows by table.
+# Turns the typed rows of one file into canonical tables: (layout name, rows, contract) -> rows by table name.
 Adapter = Callable[[str, pl.DataFrame, Contract], dict[str, pl.DataFrame]]
 CONTRACT_FILE = "contract.yaml"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A contract, and the adapter that turns a delivered file into canonical tables."""
+    """A contract, and the adapter that turns the rows of a delivered file into canonical tables."""
 
     contract: Contract
     adapt: Adapter
@@ -30,13 +30,13 @@ class Source:
 
 
 def load_sources(own: Path | None = None) -> dict[str, Source]:
-    """All sources by name: those of the project, and those in the user's folder `own`.
+    """Return all sources by name: the project's sources and, if `own` is given, those in the user's folder `own`.
 
-    A source is a folder with a `contract.yaml`. A source of the project may have an `adapter.py` in the same folder;
-    for all other sources the contract itself maps the columns.
+    A source is a folder with a `contract.yaml`. A source of the project may have an `adapter.py` in the same folder.
+    For all other sources, the contract itself maps the columns.
 
     Raises:
-        ContractError: a contract is not usable.
+        ContractError: a contract cannot be used.
     """
     found = {}
     for folder in sorted(Path(str(resources.files(sources))).iterdir()):
@@ -57,12 +57,12 @@ def load_sources(own: Path | None = None) -> dict[str, Source]:
 
 
 def _without_adapter(path: Path) -> Source:
-    """A source whose contract maps its columns."""
+    """Load a source whose contract maps its columns, and check this mapping."""
     contract = load_contract(path)
     contract_adapter.check_mapping(str(path), contract)
     return Source(contract, contract_adapter.adapt)
 
 
 def own_contracts(folder: Path) -> list[Path]:
-    """The contract files of the user's own sources."""
+    """The contract files of the user's own sources: one per subfolder of `folder`, sorted by path."""
     return sorted(folder.glob(f"*/{CONTRACT_FILE}"))

@@ -1,1 +1,1 @@
-"""Personal data: whose row a delivered row is, the vault, the encrypted originals, and erasure."""
+"""Personal data: finding the person of a delivered row, the vault, the encrypted originals, and erasure."""

@@ -2,8 +2,8 @@
 
 Rows of the lake keep their pseudonym, so that no figure changes.
 
-One transaction of the key store does the erasure. Before it nothing has changed; after it nobody can read the old
-originals, not even those in backups of the data folder.
+One transaction of the key store makes the erasure effective. Before this transaction, nothing has changed. After it,
+nobody can read the old originals, not even those in backups of the data folder.
 """
 
 import contextlib
@@ -45,12 +45,16 @@ _MIN_WORD = 6
 
 
 class ErasureError(RuntimeError):
-    """Nothing was erased; the message says why and what to do."""
+    """Nothing was erased. The message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person of a source: pseudonyms as borrower and as payer, and the search for the person's data."""
+    """A person of a source.
+
+    `pseudonyms`: the person's pseudonyms as borrower and as payer. `search`: the search for the person's data.
+    `erased_at`: time of the last erasure in UTC; None if the person was not erased.
+    """
 
     pseudonyms: tuple[str, ...]
     search: PersonSearch
@@ -59,10 +63,11 @@ class Person:
 
 @dataclass(frozen=True)
 class Proof:
-    """What was searched after the erasure, and where the person's data was still found: proven if `left` is empty.
+    """The result of the search after an erasure; the erasure is proven if `left` is empty.
 
-    `shared`: originals that contain the same words in records of other persons, for example the number of a joint
-    account.
+    `originals`, `quarantined_rows`, `files`: how many were searched. `vault_rows`: number of the person's encrypted
+    rows in the vault. `shared`: number of originals that contain the same words in records of other persons, for
+    example the number of a joint account. `left`: the places where the person's data was still found.
     """
 
     originals: int
@@ -77,9 +82,11 @@ class Proof:
 class Erasure:
     """The outcome of an erasure.
 
-    `pseudonyms`: pseudonyms of the person. `held`: the hold that prevented the erasure; then nothing was done.
-    `records`: number of records that lost the identifying values, in `rewritten` originals. `destroyed`: number of
-    originals that could not be rewritten without them. `erased_before`: time of an earlier erasure.
+    `pseudonyms`: the person's pseudonyms. `held`: the hold that prevented the erasure, so that nothing was done; None
+    if no hold prevented it. `rewritten`: number of originals that were rewritten. `records`: number of records in them
+    that lost the identifying values. `destroyed`: number of originals that were destroyed because they could not be
+    rewritten. `erased_before`: time of an earlier erasure; None if there was none. `proof`: None if a hold prevented
+    the erasure.
     """
 
     source: str
@@ -93,9 +100,9 @@ class Erasure:
 
 
 def find_person(context: IngestContext, source: Source, borrower: str) -> Person | None:
-    """A person by the source's own number or by pseudonym; None if no delivery of the source had the person.
+    """Find a person by the source's own number or by pseudonym; None if no delivery of the source had the person.
 
-    This reads the person's data in the vault and in the originals; the caller must record that in the audit chain.
+    This reads the person's data in the vault and in the originals, so the caller must record it in the audit chain.
     """
     store, numbers, given = context.key_store, {borrower}, list[str]()
     if _PSEUDONYM.match(borrower):
@@ -112,7 +119,10 @@ def find_person(context: IngestContext, source: Source, borrower: str) -> Person
 
 
 def retention(context: IngestContext, source: Source, person: Person, years: int) -> Hold | None:
-    """The latest hold on the person: one that was set by hand, or the retention after the last event of their loans."""
+    """The hold on the person that ends last, even if it has expired; None if there is no hold.
+
+    A hold is one that was set by hand, or the retention after the last event of the person or the person's loans.
+    """
     holds = [h for p in person.pseudonyms if (h := context.key_store.held(source.name, p))]
     last = _last_event(context, source, person)
     if last is not None:
@@ -127,15 +137,15 @@ def erase(
     """Erase a person, unless a hold prevents it.
 
     Args:
-        context: lake, keys and key store.
+        context: the lake, the keys and the key store.
         source: the source of the person.
-        person: the result of `find_person`.
-        folders: folders to search for identifying values in the clear.
-        now: the time on the tombstone, in UTC.
-        years: years of retention after the last event.
+        person: the person that `find_person` returned.
+        folders: the folders to search for unencrypted identifying values.
+        now: the time of the erasure, in UTC; the tombstone keeps it.
+        years: how many years after the last event the data must be kept.
 
     Raises:
-        ErasureError: files of the source wait in the landing folder, and may contain the person.
+        ErasureError: files of the source wait in the landing folder and may contain the person's data.
     """
     if waiting(source, context):
         raise ErasureError(
@@ -173,7 +183,7 @@ def erase(
 
 
 def prove(context: IngestContext, source: Source, person: Person, folders: Iterable[Path]) -> Proof:
-    """Search for the person in everything that can still be decrypted, and in all files in the clear."""
+    """Search for the person's data in everything that can still be decrypted, and in all unencrypted files."""
     left = [
         f"the key of {p}" for p, at in context.key_store.known_persons(source.name, person.pseudonyms).items() if not at
     ]
@@ -200,7 +210,10 @@ def prove(context: IngestContext, source: Source, person: Person, folders: Itera
 def _changed(
     context: IngestContext, source: Source, search: PersonSearch
 ) -> Iterator[tuple[str, tuple[bytes, int] | None]]:
-    """Each original with data of the person, and its content without that data; None if it cannot be rewritten."""
+    """Yield (sha256, (redacted content, number of changed records)) for each original that contains the person's data.
+
+    Yield (sha256, None) if an original cannot be rewritten.
+    """
     names = {r.sha256: r.file_name for r in reversed(context.book.all(source.name))}
     for sha256, content in _originals(context, source):
         layout = source.contract.layout_of(names.get(sha256, ""))
@@ -214,7 +227,7 @@ def _changed(
 
 
 def _originals(context: IngestContext, source: Source) -> Iterator[tuple[str, bytes]]:
-    """All originals that can be decrypted, including those that a crash left without a receipt."""
+    """Yield (sha256, content) for each original that can be decrypted, even if a crash left it without a receipt."""
     for sha256, key in context.key_store.delivery_keys(source.name).items():
         path = original_path(context.lake, source.name, sha256, key.key_id)
         if path.exists():
@@ -228,7 +241,11 @@ def _pseudonym(context: IngestContext, number: str, domain: str) -> str:
 def _vault_rows(
     context: IngestContext, source: Source, pseudonyms: Collection[str]
 ) -> Iterator[tuple[Table, dict[str, str | None]]]:
-    """Layout and values of each vault row of a person, as borrower and as payer; none if the key was destroyed."""
+    """Yield (layout, values by column) for each row of a person, as borrower and as payer.
+
+    The rows as borrower come from the vault; there are none if the key was destroyed. The rows as payer come from the
+    originals.
+    """
     layouts = {layout.name: layout for layout in source.contract.layouts}
     records = read_payer(context, source, pseudonyms)
     for pseudonym in pseudonyms:
@@ -240,10 +257,10 @@ def _vault_rows(
 
 
 def _numbers(context: IngestContext, source: Source, pseudonym: str) -> set[str]:
-    """The source's numbers of the person with a pseudonym."""
+    """The numbers by which the source identifies the person with this pseudonym; empty if none is known."""
     layouts = {layout.name: layout for layout in source.contract.layouts}
     numbers = set()
-    for kept in read_payer(context, source, [pseudonym]):  # only rows of this person
+    for kept in read_payer(context, source, [pseudonym]):  # only this person's rows
         persons = persons_of(layouts[kept.layout], source) if kept.layout != NOT_READ else ()
         columns = [person.column for person in persons if not person.is_borrower] or [PAYER]
         numbers |= {number for row in kept.rows for column in columns if (number := row.get(column))}
@@ -256,7 +273,7 @@ def _numbers(context: IngestContext, source: Source, pseudonym: str) -> set[str]
 
 
 def _words(layout: Table, row: Mapping[str, str | None]) -> set[str]:
-    """The values of a person that a text search can identify: names, accounts, addresses; no codes or counts."""
+    """The values of a person that a text search can identify: names, accounts and addresses, but no codes or counts."""
     return {
         value.strip()
         for column, value in row.items()
@@ -274,7 +291,7 @@ def _is_long_number(value: str) -> bool:
 
 
 def _last_event(context: IngestContext, source: Source, person: Person) -> date | None:
-    """The day of the last event of the person, or of one of the person's loans."""
+    """The day of the last event of the person or of the person's loans; None if the lake has no such event."""
     paths: dict[str, list[Path]] = {}
     for receipt in context.book.all(source.name):
         for item in receipt.files:

@@ -1,7 +1,7 @@
-"""Identification: whose row a delivered row is, which values identify the person, and how to blank them.
+"""Identification: which person a delivered row belongs to, which values identify the person, and how to blank them.
 
-The contract decides: a column that becomes `borrower_id` or `payer_id` is a person's number, and columns with the
-classification identifier or personal are identifying.
+The contract decides: a column that becomes `borrower_id` or `payer_id` holds persons' numbers. Columns with the
+classification identifier or personal identify a person.
 """
 
 import contextlib
@@ -38,10 +38,10 @@ _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
 
 @dataclass(frozen=True)
 class PersonColumn:
-    """A column with persons' numbers.
+    """A column that holds the numbers (IDs) of persons.
 
-    `domain`: domain of the pseudonyms. `identifying`: this column and the columns that identify the same person.
-    `is_borrower`: True for borrowers, False for payers.
+    `domain`: the namespace in which the numbers are pseudonymised, `<source>.<canonical column>`. `identifying`: this
+    column, and the other columns that identify the same person. `is_borrower`: True for borrowers, False for payers.
     """
 
     column: str
@@ -51,9 +51,10 @@ class PersonColumn:
 
 
 def persons_of(layout: Table, source: Source) -> tuple[PersonColumn, ...]:
-    """The columns of a layout with persons' numbers; empty if the contract has no such column.
+    """Return the columns of a layout that hold persons' numbers; empty if there is no such column.
 
-    If a layout has a borrower's number, all other identifying columns belong to the borrower, except a payer's number.
+    If a layout has borrowers' numbers, all its other identifying columns belong to the borrower, except payers'
+    numbers.
     """
     numbers = {
         column.origin: column.name
@@ -76,46 +77,47 @@ def persons_of(layout: Table, source: Source) -> tuple[PersonColumn, ...]:
 
 
 def number(person: PersonColumn, layout: Table) -> pl.Expr:
-    """The person's number in canonical form, from text; as delivered if the text cannot be parsed."""
+    """Return an expression for the person's number in canonical form; the delivered text if it cannot be parsed."""
     delivered = pl.col(person.column)
     return pl.coalesce(delivered.cast(layout.schema[person.column], strict=False).cast(pl.String), delivered)
 
 
 @dataclass(frozen=True)
 class PersonSearch:
-    """A search for persons: their pseudonyms and, if known, the words that identify them."""
+    """A search for persons. `pseudonyms`: the persons' pseudonyms. `words`: words that identify them, if known."""
 
     pseudonyms: frozenset[str]
     words: frozenset[str] = frozenset()
 
     @cached_property
     def pattern(self) -> re.Pattern[str] | None:
-        """Matches any of the words as a whole word, ignoring case; None without words."""
+        """A pattern that matches any of the words as a whole word, ignoring case; None if there are no words."""
         words = "|".join(re.escape(word) for word in sorted(self.words))
         return re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) if words else None
 
 
 class UnreadableError(RuntimeError):
-    """A file contains data of a person, or cannot be searched, and the data cannot be removed."""
+    """A file contains or may contain data of a person, and the data cannot be removed."""
 
 
 def hide(
     content: bytes, layout: Table | None, source: Source, keys: Keys, search: PersonSearch
 ) -> tuple[bytes, int] | None:
-    """A delivered file without the values that identify the searched persons, and the number of changed records.
+    """Return a delivered file without the values that identify the searched persons, and the number of changed records.
 
-    Other fields and all line numbers stay. A record that breaks a rule or is ragged loses all fields, because it is not
-    clear which of its fields identify the person. None if the file has no data of the persons.
+    Return None if the file has no data of these persons. All other fields and all line numbers stay the same. If a
+    record breaks a rule or has the wrong number of fields, all its fields are blanked, because it is not clear which of
+    them identify the person.
 
     Args:
         content: the bytes of the file.
-        layout: its layout, if it has one.
-        source: the source.
-        keys: keys of the pseudonyms.
+        layout: the file's layout; None if no layout matches its name.
+        source: the source of the file.
+        keys: the keys that make the pseudonyms.
         search: the persons to search for.
 
     Raises:
-        UnreadableError: the file was refused, is not text, and contains data of the persons or may contain it.
+        UnreadableError: no layout can read the file, it is not text, and it may contain data of the persons.
     """
     if not _may_mention(content, search):
         return None
@@ -134,7 +136,10 @@ def hide(
 
 
 def _may_mention(content: bytes, search: PersonSearch) -> bool:
-    """Whether a file may mention the persons; a fast check that is exact only for text and ASCII words."""
+    """Check quickly whether a file may mention the persons, by a search for their words.
+
+    Return True without a search if there are no words, if a word is not ASCII, or if the file is not text.
+    """
     if not search.words or not all(word.isascii() for word in search.words):
         return True
     if content.startswith(_PACKED) or b"\x00" in content:
@@ -146,7 +151,11 @@ def _may_mention(content: bytes, search: PersonSearch) -> bool:
 def mentions(
     texts: Sequence[str], source: Source, keys: Keys, search: PersonSearch, *, by_word: bool = True
 ) -> list[bool]:
-    """For each text whether it names a searched person: by a field with the person's number, or by a word."""
+    """Return for each text whether it mentions a searched person.
+
+    A text mentions a person if a field is the person's number or, with `by_word`, if it contains a word that identifies
+    the person.
+    """
     pattern = search.pattern if by_word else None
     return [
         bool(theirs) or bool(pattern and pattern.search(text))
@@ -155,7 +164,7 @@ def mentions(
 
 
 def numbers_in(texts: Sequence[str], source: Source, keys: Keys, search: PersonSearch) -> list[set[str]]:
-    """For each text, of any layout, the fields that are the number of a searched person."""
+    """Return for each text the fields that are the number of a searched person. The texts may have any layout."""
     fields = [_fields(text) for text in texts]
     distinct = pl.Series(list({value for values in fields for value in values}), dtype=pl.String)
     theirs: set[str] = set()
@@ -166,7 +175,7 @@ def numbers_in(texts: Sequence[str], source: Source, keys: Keys, search: PersonS
 
 
 def domains(source: Source) -> list[str]:
-    """All domains of pseudonyms of a source's persons, including those that its contract no longer uses."""
+    """The namespaces of the pseudonyms of a source's persons, including those that its contract no longer uses."""
     return [f"{source.name}.{name}" for name in sorted(PERSON_IDS)]
 
 
@@ -177,10 +186,10 @@ def _fields(text: str) -> set[str]:
 def _columns_to_blank(
     records: Records, layout: Table, source: Source, keys: Keys, search: PersonSearch
 ) -> dict[int, set[str]]:
-    """The identifying columns to blank, by line number of the records with a searched person's number."""
+    """Return the identifying columns to blank, by line number, for all records with a searched person's number."""
     blank: dict[int, set[str]] = {}
     persons = persons_of(layout, source)
-    # An identifier without a canonical column may be a person's number under an earlier contract.
+    # An identifier without a canonical column may have been a person's number in an earlier contract.
     unmapped = {c.name for c in layout.columns if c.classification == "identifier"} - {p.column for p in persons}
     others = (PersonColumn(c, domain, (c,), is_borrower=False) for c in sorted(unmapped) for domain in domains(source))
     for person in (*persons, *others):
@@ -194,11 +203,11 @@ def _columns_to_blank(
 
 
 def _records_to_blank(records: Records, layout: Table, source: Source, keys: Keys, search: PersonSearch) -> set[int]:
-    """Line numbers of the records that break a rule and mention a searched person."""
+    """The line numbers of records that mention a searched person, and break a rule or have a wrong number of fields."""
     bad = check_rows(read_as(records.text, layout), layout).bad
     if bad.is_empty() and records.ragged.is_empty():
         return set()
-    # A record with the number of another person belongs to that person, even if both have the same name.
+    # A record with another person's number belongs to that other person, even if both persons have the same name.
     has_number = [pl.col(p.column).is_not_null() for p in persons_of(layout, source)]
     is_others = pl.any_horizontal(has_number) if has_number else pl.lit(value=False)
     even = records.text.join(bad, on=LINE_NO, how="semi").select(LINE_NO, LINES, is_others.alias("others"))
@@ -227,7 +236,10 @@ def _without_in_csv(
 
 
 def _blanked(record: str, places: set[int]) -> str:
-    """A CSV record with these fields emptied, on the same number of lines; split in the same way as `read_records`."""
+    """Return a CSV record with the fields at `places` emptied, on the same number of lines.
+
+    Fields are split in the same way as in `read_records`.
+    """
     end = "\r" if record.endswith("\r") else ""
     record = record.removesuffix("\r")
     if '"' not in record:
@@ -253,9 +265,10 @@ def _without_in_parquet(
 
 
 def _hide_lines(content: bytes, source: Source, keys: Keys, search: PersonSearch) -> tuple[bytes, int] | None:
-    """Hide the lines that mention a searched person, in a file that no layout can read; None if there are none.
+    """Hide the lines that mention a searched person, in a file that no layout can read.
 
-    The file was refused, or accepted under an earlier contract.
+    The file was refused, or was accepted under an earlier contract. Return the new content and the number of hidden
+    lines, or None if no line mentions a searched person.
     """
     if content.startswith(PARQUET):
         with contextlib.suppress(pl.exceptions.ComputeError):

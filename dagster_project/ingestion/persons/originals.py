@@ -1,9 +1,9 @@
 """Encrypted originals of deliveries, and the encrypted texts of quarantined rows: writing and reading.
 
-An original is split into chunks. Each chunk is encrypted by AES-GCM with a nonce that contains the chunk's number and a
-flag for the last chunk, so that chunks cannot be swapped, dropped or cut off (the STREAM construction: Hoang,
-Reyhanitabar, Rogaway and Vizar 2015). Each delivery has its own key in the key store. The key's id is part of the file
-name, so that an erasure can write the new file under a new key before it destroys the old key.
+An original is split into chunks. Each chunk is encrypted with AES-GCM. The nonce contains the chunk's number and a flag
+for the last chunk, so that chunks cannot be swapped, dropped or cut off (the STREAM construction: Hoang, Reyhanitabar,
+Rogaway and Vizar 2015). Each delivery has its own key in the key store. The file name contains the ID of the key, so
+that an erasure can write the new file under a new key before it destroys the old key.
 """
 
 import contextlib
@@ -35,19 +35,20 @@ class OriginalMissingError(LakeCorruptionError):
 _MAGIC = b"CLO1"
 _CHUNK = 1 << 20
 _TAG = 16
-_PREFIX = 7  # bytes of a nonce's random prefix; a counter of four bytes and the last-chunk flag follow
+_PREFIX = 7  # bytes of a nonce's random prefix; a four-byte counter and the last-chunk flag follow it
 _NAME = re.compile(r"^([0-9a-f]{64})\.([0-9a-f]{8})\.sealed$")
 
 
 def keep_original(content: bytes, source: Source, context: IngestContext, receipt: Receipt) -> None:
     """Write a delivery's original, encrypted and without values that identify erased persons.
 
-    The same content is written only once. This does not flush; `flush_originals` does it for many files.
+    The same content is written only once. This function does not flush; `flush_originals` does it for many files at
+    once.
     """
     try:
         key = context.key_store.delivery_key(source.name, receipt.sha256, make=True)
     except KeyDestroyedError:
-        return  # an erasure destroyed this original, and it stays destroyed if the file is delivered again
+        return  # an erasure destroyed this original; it stays destroyed even if the file is delivered again
     path = original_path(context.lake, source.name, receipt.sha256, key.key_id)
     if path.exists():
         return
@@ -57,7 +58,7 @@ def keep_original(content: bytes, source: Source, context: IngestContext, receip
         try:
             hidden = hide(content, layout, source, context.keys, PersonSearch(erased))
         except UnreadableError:
-            hidden = None  # a refused file; only an erasure that knows words can find the person in it
+            hidden = None  # a refused file; only an erasure, which also searches for words, can find the person in it
         content = hidden[0] if hidden else content
     write_sealed(content, path, key.key, f"{source.name}:{receipt.sha256}")
 
@@ -76,10 +77,10 @@ def _may_mention(receipt: Receipt, context: IngestContext, erased: frozenset[str
 
 
 def flush_originals(context: IngestContext, source: str, sha256s: list[str]) -> None:
-    """Flush the originals of these deliveries, and the key store, to disk."""
+    """Flush the originals of these deliveries and the key store to disk."""
     key_ids = context.key_store.delivery_key_ids(source)
     for sha256 in sha256s:
-        if key_ids[sha256]:  # empty if an erasure destroyed the original
+        if key_ids[sha256]:  # the ID is empty if an erasure destroyed the original
             flush(original_path(context.lake, source, sha256, key_ids[sha256]))
     if _folder(context.lake, source).exists():
         flush(_folder(context.lake, source))
@@ -87,12 +88,12 @@ def flush_originals(context: IngestContext, source: str, sha256s: list[str]) -> 
 
 
 def open_original(context: IngestContext, source: str, sha256: str) -> bytes:
-    """The content of a delivery as delivered, except for the values that erasures removed.
+    """Return the content of a delivery as delivered, except for the values that erasures removed.
 
     Raises:
-        KeyMissingError: the key store has no key for the delivery, for example because it belongs to another lake.
+        KeyMissingError: the key store has no key for the delivery, for example because it is the store of another lake.
         KeyDestroyedError: an erasure destroyed the original.
-        OriginalMissingError: the file is missing, or was restored from a backup that is older than its rewrite.
+        OriginalMissingError: the file is missing, for example because a restored backup is older than its last rewrite.
         LakeCorruptionError: the file is damaged.
     """
     key = context.key_store.delivery_key(source, sha256)
@@ -100,10 +101,10 @@ def open_original(context: IngestContext, source: str, sha256: str) -> bytes:
 
 
 def open_row(context: IngestContext, source: str, sha256: str, line_no: int, lines: int, sealed: bytes | None) -> str:
-    """The raw text of a quarantined row.
+    """Return the raw text of a quarantined row.
 
-    The text that was encrypted with the row can be read until an erasure gives the delivery a new key. After that the
-    text comes from the rewritten original, without the values that identify the erased person.
+    The encrypted text that is stored with the row can be read until an erasure gives the delivery a new key. After
+    that, the text comes from the rewritten original, without the values that identify the erased person.
 
     Raises:
         KeyDestroyedError, LakeCorruptionError: see `open_original`.
@@ -116,7 +117,7 @@ def open_row(context: IngestContext, source: str, sha256: str, line_no: int, lin
 
 
 def sealed_rows(context: IngestContext, receipt: Receipt) -> list[str]:
-    """The raw texts of a delivery's quarantined rows, if they can still be decrypted."""
+    """Return the raw texts of a delivery's quarantined rows that can still be decrypted; empty if none can."""
     try:
         key = context.key_store.delivery_key(receipt.source, receipt.sha256).key
     except KeyDestroyedError:
@@ -133,7 +134,10 @@ def sealed_rows(context: IngestContext, receipt: Receipt) -> list[str]:
 def seal_rows(
     line_nos: Sequence[int], texts: Sequence[str], source: Source, context: IngestContext, sha256: str
 ) -> list[bytes | None]:
-    """The raw texts of quarantined rows, encrypted with the delivery's key; None for rows of an erased person."""
+    """Encrypt the raw texts of quarantined rows with the delivery's key.
+
+    The result has None for each row of an erased person, and for all rows if an erasure destroyed the key.
+    """
     erased = context.key_store.erased(source.name)
     hidden = mentions(texts, source, context.keys, PersonSearch(erased)) if erased else [False] * len(texts)
     try:
@@ -160,7 +164,7 @@ def _folder(lake: Path, source: str) -> Path:
 
 
 def sweep_originals(context: IngestContext, source: str) -> int:
-    """Remove originals with a destroyed or replaced key, left by an interrupted erasure; returns their number."""
+    """Remove originals under a destroyed or replaced key, which an interrupted erasure left; return their number."""
     folder, removed = _folder(context.lake, source), 0
     if not folder.exists() or not context.key_store.path.exists():
         return 0
@@ -174,7 +178,7 @@ def sweep_originals(context: IngestContext, source: str) -> int:
 
 
 def write_sealed(content: bytes, path: Path, key: bytes, context: str) -> None:
-    """Encrypt content and write it atomically, readable by the owner only. This does not flush."""
+    """Encrypt content and write it atomically to a file that only the owner can read. This function does not flush."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TMP)
     cipher, prefix = AESGCM(key), os.urandom(_PREFIX)
@@ -190,7 +194,7 @@ def write_sealed(content: bytes, path: Path, key: bytes, context: str) -> None:
 
 
 def read_sealed(path: Path, key: bytes, context: str) -> bytes:
-    """Read and decrypt a file of `write_sealed`.
+    """Read and decrypt a file that `write_sealed` wrote.
 
     Raises:
         OriginalMissingError: the file is missing.

@@ -1,7 +1,7 @@
 """Search for words in files of any kind: as UTF-8, UTF-16, base64 or hex, and inside packed files.
 
-The values of Parquet, SQLite and DuckDB files are searched, and gzip and zip files are unpacked. Nothing is found in
-encrypted files; the proof of an erasure relies on that.
+The search covers the values in Parquet, SQLite and DuckDB files, and the contents of gzip and zip files. It finds
+nothing in encrypted files; the proof of an erasure relies on that.
 """
 
 import base64
@@ -26,7 +26,7 @@ _VALUES = 100_000
 
 
 def find_words(folders: Iterable[Path], words: Iterable[str]) -> list[Path]:
-    """The files under these folders that contain one of the words. Symbolic links are not followed."""
+    """Return the files under these folders that contain at least one of the words. Symbolic links are not followed."""
     needles = [form for word in words for form in forms(word)]
     found = []
     for folder in folders:
@@ -36,12 +36,16 @@ def find_words(folders: Iterable[Path], words: Iterable[str]) -> list[Path]:
 
 
 def forms(word: str) -> list[bytes]:
-    """The byte sequences that a word can have in a file; base64 has three, by the offset in the encoded bytes."""
+    """Return the byte sequences that a word can have in a file.
+
+    In base64 a word has three forms, because its encoding depends on its offset.
+    """
     utf8 = word.encode()
     found = [utf8, word.encode("utf-16-le"), utf8.hex().encode(), utf8.hex().upper().encode()]
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + utf8)
-        # A base64 character has six bits; those at both ends that also depend on bytes beside the word are left out.
+        # A base64 character encodes six bits. Leave out the characters at both ends that also depend on bytes beside
+        # the word.
         part = encoded[-(-shift * 8 // 6) : (shift + len(utf8)) * 8 // 6]
         found += [part, part.translate(bytes.maketrans(b"+/", b"-_"))]
     return list(dict.fromkeys(found))
@@ -51,7 +55,7 @@ def _holds(path: Path, needles: list[bytes]) -> bool:
     try:
         with path.open("rb") as handle:
             head = handle.read(16)
-    except FileNotFoundError:  # a journal that was removed since
+    except FileNotFoundError:  # for example a database journal that was removed meanwhile
         return False
     return _in_bytes(path, needles) or any(_in_chunk(value, needles) for value in _values(path, head))
 
@@ -71,7 +75,7 @@ def _in_chunk(chunk: bytes, needles: list[bytes]) -> bool:
 
 
 def _values(path: Path, head: bytes) -> Iterator[bytes]:
-    """The contents of a packed file, in pieces."""
+    """Yield the contents of a packed file in pieces; nothing for any other file."""
     if head.startswith(_PARQUET):
         yield from _frame_values(pl.read_parquet(path))
     elif head.startswith(_SQLITE):
@@ -83,7 +87,7 @@ def _values(path: Path, head: bytes) -> Iterator[bytes]:
 
 
 def _unpacked(content: bytes) -> Iterator[bytes]:
-    """The contents of a gzip or zip file, and of the packed files in it; nothing if the file is invalid."""
+    """Yield the contents of a packed file, and of the packed files inside it; nothing if the file is invalid."""
     inner = []
     try:
         if content.startswith(_GZIP):
@@ -101,7 +105,7 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
 
 
 def _frame_values(frame: pl.DataFrame) -> Iterator[bytes]:
-    """All strings and bytes of a frame, and nested values as JSON."""
+    """Yield all strings and bytes of a frame, and its nested values as JSON."""
     for column in frame.columns:
         series = frame[column].drop_nulls()
         if series.dtype == pl.Binary:
@@ -137,7 +141,7 @@ def _duckdb_values(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def _copied(path: Path, *beside: str) -> Iterator[Path]:
-    """A copy of a database with its journals, so that opening it does not change the original."""
+    """Yield a copy of a database and its journals, so that opening the copy does not change the original."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         for ending in ("", *beside):

@@ -1,8 +1,8 @@
 """The vault: the identifying values of borrowers as delivered, encrypted with one data key per borrower.
 
-There is one Parquet file per delivery; a file without a receipt is ignored. A row has a borrower's pseudonym and the
-encrypted values of the delivery; the keys are in the key store. The vault does not store values of payers: they come
-from the encrypted original, from the lines of the rows with the payer's pseudonym.
+There is one Parquet file per delivery; a file that no receipt names is ignored. A row has a borrower's pseudonym and
+the borrower's encrypted values in the delivery. The keys are in the key store. The vault does not store values of
+payers. They are read from the encrypted originals, from the lines whose lake rows have the payer's pseudonym.
 """
 
 import contextlib
@@ -27,13 +27,16 @@ from dagster_project.keys.master import seal, unseal
 from dagster_project.keys.store import KeyDestroyedError
 
 VAULT = "vault"
-NOT_READ = "no layout reads it now"  # used instead of a layout's name
-_KEYS_AT_ONCE = 250_000  # limits how long other processes wait for the key store
+NOT_READ = "no layout reads it now"  # takes the place of a layout's name
+_KEYS_AT_ONCE = 250_000  # a limit, so that other processes do not wait long for the key store
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The values of a person in one delivery: the person's distinct rows, each with values by column."""
+    """The values of a person in one delivery.
+
+    `layout`: name of the layout, or NOT_READ. `rows`: the person's distinct rows, each with its values by column.
+    """
 
     delivery_id: str
     layout: str
@@ -44,8 +47,8 @@ class Kept:
 class PersonalValues:
     """The identifying values of borrowers in a delivery's accepted rows, before encryption.
 
-    `path`: path of the vault file in the lake. `persons`: for each column with borrowers' numbers a frame with one row
-    per number: `value`, the number, and `row`, the identifying values as JSON.
+    `path`: path of the vault file in the lake. `persons`: for each column with borrowers' numbers, a frame with one row
+    per number. The frame's column `value` is the number, and `row` is the identifying values as JSON.
     """
 
     layout: Table
@@ -54,20 +57,22 @@ class PersonalValues:
 
     @property
     def height(self) -> int:
-        """The number of persons."""
+        """The number of persons, counted per column."""
         return sum(rows.height for _, rows in self.persons)
 
 
 def personal_values_of(
     text: pl.DataFrame, good: pl.DataFrame, layout: Table, source: Source, name: str
 ) -> PersonalValues | None:
-    """The identifying values of borrowers in a delivery's accepted rows; None if the rows identify nobody.
+    """Return the identifying values of borrowers in a delivery's accepted rows.
+
+    Return None if the layout has no borrowers' numbers or no row was accepted.
 
     Args:
-        text: the delivery's records, each column as text.
-        good: line_no of the accepted records.
+        text: the delivery's records, with each column as text.
+        good: `line_no` of the accepted records.
         layout: the layout of the delivery.
-        source: its source.
+        source: the source of the delivery.
         name: the file name of the delivery's lake files.
     """
     borrowers = [person for person in persons_of(layout, source) if person.is_borrower]
@@ -94,11 +99,12 @@ def personal_values_of(
 def write_vault(
     personal_values: Sequence[PersonalValues], source: Source, context: IngestContext, known_rows: KnownRows
 ) -> list[tuple[LakeFile, ...]]:
-    """Write the vault files of deliveries, one or none per delivery; all deliveries share the key store queries.
+    """Write the vault files of deliveries; return one file or none per delivery.
 
-    Erased persons are never written. Neither is a person who is already in the vault, if the delivery has only the
-    person's number. A person is in the vault if a receipt names the vault file that the person's key was made for; a
-    key alone does not suffice, because a crash may have prevented the receipt.
+    All deliveries share the queries to the key store. Erased persons are never written. If a delivery has only a
+    person's number, a person who is already in the vault is not written again. A person is in the vault if a receipt
+    names the vault file for which the person's key was made. The key is not sufficient, because a crash may have
+    prevented the receipt.
     """
     columns: dict[tuple[str, PersonColumn], list[pl.DataFrame]] = {}
     for index, delivery in enumerate(personal_values):
@@ -125,9 +131,9 @@ def _sealed(
     context: IngestContext,
     known_rows: KnownRows,
 ) -> pl.DataFrame:
-    """The persons of one column: index of the delivery, pseudonym, and the encrypted values."""
+    """Return one row per person of one column: the delivery's index, the pseudonym, and the encrypted values."""
     only_number = person.identifying == (person.column,)
-    if only_number:  # further deliveries add nothing
+    if only_number:  # the person's further deliveries add nothing
         personal_values = personal_values.unique("value", keep="first", maintain_order=True)
     pseudonyms = context.keys.pseudonyms(personal_values["value"], person.domain)
     rows = personal_values.join(pseudonyms, on="value").drop("value")
@@ -150,7 +156,7 @@ def _write_file(personal_values: PersonalValues, sealed: pl.DataFrame, context: 
 
 
 def read_person(context: IngestContext, source: str, pseudonym: str) -> list[Kept]:
-    """All vault records of a borrower, oldest delivery first.
+    """Return all vault records of a borrower, oldest delivery first.
 
     Raises:
         KeyDestroyedError: the borrower was erased, or is unknown.
@@ -169,11 +175,11 @@ def read_person(context: IngestContext, source: str, pseudonym: str) -> list[Kep
 
 
 def read_payer(context: IngestContext, source: Source, pseudonyms: Collection[str]) -> list[Kept]:
-    """The values of a payer in all accepted rows, from the originals of the deliveries, oldest first.
+    """Return the values of a payer in all accepted rows, read from the originals, oldest delivery first.
 
-    If the contract has changed so that it cannot read an original any more, the result has only the number. Originals
-    that an erasure rewrote or destroyed have no data of the person. Missing originals are skipped: after a restore from
-    a backup that is older than an erasure, the rewritten original is missing.
+    If the contract has changed and can no longer read an original, the result has only the number of the payer. An
+    original that an erasure rewrote or destroyed has no data of the erased person. Missing originals are skipped: after
+    a restore from a backup that is older than an erasure, the rewritten original is missing.
 
     Raises:
         LakeCorruptionError: an original is damaged.
@@ -198,7 +204,10 @@ def read_payer(context: IngestContext, source: Source, pseudonyms: Collection[st
 def _payer_in(
     content: bytes, name: str, lines: pl.Series, context: IngestContext, source: Source, search: PersonSearch
 ) -> tuple[str, list[dict[str, str | None]]]:
-    """The layout of an original, and the values of a searched payer in these lines."""
+    """Return the layout's name of an original, and the values of a searched payer in these lines.
+
+    If the layout cannot read the values, return NOT_READ and only the payer's numbers.
+    """
     layout = source.contract.layout_of(name)
     payers = [person for person in persons_of(layout, source) if not person.is_borrower] if layout else []
     values: list[dict[str, str | None]] = []

@@ -1,1 +1,1 @@
-"""One folder per source: `contract.yaml`, and `adapter.py` if the contract alone cannot map the columns."""
+"""One folder per source: `contract.yaml`, and `adapter.py` if the contract itself cannot map the columns."""

@@ -1,1 +1,1 @@
-"""US car loans as an issuer reports them month by month (asset-level disclosure, SEC form ABS-EE)."""
+"""US car loans, reported by their issuer every month (asset-level disclosure, SEC form ABS-EE)."""

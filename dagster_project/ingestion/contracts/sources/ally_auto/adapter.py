@@ -1,7 +1,8 @@
-"""Turns the two kinds of tape into canonical tables.
+"""Turn the two kinds of files (tapes) into canonical tables.
 
-The origination tape gives the loans, once. A monthly tape gives one statement per loan, and one payment if something
-was paid. The tapes name no borrowers, so each loan has its own borrower, and they give no day of payment.
+The origination tape is delivered once and gives the loans. A monthly tape gives one statement per loan, and one payment
+if something was paid. The tapes name no borrowers, so each loan has its own borrower. They give no day of payment, so a
+payment is dated at its month-end.
 """
 
 import polars as pl
@@ -11,7 +12,7 @@ from dagster_project.ingestion.contracts.implied_payments import payments_of
 
 
 def adapt(layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
-    """The canonical tables of one tape. `delivered`: typed columns of its layout, and `line_no`."""
+    """Build the canonical tables that come from one tape. `delivered` holds the tape's typed columns and `line_no`."""
     dated = delivered.with_columns(
         event_on=pl.col("reportingPeriodEndingDate"),
         known_at=pl.col("reportingPeriodEndingDate").dt.offset_by(f"{contract.known_at_lag_days}d"),

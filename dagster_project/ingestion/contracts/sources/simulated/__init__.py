@@ -1,1 +1,1 @@
-"""A simulated lender (`creditloom simulate`), mapped by its contract; active if the policy names it."""
+"""A simulated lender (`creditloom simulate`). Its contract maps the columns. It is active if the policy names it."""

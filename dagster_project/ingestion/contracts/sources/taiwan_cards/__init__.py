@@ -1,1 +1,1 @@
-"""Credit cards, Taiwan, April to September 2005 (Yeh and Lien 2009)."""
+"""Credit cards in Taiwan, April to September 2005 (Yeh and Lien 2009)."""

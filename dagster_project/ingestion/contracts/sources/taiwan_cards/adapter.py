@@ -1,4 +1,4 @@
-"""Unpivots the wide card file: the line of an account becomes six statements and up to six payments.
+"""Unpivot the wide card file: the line of an account becomes six statements and up to six payments.
 
 The file numbers its months backwards (1 is September 2005) and calls the newest repayment status `PAY_0`. It gives no
 day of payment, so a payment is dated at its month-end.
@@ -26,7 +26,7 @@ OUTCOME_ON = dt.date(2005, 10, 31)
 
 
 def adapt(_layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
-    """The canonical tables of the wide file. `delivered`: typed columns of the contract, and `line_no`."""
+    """Build the canonical tables that come from the wide file. `delivered` holds its typed columns and `line_no`."""
     account = pl.col("ID").cast(pl.String)
     static = _dated(FIRST_MONTH, contract)
     statements = pl.concat(
