@@ -1,1 +1,1 @@
-"""Creditloom: the pipeline's wiring (Dagster), its command line, and the pure packages that move and publish data."""
+"""Creditloom: the pipeline's Dagster definitions, its command line, and the packages that move and publish data."""

@@ -1,4 +1,4 @@
-"""The code location: Creditloom's definitions for a pipeline, and the user's own beside them."""
+"""The Dagster code location: Creditloom's definitions for a pipeline, and the user's own definitions."""
 
 import dagster as dg
 
@@ -24,10 +24,12 @@ from dagster_project.warehouse.runner import prepare_manifest, published_models
 
 
 def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
-    """All Dagster definitions of a pipeline; by default, of the pipeline in the environment's settings."""
+    """All Dagster definitions of a pipeline. Without `pipeline`, it is built from the environment's settings."""
     pipeline = pipeline or load_pipeline()
     prepare_home(pipeline.settings)
-    _ = pipeline.code  # computed now: this process keeps running the code it loaded, whatever changes on disk
+    _ = (
+        pipeline.code
+    )  # computed now, because this process runs the code that it loaded, even if files change on disk later
     owners = pipeline.policy.owners
     manifest = prepare_manifest(pipeline.settings, pipeline.policy)
     assets = [
@@ -54,5 +56,5 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The definitions of the environment's settings and those in `defs/yours`, built when a code location loads."""
+    """Creditloom's definitions and the user's own in `defs/yours`. Dagster calls this to load the code location."""
     return dg.Definitions.merge(build_defs(), dg.load_from_defs_folder(path_within_project=PROJECT_ROOT))

@@ -1,7 +1,7 @@
 """Which model may score: the gate for a source's first champion, and the append-only promotion ledger.
 
-The ledger answers "which model scored on date D, and why": it has one row per decision, with the sha256 that scoring
-checks before it loads a champion. Triggers keep its rows from being changed or deleted.
+The ledger answers "which model scored on date D, and why?". It has one row per decision, with the sha256 that scoring
+checks before it loads a champion. Database triggers prevent changes and deletions of its rows.
 """
 
 import json
@@ -39,15 +39,15 @@ create trigger if not exists promotions_keep_rows before delete on promotions
 
 
 class BootstrapGate(Section):
-    """What the first champion of a source must pass."""
+    """The limits that the first champion of a source must meet."""
 
-    slope_min: float = Field(ge=0, description="Smallest slope of the calibration.")
-    slope_max: float = Field(gt=0, description="Largest slope of the calibration. It is above `slope_min`.")
+    slope_min: float = Field(ge=0, description="Smallest allowed slope of the calibration.")
+    slope_max: float = Field(gt=0, description="Largest allowed slope of the calibration. Must be above `slope_min`.")
     auc_lower_bound: float = Field(
         ge=0, lt=1, description="The lower end of the AUC's 95 % interval must be above this value."
     )
     max_additivity_error: float = Field(
-        gt=0, description="Largest difference between a margin and the sum of its contributions, in logits."
+        gt=0, description="Largest allowed difference between a margin and the sum of its contributions, in logits."
     )
 
     @field_validator("slope_max")
@@ -60,9 +60,9 @@ class BootstrapGate(Section):
 
 
 def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity_error: float) -> list[str]:
-    """Why a candidate may not become the first champion, as texts; empty if it may.
+    """The objections to a candidate as the first champion, as texts; empty if it may become the champion.
 
-    Reasons that fail the direction check are never stated, so they do not count here.
+    Reasons that fail the direction check are never given, so they do not count here.
     """
     checks = {
         f"calibration slope {performance.slope:.3f} is outside {gate.slope_min}-{gate.slope_max}": (
@@ -80,10 +80,10 @@ def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity
 
 @dataclass(frozen=True)
 class Decision:
-    """One row of the ledger. `decided_at` is in UTC, without zone.
+    """One row of the ledger. `decided_at` is in UTC, without time zone.
 
-    `decision`: promoted, rejected, or held (a challenger that waits). `reason`: `bootstrap`, or the objections.
-    `evidence`: the figures that the decision is based on.
+    `decision`: promoted, rejected, or held (the candidate waits as a challenger). `reason`: `bootstrap`, or the
+    objections. `evidence`: the figures that the decision is based on.
     """
 
     source: str
@@ -101,7 +101,7 @@ _COLUMNS = tuple(Decision.__dataclass_fields__)
 
 
 class PromotionLedger:
-    """The ledger as one SQLite file."""
+    """The promotion ledger, one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -112,7 +112,9 @@ class PromotionLedger:
         connection = sqlite3.connect(self._path, timeout=30)
         try:
             connection.execute("pragma synchronous = full")
-            connection.execute("pragma recursive_triggers = on")  # `insert or replace` deletes, too
+            connection.execute(
+                "pragma recursive_triggers = on"
+            )  # so that the delete trigger also fires for `insert or replace`
             connection.executescript(_SCHEMA)
             with connection:
                 yield connection
@@ -120,7 +122,7 @@ class PromotionLedger:
             connection.close()
 
     def append(self, decision: Decision) -> int:
-        """Write one decision; returns its number."""
+        """Write one decision and return its number."""
         row = asdict(decision) | {
             "decided_at": decision.decided_at.isoformat(),
             "evidence": json.dumps(decision.evidence, sort_keys=True),
@@ -133,13 +135,13 @@ class PromotionLedger:
             return int(done.lastrowid or 0)
 
     def numbered(self) -> list[tuple[int, Decision]]:
-        """Every decision with its number, oldest first."""
+        """Every decision as (number, decision), oldest first."""
         query = f"select {', '.join(_COLUMNS)}, decision_no from promotions order by decision_no"  # noqa: S608
         with self._open() as db:
             return [(int(row[-1]), _decision(row[:-1])) for row in db.execute(query)]
 
     def champion(self, source: str, as_of: datetime | None = None) -> Decision | None:
-        """The newest promoted model of a source, now or as of an instant; None before the first."""
+        """The newest promoted model of a source, now or at an instant (`as_of`); None before the first promotion."""
         query = f"select {', '.join(_COLUMNS)} from promotions where source = ? and decision = 'promoted'"  # noqa: S608
         values = [source]
         if as_of is not None:

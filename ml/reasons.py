@@ -1,9 +1,9 @@
-"""Why an account got its score: up to four reason codes, each of them proven three ways.
+"""Why an account got its score: the strongest reason codes, each proven in three ways.
 
-A reason is stated only where (1) its features together raise the account's margin above the population's by more
-than a threshold and by a minimum share of all adverse contributions, (2) its sentence is true of the account, and
-(3) setting its features to those of a typical good account lowers the margin: the direction check. Where no reason
-passes, the account gets `none` and a person reviews it; there is no generic text.
+A reason is given only if (1) its features together raise the account's margin above the population's mean by more than
+a threshold and make up a minimum share of all adverse contributions, (2) its sentence is true for the account, and
+(3) the margin falls when its features are set to those of a typical good account (the direction check). If no reason
+passes, the account gets `none` and a person reviews it. There is no generic text.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,31 +21,33 @@ NO_REASON = "none"
 
 
 class ReasonPolicy(Section):
-    """When a reason for a score may be stated."""
+    """When a reason for a score may be given."""
 
     min_contribution_logit: float = Field(
-        ge=0, description="A reason must raise the margin above the population's by more than this, in logits."
+        ge=0, description="A reason must raise the margin above the population's mean by more than this, in logits."
     )
     min_share_of_adverse: float = Field(
-        ge=0, le=1, description="A reason must be at least this share of all that raises the margin."
+        ge=0, le=1, description="A reason must make up at least this share of everything that raises the margin."
     )
     min_margin_fall: float = Field(
         ge=0,
-        description="The direction check: with the features of a typical good account the margin must fall by at "
-        "least this, in logits.",
+        description="Direction check: the margin must fall by at least this, in logits, when the reason's features "
+        "are set to those of a typical good account.",
     )
-    max_reasons: int = Field(ge=1, le=9, description="How many reasons an account gets at most.")
-    high_utilisation: float = Field(gt=0, description="A balance is called high from this share of the limit on.")
+    max_reasons: int = Field(ge=1, le=9, description="Largest number of reasons per account.")
+    high_utilisation: float = Field(
+        gt=0, description="A balance is called high if it is at least this share of the limit."
+    )
     small_pay_ratio: float = Field(
-        gt=0, le=1, description="Repayments are called small below this share of the balance."
+        gt=0, le=1, description="Repayments are called small if they are below this share of the balance."
     )
 
 
 @dataclass(frozen=True)
 class Family:
-    """A reason code, the sentence that a person reads, and the fact that must hold for the sentence to be true.
+    """A reason code, the sentence that a person reads, and the fact that makes the sentence true.
 
-    `fact` returns an expression over the features, given the typical good account's values and the policy.
+    `fact` takes the values of the typical good account and the policy, and returns an expression over the features.
     """
 
     code: str
@@ -53,7 +55,7 @@ class Family:
     fact: Callable[[Mapping[str, float | None], ReasonPolicy], pl.Expr]
 
 
-# A null comparison is not a fact: `fill_null(False)` below turns it into "not stated".
+# A comparison with null proves nothing: `fill_null(False)` below makes it false, so the reason is not given.
 FAMILIES: tuple[Family, ...] = (
     Family("RC01", "Payments are now past due", lambda typical, policy: pl.col("dpd_now") > 0),
     Family("RC02", "Recent late payments", lambda typical, policy: pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0),
@@ -99,10 +101,11 @@ FAMILIES: tuple[Family, ...] = (
 
 @dataclass(frozen=True)
 class Reasons:
-    """`codes`: one row per account with reason_1..n (reason_1 is `none` where nothing was proven).
+    """The reasons of all accounts, and figures of the tests.
 
-    `direction_failures` of `candidates` reasons passed the first two tests but not the direction check;
-    `additivity_error` is the largest |sum of contributions - margin| in logits.
+    `codes`: one row per account with reason_1..n; reason_1 is `none` if no reason was proven. `candidates`: number of
+    reasons that passed the first two tests. `direction_failures`: how many candidates failed the direction check.
+    `additivity_error`: the largest |sum of contributions - margin|, in logits.
     """
 
     codes: pl.DataFrame
@@ -112,7 +115,7 @@ class Reasons:
 
 
 def explain(model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy: ReasonPolicy) -> Reasons:
-    """Reasons for each row of `frame` (all features). `margin`: the model's margin of each row."""
+    """The reasons for each row of `frame`, which has all features. `margin`: the model's margin for each row."""
     contributions = model.fit.contributions(frame)
     additivity_error = float(np.abs(contributions.sum(axis=1) - margin).max()) if len(frame) else 0.0
     features = by_name(model.fit.features)
@@ -145,7 +148,10 @@ def explain(model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy:
 
 
 def _strongest(strength: np.ndarray, codes: list[str], count: int) -> pl.DataFrame:
-    """The codes of the `count` largest finite strengths of each row, strongest first, then null."""
+    """The codes of each row's `count` largest finite strengths, strongest first.
+
+    If a row has fewer, the remaining columns are null; if it has none, reason_1 is `none`.
+    """
     order = np.argsort(-strength, axis=1, kind="stable")
     named = np.array(codes, dtype=object)
     columns: dict[str, pl.Series] = {}

@@ -1,7 +1,7 @@
-"""From a probability of default to a score and a grade.
+"""Convert a probability of default to a score and a grade.
 
-Score: `score + pdo * log2(odds / anchor_odds)` with odds = (1 - PD) / PD, clipped and rounded. Grade: the master
-scale's edges in PD, lower edge inclusive, taken from the unrounded PD; `D` is an account already in default.
+Score: `score + pdo * log2(odds / anchor_odds)` with odds = (1 - PD) / PD, clipped and rounded. Grade: the unrounded PD
+is compared with the lower edges of the master scale, inclusive. An account that is already in default has grade `D`.
 """
 
 from itertools import pairwise
@@ -17,27 +17,30 @@ DEFAULT_GRADE = "D"
 
 
 class ScoreAnchor(Section):
-    """The one score whose odds are given. One per source: labels differ in horizon."""
+    """A score with known odds, which fixes the scale. Each source has its own, because label horizons differ."""
 
-    score: float = Field(ge=0, description="A score, in points.")
-    odds: float = Field(gt=0, description="How many good accounts there are for one bad one at this score.")
+    score: float = Field(ge=0, description="The score of the anchor, in points.")
+    odds: float = Field(gt=0, description="Number of good accounts per bad account at this score.")
 
 
 class Scale(Section):
-    """The score's range and slope, the floor of PD, and the lower edge of each grade and band."""
+    """Range and slope of the score, smallest PD, and lower edge of each grade and band."""
 
-    points_to_double_odds: float = Field(gt=0, description="By how many points the score rises as the odds double.")
+    points_to_double_odds: float = Field(
+        gt=0, description="Number of points by which the score rises when the odds double."
+    )
     score_min: int = Field(ge=0, description="Lowest score.")
-    score_max: int = Field(ge=1, description="Highest score. It is above `score_min`.")
-    pd_floor: float = Field(gt=0, lt=1, description="No PD is below this one.")
+    score_max: int = Field(ge=1, description="Highest score. Must be above `score_min`.")
+    pd_floor: float = Field(gt=0, lt=1, description="Smallest PD. A lower PD is raised to this value.")
     grade_edges: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(
         min_length=1,
-        description="Lowest PD of each grade, inclusive. The first is 0, and each is above the one before.",
+        description="Lowest PD of each grade, inclusive. The first must be 0, and each must be above the one before "
+        "it.",
     )
     bands: dict[str, int] = Field(
         min_length=1,
-        description="Lowest score of each band, inclusive. The first is `score_min`, and each is above the one before, "
-        "up to `score_max`.",
+        description="Lowest score of each band, inclusive. The first must be `score_min`, each must be above the one "
+        "before it, and none may be above `score_max`.",
     )
 
     @field_validator("score_max")
@@ -79,23 +82,23 @@ def _must_rise(edges: dict[str, float] | dict[str, int]) -> None:
 
 
 def _wrong(name: str, what: str) -> PydanticCustomError:
-    """An error at one entry of a mapping; `at` is its place in there."""
+    """The error to raise for one entry of a mapping. `at`: the entry's path within the mapping."""
     return PydanticCustomError("order", "{what}", {"what": what, "at": (name,)})
 
 
 def raw_score(pd: pl.Expr, scale: Scale, anchor: ScoreAnchor) -> pl.Expr:
-    """Score before clipping and rounding, in points. `pd` is a probability in (0, 1)."""
+    """The score before clipping and rounding, in points. `pd`: a probability in (0, 1)."""
     return anchor.score + scale.points_to_double_odds * (((1 - pd) / pd) / anchor.odds).log(2)
 
 
 def score(pd: pl.Expr, scale: Scale, anchor: ScoreAnchor) -> pl.Expr:
-    """Score as a whole number between `score_min` and `score_max`. PD = 1 gives the minimum."""
+    """The score as a whole number between `score_min` and `score_max`. PD = 1 gives the minimum."""
     points = pl.when(pd >= 1).then(float(scale.score_min)).otherwise(raw_score(pd, scale, anchor))
     return points.clip(scale.score_min, scale.score_max).round(0, mode="half_away_from_zero").cast(pl.Int32)
 
 
 def grade(pd: pl.Expr, scale: Scale) -> pl.Expr:
-    """Grade of the master scale (R1 best) from the unrounded PD."""
+    """The grade of the master scale (R1 is best), from the unrounded PD."""
     names, edges = zip(*scale.grade_edges.items(), strict=True)
     result: pl.Expr = pl.lit(names[0])
     for name, edge in zip(names[1:], edges[1:], strict=True):
@@ -104,7 +107,7 @@ def grade(pd: pl.Expr, scale: Scale) -> pl.Expr:
 
 
 def band(points: pl.Expr, scale: Scale) -> pl.Expr:
-    """The band of a score, as readers see it: poor, fair, good, very good, excellent."""
+    """The band of a score as readers see it: poor, fair, good, very good or excellent in the default policy."""
     result: pl.Expr = pl.lit(next(iter(scale.bands)))
     for name, lower in list(scale.bands.items())[1:]:
         result = pl.when(points >= lower).then(pl.lit(name)).otherwise(result)

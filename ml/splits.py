@@ -1,4 +1,4 @@
-"""Which borrower belongs to which block of the data: training, early stopping, calibration, out of sample."""
+"""Assign each borrower to a block of the data: training, early stopping, calibration or out of sample."""
 
 import hashlib
 from typing import Annotated, Self
@@ -12,26 +12,29 @@ BLOCKS = ("train", "val", "cal", "oos")
 OUT_OF_TIME = "oot"
 
 
-# YAML gives a list; only the list may become a tuple, its numbers are taken strictly.
+# YAML gives a list, so pydantic may convert a list to a tuple. It must not convert the numbers in it.
 Bucket = Annotated[int, Field(ge=0, le=99)]
 Buckets = Annotated[tuple[Bucket, Bucket], Field(strict=False, title="[first, last], whole numbers from 0 to 99")]
 
 
 class SplitPolicy(Section):
-    """Which of the buckets 0 to 99 belong to each block, inclusive. A borrower's bucket is a hash of who they are."""
+    """First and last bucket, from 0 to 99, of each block. A borrower's bucket is a hash of the borrower's ID."""
 
-    salt: str = Field(min_length=1, description="What the hash is salted with. It is fixed once.")
-    train: Buckets = Field(description="The buckets that a model learns from.")
-    val: Buckets = Field(description="The buckets on which early stopping is decided.")
-    cal: Buckets = Field(description="The buckets on which the PD is calibrated.")
-    oos: Buckets = Field(description="Out of sample: the buckets that only the validation uses.")
+    salt: str = Field(
+        min_length=1, description="Salt of the hash. Do not change it later: borrowers would move to other blocks."
+    )
+    train: Buckets = Field(description="Buckets that the model is trained on.")
+    val: Buckets = Field(description="Buckets that decide when training stops early.")
+    cal: Buckets = Field(description="Buckets that the PD is calibrated on.")
+    oos: Buckets = Field(description="Out of sample: buckets that are used only for validation.")
     oot_months: int = Field(
-        default=6, ge=1, description="Out of time: so many of the last months of observations are set apart."
+        default=6, ge=1, description="Out of time: number of the newest months of observations that are set apart."
     )
     oot_min_cohorts: int = Field(
         default=12,
         ge=2,
-        description="With fewer months of observations none is set apart. It is above `oot_months`.",
+        description="Number of months of observations that are needed to set months apart. With fewer, none is set "
+        "apart. Must be above `oot_months`.",
     )
 
     @field_validator(*BLOCKS)
@@ -61,12 +64,12 @@ class SplitPolicy(Section):
 
 
 def stable_hash(*parts: object) -> int:
-    """The same 64 bits on every machine: sha256 of the parts joined by `|`."""
+    """The first 64 bits of the sha256 of the parts, joined by `|`: the same on every machine."""
     return int.from_bytes(hashlib.sha256("|".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
 def bucket(borrower_id: str, salt: str) -> int:
-    """Stable bucket 0-99 of a borrower: the same on every machine, for every row of the borrower.
+    """The bucket (0-99) of a borrower: the same on every machine and for every row of the borrower.
 
     >>> bucket("b0", "creditloom-split-1")
     14
@@ -75,7 +78,7 @@ def bucket(borrower_id: str, salt: str) -> int:
 
 
 def assign(frame: pl.DataFrame, policy: SplitPolicy) -> pl.DataFrame:
-    """Add `bucket` (0-99) and `block` (one of `BLOCKS`, or `oot`) to a frame with `borrower_id` and `month_on`."""
+    """Add `bucket` (0-99) and `block` (one of `BLOCKS`, or `oot`) to a frame that has `borrower_id` and `month_on`."""
     ids = frame["borrower_id"].unique(maintain_order=True)
     table = pl.DataFrame(
         {"borrower_id": ids, "bucket": [bucket(i, policy.salt) for i in ids]},

@@ -1,4 +1,4 @@
-"""Fitting the booster: monotone constraints by name, early stopping on the VAL block, no resampling."""
+"""Fit the booster: with monotone constraints and early stopping on the VAL block, without resampling."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,27 +20,31 @@ TARGET = "label"
 class TrainingParams(Section):
     """Hyper-parameters of XGBoost and of the cross-validation."""
 
-    seed: int = Field(ge=0, le=2**31 - 1, description="Seed of the booster and of the folds.")
-    threads: int = Field(ge=1, description="Threads of XGBoost. Another number may change the last bits of a model.")
-    learning_rate: float = Field(gt=0, le=1, description="How much of each tree counts.")
-    max_depth: int = Field(ge=1, le=20, description="Levels of a tree.")
-    min_child_weight: float = Field(ge=0, description="Smallest sum of second derivatives in a leaf.")
-    subsample: float = Field(gt=0, le=1, description="Share of the rows that each tree sees.")
-    colsample_bytree: float = Field(gt=0, le=1, description="Share of the features that each tree sees.")
-    reg_lambda: float = Field(ge=0, description="L2 penalty on the leaves.")
-    max_rounds: int = Field(ge=1, description="Trees at most.")
-    early_stopping_rounds: int = Field(
-        ge=1, description="Training stops after so many rounds without a better result. It is not above `max_rounds`."
+    seed: int = Field(ge=0, le=2**31 - 1, description="Random seed of the booster and of the cross-validation folds.")
+    threads: int = Field(
+        ge=1, description="Number of XGBoost's threads. Another number may change the last bits of a model."
     )
-    cv_folds: int = Field(ge=2, description="Folds of the cross-validation.")
+    learning_rate: float = Field(gt=0, le=1, description="Factor by which each tree's contribution is scaled.")
+    max_depth: int = Field(ge=1, le=20, description="Largest number of levels of a tree.")
+    min_child_weight: float = Field(ge=0, description="Smallest sum of second derivatives in a leaf.")
+    subsample: float = Field(gt=0, le=1, description="Share of the rows that each tree is trained on.")
+    colsample_bytree: float = Field(gt=0, le=1, description="Share of the features that each tree is trained on.")
+    reg_lambda: float = Field(ge=0, description="L2 penalty on the leaf weights.")
+    max_rounds: int = Field(ge=1, description="Largest number of trees.")
+    early_stopping_rounds: int = Field(
+        ge=1,
+        description="Training stops after this many rounds without a better result. Must not be above `max_rounds`.",
+    )
+    cv_folds: int = Field(ge=2, description="Number of folds of the cross-validation.")
     min_defaults: int = Field(
         ge=1,
-        description="A block with fewer defaults neither calibrates nor judges; out-of-fold predictions do instead.",
+        description="Number of defaults that a block needs to be used for calibration or validation. With fewer, "
+        "out-of-fold predictions are used instead.",
     )
     sample_rows: int = Field(
         ge=1,
-        description="Figures that only describe a model (cross-validation, learning curve) are measured on at most so "
-        "many rows.",
+        description="Largest number of rows on which figures that only describe a model (cross-validation, learning "
+        "curve) are measured.",
     )
 
     @field_validator("early_stopping_rounds")
@@ -52,11 +56,11 @@ class TrainingParams(Section):
         return value
 
     def xgboost(self, features: tuple[Feature, ...]) -> dict[str, object]:
-        """The parameters as XGBoost takes them, with one monotone constraint per feature that has a sign."""
+        """The parameters in XGBoost's form, with one monotone constraint per feature that has a sign."""
         return {
             "objective": "binary:logistic",
             "tree_method": "hist",
-            "eval_metric": ["auc", "logloss"],  # the last one decides when to stop
+            "eval_metric": ["auc", "logloss"],  # the last metric decides when to stop
             "learning_rate": self.learning_rate,
             "max_depth": self.max_depth,
             "min_child_weight": self.min_child_weight,
@@ -71,10 +75,10 @@ class TrainingParams(Section):
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted booster and the index of its best round (inclusive).
+    """A fitted booster, the index of its best round (inclusive), and its features.
 
-    `curve`: the learning curve, one value per boosting round for each of `val_auc`, `val_logloss` and, if `fit` was
-    asked to follow TRAIN, `train_auc` and `train_logloss`. It is for display; no model file holds it.
+    `curve`: the learning curve, one value per boosting round for each of `val_auc`, `val_logloss` and, with
+    `follow_train` of `fit`, `train_auc` and `train_logloss`. It is only for display and is not saved with the model.
     """
 
     booster: "xgb.Booster"
@@ -83,11 +87,11 @@ class Fit:
     curve: Mapping[str, list[float]] = field(default_factory=dict, compare=False)
 
     def margin(self, frame: pl.DataFrame) -> np.ndarray:
-        """Raw output in logits, one per row; only trees up to the best round are used."""
+        """The raw output in logits, one value per row, from the trees up to the best round."""
         return self._predict(frame, output_margin=True)
 
     def contributions(self, frame: pl.DataFrame) -> np.ndarray:
-        """SHAP contributions in logits, shape (rows, features + 1); the last column is the bias."""
+        """The SHAP contributions in logits, with shape (rows, features + 1). The last column is the bias."""
         return self._predict(frame, pred_contribs=True)
 
     def _predict(self, frame: pl.DataFrame, **kind: bool) -> np.ndarray:
@@ -97,20 +101,20 @@ class Fit:
 
 
 def sampled(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
-    """Every n-th row, so that at most `rows` are left; the whole frame if it has no more."""
+    """Return every n-th row, so that at most `rows` rows are left; the whole frame if it is not larger."""
     return frame.gather_every(-(-frame.height // rows)) if frame.height > rows else frame
 
 
 def usable_features(train: pl.DataFrame) -> tuple[Feature, ...]:
-    """The features that this source can have: those with at least one value in the TRAIN block."""
+    """The features that have at least one value in the TRAIN block of the source."""
     return tuple(f for f in FEATURES if train[f.name].null_count() < train.height)
 
 
 def matrix(frame: pl.DataFrame, features: tuple[str, ...], *, with_target: bool = False) -> "xgb.DMatrix":
-    """A DMatrix of these columns in this order; nulls are missing values."""
+    """A DMatrix with these columns in this order. Nulls become missing values. `with_target`: add the labels."""
     import xgboost as xgb
 
-    values = frame.select(pl.col(features).cast(pl.Float32)).to_numpy()  # as XGBoost holds them
+    values = frame.select(pl.col(features).cast(pl.Float32)).to_numpy()  # XGBoost stores 32-bit floats
     label = frame[TARGET].to_numpy() if with_target else None
     return xgb.DMatrix(values, label=label, feature_names=list(features), missing=np.nan)
 
@@ -123,13 +127,13 @@ def fit(
     *,
     follow_train: bool = False,
 ) -> Fit:
-    """Fit on `train`, stop early on `val`. Both hold the features and `label` (0/1), in a stable row order.
+    """Fit on `train`, and stop early on `val`. Both contain the features and `label` (0/1), in a stable row order.
 
-    `follow_train` also measures rows of `train` (at most `sample_rows`) after each round. It costs time and does not
-    change the model.
+    `follow_train`: after each round also measure the model on at most `sample_rows` rows of `train`. This takes time
+    and does not change the model.
 
     Raises:
-        ValueError: a block has no row, or only one class.
+        ValueError: a block has no rows, or only one class.
     """
     import xgboost as xgb
 
@@ -145,7 +149,7 @@ def fit(
         params.xgboost(by_name(names)),
         learned,
         num_boost_round=params.max_rounds,
-        evals=[(followed, "train"), stopped_on] if followed else [stopped_on],  # the last one decides when to stop
+        evals=[(followed, "train"), stopped_on] if followed else [stopped_on],  # the last block decides when to stop
         early_stopping_rounds=params.early_stopping_rounds,
         evals_result=evaluations,
         verbose_eval=False,
@@ -155,7 +159,7 @@ def fit(
 
 
 def fit_rounds(train: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int) -> Fit:
-    """Fit a given number of rounds, without stopping early."""
+    """Fit a fixed number of rounds, without early stopping."""
     import xgboost as xgb
 
     names = tuple(f.name for f in features)

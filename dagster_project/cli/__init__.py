@@ -1,6 +1,7 @@
-"""`creditloom ...`: one module per topic. A command parses its arguments, calls one function and prints the result.
+"""The command line `creditloom ...`, with one module per topic.
 
-Slow imports are inside the commands, so that the command line starts fast.
+A command parses its arguments, calls one function and prints the result. Slow imports are inside the commands, so that
+the command line starts fast.
 """
 
 import typer

@@ -1,4 +1,4 @@
-"""`python -m dagster_project.cli`."""
+"""Run the command line with `python -m dagster_project.cli`."""
 
 from dagster_project.cli import app
 

@@ -1,4 +1,4 @@
-"""Commands that inspect a home: its status, its verification, the comparison of a month."""
+"""Commands that inspect a home: show its status, verify it, compare a month."""
 
 import json
 import sys

@@ -125,7 +125,7 @@ def backfill(
 
 
 def show_night(pipeline: "Pipeline", result: "NightResult") -> None:
-    """Print a night's outcome: quarantined deliveries, then its summary, or why it was not published."""
+    """Print a night's outcome: quarantined deliveries, then the summary, or why the night was not published."""
     from dagster_project.operations.run_night import Exit
     from dagster_project.reporting.summary import summary, where_to_look
 
@@ -160,7 +160,7 @@ def show_night(pipeline: "Pipeline", result: "NightResult") -> None:
 
 
 def _quarantined(pipeline: "Pipeline", receipt: "Receipt") -> str:
-    """A delivery that was not accepted in full: file, lines, reason, and the file with its quarantined rows."""
+    """A text about a delivery with quarantined lines: file, lines, reason, and the path of the quarantined rows."""
     text = f"{receipt.source}/{receipt.file_name}: {receipt.quarantined_rows:,} of {receipt.landed_rows:,} lines"
     text += f" quarantined, {receipt.duplicate_rows:,} duplicate; {receipt.reason}"
     paths = [f.path for f in receipt.files if f.table == "quarantine"]
@@ -168,7 +168,7 @@ def _quarantined(pipeline: "Pipeline", receipt: "Receipt") -> str:
 
 
 def night_as_json(result: "NightResult") -> dict[str, object]:
-    """A night's outcome as the object that `--json` prints."""
+    """A night's outcome as the JSON object that `--json` prints."""
     snapshot = result.snapshot
     return {
         "exit": int(result.exit),

@@ -108,7 +108,7 @@ def rotate_keys(
 
 @contextmanager
 def _person_command(*, as_json: bool = False) -> "Iterator[None]":
-    """End a command about persons or keys with a message and an exit code if it fails."""
+    """If the commands within fail, print a message and exit with an exit code."""
     from dagster_project.audit.chain import AuditError
     from dagster_project.home.locks import NightRunningError
     from dagster_project.home.version import HomeVersionError

@@ -21,7 +21,7 @@ def up(
 
     pipeline = environment_pipeline()
     try:
-        with home_lock(pipeline.settings.home, "up"):  # two daemons on one instance would run each night twice
+        with home_lock(pipeline.settings.home, "up"):  # with two daemons on one instance, each night would run twice
             raise typer.Exit(serve(pipeline, dagster_port, mlflow_port, out.print))
     except (NightRunningError, HomeVersionError) as error:
         stop(str(error), 1)

@@ -1,4 +1,4 @@
-"""Shared by all commands: the terminal, the environment's pipeline, the progress bar, and error exits."""
+"""Functions that all commands share: the terminal, the environment's pipeline, the progress bar, and error exits."""
 
 import json
 import sqlite3
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from dagster_project.night.pipeline import Pipeline
 
-# Bound to the real streams now, because a running night redirects stdout and stderr to a file.
+# They use the real streams, because a running night redirects stdout and stderr to a file.
 out, err = Console(file=sys.stdout), Console(file=sys.stderr)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def environment_pipeline(**night: Any) -> "Pipeline":
-    """The pipeline of the environment's settings. An invalid setting ends the command with a usage error."""
+    """The pipeline built from the environment's settings. An invalid setting ends the command with a usage error."""
     from pydantic import ValidationError
 
     from dagster_project.home.version import HomeVersionError
@@ -52,7 +52,7 @@ def check_source(pipeline: "Pipeline", source: str | None, *, as_json: bool) -> 
 
 
 def stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:
-    """End the command with an exit code; print the message to stderr, and with `as_json` also as JSON to stdout."""
+    """Print a message to stderr, with `as_json` also as JSON to stdout, and end the command with an exit code."""
     if as_json:
         sys.stdout.write(json.dumps({"exit": code, "failures": [message]}) + "\n")
     err.print(f"[bold red]creditloom:[/] {escape(message)}", highlight=False, soft_wrap=True)
@@ -61,7 +61,7 @@ def stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:
 
 @contextmanager
 def progress_bar(*, shown: bool) -> "Iterator[Callable[[date | str, int, int], None]]":
-    """Show a progress bar. Call the yielded function with a day or step, the count done, and the count of all."""
+    """Show a progress bar. Call the yielded function with a day or step, the number done, and the total number."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

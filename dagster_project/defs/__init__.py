@@ -1,1 +1,1 @@
-"""Everything that imports Dagster: assets, checks, jobs, schedules, sensors, resources. No domain code."""
+"""The code that uses Dagster: assets, checks, jobs, schedules, sensors and resources. It has no domain code."""

@@ -15,7 +15,7 @@ def portfolio_asset(table: str) -> tuple[str, ...]:
 
 
 def landing_asset(source: str) -> tuple[str, ...]:
-    """Asset key of a source's deliveries."""
+    """Asset key of a source's delivered files."""
     return ("landing", source)
 
 

@@ -1,4 +1,4 @@
-"""Every suite as asset checks: one check per expectation, so that the UI names the one that failed."""
+"""Run every suite as asset checks: one check per expectation, so that the UI names the expectation that failed."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -52,7 +52,7 @@ def build_checks(guard: Guard) -> dg.AssetChecksDefinition:
 def evaluate(pipeline: Pipeline, guard: Guard) -> tuple[SuiteResult, int | None]:
     """Run a guard's suite on the warehouse, or on the guard's Parquet files.
 
-    Returns the result, and for a raw table how many of its files were read.
+    Returns the result and, for a raw table, the number of files that were read (else None).
     """
     from expectations.runner import run_suite
 
@@ -71,7 +71,7 @@ def evaluate(pipeline: Pipeline, guard: Guard) -> tuple[SuiteResult, int | None]
 
 
 def _expose(files: list[Path], database: Path, table: str) -> None:
-    """Write a small database with one view that reads Parquet files, because Great Expectations needs a table."""
+    """Write a database with one view over Parquet files, because Great Expectations needs a table."""
     database.parent.mkdir(parents=True, exist_ok=True)
     listed = ", ".join(f"'{file}'" for file in files)
     with duckdb.connect(str(database)) as db:

@@ -1,4 +1,4 @@
-"""How dbt models appear in Dagster: keys, groups, kinds and dependencies."""
+"""Define how dbt models appear in Dagster: keys, groups, kinds and dependencies."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +10,10 @@ from dagster_project.defs.asset_keys import mart_asset, raw_asset
 
 
 class CreditloomTranslator(DagsterDbtTranslator):
-    """Maps a lake table to the raw assets of every source that delivers it, and a model to the group of its layer."""
+    """Maps a lake table to the raw assets of all sources that deliver it, and a dbt model to the group of its layer."""
 
     def __init__(self, sources: Mapping[str, frozenset[str]], owner: str) -> None:
-        # A table and the table of its new rows are the same asset.
+        # A lake table and the table of its new rows are two dbt sources, but the same asset.
         super().__init__(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
         self._sources = sources
         self._owner = owner

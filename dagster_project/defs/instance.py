@@ -1,4 +1,4 @@
-"""The Dagster instance of a home: its folder and settings, its last night, and its orphaned runs."""
+"""The Dagster instance of a home: set it up, read the last night from it, and fail its orphaned runs."""
 
 import os
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ _SETTINGS = Path(__file__).with_name("dagster.yaml")
 
 
 def prepare_home(settings: Settings) -> None:
-    """Upgrade the home, make its folders and give Dagster its settings; call it alone, before anything is started.
+    """Upgrade the home, create its folders and write Dagster's settings. Call it before anything else is started.
 
     Raises:
         HomeVersionError: the home is newer than this code, or cannot be upgraded.
-        NightRunningError: it must be upgraded, and a night is running in it.
+        NightRunningError: the home must be upgraded, but a night is running in it.
     """
     upgrade_home(settings, _revision)
     _make_folders(settings)
 
 
 def _revision() -> str:
-    """The commit of this code; outside of a checkout the version of the package."""
+    """The commit of this code; outside a git checkout, the version of the package."""
     commit = git_revision(PROJECT_ROOT)
     return f"creditloom {metadata.version('creditloom')}" if commit == "none" else f"commit {commit}"
 
@@ -48,21 +48,21 @@ def _make_folders(settings: Settings) -> None:
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":
-    """The home's instance, in which the UI shows the runs of the command line. Opening it upgrades no home."""
+    """The home's Dagster instance, which the command line and the UI share. Opening it does not upgrade the home."""
     from dagster import DagsterInstance
 
     _make_folders(settings)
-    # The first process creates Dagster's databases; without the lock, two would both try and one would fail.
+    # The first process creates Dagster's databases. Without the lock, two processes would both try, and one would fail.
     with wait_for_lock(settings.home, "instance"):
         return DagsterInstance.from_config(str(settings.dagster_home))
 
 
 def fail_orphaned_runs(instance: "DagsterInstance", own_run_id: str) -> list[str]:
-    """Fail the runs whose process died while it held the home's lock, and free their slots; returns their ids.
+    """Mark runs whose process died while it held the home's lock as failed, free their slots, and return their ids.
 
-    Call it under the lock, from a run that then tags itself with `HOLDS_HOME`: while it holds the lock, every other run
-    with the tag must be dead. A killed run stays `STARTED` and keeps its slot in the warehouse's pool, so the next run
-    would wait for ever.
+    Call it while holding the lock, from a run that then tags itself with `HOLDS_HOME`. Because that run holds the lock,
+    every other unfinished run with the tag must be dead. A killed run stays `STARTED` and keeps its slot in the
+    warehouse's pool, so without this the next run would wait for ever.
     """
     from dagster import DagsterRunStatus, RunsFilter
 
@@ -77,7 +77,7 @@ def fail_orphaned_runs(instance: "DagsterInstance", own_run_id: str) -> list[str
 
 @dataclass(frozen=True)
 class LastNight:
-    """The newest run of the nightly job. Instants are UTC. `why`: why the run was stopped or failed, else None."""
+    """The newest run of the nightly job. Times are in UTC. `why`: why the run failed or was stopped, else None."""
 
     run_id: str
     state: str
@@ -87,7 +87,7 @@ class LastNight:
 
 
 def last_night(settings: Settings) -> LastNight | None:
-    """The newest night of a home, rebuilds left out; None before the first one."""
+    """The newest night of a home, without rebuilt nights; None before the first night."""
     from dagster import RunsFilter
 
     from dagster_project.defs.jobs import KNOWN_AS_OF, NIGHTLY

@@ -1,4 +1,4 @@
-"""Jobs: the night, the retraining and the loads. Each runs in one process, so that imports are paid for only once."""
+"""Jobs: the night, the retraining and the loads. Each runs in one process, so that modules are imported only once."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -9,23 +9,23 @@ from dagster_project.defs.asset_keys import champion_asset, landing_asset, train
 from dagster_project.defs.run_failures import tag_failed_step
 from dagster_project.night.pipeline import Pipeline
 
-if TYPE_CHECKING:  # the type has no public name
+if TYPE_CHECKING:  # Dagster does not export this type
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 NIGHTLY, RETRAIN = "nightly", "retrain"
-KNOWN_AS_OF = "creditloom/known_as_of"  # the tag of a rebuilt night
-# For runs that the command line starts: the log goes to the Dagster instance, and only the summary to the terminal.
+KNOWN_AS_OF = "creditloom/known_as_of"  # tag of a rebuilt night
+# Tags of runs that the command line starts. Their log goes to the Dagster instance, only the summary to the terminal.
 STARTED_BY = {"creditloom/started_by": "command line"}
 SILENT_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 def load_job_name(source: str) -> str:
-    """The name of the job that takes in landing days of a source."""
+    """The name of the job that takes in a source's landing days."""
     return f"load_{source}"
 
 
 def load_job(source: str) -> "UnresolvedAssetJobDefinition":
-    """Take one landing day of a source into the lake; the next night checks, builds, trains and scores."""
+    """The job that takes one landing day of a source into the lake. The next night builds on it."""
     return dg.define_asset_job(
         load_job_name(source),
         selection=dg.AssetSelection.assets(dg.AssetKey(landing_asset(source))),
@@ -36,9 +36,9 @@ def load_job(source: str) -> "UnresolvedAssetJobDefinition":
 
 
 def nightly_job(assets: Iterable[dg.AssetsDefinition]) -> "UnresolvedAssetJobDefinition":
-    """From the raw tables, which take in the files that wait, to the snapshot, with every check on the way.
+    """The job of a whole night, from taking in landed files to the snapshot, with all checks.
 
-    `assets`: Creditloom's own. A user's asset beside them is no part of the night, and cannot make it fail.
+    `assets`: Creditloom's own assets. A user's assets are not part of the night, so they cannot make it fail.
     """
     keys = [key for asset in assets for key in asset.keys]
     return dg.define_asset_job(
@@ -52,7 +52,7 @@ def nightly_job(assets: Iterable[dg.AssetsDefinition]) -> "UnresolvedAssetJobDef
 
 
 def retrain_job(pipeline: Pipeline) -> "UnresolvedAssetJobDefinition":
-    """Train candidates on the current warehouse. Nights keep scoring with the champion."""
+    """The job that trains candidates on the current warehouse. Nights keep scoring with the champion."""
     keys = [key for name in pipeline.sources for key in (training_set_asset(name), champion_asset(name))]
     champions = {"__".join(champion_asset(name)): {"config": {"retrain": True}} for name in pipeline.sources}
     return dg.define_asset_job(

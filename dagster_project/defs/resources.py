@@ -1,7 +1,7 @@
 """The resource `night`, which every step needs: the run's pipeline, and the lock that keeps other runs out of its home.
 
-The resource's config sets the day that a run treats as today and the instant up to which it sees deliveries. So the
-command line and the UI set them in the same place, and the run's page shows them.
+The resource's config sets the day that a run treats as today, and the instant up to which the run sees deliveries. The
+command line and the UI use the same config, and the run's page shows it.
 """
 
 from collections.abc import Iterator
@@ -44,11 +44,11 @@ _CONFIG = {
 
 
 class NightConfigError(ValueError):
-    """The config of the resource `night` has an invalid day, instant or source, or sets both day and instant."""
+    """The config of the resource `night` has an invalid day, instant or source, or sets both a day and an instant."""
 
 
 def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
-    """The resource that yields a run's pipeline and holds the home's lock from its first step to its last."""
+    """The resource that yields a run's pipeline, and holds the home's lock from the run's first step to its last."""
 
     @dg.resource(
         config_schema=_CONFIG, description="The night's clock, the deliveries that it sees, and the home's lock."
@@ -72,7 +72,7 @@ def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
 
 
 def _tags(pipeline: Pipeline) -> dict[str, str]:
-    """The tags that a run's page shows: code, policy, and the day or instant of a replay or rebuild."""
+    """The tags that a run's page shows: code, policy, and the day of a replay or the instant of a rebuild."""
     policy = pipeline.policy
     tags = {"code": pipeline.code[:12], "policy": f"{policy.jurisdiction}, version {policy.version}"}
     if pipeline.on:
@@ -82,7 +82,7 @@ def _tags(pipeline: Pipeline) -> dict[str, str]:
 
 
 def night_config(pipeline: Pipeline) -> dict[str, dict[str, dict[str, str | bool | list[str]]]]:
-    """The `resources` part of the run config that gives a run this pipeline's day, instant, intake and sources."""
+    """The `resources` part of the run config, with this pipeline's day, instant, intake and sources."""
     config: dict[str, str | bool | list[str] | None] = {
         "intake": pipeline.intake,
         "only": sorted(pipeline.only) if pipeline.only is not None else None,

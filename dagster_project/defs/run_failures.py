@@ -1,4 +1,4 @@
-"""Why a run failed, for its page, its tags and the terminal: the failed check, and its first delivery and line."""
+"""Why a run failed, for its page, its tags and the terminal: the failed check, and the first failing row's place."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ _LONGEST = 400
 def check_failure(
     instance: dg.DagsterInstance, run_id: str, guard: Guard, failed: Sequence[CheckResult], files: Mapping[str, str]
 ) -> dg.Failure:
-    """The failure to raise for blocking checks, with the place of each one's first failing row.
+    """The failure to raise for failed blocking checks, with the place of each check's first failing row.
 
-    Also tags the run with the first check. The step raises the failure itself, because Dagster's own message only names
-    the checks. `files`: file names by delivery.
+    Also tags the run with the first check. The step must raise the failure itself, because Dagster's own message only
+    names the checks. `files`: file names by delivery id.
     """
     messages = []
     for check in failed:
@@ -36,9 +36,9 @@ def check_failure(
 
 
 def dbt_test_failure(instance: dg.DagsterInstance, run_id: str, failed: Mapping[str, str]) -> dg.Failure:
-    """The failure to raise for dbt's data tests. Also tags the run with the first test.
+    """The failure to raise for failed data tests of dbt. Also tags the run with the first test.
 
-    `failed`: which rows failed, by the name of the test.
+    `failed`: a description of the failing rows, by the name of the test.
     """
     messages = [
         f"warehouse: {test}: {what}. See dbt/tests and the model's own file for what must hold"
@@ -49,7 +49,7 @@ def dbt_test_failure(instance: dg.DagsterInstance, run_id: str, failed: Mapping[
 
 
 def describe_places(check: CheckResult, files: Mapping[str, str]) -> list[str]:
-    """The places of a check's failing rows, with file names beside delivery ids. `files`: file names by delivery."""
+    """The places of a check's failing rows, with file names beside delivery ids. `files`: file names by delivery id."""
     return [re.sub(r"delivery_id (\w+), line_no", lambda m: _file(m[1], files), place) for place in check.places]
 
 
@@ -59,7 +59,7 @@ def _file(delivery: str, files: Mapping[str, str]) -> str:
 
 @dg.failure_hook(name="tag_failed_step")
 def tag_failed_step(context: dg.HookContext) -> None:
-    """Tag a run with the step that failed and its innermost error, unless a check has tagged it already."""
+    """Tag a run with the failed step and its innermost error, unless a failed check has tagged the run already."""
     error, run = context.op_exception, context.instance.get_run_by_id(context.run_id)
     if error is None or run is None or STOPPED_BY in run.tags:
         return
@@ -70,7 +70,7 @@ def tag_failed_step(context: dg.HookContext) -> None:
 
 
 def blocking_failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """The checks that stopped a run, each with its advice. Checks of early warnings are left out: they stop nothing."""
+    """The checks that stopped a run, each with its advice. Leaves out early warnings, which never stop a run."""
     return [
         f"{check.asset_key.to_user_string()}: {check.check_name}: {_advice(check)}"
         for check in result.get_asset_check_evaluations()
@@ -88,21 +88,21 @@ def _advice(evaluation: dg.AssetCheckEvaluation) -> str:
 
 
 def failure_reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
-    """Why a run failed: one line per failed step, with its innermost error."""
+    """The reasons why a run failed: one line per failed step, with the step's innermost error."""
     errors = [_reason(e.step_key, e.step_failure_data.error) for e in events if e.is_step_failure]
-    # A failure outside a step, such as that of the lock, is only in the run's last event.
+    # A failure outside a step, for example of the home's lock, is only in the run's last event.
     return errors or [_reason("run", e.job_failure_data.error) for e in events if e.is_job_failure]
 
 
 def _reason(where: str | None, error: "SerializableErrorInfo | None") -> str:
-    """A failure in one line, with the innermost error."""
+    """A failure as one line, with the innermost error."""
     while error is not None and error.cause is not None:
         error = error.cause
     return f"{where}: {error.message.strip() if error else 'failed'}"
 
 
 def snapshot_id_of(result: dg.ExecuteInProcessResult) -> str | None:
-    """The id of the snapshot that a run wrote; None if it wrote none."""
+    """The id of the snapshot that a run wrote; None if the run wrote none."""
     for event in result.get_asset_materialization_events():
         materialization = event.materialization
         if materialization.asset_key.path == list(SNAPSHOT_ASSET):

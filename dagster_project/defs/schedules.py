@@ -1,4 +1,4 @@
-"""Schedules, in the time zone of the settings: the night (02:00 by default), and retraining on Sundays at 04:00."""
+"""Schedules in the time zone of the settings: the night (02:00 by default), and retraining on Sundays at 04:00."""
 
 from contextlib import suppress
 
@@ -23,7 +23,7 @@ def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
         description="Runs the night, unless files, code, policy and models are all unchanged.",
     )
     def _every_night() -> dg.RunRequest | dg.SkipReason:
-        if is_locked(pipeline.settings.home, "night", BACKFILL):  # a second run would only repeat the work
+        if is_locked(pipeline.settings.home, "night", BACKFILL):  # a second run would repeat the same work
             return dg.SkipReason(
                 "a night or a backfill is running; the landing sensor handles files that arrive meanwhile"
             )
@@ -38,7 +38,7 @@ def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
 
 
 def weekly_retraining(pipeline: Pipeline) -> dg.ScheduleDefinition:
-    """The weekly retraining. Nightly would add nothing but noise: twelve-month labels mature one cohort per month."""
+    """The weekly retraining. Nightly retraining would only add noise: twelve-month labels mature once per month."""
     return dg.ScheduleDefinition(
         name="every_week",
         job_name=RETRAIN,

@@ -1,4 +1,4 @@
-"""The landing sensor: it starts a night when files have landed, without waiting for the schedule."""
+"""The landing sensor, which starts a night when files have landed, without waiting for the schedule."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ INTERVAL_SECONDS = 30
 
 
 def landing_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
-    """Requests one run per drop of files, once the drop is complete. A failed run is not requested again."""
+    """The sensor that requests one run per complete group of landed files. It does not request a failed run again."""
 
     @dg.sensor(
         name="landing",
@@ -45,6 +45,6 @@ def landing_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
 
 
 def _state(path: Path) -> tuple[float, int]:
-    """The time at which a file got its name or content, and its size."""
+    """The time at which a file last got its name or content, and the file's size."""
     stat = path.stat()
     return max(stat.st_mtime, stat.st_ctime), stat.st_size

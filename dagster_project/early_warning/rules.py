@@ -1,4 +1,4 @@
-"""The indicators and what each of them measures, and the thresholds that the policy sets for them."""
+"""The indicators: what each one measures, and the thresholds that the policy sets."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,7 @@ Severity = Literal["WARN", "ERROR"]
 
 
 class State(StrEnum):
-    """The state of an indicator of a segment at a month-end."""
+    """The state of an indicator for one segment at a month-end."""
 
     NOT_ENOUGH_HISTORY = "not_enough_history"
     GREEN = "green"
@@ -23,10 +23,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Measure:
-    """What an indicator measures, over which accounts (`what`), and how a change of it is tested.
+    """What an indicator measures, and how a change in it is tested.
 
-    `share`: a count of accounts, by Fisher's exact test; `mean`: a mean over accounts, by Welch's test; `expected`: a
-    count of defaults against what the model expected, by Jeffreys' test.
+    `what`: the figure and the accounts that it covers. `test`: `share` for a count of accounts, by Fisher's exact test;
+    `mean` for a mean over accounts, by Welch's test; `expected` for the number of defaults compared with the number
+    that the model expected, by Jeffreys' test.
     """
 
     title: str
@@ -69,25 +70,30 @@ class _Section(BaseModel):
 
 
 class ByState(_Section):
-    """What follows from amber and from red."""
+    """What the owner does at amber and at red."""
 
     amber: str = Field(min_length=1, description="What the owner does when a warning is amber.")
-    red: str = Field(min_length=1, description="What the owner does when it is red.")
+    red: str = Field(min_length=1, description="What the owner does when a warning is red.")
 
 
 class SeverityByState(_Section):
-    """How a check of the screen fails. It never stops a night."""
+    """Severity of the failed check in Dagster's UI. It never stops a night."""
 
-    amber: Severity = Field(default="WARN", description="Severity of the check of the screen at amber.")
-    red: Severity = Field(default="ERROR", description="Severity of the check of the screen at red.")
+    amber: Severity = Field(default="WARN", description="Severity of the failed check when a warning is amber.")
+    red: Severity = Field(default="ERROR", description="Severity of the failed check when a warning is red.")
 
 
 class Significance(_Section):
-    """The levels that a move must reach, after Holm over all indicators and segments of a source's month."""
+    """Significance levels of a move, after Holm's correction over all indicators and segments of a source's month."""
 
-    amber: float = Field(gt=0, lt=0.5, description="A move can be amber if chance alone is less likely than this.")
+    amber: float = Field(
+        gt=0, lt=0.5, description="A move can be amber if the probability of such a move by chance is below this value."
+    )
     red: float = Field(
-        gt=0, lt=0.5, description="A move can be red if chance alone is less likely than this. It is below `amber`."
+        gt=0,
+        lt=0.5,
+        description="A move can be red if the probability of such a move by chance is below this value. Must be "
+        "below `amber`.",
     )
 
     @field_validator("red")
@@ -100,31 +106,37 @@ class Significance(_Section):
 
 
 class IndicatorPolicy(_Section):
-    """The thresholds of one indicator, and who looks after it. A threshold is crossed only by a significant move."""
+    """The thresholds of one indicator, and its owner. Only a significant move crosses a threshold."""
 
     rule: Rule = Field(
-        description="How a month is compared with its base: `multiple` of the base's pooled value, `points` above it "
-        "(as a fraction), or standard `deviations` of the base months' values above their mean."
+        description="How a month is compared with its base. `multiple`: as a multiple of the base's pooled value. "
+        "`points`: as the difference from the pooled value, as a fraction. `deviations`: as the distance from the "
+        "mean of the base months' values, in standard deviations."
     )
     base_months: int = Field(
         ge=0,
         le=60,
-        description="Months of the base: 3 or more with `rule` deviations, 0 where the model's PD is the base.",
+        description="Number of months in the base: 3 or more with `rule` deviations, 0 if the base is the model's PD.",
     )
     base_lag_months: int = Field(
-        default=1, ge=1, le=24, description="The newest month of the base lies so many months back: 3 is a quarter ago."
+        default=1,
+        ge=1,
+        le=24,
+        description="Number of months from the newest month of the base to the month that is compared with it: 3 is "
+        "a quarter.",
     )
     young_months: int = Field(
         default=0,
         ge=0,
-        description="The first so many months of a segment are no base: arrears of a young book rise as its loans age.",
+        description="Number of initial months of a segment that are not used as a base, because arrears of a young "
+        "book rise as its loans age.",
     )
-    amber: float = Field(gt=0, description="The threshold of amber. It is above 1 with `rule` multiple.")
-    red: float = Field(gt=0, description="The threshold of red. It is above `amber`.")
+    amber: float = Field(gt=0, description="Threshold of amber. Must be above 1 with `rule` multiple.")
+    red: float = Field(gt=0, description="Threshold of red. Must be above `amber`.")
     owner: str = Field(
         pattern=r"^(team:[\w-]+|[^@\s]+@[^@\s]+)$",
         title="`team:<name>` or an e-mail address",
-        description="Who looks after the indicator.",
+        description="Owner of the indicator.",
     )
     escalation: ByState
     severity: SeverityByState = SeverityByState()
@@ -159,35 +171,38 @@ def _known(name: str) -> str:
 
 
 class EarlyWarningPolicy(_Section):
-    """When the indicator of a segment is amber or red."""
+    """When an indicator is amber or red for a segment."""
 
     significance: Significance
     false_alarm_rate: float = Field(
-        gt=0, lt=1, description="Share of months in which a book without changes may open a warning; a test checks it."
+        gt=0,
+        lt=1,
+        description="Largest share of months in which a book without changes may open a warning. A test checks it.",
     )
     min_accounts: int = Field(
-        ge=1, description="A month of a segment with fewer accounts is not judged, and is no base for others."
+        ge=1, description="A month in which a segment has fewer accounts is not judged, and is not used as a base."
     )
     calm_months: int = Field(
-        ge=1, description="After so many months below a threshold a warning goes down by one state."
+        ge=1, description="Number of months in a row below a threshold after which a warning goes down by one state."
     )
     hold_base_months: int = Field(
-        ge=1, description="For so long an open warning is compared with the months before it opened."
+        ge=1, description="Number of months for which an open warning is compared with the months before it opened."
     )
     channels: tuple[Literal["log", "webhook"], ...] = Field(
         strict=False,
         title="a list of log, webhook",
-        description="Where changes are reported. `webhook` is used once CREDITLOOM_WARNINGS_WEBHOOK is set.",
+        description="Channels that report changes of state. `webhook` is used only if CREDITLOOM_WARNINGS_WEBHOOK is "
+        "set.",
     )
     webhook_timeout_seconds: float = Field(
-        gt=0, le=60, description="How long a message waits for the webhook's answer."
+        gt=0, le=60, description="Number of seconds to wait for the webhook's answer to a message."
     )
     indicators: dict[Annotated[str, AfterValidator(_known)], IndicatorPolicy] = Field(
-        description="The indicators that are judged, by name."
+        description="The indicators to judge, by name."
     )
 
     def oldest_base(self, indicator: str) -> int:
-        """So many months back lies the oldest month that a month of an indicator may be compared with."""
+        """How many months back a base of the indicator may reach."""
         own = self.indicators[indicator]
         return own.base_months + own.base_lag_months - 1 + self.hold_base_months
 

@@ -1,7 +1,7 @@
-"""Backfills of a range of landing days: one load run per day and one night at the end, or one whole night per day.
+"""Backfill a range of landing days: with one load run per day and one night at the end, or with one night per day.
 
 Both resume where they stopped: a file leaves the landing folder once it has a receipt, so a second start finds only the
-days that are left.
+remaining days.
 """
 
 from collections.abc import Callable
@@ -14,18 +14,19 @@ from dagster_project.ingestion.lake.landing import land_packaged, landing_day, w
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.operations.run_night import Exit, NightResult, run_night
 
-# Called before each day with the day, the number of days done, and the number of all days.
+# Called before each day with the day, the number of days done, and the total number of days.
 Progress = Callable[[date, int, int], None]
 
 
 class BackfillError(RuntimeError):
-    """A day could not be taken in. The days before it were taken in, and stay so."""
+    """A day could not be taken in. The days before it have been taken in."""
 
 
 def waiting_days(pipeline: Pipeline, since: date | None, until: date | None) -> dict[date, list[str]]:
-    """The landing days of a range that have files to take in, in order, with the sources of the files.
+    """The landing days of a range that have files to take in, in order: day -> names of the files' sources.
 
-    A file without a date in its name belongs to every range: it holds what other files refer to, such as a loan book.
+    A file without a date in its name belongs to every range, because it contains data that other files refer to, such
+    as a loan book.
     """
     found: dict[date, list[str]] = {}
     for name, source in pipeline.sources.items():
@@ -77,12 +78,12 @@ def load_range(pipeline: Pipeline, since: date | None, until: date | None, progr
 def replay_range(pipeline: Pipeline, since: date | None, until: date | None, progress: Progress) -> NightResult | None:
     """Run a whole night on each landing day of the range, by that day's clock.
 
-    A file without a date in its name is there from the first day on. Stops after the first night that does not publish.
-    Begins with the newest day that was taken in earlier: its night may have been cut off, and if not, it finds nothing
-    new.
+    A file without a date in its name is available from the first day on. The replay stops after the first night that
+    does not publish. It begins with the newest day that was taken in before, because the night of that day may have
+    been interrupted. If it was not, that night finds nothing new.
 
     Returns:
-        The result of the last night; None if no day is left.
+        The result of the last night; None if there is no day to replay.
     """
     today = pipeline.now().date()
     days = {day for day in waiting_days(pipeline, since, until) if day < today}

@@ -1,6 +1,7 @@
-"""Data subject requests and key rotation, under the home's lock and recorded in the audit chain. No Dagster.
+"""Data subject requests, and key rotation. No Dagster.
 
-Each read of the vault is recorded, with the user id of the caller, before any of its content is shown.
+All of them hold the home's lock and are recorded in the audit chain. Each read of the vault is recorded, with the user
+id of the caller, before any of the vault's content is shown.
 """
 
 import os
@@ -26,11 +27,11 @@ class UnknownPersonError(LookupError):
 
 
 def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasure:
-    """Erase a borrower, unless a hold prevents it; see `ingestion.persons.erasure.erase`.
+    """Erase a borrower, unless a hold or the retention prevents it; see `ingestion.persons.erasure.erase`.
 
     Raises:
         UnknownPersonError: no source has the borrower, or more than one has.
-        ErasureError: files of the source still wait to be taken in.
+        ErasureError: files of the source have not been taken in yet.
         NightRunningError: a night is running in this home.
     """
     with _prepared_and_locked(pipeline):
@@ -42,7 +43,7 @@ def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasu
 
 
 def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: date, reason: str) -> str:
-    """Put a borrower's data under a retention hold until a day; returns the pseudonym.
+    """Put a retention hold on a borrower's data until a day, and return the pseudonym.
 
     Raises:
         UnknownPersonError: no source has the borrower, or more than one has.
@@ -56,7 +57,7 @@ def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: da
 
 
 def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason: str) -> list[Kept]:
-    """The vault's rows about a borrower, or a payer's rows in the originals; the audit chain records the reason.
+    """The vault's rows about a borrower, or a payer's rows in the originals. Records the reason in the audit chain.
 
     Raises:
         UnknownPersonError: no source has the borrower, or more than one has.
@@ -71,7 +72,7 @@ def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason:
 
 
 def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
-    """Wrap all data keys with the master key in a file; returns how many.
+    """Wrap all data keys with the master key in a file, and return the number of data keys.
 
     Raises:
         MasterKeyError: the old or the new master key is invalid.
@@ -84,7 +85,7 @@ def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
 
 @contextmanager
 def _prepared_and_locked(pipeline: Pipeline) -> Iterator[None]:
-    """Hold the home's lock, the home being of this code's version.
+    """Upgrade the home to this code's version if needed, then hold its lock.
 
     Raises:
         NightRunningError: a night is running in this home.
@@ -98,7 +99,7 @@ def _prepared_and_locked(pipeline: Pipeline) -> Iterator[None]:
 def _find_owner(
     pipeline: Pipeline, borrower: str, source: str | None, why: str, reason: str | None = None
 ) -> tuple[Source, Person]:
-    """Find the source that has a borrower, and the person; record in the audit chain that the vault was read.
+    """Return the source that has a borrower, and the person. Record in the audit chain that the vault was read.
 
     Raises:
         UnknownPersonError: no source has the borrower, or more than one has.
@@ -122,7 +123,7 @@ def _find_owner(
 
 
 def _sinks(pipeline: Pipeline) -> list[Path]:
-    """The folders of a home that must not hold identifying values in clear text."""
+    """The folders of a home that must not contain identifying values in clear text."""
     s = pipeline.settings
     return [
         s.lake,
@@ -137,5 +138,5 @@ def _sinks(pipeline: Pipeline) -> list[Path]:
 
 
 def _now() -> datetime:
-    """The real time, also in a replay: tombstones and holds go by the day of the request."""
+    """The real time in UTC, also in a replay, because tombstones and holds depend on the day of the request."""
     return datetime.now(UTC).replace(tzinfo=None)

@@ -1,7 +1,7 @@
-"""Compare a month as first reported with the month as known now; both are rebuilt from the lake in a private home.
+"""Compare a month as first reported with the month as known now. Both are rebuilt from the lake in a temporary home.
 
-Both sides use today's code and policy, so that every difference comes from rows that arrived in between. A night may
-run at the same time: the warehouse and the published snapshots are not touched.
+Both versions use today's code and policy, so that every difference comes from rows that arrived in between. A night may
+run at the same time, because the warehouse and the published snapshots do not change.
 """
 
 import shutil
@@ -35,9 +35,10 @@ _BUILD = ("run", "--quiet", "--full-refresh", "--select", "+int_loan_months")
 
 @dataclass(frozen=True)
 class _Part:
-    """A raw table that loan months are built from: its relevant columns, and which rows may change a month (in SQL).
+    """A raw table that loan months are built from.
 
-    `reports`: whether a row of the table shows that the months before its date have been reported.
+    `columns`: the columns that loan months use. `moves`: an SQL condition for the rows that may change a month.
+    `reports`: whether a row of the table shows that the months before the row's date have been reported.
     """
 
     table: str
@@ -55,7 +56,7 @@ _EVENTS = _Part(
 _REPORTED = ("balance", "limit_amount", "due", "paid", "principal", "status_code")
 _MADE_OF: dict[str, tuple[_Part, ...]] = {
     "ledger": (_LOANS, _SCHEDULES, _PAYMENTS, _EVENTS),
-    # The amount due is imputed from earlier months.
+    # All earlier months count, because the amount due is imputed from them.
     "imputed": (_LOANS, _Part("statements", _REPORTED, "month_on <= $month_on")),
     "status": (_Part("statements", _REPORTED, "month_on = $month_on"),),
 }
@@ -66,7 +67,7 @@ Progress = Callable[[str], None]
 
 
 def restate_month(pipeline: Pipeline, source: str, month_on: date, progress: Progress) -> MonthComparison | None:
-    """Compare a source's month as first reported with the month as known now; None if it was never reported.
+    """Compare a source's month as first reported with the month as known now. None if the month was never reported.
 
     Raises:
         NightRunningError: another comparison is running in this home.
@@ -90,7 +91,7 @@ def restate_month(pipeline: Pipeline, source: str, month_on: date, progress: Pro
         read(before)
         _build(pipeline, private)
         then = _month(private, source, month_on, reported)
-        if before != receipts:  # else the months are the same
+        if before != receipts:  # otherwise both versions of the month are the same
             progress(f"{source}: {month_on:%Y-%m} as known now")
             read(receipts)
             _build(pipeline, private)
@@ -101,7 +102,7 @@ def restate_month(pipeline: Pipeline, source: str, month_on: date, progress: Pro
 
 @contextmanager
 def _private_home(pipeline: Pipeline) -> Iterator[Settings]:
-    """The settings of a temporary home whose lake files are links; it is deleted at the end."""
+    """Yield the settings of a temporary home, whose lake files are links. Delete the home at the end."""
     settings = pipeline.settings
     home = settings.warehouse / "restate"
     with home_lock(settings.home, "restate"):
@@ -119,7 +120,7 @@ def _build(pipeline: Pipeline, private: Settings) -> None:
     """Build the loan months from the selected files.
 
     Raises:
-        DbtError: dbt failed; the message is dbt's own.
+        DbtError: dbt failed. The message is dbt's own.
     """
     done = run_dbt(private, pipeline.policy, _BUILD, quiet=True)
     if done.returncode:
@@ -127,7 +128,10 @@ def _build(pipeline: Pipeline, private: Settings) -> None:
 
 
 def _month(private: Settings, source: str, month_on: date, reported: Reported | None = None) -> pl.DataFrame:
-    """One row per loan: its newest version of a month, or the one known on `observed_on` unless `as_newest`."""
+    """One row per loan that has the month, with the month's newest version.
+
+    But if `reported` is given and not `as_newest`, the version that was known on `observed_on`.
+    """
     version = "superseded_on is null"
     values: list[object] = [source, month_on]
     if reported and not reported.as_newest:
@@ -159,10 +163,10 @@ class _Raw:
         self._folder, self._memory = private.selection / source, private.duckdb_memory
 
     def reported(self, month_on: date) -> Reported | None:
-        """When the month was first reported; None if it was not.
+        """When the month was first reported; None if it was never reported.
 
-        A ledger reports a month with the first row known on or after its observation day; other sources report it with
-        the month's statements.
+        A source with a ledger reports a month with the first row that is known on or after the month's observation day.
+        Other sources report a month with the month's statements.
         """
         lag = self._lag if self._is_ledger else timedelta()
         parts = [part for part in self._parts if part.reports]
@@ -180,7 +184,7 @@ class _Raw:
         )
 
     def known_since(self, month_on: date, reported: Reported, loans: pl.Series, files: pl.DataFrame) -> pl.DataFrame:
-        """The rows of these loans that may change the month and were not known when it was reported."""
+        """The rows of these loans that may change the month and were not known when the month was first reported."""
         found = [self._changes(part, month_on, reported, loans, files) for part in self._parts]
         return pl.concat([pl.DataFrame(schema=ROW), *found])
 
@@ -191,7 +195,7 @@ class _Raw:
         shown = [c.name for c in table.columns if c.name in part.columns and c.classification in _SHOWN_CLASSES]
         was_known = f"ingested_at <= $taken_in_by{'' if reported.as_newest else ' and known_at <= $observed_on'}"
         same_key = " and ".join(f"k.{c} is not distinct from r.{c}" for c in table.key)
-        # All versions of a row if one version may change the month: a correction may change its loan or its month.
+        # Read all versions of a row if one of them may change the month: a correction may change the loan or the month.
         query = (
             f"with rows as (select *, {was_known} as known_then from {self._files(part.table)}),"  # noqa: S608
             f" keys as (select {', '.join(table.key)} from rows"
@@ -209,7 +213,7 @@ class _Raw:
         return f"read_parquet('{self._folder}/{table}/*.parquet')"
 
     def _query(self, query: str, loans: pl.DataFrame | None = None, **values: object) -> pl.DataFrame:
-        """Run a query; it may refer to the frame `loans` by name."""
+        """Run a query, which may refer to the frame `loans` by that name."""
         with duckdb.connect(config={"memory_limit": self._memory}) as db:
             if loans is not None:
                 db.register("loans", loans)
@@ -218,5 +222,5 @@ class _Raw:
 
 
 def month_end(day: date) -> date:
-    """The last day of the month of a day."""
+    """The last day of the month that contains a day."""
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)

@@ -1,4 +1,4 @@
-"""One night from the command line: skipped if nothing is new, else the nightly job, run in this process."""
+"""Run one night from the command line: the nightly job in this process, or nothing if there is nothing new."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ from dagster_project.snapshots.snapshot import Snapshot, current_snapshot, open_
 
 
 class Exit(IntEnum):
-    """Exit codes of the command line."""
+    """The exit codes of the command line."""
 
     PUBLISHED = 0
     FAILED = 1
@@ -31,8 +31,8 @@ class Exit(IntEnum):
 class NightResult:
     """The outcome of a night.
 
-    `stages`: seconds of each step, in order. `failures`: what stopped the night, as text. `receipts`: the deliveries
-    that it took in or quarantined.
+    `stages`: seconds per step, in order. `failures`: what stopped the night, as texts. `receipts`: the receipts of
+    deliveries that the night took in or quarantined.
     """
 
     exit: Exit
@@ -49,20 +49,20 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
     """Run a night in this process.
 
     Args:
-        pipeline: settings, policy, sources and checks.
-        force: run even if nothing is new.
+        pipeline: the settings, policy, sources and checks.
+        force: run the night even if nothing is new.
 
     Raises:
         NightRunningError: another night is running in this home.
         ClockError: the day to replay is in the future, or before the newest delivery that was taken in.
-        DiskFullError: there is too little disk space to begin, or the night ran out of it.
+        DiskFullError: there is too little disk space to begin, or the disk became full during the night.
         SnapshotCorruptionError: the manifest of the current snapshot is missing or unreadable.
         HomeVersionError: the home cannot be upgraded to this code's version.
     """
     started = time.time()
     prepare_home(pipeline.settings)
     pipeline.check_clock()
-    with home_lock(pipeline.settings.home):  # the run takes the lock again; see the resource `night`
+    with home_lock(pipeline.settings.home):  # the run takes the lock again, in the resource `night`
         unchanged = None if force else nothing_new(pipeline)
         if unchanged:
             send_pending(pipeline)
@@ -71,7 +71,7 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
     pipeline.check_disk_space()
     try:
         return _run(pipeline, started)
-    except Exception as error:  # Dagster's databases and the log are on the same disk
+    except Exception as error:  # a full disk may raise any error, because Dagster's databases and the log are on it
         full = disk_full_reason(pipeline.settings.home, [str(error)])
         if full:
             raise DiskFullError(full) from error
@@ -117,13 +117,13 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
 
 @contextmanager
 def _output_to(log: Path) -> Iterator[None]:
-    """Send the output of dbt and other tools to a log file, which each night overwrites."""
+    """Write the output of dbt and other tools to a log file. Each night overwrites the file."""
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as handle, redirect_stdout(handle), redirect_stderr(handle):
         yield
 
 
 def _quiet() -> None:
-    """Let libraries with their own loggers report only errors."""
+    """Make libraries with their own loggers log only errors."""
     for name in ("alembic", "great_expectations", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)

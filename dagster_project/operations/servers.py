@@ -1,4 +1,4 @@
-"""The web UIs: Dagster's web server and daemon, and MLflow's server, as child processes that end together."""
+"""Run Dagster's web server and daemon, and MLflow's server, as child processes that end together."""
 
 import os
 import signal
@@ -19,26 +19,28 @@ from dagster_project.warehouse.runner import prepare_manifest
 
 _HOST = "127.0.0.1"
 _WORKSPACE = ("-w", str(PROJECT_ROOT / "workspace.yaml"))
-# Without the parameter, MLflow opens on pages for chats and agents.
+# Without the parameter, MLflow shows its pages for chats and agents first.
 _MLFLOW_PAGE = "/#/experiments?workflowType=machine_learning"
 _START_SECONDS = 90
 _STOP_SECONDS = 15
 
 
 def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, report: Callable[[str], None]) -> int:
-    """Start all three, report their addresses, and wait; end all on Ctrl-C or SIGTERM, or when one of them ends.
+    """Start the three servers, report their addresses, and wait until Ctrl-C, SIGTERM or the end of one server.
 
-    Returns the exit code: 0 if the user ended them, 1 if a server failed.
+    Then end all of them. Returns the exit code: 0 if the user ended the servers, 1 if a server failed.
     """
     settings = pipeline.settings
     logs = settings.home / "logs"
     children: dict[str, subprocess.Popen[bytes]] = {}
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends them too
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
         signal.signal(ending, _interrupt)
     try:
         prepare_home(settings)
-        # Create the databases before any server opens them: two servers at once can break a fresh SQLite file.
-        with ThreadPoolExecutor(1) as background:  # MLflow's import is slow, and its database is separate
+        # Create the databases before any server opens them: two servers that create a SQLite file at once can break it.
+        with ThreadPoolExecutor(
+            1
+        ) as background:  # in parallel, because MLflow's import is slow and its database is separate
             upgraded = background.submit(upgrade_mlflow, settings)
             open_instance(settings).dispose()
             prepare_manifest(settings, pipeline.policy)
@@ -54,7 +56,7 @@ def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, report: Calla
                     cwd=PROJECT_ROOT,
                     stdout=log,
                     stderr=log,
-                    start_new_session=True,  # so that Ctrl-C reaches only this process, which ends them in order
+                    start_new_session=True,  # so that Ctrl-C reaches only this process, which ends the servers
                 )
         pages = {"Dagster UI": (ports[0], ""), "MLflow UI": (ports[1], _MLFLOW_PAGE)}
         for name, (port, page) in pages.items():
@@ -87,19 +89,19 @@ def _commands(pipeline: Pipeline, dagster_port: int, mlflow_port: int) -> dict[s
 
 
 def dagster_command(port: int) -> list[str]:
-    """The command line of Dagster's web server; the environment names the home."""
+    """The command line of Dagster's web server. Environment variables set the home."""
     return [_tool("dagster-webserver"), "-h", _HOST, "-p", str(port), *_WORKSPACE]
 
 
 def mlflow_command(settings: Settings, port: int) -> list[str]:
-    """The command line of MLflow's server over a home."""
+    """The command line of MLflow's server for a home."""
     stores = ["--backend-store-uri", settings.mlflow_uri]
     stores += ["--default-artifact-root", (settings.mlflow / "artifacts").as_uri()]
     return [_tool("mlflow"), "server", "--host", _HOST, "--port", str(port), "--workers", "1", *stores]
 
 
 def _tool(name: str) -> str:
-    """The path of an executable of this Python environment, which need not be on PATH."""
+    """The path of an executable of this Python environment. It need not be on PATH."""
     return str(Path(sys.executable).with_name(name))
 
 
@@ -108,7 +110,7 @@ class ServerError(RuntimeError):
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port, or the next free one above it.
+    """The wanted port or, if it is in use, the next free port above it.
 
     Raises:
         ServerError: none of the next 100 ports is free.
@@ -134,7 +136,7 @@ def upgrade_mlflow(settings: Settings) -> None:
 
 
 def wait_until_up(name: str, address: str, server: subprocess.Popen[bytes]) -> None:
-    """Return once the server answers.
+    """Wait until the server answers.
 
     Raises:
         ServerError: the server ended, or did not answer in time.

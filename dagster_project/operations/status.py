@@ -1,4 +1,4 @@
-"""The status of a home: the published snapshot and its age, the last night, each source's deliveries and model."""
+"""Read the status of a home: the published snapshot and its age, the last night, each source's deliveries and model."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +20,10 @@ Freshness = Literal["fresh", "late", "stale", "nothing published"]
 class SourceStatus:
     """The status of one source. Row counts are over all deliveries.
 
-    `unfinished_files`: files that are still being written, or lack a required manifest. `quarantined_files`: files with
-    lines that are still in quarantine. `model`: `champion`, or why the source is not scored.
+    `waiting_files`: files that can be taken in. `unfinished_files`: files that are still being written or have no
+    manifest although one is required. `quarantined_files`: number of files with lines that are still in quarantine.
+    `model`: `champion`, or why the source is not scored. `scored`: number of scored accounts. `newest_file` and
+    `newest_at` are None before the first delivery, `model_version` and `auc` before the first champion.
     """
 
     name: str
@@ -43,8 +45,9 @@ class SourceStatus:
 class Status:
     """The status of a home.
 
-    `verified_at`: when the last successful night ended, with new content or without. `strays`: files in the landing
-    folder that belong to no source.
+    `verified_at`: when the last successful night ended, even if its content was not new; None before the first one.
+    `strays`: files in the landing folder that belong to no source. `snapshot_id` and `snapshot_sha256` are None if
+    nothing is published.
     """
 
     snapshot_id: str | None

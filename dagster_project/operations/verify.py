@@ -1,6 +1,6 @@
 """Verify a home: receipts and their files, the audit chain, snapshots, champions. No Dagster.
 
-Nothing is changed. Each fault names what is wrong, where, and what to do.
+Verification changes nothing. Each fault says what is wrong, where, and what to do.
 """
 
 import sqlite3
@@ -19,7 +19,7 @@ from dagster_project.night.pipeline import Pipeline
 from dagster_project.snapshots.snapshot import CURRENT, SnapshotCorruptionError, current_snapshot, snapshot_faults
 from ml.model import ModelIntegrityError, check_files
 
-# Called before and during each part with the part, the count done, and the count of all.
+# Called before and during each part with the part's name, the number of items done, and the total number.
 Progress = Callable[[str, int, int], None]
 
 _RESTORE = "restore it from a backup"
@@ -29,7 +29,7 @@ _NOT_RECORDED = "if a run has just been cut off, the next run writes the row, ma
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: its part of the home, what is wrong, and what to do."""
+    """One fault: the part of the home, what is wrong, and what to do (`advice`)."""
 
     part: str
     what: str
@@ -38,7 +38,10 @@ class Fault:
 
 @dataclass
 class Verification:
-    """The result: counts of what was checked, faults, and notes, which are no faults."""
+    """The result of a verification.
+
+    `checked`: number of checked items per kind. `notes`: remarks that are not faults.
+    """
 
     checked: dict[str, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -46,7 +49,7 @@ class Verification:
 
 
 def verify(pipeline: Pipeline, progress: Progress = lambda _part, _done, _total: None) -> Verification:
-    """Verify every part of a home. Call it while nothing writes to the home."""
+    """Verify every part of a home. No other process may write to the home meanwhile."""
     found = Verification()
     for part, check in _PARTS.items():
         progress(part, 0, 1)
@@ -57,12 +60,12 @@ def verify(pipeline: Pipeline, progress: Progress = lambda _part, _done, _total:
     return found
 
 
-# What is wrong, and what to do.
+# (what is wrong, what to do)
 _Finding = tuple[str, str]
 
 
 def _receipts(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
-    """The row identity of each receipt, and the bytes of its lake files and of its original."""
+    """Check the row identity of each receipt, and the bytes of its lake files and of its original."""
     ingest_context = pipeline.ingest_context
     book = ingest_context.lake / "receipts.sqlite"
     numbered = ingest_context.book.numbered() if book.exists() else []
@@ -88,7 +91,7 @@ _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
 def _original(ingest_context: IngestContext, name: str, receipt: Receipt, found: Verification) -> Iterator[_Finding]:
-    """The file as delivered, decrypted. An erasure may have destroyed or rewritten it."""
+    """Check that a receipt's original can be decrypted and is unchanged. An erasure may have destroyed its key."""
     try:
         open_original(ingest_context, receipt.source, receipt.sha256)
         found.checked["originals"] += 1
@@ -103,7 +106,7 @@ def _original(ingest_context: IngestContext, name: str, receipt: Receipt, found:
 
 
 def _chain(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
-    """The chain itself, then each receipt and decision against its audit row."""
+    """Check the audit chain itself, then compare each receipt and decision with its audit row."""
     audit = pipeline.ingest_context.audit
     faults = audit.faults(lambda done, total: progress("audit chain", done, total))
     for fault in faults:
@@ -129,7 +132,7 @@ def _chain(pipeline: Pipeline, found: Verification, progress: Progress) -> Itera
 
 
 def _against(rows: list[Row], kind: Kind, fact: str, stored: Mapping[str, str]) -> Iterator[_Finding]:
-    """Compare the audit rows of a kind with the fingerprints of the stored records, by subject."""
+    """Compare the audit rows of a kind with the stored records. `stored`: fingerprints of the records by subject."""
     thing = {"receipt": "receipt", "ledger": "decision"}[fact]
     recorded = {row.subject: row for row in rows if row.kind == kind}
     for subject in sorted(stored.keys() - recorded.keys()):
@@ -142,7 +145,7 @@ def _against(rows: list[Row], kind: Kind, fact: str, stored: Mapping[str, str]) 
 
 
 def _snapshots(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
-    """Every snapshot against its manifest, and the current one against the chain's newest publication."""
+    """Compare every snapshot with its manifest, and the current one with the audit chain's newest publication."""
     published = pipeline.settings.published
     pointer = published / CURRENT
     folders = sorted(p for p in published.glob("[!.]*") if p.is_dir() and p != pointer)
@@ -167,7 +170,7 @@ def _snapshots(pipeline: Pipeline, found: Verification, progress: Progress) -> I
 
 
 def _champions(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
-    """The files of every model ever promoted, against the promotion ledger; a rebuilt night may need any of them."""
+    """Compare the files of every promoted model with the promotion ledger. A rebuilt night may need any of them."""
     decisions = pipeline.ledger.numbered() if pipeline.settings.ledger_file.exists() else []
     promoted = {d.sha256: d for _, d in decisions if d.decision == "promoted"}
     found.checked["champions"] = len(promoted)

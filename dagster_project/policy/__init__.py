@@ -1,7 +1,7 @@
 """The policy: every threshold of the pipeline, read from one file.
 
-`model`: the values, their bounds and meanings. `file`: reading, and errors with their place. `keys`: what the model
-knows of each key. `page`: docs/policy.md. `dbt`: the values that SQL needs.
+`model`: the values with their bounds and meanings. `file`: reads the file and reports errors with their lines. `keys`:
+the path, type and bounds of each key. `page`: writes docs/policy.md. `dbt`: the values that SQL needs.
 """
 
 from dagster_project.policy.dbt import dbt_vars

@@ -1,11 +1,11 @@
-"""The policy's values as variables of dbt."""
+"""Pass the policy's values to dbt as variables."""
 
 from typing import Any
 
 from dagster_project.policy.model import Policy
 from dagster_project.portfolio.arrears import ARREARS_STATES, DPD_MAX, ENDED_STATES
 
-# What the portfolio's marts need; the rest of the section is applied to scores, after dbt.
+# The keys of `portfolio` that the marts need. The other keys are applied to scores, after dbt.
 _PORTFOLIO_IN_SQL = (
     *("matrix_months", "dpd_bad", "forborne_months", "risk_classes", "provision_rates"),
     *("exposure", "loss", "limits"),
@@ -13,7 +13,7 @@ _PORTFOLIO_IN_SQL = (
 
 
 def dbt_vars(policy: Policy) -> dict[str, Any]:
-    """The policy values that dbt's models need. The same policy gives the same text, so dbt parses once."""
+    """The policy values that dbt's models need. The same policy gives the same values, so dbt parses only once."""
     names = (
         *("arrears_basis", "feature_lag_days", "label_horizon_months", "observe_from_month"),
         *("default_dpd_min", "default_arrears_min"),

@@ -1,4 +1,4 @@
-"""Reading the policy file. All that is wrong in it is reported at once, each with its line and what is allowed."""
+"""Read the policy file. All errors are reported together, each with its line and the allowed values."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from dagster_project.policy.keys import Place, find, keys, names_in
 from dagster_project.policy.model import Policy
 
 _MERGE = "tag:yaml.org,2002:merge"
-# Keys of policy files of earlier versions, as paths (`*` is any name), and what they are called now.
+# Keys of earlier versions of the policy file, as paths (`*` is any name), and their new names.
 RENAMED_KEYS = {
     "defaults.thresholds.*.amount": "materiality_amount",
     "defaults.thresholds.*.share": "materiality_share",
@@ -26,14 +26,14 @@ RENAMED_KEYS = {
 
 
 class PolicyError(ValueError):
-    """The policy file cannot be used; the message has a line `file:line: key: what is wrong` for each error."""
+    """The policy file cannot be used. The message has one line per error: `file:line: key: what is wrong`."""
 
 
 def load_policy(path: Path) -> Policy:
     """Read a policy file.
 
     Raises:
-        PolicyError: not readable, not YAML, or a key is missing, unknown, given twice or out of its bounds.
+        PolicyError: the file is not readable or not YAML, or a key is missing, unknown, given twice or out of bounds.
     """
     document = _read(path)
     found = dict(document.problems)
@@ -48,20 +48,20 @@ def load_policy(path: Path) -> Policy:
 
 
 def problem_at(path: Path, place: Place, what: str) -> PolicyError:
-    """An error of a file that was read, at one of its keys."""
+    """The error to raise for one key of a policy file that is otherwise valid. `what`: what is wrong."""
     return _refused(path, _read(path), [(place, what)])
 
 
 @dataclass
 class _Document:
-    """A YAML mapping as Python values, with the line of each key, and what is wrong with it as YAML."""
+    """A YAML mapping as Python values, with the line of each key and the errors found while reading YAML."""
 
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[Place, int] = field(default_factory=dict)
     problems: dict[Place, str] = field(default_factory=dict)
 
     def line(self, place: Place) -> int:
-        """The line of a key, or of the nearest one above it."""
+        """The line of a key or, if it has none, of the nearest enclosing key; 1 if there is none."""
         return next((self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines), 1)
 
 
@@ -81,7 +81,7 @@ def _read(path: Path) -> _Document:
 
 
 class _Nodes:
-    """YAML nodes to values. Unlike `yaml.safe_load` it notes the line of each key, and keys that are given twice."""
+    """Converts YAML nodes to values. Unlike `yaml.safe_load`, it records each key's line and keys that occur twice."""
 
     def __init__(self, document: _Document) -> None:
         self._document, self._scalars, self._merged = document, SafeConstructor(), set[int]()
@@ -104,7 +104,7 @@ class _Nodes:
         if id(node) not in self._merged:
             self._merged.add(id(node))
             self._note_twice(node, place)
-            self._scalars.flatten_mapping(node)  # `<<`: the keys of another mapping, before its own
+            self._scalars.flatten_mapping(node)  # `<<` adds the keys of another mapping before its own keys
         if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
             self._document.problems[place] = "each key must be text"
             return {}
@@ -127,7 +127,7 @@ _KEYS = keys()
 
 
 def _problem(error: ErrorDetails) -> tuple[Place, str]:
-    """Where an error of the model is, and what is wrong and what is allowed, as text."""
+    """The path of the key at which the model found an error, and a text that says what is wrong and what is allowed."""
     place, kind, context = error["loc"], error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return place, _unknown(place)
@@ -141,7 +141,7 @@ def _problem(error: ErrorDetails) -> tuple[Place, str]:
         return place, str(context["error"])
     key = find(place, _KEYS)
     allowed = key.allowed() if key else "a mapping of keys to values"
-    is_item = isinstance(place[-1], int)  # of a list, which has one line
+    is_item = isinstance(place[-1], int)  # the item of a list, which has only one line
     if kind == "missing":
         wrong = "an item is missing" if is_item else "the key is missing"
     else:

@@ -1,4 +1,4 @@
-"""What the model knows of each key of the policy file: its path, what it may be, what it is for, and what reads it."""
+"""Every key of the policy file, as the model defines it: its path, allowed values, meaning and field."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from dagster_project.policy.model import Policy
 
-ANY = "<name>"  # in a path: the key is a name that the file chooses
+ANY = "<name>"  # stands in a path for a name that the file chooses
 Place = tuple[str | int, ...]
 _KINDS: dict[Any, str] = {
     int: "a whole number",
@@ -24,9 +24,10 @@ _KINDS: dict[Any, str] = {
 
 @dataclass(frozen=True)
 class Key:
-    """One key: a section (`section` is its model) or a value.
+    """One key of the policy file: a section or a value.
 
-    `path`: from the file's root; `ANY` takes the place of a name. `reader`: the field that reads it, `Class.field`.
+    `path`: the names from the file's root to the key, with `ANY` for names that the file chooses. `reader`: the
+    model's field that reads the key, as `Class.field`. `section`: the model of a section; None for a value.
     """
 
     path: tuple[str, ...]
@@ -36,16 +37,16 @@ class Key:
 
     @property
     def dotted(self) -> str:
-        """The path with dots."""
+        """The path as text, with dots between the names."""
         return ".".join(self.path)
 
     @property
     def is_value(self) -> bool:
-        """Whether the key holds a single value, and no further keys."""
+        """Whether the key holds a single value rather than further keys."""
         return self.section is None and get_origin(_plain(self.field.annotation)) is not dict
 
     def allowed(self) -> str:
-        """What the value may be, as text."""
+        """The allowed values, as text."""
         kind = _plain(self.field.annotation)
         if not self.is_value:
             return "a mapping of keys to values"
@@ -77,14 +78,14 @@ def _keys_at(path: tuple[str, ...], reader: str, field: FieldInfo) -> Iterator[K
 
 
 def _plain(annotation: Any) -> Any:
-    """The type without `| None`."""
+    """The type of an annotation, without `| None`."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (kind for kind in get_args(annotation) if kind is not NoneType)
     return FieldInfo.from_annotation(annotation).annotation
 
 
 def find(place: Place, among: Sequence[Key]) -> Key | None:
-    """The key at a place, or the nearest one above it."""
+    """The key at a place or, if the model has none there, the nearest enclosing key; None if there is none."""
     for length in range(len(place), 0, -1):
         for key in among:
             if len(key.path) == length and all(a in (ANY, b) for a, b in zip(key.path, place, strict=False)):
@@ -93,7 +94,7 @@ def find(place: Place, among: Sequence[Key]) -> Key | None:
 
 
 def names_in(place: Place, among: Sequence[Key]) -> list[str]:
-    """The names that a key may have beside others at this place; none where the file chooses them."""
+    """The names of the keys that are allowed directly below this place; empty if the file chooses them."""
     section = find(place, among) if place else None
     if place and section is None:
         return []
@@ -105,7 +106,7 @@ def names_in(place: Place, among: Sequence[Key]) -> list[str]:
 
 
 def _within(kind: str, metadata: Sequence[Any]) -> str:
-    """A kind of number with its bounds, such as `a number from 0 to 1`."""
+    """A kind of value with its bounds, as text, such as `a number from 0 to 1`."""
     bounds = {type(limit): limit for limit in metadata}
     low = [b.ge for b in bounds.values() if isinstance(b, limits.Ge)]
     high = [b.le for b in bounds.values() if isinstance(b, limits.Le)]

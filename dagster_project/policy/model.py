@@ -1,8 +1,8 @@
-"""The policy file as frozen values: each field has its bounds and its meaning, and the order rules are beside it.
+"""The policy file as frozen values: each field has its bounds and its meaning; validators check the order of values.
 
-The sections that formulas read are defined with those formulas (`ml`, `portfolio`, `early_warning`); this module has
-the others and puts all of them together. A rule between two fields is a validator of the later one, so that its error
-has a place in the file; a rule within a mapping names the place as `at`.
+The sections that formulas read are defined beside the formulas (`ml`, `portfolio`, `early_warning`). This module
+defines the other sections and combines all of them. A rule between two fields is a validator of the second field, so
+that its error has a line in the file. A rule within a mapping gives the path of the faulty entry as `at`.
 """
 
 import datetime as dt
@@ -25,19 +25,25 @@ Basis = Literal["status", "imputed", "ledger"]
 
 
 class OwnersPolicy(Section):
-    """Who looks after what, as the screens show it."""
+    """The owners that Dagster's UI shows."""
 
-    data: Owner = Field(description="Who looks after the data.")
-    models: Owner = Field(description="Who looks after the models.")
-    risk: Owner = Field(description="Who looks after scores, portfolio and what is published.")
+    data: Owner = Field(description="Owner of the data.")
+    models: Owner = Field(description="Owner of the models.")
+    risk: Owner = Field(description="Owner of the scores, the portfolio figures and the published snapshot.")
 
 
 class FreshnessPolicy(Section):
     """How old the published snapshot may be."""
 
-    warn_hours: int = Field(ge=1, description="The screen warns after so many hours without a new snapshot.")
+    warn_hours: int = Field(
+        ge=1,
+        description="Dagster's UI warns after this many hours without a new snapshot; `creditloom status` reports "
+        "`late`.",
+    )
     fail_hours: int = Field(
-        ge=1, description="After so many hours it calls the snapshot stale. It is above `warn_hours`."
+        ge=1,
+        description="Dagster's UI reports a failure after this many hours without a new snapshot; `creditloom "
+        "status` reports `stale`. Must be above `warn_hours`.",
     )
 
     @field_validator("fail_hours")
@@ -53,18 +59,20 @@ class IngestionPolicy(Section):
     """How deliveries are taken in."""
 
     quiet_seconds: int = Field(
-        ge=0, le=86_400, description="A drop of files is taken in once no more has arrived for so long."
+        ge=0,
+        le=86_400,
+        description="The landing sensor starts a night once no further file has arrived for this many seconds.",
     )
     max_bad_row_share: float = Field(
-        ge=0, le=1, description="A delivery with a larger share of bad rows is quarantined whole."
+        ge=0, le=1, description="A delivery with a larger share of bad rows is quarantined as a whole."
     )
     suspense_days: int = Field(
-        ge=0, description="A payment whose loan is not known for longer than this is reported as a warning."
+        ge=0, description="A payment whose loan is still unknown after this many days is reported as a warning."
     )
     overpaid_min: float = Field(
         gt=0,
-        description="A loan that has paid so much more than was ever due is reported as a warning, in the loan's "
-        "currency.",
+        description="A loan whose payments exceed everything that was ever due by at least this amount is reported "
+        "as a warning. In the loan's currency.",
     )
 
 
@@ -74,21 +82,23 @@ class PersonalDataPolicy(Section):
     retention_years: int = Field(
         ge=0,
         le=10,
-        description="Nobody can be erased for so many years after the last event of any of their loans, as the law "
-        "against money laundering asks. Longer holds are set one by one.",
+        description="A person cannot be erased for this many years after the last event of any of their loans, "
+        "because the law against money laundering requires the data. Longer holds are set per person.",
     )
 
 
 class TrainingDataPolicy(Section):
-    """What a training set must look like before a model is fitted on it."""
+    """What a training set must contain before a model is fitted on it."""
 
-    min_rows: int = Field(ge=1, description="With fewer usable observations the source is not scored.")
+    min_rows: int = Field(ge=1, description="A source with fewer usable observations is not scored.")
     min_defaults: int = Field(
-        ge=1, description="With fewer defaults among them the source is not scored. It is not above `min_rows`."
+        ge=1,
+        description="A source with fewer defaults among its usable observations is not scored. Must not be above "
+        "`min_rows`.",
     )
     min_default_rate: float = Field(ge=0, le=1, description="A lower default rate stops the night.")
     max_default_rate: float = Field(
-        ge=0, le=1, description="A higher default rate stops the night. It is above `min_default_rate`."
+        ge=0, le=1, description="A higher default rate stops the night. Must be above `min_default_rate`."
     )
 
     @field_validator("min_defaults")
@@ -109,25 +119,31 @@ class TrainingDataPolicy(Section):
 
 
 class MaterialityPolicy(Section):
-    """What is large enough to be a default. Arrears count from both `materiality_amount` and `materiality_share` on."""
+    """What is large enough to be a default. Arrears must reach both `materiality_amount` and `materiality_share`."""
 
-    materiality_amount: float = Field(ge=0, description="Smallest arrears that count, in the loan's currency.")
-    materiality_share: float = Field(ge=0, le=1, description="Smallest arrears that count, as a share of what is owed.")
+    materiality_amount: float = Field(
+        ge=0, description="Smallest arrears that count towards a default, in the loan's currency."
+    )
+    materiality_share: float = Field(
+        ge=0, le=1, description="Smallest arrears that count towards a default, as a share of the amount owed."
+    )
     value_lost_max: float = Field(
         ge=0,
         le=1,
-        description="A change of terms is a default if it takes away a larger share of the present value of what is "
-        "still to be paid.",
+        description="A change of terms is a default if it reduces the present value of the remaining payments by "
+        "more than this share.",
     )
 
 
 class CurePolicy(Section):
-    """What ends a default."""
+    """When a default ends."""
 
-    months: int = Field(ge=1, description="Months without a trigger of default.")
-    dpd_max: int = Field(ge=0, description="Days past due at most throughout those months.")
+    months: int = Field(ge=1, description="Number of months without a trigger of default before the default ends.")
+    dpd_max: int = Field(ge=0, description="Most days past due that are allowed during those months.")
     months_forborne: int = Field(
-        ge=1, description="No sooner than so many months after the terms were last changed. It is not below `months`."
+        ge=1,
+        description="Fewest months between the last change of terms and the end of the default. Must not be below "
+        "`months`.",
     )
 
     @field_validator("months_forborne")
@@ -140,15 +156,15 @@ class CurePolicy(Section):
 
 
 class DefaultsPolicy(Section):
-    """What a default is by the day, and what cures it."""
+    """When a default, dated by the day, begins and ends."""
 
     thresholds: dict[str, MaterialityPolicy] = Field(
-        min_length=1, description="Thresholds by type of portfolio, which a source names as its `portfolio_type`."
+        min_length=1, description="Thresholds per type of portfolio. A source names its type as `portfolio_type`."
     )
     cure: CurePolicy
 
 
-# The keys that act with one arrears basis alone; the first of each must be given there.
+# The keys that apply only to one arrears basis. With that basis, its first key is required.
 BASIS_KEYS: dict[Basis, tuple[str, ...]] = {
     "status": ("default_status_min",),
     "imputed": ("write_off_min", "deferral_from", "deferral_to"),
@@ -157,62 +173,67 @@ BASIS_KEYS: dict[Basis, tuple[str, ...]] = {
 
 
 class SourcePolicy(Section):
-    """What differs from source to source."""
+    """The settings that differ between sources."""
 
     arrears_basis: Basis = Field(
-        description="Where arrears come from: the lender's `status`, `imputed` from balances and payments, or counted "
-        "from the `ledger` of instalments and payments."
+        description="Where arrears come from: `status` is the lender's own status, `imputed` is computed from "
+        "balances and payments, and `ledger` is counted from instalments and payments."
     )
     feature_lag_days: int = Field(
-        ge=0, le=366, description="A month's figures are known so many days after its month-end."
+        ge=0, le=366, description="Number of days after a month-end until the month's figures are known."
     )
     label_horizon_months: int | None = Field(
         default=None,
         ge=1,
-        description="For so long outcomes are followed in later months. Without it the source reports them itself.",
+        description="Number of months for which outcomes are followed. If left out, the source reports the outcomes "
+        "itself.",
     )
     observe_from_month: int | None = Field(
-        default=None, ge=1, description="A loan is observed from this month of its life on."
+        default=None, ge=1, description="First month of a loan's life in which the loan is observed."
     )
     observations_per_year: int = Field(
-        default=1, ge=1, le=12, description="A model learns from so many observations of a borrower and year."
+        default=1, ge=1, le=12, description="Number of observations per borrower and year that a model learns from."
     )
     default_status_min: int | None = Field(
-        default=None, ge=1, description="With basis `status`: the repayment status from which an account is in default."
+        default=None, ge=1, description="With basis `status`: lowest repayment status that counts as a default."
     )
     default_dpd_min: int | None = Field(
         default=None,
         ge=1,
-        description="With basis `ledger`: days past due of a default. The plain flag at a month-end begins there; by "
-        "the day a default begins after more days than that, above the thresholds of the `portfolio_type`.",
+        description="With basis `ledger`: days past due that make a default. The flag at a month-end is set from "
+        "this number of days on. A default dated by the day begins after more days than this, if the arrears reach "
+        "the thresholds of the `portfolio_type`.",
     )
     default_arrears_min: float | None = Field(
         default=None,
         ge=0,
-        description="With basis `ledger`: smallest arrears of the plain flag, in the loan's currency.",
+        description="With basis `ledger`: smallest arrears that set the flag at a month-end, in the loan's currency.",
     )
     portfolio_type: str = Field(
-        default="retail", description="With basis `ledger`: which of `defaults.thresholds` the source uses."
+        default="retail", description="With basis `ledger`: which entry of `defaults.thresholds` the source uses."
     )
     write_off_min: float | None = Field(
         default=None,
         ge=0,
-        description="With basis `imputed`: a loan is in default if more than this is written off. A smaller rest is a "
-        "correction.",
+        description="With basis `imputed`: a loan is in default if more than this amount is written off. A smaller "
+        "write-off counts as a correction.",
     )
     tier1_capital: float | None = Field(
         default=None,
         gt=0,
-        description="The lender's tier 1 capital in the source's currency, which `portfolio.limits.partner_to_tier1` "
-        "is measured by.",
+        description="The lender's tier 1 capital in the source's currency. `portfolio.limits.partner_to_tier1` is a "
+        "share of this amount.",
     )
     deferral_from: dt.date | None = Field(
         default=None,
-        description="With basis `imputed`: a run of months without payments that begins from this day to "
-        "`deferral_to` is a suspected deferral. Both are given, or neither.",
+        description="With basis `imputed`: first day of a period of suspected deferrals. A run of months without "
+        "payments that begins in this period is a suspected deferral. Give both `deferral_from` and `deferral_to`, "
+        "or neither.",
     )
     deferral_to: dt.date | None = Field(
-        default=None, description="Last day of the above. It is not before `deferral_from`.", validate_default=True
+        default=None,
+        description="Last day of the period of suspected deferrals. Must not be before `deferral_from`.",
+        validate_default=True,
     )
     score_anchor: ScoreAnchor
 
@@ -242,9 +263,9 @@ class SourcePolicy(Section):
 
 
 class Policy(Section):
-    """One jurisdiction's policy."""
+    """The policy of one jurisdiction."""
 
-    version: int = Field(ge=1, description="Number of the policy; raise it with every change. It is published.")
+    version: int = Field(ge=1, description="Version number of the policy. Raise it with every change. It is published.")
     jurisdiction: str = Field(min_length=1, description="Where the policy applies. It is published.")
     owners: OwnersPolicy
     freshness: FreshnessPolicy
@@ -260,7 +281,7 @@ class Policy(Section):
     defaults: DefaultsPolicy
     early_warning: EarlyWarningPolicy
     sources: dict[str, SourcePolicy] = Field(
-        min_length=1, description="The sources by name; each has a contract of the same name."
+        min_length=1, description="The sources, by name. Each has a contract of the same name."
     )
 
     @field_validator("sources")

@@ -1,4 +1,4 @@
-"""docs/policy.md: every key with its meaning, what is allowed and its default; `make policy-page` writes it."""
+"""Write docs/policy.md, which lists every key with its meaning, allowed values and default: `make policy-page`."""
 
 from collections.abc import Iterator, Mapping
 from inspect import getdoc
@@ -10,16 +10,16 @@ import yaml
 from dagster_project.policy.keys import ANY, Key, keys
 
 PAGE, DEFAULTS = Path("docs/policy.md"), Path("policy/default.yaml")
-_LONG = 100  # characters of a default; a longer one is looked up in the file
+_LONG = 100  # most characters of a default on the page; for a longer one the page refers to the file
 _TOP = f"""# The policy file
 
 Every threshold of the pipeline is in one file, `{DEFAULTS}`; `CREDITLOOM_POLICY` names another one. The file is
-checked when it is read. What is wrong in it is reported at once, as `file:line: key: what is wrong; what is allowed`: a
+checked when it is read. All errors are reported together, each as `file:line: key: what is wrong; what is allowed`: a
 value of another type or out of its bounds, two values in the wrong order, a key that is missing, unknown (with the
 nearest known name) or given twice.
 
-This page is made from the model that reads the file, by `make policy-page`. `{ANY}` takes the place of a name that the
-file chooses. A key with a default in brackets may be left out.
+`make policy-page` writes this page from the model that reads the file. `{ANY}` stands for a name that the file chooses.
+A key with a default in brackets may be left out.
 """
 _HEADER = "| key | meaning | allowed | in the default policy |\n|---|---|---|---|\n"
 
@@ -49,7 +49,7 @@ def _rows(chosen: list[Key], defaults: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _meaning(key: Key) -> str:
-    """What the model says of the key; of a section without a description, what its class says."""
+    """The key's description; for a section without a description, the first paragraph of its class's docstring."""
     if key.field.description or key.path[-1] == ANY:
         return key.field.description or "See above."
     section = getdoc(key.section) if key.section else None
@@ -68,7 +68,7 @@ def _default(key: Key, defaults: Mapping[str, Any]) -> str:
 
 
 def _values(path: tuple[str, ...], values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The values at a path, each with the name in the place of `ANY`."""
+    """Yield (name, value) for each value at a path. `name` is the name that stands for `ANY`; empty without `ANY`."""
     if not path:
         yield name, values
     elif path[0] == ANY:

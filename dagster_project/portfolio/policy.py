@@ -1,4 +1,4 @@
-"""The policy's section `portfolio`: frozen values with their bounds and what each is for."""
+"""The policy's section `portfolio`: frozen values with their bounds and meanings."""
 
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -27,12 +27,16 @@ class _Triggers(_Section):
 
 
 class RiskClasses(_Section):
-    """Days past due from which each class begins; before the first one a loan is `normal`."""
+    """Days past due from which each risk class begins. A loan below the first class is `normal`."""
 
-    special_mention: int = Field(ge=1, description="First day of `special_mention`.")
-    substandard: int = Field(ge=2, description="First day of `substandard`. It is above the one before.")
-    doubtful: int = Field(ge=3, description="First day of `doubtful`. It is above the one before.")
-    loss: int = Field(ge=4, description="First day of `loss`. It is above the one before.")
+    special_mention: int = Field(ge=1, description="Days past due from which a loan is `special_mention`.")
+    substandard: int = Field(
+        ge=2, description="Days past due from which a loan is `substandard`. Must be above `special_mention`."
+    )
+    doubtful: int = Field(
+        ge=3, description="Days past due from which a loan is `doubtful`. Must be above `substandard`."
+    )
+    loss: int = Field(ge=4, description="Days past due from which a loan is `loss`. Must be above `doubtful`.")
 
     @field_validator("substandard", "doubtful", "loss")
     @classmethod
@@ -46,34 +50,50 @@ class RiskClasses(_Section):
 class ExposurePolicy(_Section):
     """Exposure at default and remaining life of revolving credit."""
 
-    credit_conversion: Share = Field(description="Share of the undrawn limit that is drawn before a default.")
-    revolving_months: int = Field(ge=1, description="Remaining life of a card, which has no last instalment.")
+    credit_conversion: Share = Field(description="Share of the undrawn limit that a borrower draws before a default.")
+    revolving_months: int = Field(
+        ge=1, description="Number of months assumed as the remaining life of a card, which has no last instalment."
+    )
 
 
 class PoolPolicy(_Triggers):
-    """Triggers of static pools, and how a cohort is compared with the others."""
+    """Triggers of static pools, and how a cohort is compared with the other cohorts."""
 
-    amber: Share = Field(description="Cumulative default rate of a cohort at which its amber trigger is hit.")
-    red: Share = Field(description="The rate at which its red trigger is hit. It is above `amber`.")
+    amber: Share = Field(description="Cumulative default rate at which a cohort hits the amber trigger.")
+    red: Share = Field(
+        description="Cumulative default rate at which a cohort hits the red trigger. Must be above `amber`."
+    )
     prior_defaults: float = Field(
-        gt=0, description="So many expected defaults weigh as much in the forecast as a cohort's own."
+        gt=0,
+        description="Number of expected defaults at which a cohort's own defaults weigh as much in the forecast as "
+        "those of the other cohorts.",
     )
     significance: float = Field(
-        gt=0, lt=1, description="A cohort is worse than expected if chance alone is less likely than this."
+        gt=0,
+        lt=1,
+        description="A cohort is worse than expected if the probability of so many defaults by chance is below this "
+        "value.",
     )
 
 
 class LossPolicy(_Section):
-    """How the loss given default is measured from workouts, and which value is used where there are too few."""
+    """How the loss given default is measured from workouts, and the value to use if there are too few workouts."""
 
-    discount_rate: float = Field(ge=0, le=1, description="Discount rate of a loan whose own rate is not known, a year.")
-    workout_months: int = Field(ge=1, description="Recoveries that come later after a default are left out.")
+    discount_rate: float = Field(ge=0, le=1, description="Annual discount rate for loans whose own rate is unknown.")
+    workout_months: int = Field(
+        ge=1, description="Number of months after a default in which recoveries count. Later recoveries are left out."
+    )
     min_months: int = Field(
         ge=1,
-        description="The oldest workouts must have been followed for so long. It is not above `workout_months`.",
+        description="Number of months for which the oldest workouts must have been followed. After less time, "
+        "`given_default` is used. Must not be above `workout_months`.",
     )
-    min_workouts: int = Field(ge=1, description="With fewer workouts `given_default` is used.")
-    given_default: Share = Field(description="Loss given default where a source has too few workouts of its own.")
+    min_workouts: int = Field(
+        ge=1,
+        description="Number of workouts that are needed to measure the loss given default. With fewer, "
+        "`given_default` is used.",
+    )
+    given_default: Share = Field(description="Loss given default of a source with too few workouts of its own.")
 
     @field_validator("min_months")
     @classmethod
@@ -85,40 +105,52 @@ class LossPolicy(_Section):
 
 
 class Scenario(_Section):
-    """One economic scenario of the expected loss."""
+    """One economic scenario for the expected loss."""
 
-    weight: Share = Field(description="Weight of its losses. The weights of all scenarios add up to 1.")
+    weight: Share = Field(description="Weight of the scenario's losses. The weights of all scenarios add up to 1.")
     factor: float | None = Field(
         default=None,
         ge=-5,
         le=5,
-        description="The one factor, in standard deviations: 0 is the middle year, more is better. Without it the PD "
-        "is used as it is.",
+        description="Value of the economic factor in standard deviations: 0 is a median year, and higher is better. "
+        "If left out, the PD is used unchanged.",
     )
 
 
 class ImpairmentPolicy(_Section):
-    """IFRS 9: horizon and discounting, what is a significant increase in credit risk, scenarios."""
+    """IFRS 9: horizon, discounting, significant increase in credit risk, and scenarios."""
 
     horizon_months: int = Field(
         ge=1,
-        description="Months of loss that stage 1 counts. A source whose PD looks less far ahead has no expected loss.",
+        description="Number of months whose losses stage 1 counts. A source whose PD covers fewer months has no "
+        "expected loss.",
     )
-    discounting: Discounting = Field(description="From where in a month its losses are discounted.")
-    dpd: int = Field(ge=0, description="Stage 2 if a loan is more days past due than this.")
+    discounting: Discounting = Field(description="Point of a month from which the month's losses are discounted.")
+    dpd: int = Field(ge=0, description="A loan is in stage 2 if it is more days past due than this.")
     pd_ratio: float = Field(
         gt=1,
-        description="Stage 2 if the lifetime PD is so many times that of the first score, and `pd_increase` holds.",
+        description="A loan is in stage 2 if its lifetime PD is at least this multiple of the one at its first "
+        "score, and has also risen by `pd_increase`.",
     )
-    pd_increase: Share = Field(description="Stage 2 if the lifetime PD has risen by this, and `pd_ratio` holds.")
+    pd_increase: Share = Field(
+        description="Smallest rise of the lifetime PD since the first score that puts a loan in stage 2 together "
+        "with `pd_ratio`."
+    )
     pd_ratio_alone: float = Field(
         gt=1,
-        description="Stage 2 if the lifetime PD is so many times that of the first score. It is not below `pd_ratio`.",
+        description="A loan is in stage 2 if its lifetime PD is at least this multiple of the one at its first "
+        "score, without a further condition. Must not be below `pd_ratio`.",
     )
-    correlation: float = Field(gt=0, lt=1, description="Correlation of the loans with the one factor.")
-    scenarios: dict[str, Scenario] = Field(min_length=1, description="The scenarios by name.")
+    correlation: float = Field(
+        gt=0,
+        lt=1,
+        description="Correlation parameter (rho) of the one-factor model that applies the economic factor to a PD.",
+    )
+    scenarios: dict[str, Scenario] = Field(min_length=1, description="The scenarios, by name.")
     stress_factor: float = Field(
-        ge=-5, lt=0, description="The factor of the stressed loss, which is shown beside the scenarios."
+        ge=-5,
+        lt=0,
+        description="Value of the economic factor for the stressed loss, which is shown beside the scenarios.",
     )
 
     @field_validator("pd_ratio_alone")
@@ -139,44 +171,50 @@ class ImpairmentPolicy(_Section):
 
 
 class Limit(_Triggers):
-    """A limit with two steps."""
+    """A limit with an amber and a red threshold."""
 
     amber: Share = Field(description="The figure is amber from this value on.")
-    red: Share = Field(description="The figure is red from this value on. It is above `amber`.")
+    red: Share = Field(description="The figure is red from this value on. Must be above `amber`.")
 
 
 class LimitPolicy(_Section):
-    """Limits of concentration, of joint lending and of the price."""
+    """Limits for concentration, joint lending and price."""
 
-    segment_share: Limit = Field(description="Share of the largest segment.")
-    top_20_share: Limit = Field(description="Share of the 20 largest borrowers.")
-    grade_hhi: Limit = Field(description="Herfindahl index over the grades.")
-    partner_share_min: Share = Field(description="Smallest share of a joint loan that its partners fund together.")
-    partner_to_tier1: Share = Field(description="What one partner funds, to the `tier1_capital` of the source.")
-    joint_share: Share = Field(description="Joint loans, of all loans.")
-    annual_rate_max: float = Field(gt=0, description="Highest agreed rate a year, as a fraction.")
+    segment_share: Limit = Field(description="Share of the portfolio in the largest segment.")
+    top_20_share: Limit = Field(description="Share of the portfolio lent to the 20 largest borrowers.")
+    grade_hhi: Limit = Field(description="Herfindahl index of concentration over the grades.")
+    partner_share_min: Share = Field(description="Smallest share of a joint loan that its partners together must fund.")
+    partner_to_tier1: Share = Field(
+        description="Most that one partner may fund, as a share of the source's `tier1_capital`."
+    )
+    joint_share: Share = Field(description="Largest share of joint loans in all loans.")
+    annual_rate_max: float = Field(gt=0, description="Highest annual rate that may be agreed, as a fraction.")
 
 
 class PricePolicy(_Section):
-    """What a loan costs the lender a year beside its risk, as fractions."""
+    """What a loan costs the lender per year, apart from its risk, as fractions."""
 
     funding_cost: float = Field(ge=0, le=1, description="Cost of borrowed money.")
     operating_cost: float = Field(ge=0, le=1, description="Cost of running the loan.")
-    return_on_equity: float = Field(ge=0, le=1, description="Return on equity that is asked for, after tax.")
-    tax_rate: float = Field(ge=0, lt=1, description="Tax on that return.")
-    capital_ratio: Share = Field(description="Capital, as a share of risk-weighted exposure.")
+    return_on_equity: float = Field(ge=0, le=1, description="Required return on equity, after tax.")
+    tax_rate: float = Field(ge=0, lt=1, description="Tax rate on the return on equity.")
+    capital_ratio: Share = Field(description="Required capital, as a share of the risk-weighted exposure.")
 
 
 class PortfolioPolicy(_Section):
-    """Thresholds of the portfolio's figures."""
+    """Thresholds for the portfolio figures."""
 
-    matrix_months: int = Field(ge=1, description="The transition matrices are made of the moves of so many months.")
-    dpd_bad: int = Field(ge=1, description="A vintage counts the loans that were ever so many days past due.")
-    forborne_months: int = Field(ge=0, description="A restructured loan counts as forborne for so long.")
+    matrix_months: int = Field(
+        ge=1, description="Number of the newest months whose moves between states make up the transition matrices."
+    )
+    dpd_bad: int = Field(
+        ge=1, description="A vintage counts the loans that were ever at least this many days past due."
+    )
+    forborne_months: int = Field(ge=0, description="Number of months for which a restructured loan counts as forborne.")
     risk_classes: RiskClasses
     provision_rates: dict[OpenState, Share] = Field(
-        description="Simplified approach: the share of the balance that is provided for, by days past due. Each state "
-        "has one, and none is below the one before."
+        description="Simplified approach: share of the balance to provide for, by days past due. Every state needs a "
+        "rate, and no rate may be below the one of the state before it."
     )
     exposure: ExposurePolicy
     static_pools: PoolPolicy

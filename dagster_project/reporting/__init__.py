@@ -1,1 +1,1 @@
-"""Reports for people: the metrics, the month comparison, the texts of the terminal. Pure; no Dagster."""
+"""Reports for people: metrics, month comparison, and texts for the terminal. Pure functions, without Dagster."""

@@ -9,12 +9,12 @@ _LONGEST_BAR = 24
 
 
 def markdown(rows: Mapping[str, Cell], *head: str) -> str:
-    """A table of names and values."""
+    """A Markdown table with one row per name and value. `head`: the two column titles; empty titles by default."""
     return table(list(head) or ["", ""], [[name, value] for name, value in rows.items()])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A table, with numbers aligned to the right.
+    """A Markdown table. Columns of numbers are aligned to the right.
 
     >>> print(table(["block", "rows"], [["train", 1200]]))
     | block | rows |
@@ -30,7 +30,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def bars(values: pl.Series, order: Sequence[str]) -> str:
-    """The count of each value, in the given order, with a bar for its share."""
+    """A Markdown table with the count and share of each value, in the given order, and a bar for the count."""
     counts = dict(values.value_counts().iter_rows())
     largest = max(counts.values(), default=1)
     rows: list[list[Cell]] = [

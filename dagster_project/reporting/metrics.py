@@ -1,4 +1,4 @@
-"""The metrics: flat `area.name` values, all of which are built here. docs/metrics.md lists them."""
+"""Compute all metrics, which are flat values named `area.name`. docs/metrics.md lists them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,7 +14,7 @@ _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
 def ingest_metrics(receipts: Sequence[Receipt]) -> dict[str, Value]:
-    """Rows and minor units by outcome, over all deliveries in the lake, per source and in total."""
+    """Rows and minor currency units by outcome, over all deliveries in the lake, per source and in total."""
     metrics: dict[str, Value] = {}
     for source in sorted({r.source for r in receipts}):
         metrics |= _counts(f"ingest.{source}.", [r for r in receipts if r.source == source])
@@ -33,13 +33,13 @@ def _counts(prefix: str, receipts: Iterable[Receipt]) -> dict[str, Value]:
 
 
 def model_metrics(source: str, version: str, sha256: str, evidence: Mapping[str, Value]) -> dict[str, Value]:
-    """The champion's figures from the promotion ledger."""
+    """The metrics of a source's champion. `evidence`: its figures in the promotion ledger."""
     named = {**evidence, "version": version, "sha256": sha256}
     return {f"model.{source}.{name}": value for name, value in named.items()}
 
 
 def score_metrics(scores: pl.DataFrame) -> dict[str, Value]:
-    """Per source: counts of accounts, of those in default and of those without a proven reason; mean PD and score."""
+    """Per source: number of accounts, in default, without a proven reason and per grade; mean PD and mean score."""
     metrics: dict[str, Value] = {}
     for (source,), group in scores.sort("source", "loan_id").group_by("source", maintain_order=True):
         prefix = f"scores.{source}."
@@ -54,7 +54,7 @@ def score_metrics(scores: pl.DataFrame) -> dict[str, Value]:
 
 
 def portfolio_metrics(tables: Mapping[str, pl.DataFrame], limits: pl.DataFrame) -> dict[str, Value]:
-    """Per source: coverage, stages and expected loss, its movement, loss given default, limits.
+    """Per source: coverage, stages, expected loss and its movement, loss given default, grades, static pools, limits.
 
     Args:
         tables: the portfolio tables that are computed from scores, by name.
@@ -94,7 +94,7 @@ def _minor(amounts: pl.Series) -> int:
 
 
 def warning_metrics(history: pl.DataFrame) -> dict[str, Value]:
-    """Early warnings of each source's newest month: series by state, and the open warnings as text, red ones first."""
+    """Early warnings in each source's newest month: number of series per state; open warnings as text, red first."""
     now = newest(history)
     metrics: dict[str, Value] = {"warnings.amber": 0, "warnings.red": 0}
     for (source,), group in now.group_by("source", maintain_order=True):
@@ -110,7 +110,10 @@ def warning_metrics(history: pl.DataFrame) -> dict[str, Value]:
 
 
 def check_metrics(suites: Sequence[SuiteResult], dbt_tests: int) -> dict[str, Value]:
-    """Counts of checks declared, evaluated, failed and warned about. Counts include dbt's tests, which all passed."""
+    """The number of checks that were declared, evaluated, failed or gave a warning.
+
+    The numbers include dbt's tests, all of which passed.
+    """
     results = [check for suite in suites for check in suite.checks]
     return {
         "checks.declared": sum(s.declared for s in suites) + dbt_tests,

@@ -1,7 +1,7 @@
-"""A month as first reported beside the month as known now: figures, changed loans, and the raw rows that explain them.
+"""Compare a month as first reported with the month as known now: figures, changed loans, and rows that explain them.
 
-Every figure is a sum over loans or a ratio of two sums. So the loans whose month changed account for every difference,
-and rows that were not known when the month was reported explain every changed loan. Pure.
+Every figure is a sum over loans or a ratio of two sums. So the loans whose month changed account for every difference.
+Every changed loan is explained by raw rows that were not known when the month was reported. Pure functions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _BALANCE = pl.col("balance")
 _PLACES = 9
 LINE_NO = "line_no"
 _IS_CORRECTION = pl.lit(value=True).alias("is_correction")
-# One row per raw row that explains a difference.
+# The columns of the raw rows that explain a difference, one row per raw row.
 ROW: dict[str, pl.DataType] = {
     "table": pl.String(),
     "file": pl.String(),
@@ -36,7 +36,7 @@ ROW: dict[str, pl.DataType] = {
     "changed": pl.List(pl.Struct({"column": pl.String(), "before": pl.String(), "after": pl.String()})),
 }
 
-# What each loan month adds to a sum.
+# The figures that are sums: name -> what each loan month adds.
 SUMS: dict[str, pl.Expr] = {
     "loans": pl.col("state").is_not_null(),
     "balance": _BALANCE,
@@ -52,7 +52,7 @@ SUMS: dict[str, pl.Expr] = {
     "balance.90+": pl.when(_OVER_90).then(_BALANCE),
 }
 _AMOUNTS = {"balance", "due", "paid", "balance.open", "balance.30+", "balance.90+"}
-# Shares are of open loans, which are neither closed nor written off.
+# The figures that are ratios: name -> (numerator, denominator) in `SUMS`. An open loan is not closed or written off.
 RATIOS: dict[str, tuple[str, str]] = {
     **{f"share.{state}": (f"loans.{state}", "loans.open") for state in OPEN_STATES},
     "share.30+": ("loans.30+", "loans.open"),
@@ -63,9 +63,10 @@ RATIOS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure as first reported and as known now.
+    """One figure as first reported (`reported`) and as known now (`restated`).
 
-    Amounts are in the source's currency; a share whose denominator is 0 is None. `loans`: how many loans changed it.
+    Amounts are in the source's currency. A share is None if its denominator is 0. `loans`: number of loans that changed
+    the figure.
     """
 
     name: str
@@ -75,7 +76,7 @@ class Figure:
 
     @property
     def difference(self) -> Amount | None:
-        """The figure as known now minus the figure as reported."""
+        """The figure as known now minus the figure as reported; None if either is None."""
         if self.reported is None or self.restated is None:
             return None
         difference = self.restated - self.reported  # type: ignore[operator]
@@ -84,12 +85,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Reported:
-    """When a source first reported a month, which defines its reported version.
+    """When a source first reported a month. This defines the month's reported version.
 
-    `as_newest`: whether it was the newest month then; if so, the rows taken in by `taken_in_by` are what was published.
-    If the month came together with later ones, as in a history that is loaded at once, it was never published as the
-    newest. Its reported version is then made of the rows taken in by `taken_in_by` that the lender could know on
-    `observed_on`, which is the month-end plus the source's feature lag.
+    `taken_in_by`: the time at which the first rows that report the month were taken in. `observed_on`: the month-end
+    plus the source's feature lag. `as_newest`: whether the month was the source's newest month at that time. If so, the
+    reported version is made from all rows taken in by `taken_in_by`. If not, the month came together with later months,
+    as in a history that is loaded at once. Then the reported version is made only from those of these rows that the
+    lender could know on `observed_on`.
     """
 
     taken_in_by: datetime
@@ -99,10 +101,10 @@ class Reported:
 
 @dataclass(frozen=True)
 class MonthComparison:
-    """A source's month compared; see `compare_month`.
+    """The result of `compare_month` for one month of a source.
 
-    `loans`: one row per loan whose month changed. `rows`: one row per raw row that explains a changed loan, in the
-    columns of `ROW`. `unexplained`: changed loans that no row explains; should be empty.
+    `loans`: one row per loan whose month changed. `rows`: one row per raw row that explains a changed loan, with the
+    columns of `ROW`. `unexplained`: ids of changed loans that no row explains; should be empty.
     """
 
     source: str
@@ -114,7 +116,7 @@ class MonthComparison:
     unexplained: tuple[str, ...]
 
     def as_values(self) -> dict[str, object]:
-        """Plain values, as `creditloom restate --json` prints them."""
+        """The comparison as plain values, which `creditloom restate --json` prints."""
         figures = {
             f.name: {"reported": f.reported, "restated": f.restated, "difference": f.difference, "loans": f.loans}
             for f in self.figures
@@ -139,9 +141,10 @@ def compare_month(
         source: the source's name.
         month_on: the month-end.
         reported: when the month was first reported.
-        then: the month as first reported, one row per loan: loan_id and `MONTH`.
-        now: the month as known now, in the same columns.
-        rows: the raw rows that became known since, see `changes`. Rows of loans that did not change are left out.
+        then: the month as first reported, one row per loan, with the columns loan_id and `MONTH`.
+        now: the month as known now, with the same columns.
+        rows: the raw rows that became known after the month was reported, from `changes`. The result leaves out rows of
+            loans that did not change.
     """
     loans = changed_loans(then, now)
     explaining = rows.join(loans.select("loan_id", "moved"), on="loan_id").sort(
@@ -153,9 +156,10 @@ def compare_month(
 
 
 def changed_loans(then: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    """One row per loan whose month changed, sorted by loan_id: loan_id, each `<column>`, `<column>_now`, and `moved`.
+    """One row per loan whose month changed, sorted by loan_id.
 
-    If a side has no such month, its columns are null. `moved`: the names of the figures that the loan changed.
+    Columns: loan_id; for each column of `MONTH`, `<column>` as reported and `<column>_now`; and `moved`, the names of
+    the figures that the loan changed. If one version has no row for the loan, the columns of that version are null.
     """
     both = then.select("loan_id", *MONTH).join(
         now.select("loan_id", *MONTH), on="loan_id", how="full", coalesce=True, suffix="_now"
@@ -170,7 +174,7 @@ def changed_loans(then: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
 
 
 def figures(then: pl.DataFrame, now: pl.DataFrame, loans: pl.DataFrame) -> tuple[Figure, ...]:
-    """Every figure as reported and as known now. `loans`: see `changed_loans`."""
+    """Every figure as reported and as known now. `loans`: the result of `changed_loans`."""
     before, after = (side.select(_filled(name).sum() for name in SUMS).row(0, named=True) for side in (then, now))
     moved = dict(loans["moved"].explode().drop_nulls().value_counts().iter_rows())
     values = [(name, before[name], after[name]) for name in SUMS]
@@ -179,25 +183,27 @@ def figures(then: pl.DataFrame, now: pl.DataFrame, loans: pl.DataFrame) -> tuple
 
 
 def changes(table: str, rows: pl.DataFrame, key: Sequence[str], shown: Sequence[str]) -> pl.DataFrame:
-    """The raw rows of a table that became known since the month was reported, and their content.
+    """The raw rows of a table that became known after the month was reported, and what they change.
 
     Args:
         table: the table's name.
-        rows: raw rows of the table with the lineage, `file` (the delivery's name), and `known_then`.
-        key: the table's primary key. A late row whose key was known then is a correction, unless its `known_at` is
-            before that of the known row: then it is an older version that came late, and changes nothing.
-        shown: the columns that may be shown; none is personal.
+        rows: raw rows of the table with the lineage columns, `file` (the delivery's file name), and `known_then`
+            (whether the row was known when the month was reported).
+        key: the table's primary key. A late row whose key was already known is a correction. But if its `known_at` is
+            before that of the known row, it is an older version that came late, and is left out.
+        shown: the columns that may be shown. None of them is personal.
 
     Returns:
-        The columns of `ROW`. `changed` holds the columns that differ for a correction, and for any other row the
-        columns that it fills, without `before`. A correction that moves a row to another loan yields a row for both.
+        Rows with the columns of `ROW`. `changed`: for a correction, the columns that differ; for any other row, the
+        columns that it fills, with null as `before`. A correction that moves a row to another loan gives one row per
+        loan.
     """
     order = ("known_at", "ingested_at", LINE_NO)
     earlier = _suffixed((*shown, "loan_id", "known_at"))
     first = rows.filter("known_then").sort(order).unique(key, keep="last").select(*key, *earlier, _IS_CORRECTION)
     late = rows.filter(~pl.col("known_then")).join(first, on=key, how="left", nulls_equal=True)
     late = late.filter((pl.col("known_at") >= pl.col("known_at_before")).fill_null(value=True))
-    # Of several late versions of a row, only the newest counts.
+    # If a row has several late versions, only the newest one counts.
     late = late.sort(order).unique(key, keep="last", maintain_order=True)
     is_moved = (pl.col("loan_id") != pl.col("loan_id_before")).fill_null(value=False)
     parts = [pl.when(is_moved).then(_difference("loan_id"))]
@@ -234,7 +240,7 @@ def _suffixed(shown: Sequence[str]) -> list[pl.Expr]:
 
 
 def _filled(name: str) -> pl.Expr:
-    """What a loan month adds to a sum; 0 if there is no month."""
+    """What a loan month adds to a sum; 0 if the loan has no such month."""
     return SUMS[name].cast(pl.Decimal(38, 2) if name in _AMOUNTS else pl.Int64).fill_null(0).alias(name)
 
 

@@ -16,18 +16,18 @@ from rich.text import Text
 from dagster_project.reporting.month_comparison import Amount, Figure, MonthComparison
 
 Value = float | int | str
-_ROWS, _WARNINGS, _CHANGES = 50, 5, 20  # the most that are shown
+_ROWS, _WARNINGS, _CHANGES = 50, 5, 20  # most rows that are shown
 _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
 def summary(metrics: Mapping[str, Value], sources: list[str], stages: Mapping[str, float]) -> Group:
-    """A night's summary from its metrics: deliveries, champions, portfolios, checks, seconds per step."""
+    """The summary of a night: deliveries, champions, portfolios, checks, and seconds per step (`stages`)."""
     by_source = (table for name in sources for table in (_champion(metrics, name), _portfolio(metrics, name)))
     return Group(_ingested(metrics, sources), *by_source, _night(metrics, stages))
 
 
 def where_to_look(home: Path, snapshot: Path) -> Text:
-    """Where to find the results: paths, and the command that starts the UIs."""
+    """A text that says where to find the results: paths, and the command that starts the UIs."""
     return Text.assemble(
         ("Where to look\n", "bold"),
         f"  snapshot   {snapshot}\n",
@@ -38,7 +38,7 @@ def where_to_look(home: Path, snapshot: Path) -> Text:
 
 
 def status_tables(status: Mapping[str, Any]) -> Group:
-    """A home's status, from the values of `operations.status.Status`."""
+    """The tables of a home's status. `status`: the values of `operations.status.Status`."""
     night, colour = status["last_night"], {"fresh": "green", "late": "yellow"}.get(status["freshness"], "red")
     facts = {
         "published": f"[{colour}]{status['freshness']}[/]"
@@ -59,7 +59,7 @@ def status_tables(status: Mapping[str, Any]) -> Group:
 
 
 def erasure_table(done: Mapping[str, Any]) -> Group:
-    """An erasure and its proof, from the values of `ingestion.persons.erasure.Erasure`."""
+    """The table of an erasure and its proof. `done`: the values of `ingestion.persons.erasure.Erasure`."""
     facts = {"pseudonyms": ", ".join(done["pseudonyms"])}
     held, proof = done["held"], done["proof"]
     if held:
@@ -87,7 +87,7 @@ def erasure_table(done: Mapping[str, Any]) -> Group:
 
 
 def held_rows(rows: pl.DataFrame) -> Group:
-    """The newest quarantined lines, from the rows of `ingestion.quarantine.held`."""
+    """The table of the newest quarantined lines. `rows`: the result of `ingestion.quarantine.held`."""
     table = _table(
         f"In quarantine: {rows['lines'].sum():,} lines", "file", "line", "delivery", "rule", "since", "state"
     )
@@ -102,7 +102,7 @@ def held_rows(rows: pl.DataFrame) -> Group:
 
 
 def comparison_tables(comparison: MonthComparison) -> Group:
-    """A month as reported and as known now, with the late rows grouped by loan and delivery."""
+    """The tables of a month as reported and as known now, with the late rows grouped by loan and delivery."""
     reported = comparison.reported
     taken_in = f"taken in by {reported.taken_in_by:%Y-%m-%d %H:%M} UTC, when the month was first reported"
     if not reported.as_newest:
@@ -120,7 +120,7 @@ def comparison_tables(comparison: MonthComparison) -> Group:
 
 
 def _figures(comparison: MonthComparison) -> Table:
-    """All figures that are not zero on both sides."""
+    """The table of figures. Leaves out figures that are zero or missing in both versions."""
     table = _table("Figures", "", "as reported", "as known now", "difference", "loans")
     for figure in comparison.figures:
         if figure.reported or figure.restated:
@@ -136,7 +136,7 @@ def _figure(figure: Figure, value: Amount | None) -> str:
 
 
 def _late_rows(rows: pl.DataFrame) -> Table:
-    """The rows that became known since; of several rows of one loan and delivery, the first and their count."""
+    """The table of the late rows. Several rows of one loan and delivery are shown as the first row and their number."""
     grouped = rows.group_by("loan_id", "table", "file", "known_at", "ingested_at", maintain_order=True).agg(
         pl.col("line").min(), pl.len().alias("count"), pl.col("event_on").min(), pl.col("changed").first()
     )
@@ -224,7 +224,7 @@ def _champion(metrics: Mapping[str, Value], source: str) -> Table:
 
 
 def _portfolio(metrics: Mapping[str, Value], source: str) -> Table:
-    """Loans and expected loss by stage; for a figure that is not available, the reason."""
+    """The table of loans and expected loss by stage. If a figure is not available, it shows the reason."""
     own = {name.split(".", 2)[2]: v for name, v in metrics.items() if name.startswith(f"portfolio.{source}.")}
     facts = {
         f"stage {stage}": f"{own[f'stage_{stage}.loans']:,} loans; "
@@ -240,7 +240,7 @@ def _portfolio(metrics: Mapping[str, Value], source: str) -> Table:
 
 
 def _warnings(metrics: Mapping[str, Value]) -> str:
-    """Early warnings as text: how many are open, and one line for each of a source's first ones."""
+    """Early warnings as text: the number of open warnings, and one line for each of a source's first warnings."""
     red, amber = metrics.get("warnings.red", 0), metrics.get("warnings.amber", 0)
     lines = [f"{red} red, {amber} amber"]
     for name, value in metrics.items():
@@ -255,7 +255,7 @@ def _warnings(metrics: Mapping[str, Value]) -> str:
 
 
 def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
-    """A night's checks, warnings, memory and seconds per step; the check steps of all tables count as one."""
+    """The table of a night's checks, warnings, memory and seconds per step. All check steps are added up as one."""
     seconds: dict[str, float] = {}
     for name, value in stages.items():
         key = "checks" if name.startswith("check_") else name

@@ -1,1 +1,1 @@
-"""The store of published snapshots: written, verified and read here, with the fingerprints of their inputs."""
+"""Write, verify and read published snapshots, and compute the fingerprints of their inputs."""

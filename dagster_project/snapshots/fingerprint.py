@@ -1,6 +1,6 @@
-"""Fingerprints of the code and its locks, and of values such as a night's inputs.
+"""Fingerprints of the code and its lock files, and of values such as a night's inputs.
 
-Two nights with equal inputs would publish the same snapshot, so the second one is skipped.
+Two nights with equal inputs would publish the same snapshot, so the second night is skipped.
 """
 
 import hashlib
@@ -9,14 +9,14 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-# Everything that can change a published number, and a little more; not tests, docs and deployment.
+# Files and folders that can change a published number, and a few that cannot. Tests, docs and deployment are left out.
 CODE = ("dagster_project", "dbt", "expectations", "ml", "requirements.lock", "requirements-data.lock")
 _ENDINGS = {".py", ".sql", ".yml", ".yaml", ".lock"}
-_SKIPPED = {"__pycache__", "target", "logs", "yours"}  # a user's own assets change none of our numbers
+_SKIPPED = {"__pycache__", "target", "logs", "yours"}  # `yours`: a user's own assets do not change published numbers
 
 
 def code_fingerprint(root: Path, policy: Path, contracts: Iterable[Path] = ()) -> str:
-    """sha256 over the names and bytes of all code and lock files, the policy and the user's own contracts, in order."""
+    """The sha256 of the names and bytes of all code and lock files, the policy and the user's own contracts."""
     digest = hashlib.sha256()
     for path in [*sorted(_files(root)), policy, *sorted(contracts)]:
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else f"{path.parent.name}/{path.name}"
@@ -35,12 +35,12 @@ def _files(root: Path) -> Iterable[Path]:
 
 
 def values_fingerprint(values: Mapping[str, object]) -> str:
-    """sha256 of a mapping as canonical JSON."""
+    """The sha256 of a mapping, written as canonical JSON."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
 
 
 def git_revision(root: Path) -> str:
-    """The commit that is checked out, with `+` if files differ from it; `none` outside a checkout."""
+    """The commit that is checked out, with `+` if tracked files differ from it; `none` outside a git checkout."""
     try:
         head = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")

@@ -1,8 +1,9 @@
-"""Snapshots: a folder with sorted Parquet files, metrics and a manifest, and the link `current` that readers follow.
+"""Snapshots: folders with sorted Parquet files, metrics and a manifest, and the link `current`, which readers follow.
 
-A snapshot is written under a temporary name, and becomes current when a symbolic link is renamed over the old one.
-Readers resolve `current` once and so never see a mixture. The snapshot's hash covers the bytes of every file and
-every metric that does not begin with `run.`; the first digits of the hash are its name.
+A snapshot is written under a temporary name. It becomes current when a new symbolic link is renamed over the old one.
+Readers resolve `current` once, so they never see a mixture of two snapshots. The snapshot's hash covers the bytes of
+every Parquet file and every metric whose name does not begin with `run.`. The first digits of the hash are the folder's
+name.
 """
 
 import json
@@ -17,7 +18,7 @@ from dagster_project.home.files import file_sha256, flush, replace_text
 from dagster_project.snapshots.fingerprint import values_fingerprint
 
 CURRENT, METRICS, MANIFEST, INPUTS = "current", "metrics.json", "manifest.json", "inputs.json"
-_NAME = 16  # digits of the hash in the folder's name
+_NAME = 16  # number of digits of the hash in the folder's name
 _ADVICE = (
     "readers must not use it: restore it from a backup, or remove the link `current` and run `creditloom night`, "
     "which publishes again"
@@ -31,14 +32,14 @@ class SnapshotCorruptionError(RuntimeError):
 
 @dataclass(frozen=True)
 class SnapshotTable:
-    """One table of a snapshot. `write` writes its Parquet file, sorted by its keys, and returns the row count."""
+    """One table of a snapshot. `write`: writes its Parquet file, sorted, to a path and returns the row count."""
 
     name: str
     write: Callable[[Path], int]
 
 
 def table_of(name: str, frame: pl.DataFrame, sorted_by: Sequence[str]) -> SnapshotTable:
-    """A snapshot table that is written from a frame."""
+    """A snapshot table whose rows are those of `frame`, sorted by the columns `sorted_by`."""
 
     def write(path: Path) -> int:
         frame.sort(sorted_by).write_parquet(path, compression="zstd", statistics=True)
@@ -56,17 +57,17 @@ class Snapshot:
 
     @property
     def snapshot_id(self) -> str:
-        """The name of the folder."""
+        """The id of the snapshot, which is the name of its folder."""
         return self.folder.name
 
     def metrics(self) -> dict[str, float | int | str]:
-        """The metrics, by name."""
+        """The values of the snapshot's metrics, by name."""
         values: dict[str, float | int | str] = json.loads((self.folder / METRICS).read_text())
         return values
 
 
 def current_snapshot(published: Path) -> Snapshot | None:
-    """The snapshot that readers see; None before the first one."""
+    """The snapshot that readers see; None before the first snapshot."""
     pointer = published / CURRENT
     if not pointer.exists():
         return None
@@ -86,7 +87,10 @@ def open_snapshot(folder: Path) -> Snapshot:
 
 
 def snapshot_faults(folder: Path) -> list[str]:
-    """How a folder differs from what was published, as text. Parquet alone does not notice a flipped bit."""
+    """How a snapshot's folder differs from what was published, as texts; empty if it does not.
+
+    Hashes are compared because Parquet does not notice a flipped bit.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         files, recorded_sha256 = dict(manifest["files"]), manifest["snapshot_sha256"]
@@ -106,10 +110,10 @@ def snapshot_faults(folder: Path) -> list[str]:
 
 
 def verified(snapshot: Snapshot) -> Snapshot:
-    """The snapshot, once every file is verified.
+    """Verify every file of a snapshot and return the snapshot.
 
     Raises:
-        SnapshotCorruptionError: it differs from what was published.
+        SnapshotCorruptionError: the snapshot differs from what was published.
     """
     faults = snapshot_faults(snapshot.folder)
     if faults:
@@ -118,7 +122,7 @@ def verified(snapshot: Snapshot) -> Snapshot:
 
 
 def current_inputs(published: Path) -> Mapping[str, str] | None:
-    """The inputs of the last successful night; None if its snapshot is no longer current."""
+    """Fingerprints of the last successful night's inputs; None if its snapshot is no longer current."""
     snapshot, record = current_snapshot(published), published / INPUTS
     if snapshot is None or not record.exists():
         return None
@@ -139,15 +143,15 @@ def write_snapshot(
     """Write a snapshot and make it current.
 
     If the content equals the current snapshot's, readers see no change, and only the night's inputs are recorded. If a
-    snapshot with this content exists and is damaged, it is repaired.
+    snapshot with this content already exists but is damaged, it is repaired.
 
     Args:
         published: the folder of all snapshots.
         tables: the snapshot's tables.
         metrics: the snapshot's metrics, by name.
         inputs: fingerprints of the night's inputs.
-        make_current: if False, the snapshot is written, and `current` stays.
-        admit: called before new content becomes current; raises an error to refuse it.
+        make_current: if False, the snapshot is written, but `current` does not change.
+        admit: called before new content becomes current; it raises an error to refuse the content.
 
     Returns:
         The snapshot, and whether its content differs from the snapshot that was current.
@@ -188,7 +192,7 @@ def write_snapshot(
 
 def _repair(final: Path, building: Path) -> None:
     """Repair a damaged snapshot with one rename per file: readers find each file either damaged or repaired."""
-    for path in sorted(building.iterdir(), key=lambda p: p.name == MANIFEST):  # the manifest last
+    for path in sorted(building.iterdir(), key=lambda p: p.name == MANIFEST):  # replace the manifest last
         flush(path)
         path.replace(final / path.name)
     for unexpected in {p.name for p in final.iterdir()} - set(json.loads((final / MANIFEST).read_text())["files"]):
@@ -199,7 +203,7 @@ def _repair(final: Path, building: Path) -> None:
 
 
 def _stable(folder: Path) -> dict[str, object]:
-    """The metrics that the hash covers: those that do not begin with `run.`."""
+    """The metrics that the hash covers: all whose names do not begin with `run.`."""
     metrics: dict[str, object] = json.loads((folder / METRICS).read_text())
     return {name: value for name, value in metrics.items() if not name.startswith("run.")}
 
@@ -209,7 +213,7 @@ def _snapshot_sha256(files: Mapping[str, object], stable: Mapping[str, object]) 
 
 
 def _point(published: Path, folder: Path) -> None:
-    """Point `current` at a folder, with one rename."""
+    """Make `current` point to a folder, with one rename."""
     fresh = published / f".{CURRENT}.new"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(folder.name, target_is_directory=True)

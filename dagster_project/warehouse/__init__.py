@@ -1,1 +1,1 @@
-"""dbt seen from outside: its command line, its manifest, and the metadata of the warehouse's tables."""
+"""Run dbt, and read its manifest, its results and the metadata of the warehouse's tables."""

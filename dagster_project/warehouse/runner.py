@@ -1,4 +1,4 @@
-"""How dbt is run: its command line with the policy's variables, its manifest, its results."""
+"""Run dbt with the policy's variables, and read its manifest and results."""
 
 import json
 import os
@@ -15,16 +15,16 @@ from dagster_project.snapshots.fingerprint import values_fingerprint
 
 
 class DbtError(RuntimeError):
-    """dbt could not read the project; the message is dbt's own."""
+    """dbt failed. The message is dbt's own."""
 
 
 def dbt_executable() -> str:
-    """The path of this Python environment's `dbt`, which need not be on PATH."""
+    """The path of the `dbt` of this Python environment. It need not be on PATH."""
     return str(Path(sys.executable).with_name("dbt"))
 
 
 def arguments(settings: Settings, policy: Policy, command: Sequence[str], **more_vars: object) -> list[str]:
-    """dbt's arguments for a command: project, profile, target folder, variables."""
+    """The arguments of a dbt command: the command, project, profiles folder and variables (`more_vars` added)."""
     values = json.dumps(dbt_vars(policy) | more_vars, sort_keys=True)
     project = str(settings.dbt_project)
     return [*command, "--project-dir", project, "--profiles-dir", project, "--vars", values]
@@ -40,14 +40,14 @@ def run_dbt(
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """Environment variables that tell dbt where to write its manifest and logs."""
+    """The environment variables that set where dbt writes its manifest and logs."""
     return {"DBT_TARGET_PATH": str(settings.dbt_target), "DBT_LOG_PATH": str(settings.dbt_target / "logs")}
 
 
 def prepare_manifest(settings: Settings, policy: Policy) -> Path:
-    """The project's current manifest; dbt parses the project again only if a file or a policy value changed.
+    """The path of the project's current manifest. dbt parses the project only if a file or a policy value has changed.
 
-    The manifest is a copy: dbt rewrites its own with every command, and truncates it if the disk is full.
+    The manifest is a copy, because dbt rewrites its own with every command, and truncates it if the disk is full.
 
     Raises:
         DbtError: dbt cannot parse the project.
@@ -63,19 +63,19 @@ def prepare_manifest(settings: Settings, policy: Policy) -> Path:
     if done.returncode:
         raise DbtError(f"dbt cannot parse {settings.dbt_project}:\n{done.stdout}{done.stderr}")
     written = (settings.dbt_target / "manifest.json").read_text()
-    json.loads(written)  # fails if another dbt process is just writing it
+    json.loads(written)  # raises an error if another dbt process is writing the manifest
     replace_text(manifest, written)
     replace_text(mark, state)
     return manifest
 
 
 def manifest_file(settings: Settings) -> Path:
-    """Where `prepare_manifest` puts the manifest."""
+    """The path to which `prepare_manifest` writes the manifest."""
     return settings.dbt_target / "prepared_manifest.json"
 
 
 def project_fingerprint(settings: Settings, policy: Policy) -> str:
-    """sha256 of what the manifest depends on: dbt's files and variables, not the time of parsing."""
+    """The sha256 of everything that the manifest depends on: dbt's files and variables."""
     endings = {".sql", ".yml"}
     files = sorted(p for p in settings.dbt_project.rglob("*") if p.suffix in endings)
     contents = {str(p.relative_to(settings.dbt_project)): p.read_text() for p in files}
@@ -83,7 +83,7 @@ def project_fingerprint(settings: Settings, policy: Policy) -> str:
 
 
 def published_models(manifest: Path) -> dict[str, tuple[str, list[str]]]:
-    """The models that are published: name -> (schema-qualified relation, columns to sort by)."""
+    """The published models: name -> (schema-qualified relation, columns to sort by)."""
     nodes: Iterable[dict[str, Any]] = json.loads(manifest.read_text())["nodes"].values()
     found = {}
     for node in nodes:
@@ -94,13 +94,13 @@ def published_models(manifest: Path) -> dict[str, tuple[str, list[str]]]:
 
 
 def declared_tests(manifest: Path) -> set[str]:
-    """The ids of all data tests of the project."""
+    """The unique ids of all data tests of the dbt project."""
     nodes = json.loads(manifest.read_text())["nodes"]
     return {name for name, node in nodes.items() if node["resource_type"] == "test"}
 
 
 def failed_tests(settings: Settings) -> dict[str, str]:
-    """The data tests that failed in dbt's last build: name -> how many rows of which models failed."""
+    """The data tests that failed in dbt's last build: name -> text with the number of failing rows and the models."""
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
     nodes = json.loads(manifest_file(settings).read_text())["nodes"]
     failed = [r for r in results if r["unique_id"].startswith("test.") and r["status"] in ("fail", "error")]
@@ -112,6 +112,6 @@ def failed_tests(settings: Settings) -> dict[str, str]:
 
 
 def test_verdicts(settings: Settings) -> dict[str, str]:
-    """The status of each data test in dbt's last build: pass, warn, fail, error or skipped."""
+    """The data tests of dbt's last build: unique id -> status (pass, warn, fail, error or skipped)."""
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
     return {r["unique_id"]: r["status"] for r in results if r["unique_id"].startswith("test.")}

@@ -1,7 +1,8 @@
 """Table metadata for the Dagster UI: columns, row counts and column lineage.
 
-It is read from the warehouse and from dbt's compiled SQL once dbt has closed the file. Dagster's own way, through dbt's
-adapter, keeps the file open in this process, so that the checks cannot open it, and takes twenty times as long.
+It is read from the warehouse and from dbt's compiled SQL after dbt has closed the warehouse file. Dagster's own method
+uses dbt's adapter. It takes twenty times as long, and keeps the file open in this process, so that the checks cannot
+open it.
 """
 
 import json
@@ -15,17 +16,21 @@ import duckdb
 from dagster_project.home.settings import Settings
 from dagster_project.warehouse.runner import manifest_file
 
-# (model or lake table, column)
+# (name of a model or lake table, name of a column)
 ColumnOf = tuple[str, str]
-# Columns that staging renames, with their names in the lake.
+# Columns that staging models rename: name in staging -> name in the lake.
 _LAKE_NAMES = {"known_on": "known_at"}
-# Columns and their types by schema and table, as sqlglot expects them.
+# schema -> table -> column -> type, as sqlglot expects it.
 Schema = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class TableMetadata:
-    """The metadata of one model. `rows` is None for a view. `made_from`: the parent columns of each column."""
+    """The metadata of one dbt model.
+
+    `rows`: row count; None for a view. `columns`: (name, type) of each column. `descriptions`: by column. `made_from`:
+    the parent columns of each column.
+    """
 
     rows: int | None
     columns: tuple[tuple[str, str], ...]
@@ -34,13 +39,15 @@ class TableMetadata:
 
 
 def read_table_metadata(settings: Settings) -> dict[str, TableMetadata]:
-    """The metadata of every model in the warehouse, by the model's name."""
+    """The metadata of every dbt model in the warehouse, by the model's name."""
     from sqlglot.schema import ensure_schema
 
     manifest = json.loads(manifest_file(settings).read_text())
     models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
     schema, rows = _read(settings.warehouse_file)
-    loaded_schema = ensure_schema(schema, dialect="duckdb")  # once, because each query would convert it again
+    loaded_schema = ensure_schema(
+        schema, dialect="duckdb"
+    )  # converted once here; otherwise each query would convert it
     found = {}
     for node in models:
         columns = schema.get(node["schema"], {}).get(node["alias"])
@@ -69,7 +76,7 @@ def _read(warehouse: Path) -> tuple[Schema, dict[tuple[str, str], int]]:
 
 
 def _lake_tables(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
-    """The lake tables that a staging model reads; empty for a model of another layer."""
+    """The names of the lake tables that a staging model reads; empty for a model of another layer."""
     if node["schema"] != "staging":
         return []
     return [manifest["sources"][p]["name"] for p in node["depends_on"]["nodes"] if p in manifest["sources"]]
@@ -78,7 +85,7 @@ def _lake_tables(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[s
 def _made_from(
     compiled: Path, columns: Mapping[str, str], schema: Any, lake: list[str]
 ) -> dict[str, tuple[ColumnOf, ...]]:
-    if lake:  # a staging model keeps nearly all column names of its one lake table
+    if lake:  # a staging model reads one lake table and keeps nearly all of its column names
         return {name: ((lake[0], _LAKE_NAMES.get(name, name)),) for name in columns}
     import sqlglot
     from sqlglot import exp
@@ -88,7 +95,7 @@ def _made_from(
 
     parsed = sqlglot.parse_one(compiled.read_text(), dialect="duckdb")
     for table in parsed.find_all(exp.Table):
-        table.set("catalog", None)  # the database's name, which the schema does not contain
+        table.set("catalog", None)  # remove the database's name, which `schema` does not contain
     qualified = qualify(parsed, schema=schema, dialect="duckdb", validate_qualify_columns=False, identify=False)
     nodes = lineage(
         None, qualified, schema, dialect="duckdb", scope=build_scope(qualified), trim_selects=False, copy=False
@@ -97,6 +104,6 @@ def _made_from(
 
 
 def _parents(node: Any, table: type) -> tuple[ColumnOf, ...]:
-    """The table columns at the ends of a column's lineage."""
+    """The columns of tables at the ends of a column's lineage."""
     leaves = (n for n in node.walk() if isinstance(n.source, table))
     return tuple(sorted({(n.source.name, n.name.split(".")[-1]) for n in leaves}))

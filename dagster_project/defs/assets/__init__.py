@@ -1,1 +1,1 @@
-"""One module per stage of a night. Each asset calls a function of `night` or `ingestion` and reports its result."""
+"""One module per stage of a night. Each asset calls domain functions and reports their results to Dagster."""

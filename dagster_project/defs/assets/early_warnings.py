@@ -1,4 +1,4 @@
-"""Early warnings: their table with one check per indicator, and the notifications after publication."""
+"""Early warnings: the table with one check per indicator, and the notifications sent after publication."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ _SHOWN = 50
 
 
 def build_early_warning_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """The two assets: the table with its checks, and the notifications."""
+    """Return two assets: the table of early warnings with its checks, and the notifications."""
     policy, owner = pipeline.policy.early_warning, pipeline.policy.owners.risk
     marts = ("monitor_early_warning_figures", "feat_loan_months", "port_month_exposures")
     needs = [*map(mart_asset, marts), *map(champion_asset, pipeline.sources)]
@@ -103,7 +103,7 @@ def _spec(name: str, indicator: IndicatorPolicy) -> dg.AssetCheckSpec:
 
 
 def _rule(indicator: IndicatorPolicy) -> str:
-    """The thresholds as a sentence."""
+    """The indicator's thresholds, as a sentence."""
     before = f"the {indicator.base_months} months before" if indicator.base_months else "what the model expected"
     if indicator.base_lag_months > 1:
         months = "month" if indicator.base_months == 1 else f"{indicator.base_months} months"
@@ -165,7 +165,7 @@ def _open(opened: Sequence[Mapping[str, Any]], policy: EarlyWarningPolicy) -> st
 
 
 def _states_by_source(history: pl.DataFrame) -> str:
-    """How many series of each source are in each state in its newest month."""
+    """A Markdown table with the number of series in each state, per source, in the source's newest month."""
     counts = newest(history).group_by("source", "month_on", "state").len()
     by_source = counts.pivot("state", index=["source", "month_on"], values="len").fill_null(0).sort("source")
     states = [state.value for state in State if state.value in by_source.columns]

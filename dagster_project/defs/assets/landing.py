@@ -1,4 +1,4 @@
-"""Deliveries by landing day. A night takes in all days in the landing folder; a backfill takes in selected ones."""
+"""Deliveries by landing day. A night takes in all files in the landing folder, a backfill those of selected days."""
 
 from collections import Counter, defaultdict
 from datetime import date
@@ -18,7 +18,7 @@ _LOGGED = 100
 
 
 def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
-    """One asset per source, one partition per landing day. Nights fill the partitions too, in the raw tables' step."""
+    """The asset of one source, with one partition per landing day. The raw tables' assets fill partitions, too."""
 
     @dg.asset(
         key=dg.AssetKey(landing_asset(source.name)),
@@ -46,14 +46,14 @@ def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
 def take_in(
     context: dg.AssetExecutionContext, pipeline: Pipeline, source: Source, days: set[date] | None = None
 ) -> dict[date, list[Receipt]]:
-    """Take in landed files, of all landing days or of selected ones. Returns receipts by landing day."""
+    """Take in landed files of the given days, or of all days without `days`. Return the receipts by landing day."""
     land_packaged(source, pipeline.ingest_context)
     landed_on = {p.name: landing_day(source, p) for p in waiting(source, pipeline.ingest_context, pipeline.on)}
     committed: dict[date, list[Receipt]] = defaultdict(list)
     receipts = ingest(source, pipeline.ingest_context, pipeline.now(), pipeline.on, days)
     for receipt in receipts:
         committed[landed_on[receipt.file_name]].append(receipt)
-    # Accepted files get no line each: a thousand lines would take longer than reading the files, and hide the rest.
+    # Accepted files are only counted: a thousand log lines would take longer than reading the files, and hide the rest.
     for receipt in [r for r in receipts if r.state is not State.ACCEPTED][:_LOGGED]:
         context.log.warning(_describe(receipt))
     if receipts:
@@ -63,7 +63,7 @@ def take_in(
 
 
 def fill_partitions(context: dg.AssetExecutionContext, source: Source, committed: dict[date, list[Receipt]]) -> None:
-    """Materialize the partitions of the landing days that a night took in."""
+    """Report the partitions of the landing days that a night took in as materialized. `committed`: receipts by day."""
     for day, receipts in committed.items():
         context.log_event(
             dg.AssetMaterialization(

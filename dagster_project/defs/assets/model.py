@@ -16,13 +16,13 @@ from ml.calibrate import NoLineError
 
 
 class ChampionConfig(dg.Config):
-    """`retrain`: train a candidate even if there is a champion; the ledger records the candidate as held."""
+    """`retrain`: train a candidate even if the source has a champion. The ledger then records the candidate as held."""
 
     retrain: bool = False
 
 
 def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
-    """The two assets of one source: its training set and its champion."""
+    """Return the two assets of one source: its training set and its champion."""
 
     @dg.asset(
         key=dg.AssetKey(training_set_asset(source)),
@@ -85,7 +85,9 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
                 "decided at": decision.decided_at.isoformat(sep=" ", timespec="seconds"),
                 "MLflow run": decision.run_id,
                 "sha256": decision.sha256,
-                **{name: float(decision.evidence[name]) for name in ("auc", "slope", "brier")},  # plotted over time
+                **{
+                    name: float(decision.evidence[name]) for name in ("auc", "slope", "brier")
+                },  # numbers, so that Dagster's UI plots them over time
                 "figures": dg.MetadataValue.md(markdown(decision.evidence, "figure", "value")),
             }
         )
@@ -94,7 +96,7 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
 
 
 def _why_not_retrained(pipeline: Pipeline, source: str) -> str | None:
-    """Why a retraining is skipped: it needs a champion, which only a night makes, and a published warehouse."""
+    """Why a retraining is skipped; None if it can run. It needs a champion and a published warehouse."""
     if pipeline.champion(source) is None:
         return "there is no champion yet; the next night trains the first one"
     if not warehouse_is_published(pipeline):

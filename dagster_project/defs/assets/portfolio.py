@@ -18,7 +18,7 @@ _MADE_FROM = (
 
 
 def build_portfolio_assets(policy: Policy) -> dg.AssetsDefinition:
-    """One asset per table, all computed in one step because they share the loans and their PDs."""
+    """The assets of these tables, one per table. One step computes all, because they share the loans and PDs."""
     deps = [dg.AssetKey(SCORES_ASSET), *(dg.AssetKey(mart_asset(name)) for name in _MADE_FROM)]
     specs = [
         dg.AssetSpec(

@@ -1,4 +1,4 @@
-"""The quarantine of all sources: its table, counts, and checks of the rules that need a person."""
+"""The quarantine of all sources: its table and counts, and one check per rule that needs a person."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from dagster_project.ingestion.quarantine import HELD, OPEN, counts, held
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.reporting.markdown import table
 
-# Rules that point to more than a bad row, and what to do about each.
+# Rules that indicate more than a single bad row, with what to do about each.
 ALERTS = {
     "schema_drift": "the columns differ from the contract: ask the source, or change the contract; then readmit",
     "conflict": "a row was delivered again with different content: ask the source which one is right",
@@ -20,7 +20,7 @@ ALERTS = {
 
 
 def build_quarantine_asset(pipeline: Pipeline, owner: str) -> dg.AssetsDefinition:
-    """The quarantined rows without their text: place, rule, date, and whether they were readmitted."""
+    """The asset of the quarantined rows: place, rule, date and state (open or readmitted), without their text."""
     asset = dg.AssetKey(QUARANTINE_ASSET)
     raw = [raw_asset(name, table.name) for name, source in pipeline.sources.items() for table in source.contract.tables]
 

@@ -19,7 +19,7 @@ _SHOWN = 10
 
 
 def build_raw_assets(source: Source, owner: str) -> dg.AssetsDefinition:
-    """One asset per canonical table of a source, all written in one step because a delivery is committed whole."""
+    """The assets of a source's canonical tables. One step writes all, because a delivery is committed as a whole."""
     specs = [
         dg.AssetSpec(
             dg.AssetKey(raw_asset(source.name, table.name)),
@@ -65,7 +65,7 @@ def build_raw_assets(source: Source, owner: str) -> dg.AssetsDefinition:
 
 
 def _schema(table: Table) -> dg.TableSchema:
-    """The contract's columns, then the lineage columns. A column is tagged with its class of personal data."""
+    """The contract's columns, then the lineage columns. Each column is tagged with its class of personal data."""
     own = [
         dg.TableColumn(
             c.name,
@@ -87,7 +87,7 @@ def _type(dtype: pl.DataType) -> str:
 
 
 def _newest(receipts: Sequence[Receipt]) -> str:
-    """The newest deliveries as a Markdown table: file names, states and counts, no content."""
+    """The newest deliveries as a Markdown table of file names, states and counts, without content."""
     head = "| file | state | landed | accepted | quarantined | duplicate | |\n|---|---|--:|--:|--:|--:|---|\n"
     return head + "\n".join(
         f"| {r.file_name} | {r.state} | {r.landed_rows:,} | {r.accepted_rows:,} | {r.quarantined_rows:,} "

@@ -1,4 +1,4 @@
-"""Scores of every live account, by the champion of its source."""
+"""The scores of every live account, computed by the champion of its source."""
 
 import dagster as dg
 import polars as pl
@@ -19,7 +19,7 @@ class NothingToScoreError(RuntimeError):
 
 
 def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
-    """One asset for all sources, because readers want one table."""
+    """The asset of the scores. It covers all sources, because readers want one table."""
 
     @dg.asset(
         key=dg.AssetKey(SCORES_ASSET),

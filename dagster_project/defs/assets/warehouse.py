@@ -1,4 +1,4 @@
-"""The warehouse: dbt builds and tests every model from the selected lake files."""
+"""The warehouse: dbt builds and tests all models from the selected lake files."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -20,12 +20,12 @@ from dagster_project.night.publish import mark_warehouse_changed, record_dbt_tes
 from dagster_project.warehouse.runner import arguments, dbt_executable, failed_tests
 from dagster_project.warehouse.table_metadata import TableMetadata, read_table_metadata
 
-# dbt's unit tests check the code, not the night's data: `make test` runs them.
+# Leaves out dbt's unit tests: they check the code, not the night's data, and `make test` runs them.
 _BUILD = ("build", "--exclude-resource-type", "unit_test")
 
 
 def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefinition:
-    """All dbt models as assets, and their data tests as asset checks."""
+    """The assets of all dbt models, with their data tests as asset checks."""
     settings = pipeline.settings
     project = DbtProject(settings.dbt_project, target_path=settings.dbt_target, profiles_dir=settings.dbt_project)
 
@@ -43,7 +43,7 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
         is_full = begin_build(pipeline)
         command = arguments(settings, pipeline.policy, [*_BUILD, *(["--full-refresh"] if is_full else [])])
         dbt: DbtCliResource = context.resources.dbt
-        # Kept until dbt has closed the warehouse file, so that each event can show its table's rows and columns.
+        # Collect the events until dbt has closed the warehouse file: only then can the tables' metadata be read.
         events: list[Any] = []
         mark_warehouse_changed(pipeline)
         try:
@@ -66,7 +66,7 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
 def _with_table_metadata(
     event: Any, metadata: Mapping[str, TableMetadata], tables: Mapping[str, frozenset[str]]
 ) -> Any:
-    """A model's event with its table's rows, columns and lineage added; any other event unchanged."""
+    """Add the table's rows, columns and lineage to a model's event. Return any other event unchanged."""
     unique_id = event.metadata.get("unique_id") if isinstance(event, dg.Output | dg.AssetMaterialization) else None
     table = metadata.get(str(unique_id.value).rpartition(".")[2]) if unique_id else None
     if table is None:
@@ -87,13 +87,13 @@ def _with_table_metadata(
 
 
 def _keys(model: str, tables: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
-    """The asset keys of a parent: that of a model, or, for a lake table, those of the sources that deliver it."""
+    """The asset keys of a parent: one key for a dbt model; for a lake table, one key per source that delivers it."""
     sources = [raw_asset(source, model) for source, names in tables.items() if model in names]
     return sources or [mart_asset(model)]
 
 
 class InstalledDbt(DbtCliResource):
-    """The dbt of this environment, with the version read from its package: starting dbt for it takes two seconds."""
+    """The dbt of this environment. Its version is read from the package, because asking dbt takes two seconds."""
 
     @cached_property
     def _cli_version(self) -> Version:
@@ -101,6 +101,6 @@ class InstalledDbt(DbtCliResource):
 
 
 def build_dbt_resource(pipeline: Pipeline) -> DbtCliResource:
-    """The dbt resource: its command line as Dagster runs it."""
+    """The resource with which Dagster runs dbt's command line."""
     project = str(pipeline.settings.dbt_project)
     return InstalledDbt(project_dir=project, profiles_dir=project, dbt_executable=dbt_executable())

@@ -1,4 +1,4 @@
-"""Your own assets, schedules and sensors: every Python file in this folder is loaded beside Creditloom's definitions.
+"""Your own assets, schedules and sensors: Dagster loads every Python file in this folder with Creditloom's definitions.
 
-See docs/your-own-assets.md. Nothing of Creditloom lives here, and the nightly job does not run what you add.
+See docs/your-own-assets.md. No file of Creditloom is in this folder. The nightly job does not run your assets.
 """
