@@ -1,7 +1,7 @@
-"""Which model may score: the gate for a source's first champion, and the append-only promotion ledger.
+"""Decide which model may score: the gate for a source's first champion, and the append-only promotion ledger.
 
-The ledger answers "which model scored on date D, and why": it has one row per decision, with the sha256 that scoring
-checks before it loads a champion. Triggers keep its rows from being changed or deleted.
+The ledger answers the question "which model scored on date D, and why?". It has one row per decision. The row contains
+the model's sha256, which scoring checks before it loads a champion. Database triggers prevent changes and deletions.
 """
 
 import json
@@ -60,9 +60,9 @@ class BootstrapGate(Section):
 
 
 def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity_error: float) -> list[str]:
-    """Why a candidate may not become the first champion, as texts; empty if it may.
+    """The objections to a candidate as a source's first champion, as texts; an empty list if it may be promoted.
 
-    Reasons that fail the direction check are never stated, so they do not count here.
+    Reasons that failed the direction check are no objection, because scoring never states them.
     """
     checks = {
         f"calibration slope {performance.slope:.3f} is outside {gate.slope_min}-{gate.slope_max}": (
@@ -80,10 +80,10 @@ def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity
 
 @dataclass(frozen=True)
 class Decision:
-    """One row of the ledger. `decided_at` is in UTC, without zone.
+    """One row of the ledger. `decided_at` is in UTC, as a datetime without time zone.
 
-    `decision`: promoted, rejected, or held (a challenger that waits). `reason`: `bootstrap`, or the objections.
-    `evidence`: the figures that the decision is based on.
+    `decision`: `promoted`, `rejected`, or `held` (a challenger that waits). `reason`: `bootstrap` if the gate was
+    passed, else the objections. `sha256`: hash of the model's files. `evidence`: the figures behind the decision.
     """
 
     source: str
@@ -101,7 +101,7 @@ _COLUMNS = tuple(Decision.__dataclass_fields__)
 
 
 class PromotionLedger:
-    """The ledger as one SQLite file."""
+    """The promotion ledger, stored in one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -112,7 +112,7 @@ class PromotionLedger:
         connection = sqlite3.connect(self._path, timeout=30)
         try:
             connection.execute("pragma synchronous = full")
-            connection.execute("pragma recursive_triggers = on")  # `insert or replace` deletes, too
+            connection.execute("pragma recursive_triggers = on")  # so that `insert or replace` fires the delete trigger
             connection.executescript(_SCHEMA)
             with connection:
                 yield connection
@@ -120,7 +120,7 @@ class PromotionLedger:
             connection.close()
 
     def append(self, decision: Decision) -> int:
-        """Write one decision; returns its number."""
+        """Write one decision and return its number."""
         row = asdict(decision) | {
             "decided_at": decision.decided_at.isoformat(),
             "evidence": json.dumps(decision.evidence, sort_keys=True),
@@ -139,7 +139,7 @@ class PromotionLedger:
             return [(int(row[-1]), _decision(row[:-1])) for row in db.execute(query)]
 
     def champion(self, source: str, as_of: datetime | None = None) -> Decision | None:
-        """The newest promoted model of a source, now or as of an instant; None before the first."""
+        """The last promotion of a source, at `as_of` (UTC) or now; None if no model had been promoted."""
         query = f"select {', '.join(_COLUMNS)} from promotions where source = ? and decision = 'promoted'"  # noqa: S608
         values = [source]
         if as_of is not None:

@@ -1,9 +1,12 @@
-"""Why an account got its score: up to four reason codes, each of them proven three ways.
+"""Why an account got its score: a few reason codes per account (at most `max_reasons`), each proven by three tests.
 
-A reason is stated only where (1) its features together raise the account's margin above the population's by more
-than a threshold and by a minimum share of all adverse contributions, (2) its sentence is true of the account, and
-(3) setting its features to those of a typical good account lowers the margin: the direction check. Where no reason
-passes, the account gets `none` and a person reviews it; there is no generic text.
+A reason is stated only if
+(1) its features together raise the account's margin above the population's, by more than a threshold and by a minimum
+    share of all that raises it,
+(2) its sentence is true of the account, and
+(3) the margin falls when its features get the values of a typical good account (the direction check).
+
+If no reason passes, the account gets `none` and a person reviews it. There is no generic text.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,9 +46,10 @@ class ReasonPolicy(Section):
 
 @dataclass(frozen=True)
 class Family:
-    """A reason code, the sentence that a person reads, and the fact that must hold for the sentence to be true.
+    """A reason code: the sentence that people read, and a test of whether the sentence is true of an account.
 
-    `fact` returns an expression over the features, given the typical good account's values and the policy.
+    `fact`: takes the feature values of a typical good account and the policy; returns a boolean Polars expression over
+    the account's features.
     """
 
     code: str
@@ -53,7 +57,7 @@ class Family:
     fact: Callable[[Mapping[str, float | None], ReasonPolicy], pl.Expr]
 
 
-# A null comparison is not a fact: `fill_null(False)` below turns it into "not stated".
+# If a feature is null, so is the comparison. `explain` turns null into false, so the reason is not stated.
 FAMILIES: tuple[Family, ...] = (
     Family("RC01", "Payments are now past due", lambda typical, policy: pl.col("dpd_now") > 0),
     Family("RC02", "Recent late payments", lambda typical, policy: pl.max_horizontal("max_dpd_6m", "max_dpd_12m") > 0),
@@ -99,10 +103,11 @@ FAMILIES: tuple[Family, ...] = (
 
 @dataclass(frozen=True)
 class Reasons:
-    """`codes`: one row per account with reason_1..n (reason_1 is `none` where nothing was proven).
+    """The reasons of a set of accounts, and figures about their proof.
 
-    `direction_failures` of `candidates` reasons passed the first two tests but not the direction check;
-    `additivity_error` is the largest |sum of contributions - margin| in logits.
+    `codes`: one row per account with `reason_1`, `reason_2`, ... (`reason_1` is `none` if no reason was proven).
+    `candidates`: number of reasons that passed the first two tests. `direction_failures`: how many of these failed the
+    direction check. `additivity_error`: the largest |sum of contributions - margin|, in logits.
     """
 
     codes: pl.DataFrame
@@ -112,7 +117,7 @@ class Reasons:
 
 
 def explain(model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy: ReasonPolicy) -> Reasons:
-    """Reasons for each row of `frame` (all features). `margin`: the model's margin of each row."""
+    """Find the reasons for each row of `frame`, which has all features. `margin`: the model's margin of each row."""
     contributions = model.fit.contributions(frame)
     additivity_error = float(np.abs(contributions.sum(axis=1) - margin).max()) if len(frame) else 0.0
     features = by_name(model.fit.features)
@@ -145,7 +150,10 @@ def explain(model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy:
 
 
 def _strongest(strength: np.ndarray, codes: list[str], count: int) -> pl.DataFrame:
-    """The codes of the `count` largest finite strengths of each row, strongest first, then null."""
+    """For each row, the codes of the `count` largest finite strengths, strongest first; the other columns are null.
+
+    `reason_1` is `none` in rows without a finite strength.
+    """
     order = np.argsort(-strength, axis=1, kind="stable")
     named = np.array(codes, dtype=object)
     columns: dict[str, pl.Series] = {}

@@ -1,7 +1,8 @@
-"""From a probability of default to a score and a grade.
+"""Turn a probability of default (PD) into a score, a grade and a band.
 
-Score: `score + pdo * log2(odds / anchor_odds)` with odds = (1 - PD) / PD, clipped and rounded. Grade: the master
-scale's edges in PD, lower edge inclusive, taken from the unrounded PD; `D` is an account already in default.
+Score: `score + pdo * log2(odds / anchor_odds)` with odds = (1 - PD) / PD and pdo = `points_to_double_odds`, clipped and
+rounded. Grade: by the edges of the master scale, lower edge inclusive, from the unrounded PD; accounts in default have
+grade `D`.
 """
 
 from itertools import pairwise
@@ -79,23 +80,23 @@ def _must_rise(edges: dict[str, float] | dict[str, int]) -> None:
 
 
 def _wrong(name: str, what: str) -> PydanticCustomError:
-    """An error at one entry of a mapping; `at` is its place in there."""
+    """A validation error for the entry `name` of a mapping. The policy's error report finds the entry by `at`."""
     return PydanticCustomError("order", "{what}", {"what": what, "at": (name,)})
 
 
 def raw_score(pd: pl.Expr, scale: Scale, anchor: ScoreAnchor) -> pl.Expr:
-    """Score before clipping and rounding, in points. `pd` is a probability in (0, 1)."""
+    """The score before clipping and rounding, in points. `pd` is above 0 and below 1."""
     return anchor.score + scale.points_to_double_odds * (((1 - pd) / pd) / anchor.odds).log(2)
 
 
 def score(pd: pl.Expr, scale: Scale, anchor: ScoreAnchor) -> pl.Expr:
-    """Score as a whole number between `score_min` and `score_max`. PD = 1 gives the minimum."""
+    """The score as a whole number from `score_min` to `score_max`. A PD of 1 gets `score_min`."""
     points = pl.when(pd >= 1).then(float(scale.score_min)).otherwise(raw_score(pd, scale, anchor))
     return points.clip(scale.score_min, scale.score_max).round(0, mode="half_away_from_zero").cast(pl.Int32)
 
 
 def grade(pd: pl.Expr, scale: Scale) -> pl.Expr:
-    """Grade of the master scale (R1 best) from the unrounded PD."""
+    """The grade on the master scale, from the unrounded PD. The first grade is the best."""
     names, edges = zip(*scale.grade_edges.items(), strict=True)
     result: pl.Expr = pl.lit(names[0])
     for name, edge in zip(names[1:], edges[1:], strict=True):
@@ -104,7 +105,7 @@ def grade(pd: pl.Expr, scale: Scale) -> pl.Expr:
 
 
 def band(points: pl.Expr, scale: Scale) -> pl.Expr:
-    """The band of a score, as readers see it: poor, fair, good, very good, excellent."""
+    """The band that a score falls into, for example `good`."""
     result: pl.Expr = pl.lit(next(iter(scale.bands)))
     for name, lower in list(scale.bands.items())[1:]:
         result = pl.when(points >= lower).then(pl.lit(name)).otherwise(result)

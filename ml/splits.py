@@ -1,4 +1,4 @@
-"""Which borrower belongs to which block of the data: training, early stopping, calibration, out of sample."""
+"""Assign borrowers to blocks of the data: training, early stopping, calibration, out of sample."""
 
 import hashlib
 from typing import Annotated, Self
@@ -12,7 +12,7 @@ BLOCKS = ("train", "val", "cal", "oos")
 OUT_OF_TIME = "oot"
 
 
-# YAML gives a list; only the list may become a tuple, its numbers are taken strictly.
+# YAML has no tuples, so a list is accepted in place of a tuple. The numbers in it are not converted.
 Bucket = Annotated[int, Field(ge=0, le=99)]
 Buckets = Annotated[tuple[Bucket, Bucket], Field(strict=False, title="[first, last], whole numbers from 0 to 99")]
 
@@ -61,12 +61,12 @@ class SplitPolicy(Section):
 
 
 def stable_hash(*parts: object) -> int:
-    """The same 64 bits on every machine: sha256 of the parts joined by `|`."""
+    """A 64-bit hash that is the same on every machine: from the sha256 of the parts, joined by `|`."""
     return int.from_bytes(hashlib.sha256("|".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
 def bucket(borrower_id: str, salt: str) -> int:
-    """Stable bucket 0-99 of a borrower: the same on every machine, for every row of the borrower.
+    """The bucket (0 to 99) of a borrower. It is the same on every machine and for all rows of the borrower.
 
     >>> bucket("b0", "creditloom-split-1")
     14
@@ -75,7 +75,10 @@ def bucket(borrower_id: str, salt: str) -> int:
 
 
 def assign(frame: pl.DataFrame, policy: SplitPolicy) -> pl.DataFrame:
-    """Add `bucket` (0-99) and `block` (one of `BLOCKS`, or `oot`) to a frame with `borrower_id` and `month_on`."""
+    """Add the columns `bucket` (0 to 99) and `block` to a frame that has `borrower_id` and `month_on`.
+
+    `block` is one of `BLOCKS`, or `oot` in the last months (see `SplitPolicy`).
+    """
     ids = frame["borrower_id"].unique(maintain_order=True)
     table = pl.DataFrame(
         {"borrower_id": ids, "bucket": [bucket(i, policy.salt) for i in ids]},

@@ -1,4 +1,4 @@
-"""Fitting the booster: monotone constraints by name, early stopping on the VAL block, no resampling."""
+"""Fit the booster, with monotone constraints and early stopping on the VAL block. Rows are not resampled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ class TrainingParams(Section):
         return value
 
     def xgboost(self, features: tuple[Feature, ...]) -> dict[str, object]:
-        """The parameters as XGBoost takes them, with one monotone constraint per feature that has a sign."""
+        """The parameters in XGBoost's form, with a monotone constraint for each feature whose sign is not 0."""
         return {
             "objective": "binary:logistic",
             "tree_method": "hist",
@@ -73,8 +73,9 @@ class TrainingParams(Section):
 class Fit:
     """A fitted booster and the index of its best round (inclusive).
 
-    `curve`: the learning curve, one value per boosting round for each of `val_auc`, `val_logloss` and, if `fit` was
-    asked to follow TRAIN, `train_auc` and `train_logloss`. It is for display; no model file holds it.
+    `curve`: the learning curve, with one value per boosting round for `val_auc` and `val_logloss`, and also for
+    `train_auc` and `train_logloss` if `fit` was called with `follow_train`. It is only displayed, and not saved with
+    the model.
     """
 
     booster: "xgb.Booster"
@@ -83,11 +84,11 @@ class Fit:
     curve: Mapping[str, list[float]] = field(default_factory=dict, compare=False)
 
     def margin(self, frame: pl.DataFrame) -> np.ndarray:
-        """Raw output in logits, one per row; only trees up to the best round are used."""
+        """The raw output of the booster for each row, in logits. Only trees up to the best round are used."""
         return self._predict(frame, output_margin=True)
 
     def contributions(self, frame: pl.DataFrame) -> np.ndarray:
-        """SHAP contributions in logits, shape (rows, features + 1); the last column is the bias."""
+        """The SHAP contributions in logits, of shape (rows, features + 1). The last column is the bias."""
         return self._predict(frame, pred_contribs=True)
 
     def _predict(self, frame: pl.DataFrame, **kind: bool) -> np.ndarray:
@@ -97,20 +98,20 @@ class Fit:
 
 
 def sampled(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
-    """Every n-th row, so that at most `rows` are left; the whole frame if it has no more."""
+    """Every n-th row of the frame, with the smallest n that leaves at most `rows` rows."""
     return frame.gather_every(-(-frame.height // rows)) if frame.height > rows else frame
 
 
 def usable_features(train: pl.DataFrame) -> tuple[Feature, ...]:
-    """The features that this source can have: those with at least one value in the TRAIN block."""
+    """The features that have at least one value in the TRAIN block; a source cannot have the others."""
     return tuple(f for f in FEATURES if train[f.name].null_count() < train.height)
 
 
 def matrix(frame: pl.DataFrame, features: tuple[str, ...], *, with_target: bool = False) -> "xgb.DMatrix":
-    """A DMatrix of these columns in this order; nulls are missing values."""
+    """XGBoost's DMatrix of these columns, in this order. Nulls become missing values."""
     import xgboost as xgb
 
-    values = frame.select(pl.col(features).cast(pl.Float32)).to_numpy()  # as XGBoost holds them
+    values = frame.select(pl.col(features).cast(pl.Float32)).to_numpy()  # XGBoost stores them as Float32
     label = frame[TARGET].to_numpy() if with_target else None
     return xgb.DMatrix(values, label=label, feature_names=list(features), missing=np.nan)
 
@@ -123,13 +124,13 @@ def fit(
     *,
     follow_train: bool = False,
 ) -> Fit:
-    """Fit on `train`, stop early on `val`. Both hold the features and `label` (0/1), in a stable row order.
+    """Fit on `train` with early stopping on `val`. Both have the features and `label` (0 or 1), in a stable row order.
 
-    `follow_train` also measures rows of `train` (at most `sample_rows`) after each round. It costs time and does not
+    `follow_train`: also measure rows of `train` (at most `sample_rows`) after each round. This takes time and does not
     change the model.
 
     Raises:
-        ValueError: a block has no row, or only one class.
+        ValueError: a block has no row, or only one class of outcome.
     """
     import xgboost as xgb
 
@@ -155,7 +156,7 @@ def fit(
 
 
 def fit_rounds(train: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int) -> Fit:
-    """Fit a given number of rounds, without stopping early."""
+    """Fit `rounds` boosting rounds, without early stopping."""
     import xgboost as xgb
 
     names = tuple(f.name for f in features)

@@ -1,4 +1,4 @@
-"""The indicators and what each of them measures, and the thresholds that the policy sets for them."""
+"""The indicators, how each is measured and tested, and the policy's thresholds for them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,10 +23,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Measure:
-    """What an indicator measures, over which accounts (`what`), and how a change of it is tested.
+    """What an indicator measures (`what`), and how its changes are tested (`test`).
 
-    `share`: a count of accounts, by Fisher's exact test; `mean`: a mean over accounts, by Welch's test; `expected`: a
-    count of defaults against what the model expected, by Jeffreys' test.
+    `share`: the share of accounts with a property, by Fisher's exact test. `mean`: a mean over accounts, by Welch's
+    test. `expected`: the number of defaults compared with the model's expectation, by Jeffreys' test.
     """
 
     title: str
@@ -187,7 +187,7 @@ class EarlyWarningPolicy(_Section):
     )
 
     def oldest_base(self, indicator: str) -> int:
-        """So many months back lies the oldest month that a month of an indicator may be compared with."""
+        """How many months back the base of an indicator may reach."""
         own = self.indicators[indicator]
         return own.base_months + own.base_lag_months - 1 + self.hold_base_months
 

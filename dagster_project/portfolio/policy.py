@@ -1,4 +1,4 @@
-"""The policy's section `portfolio`: frozen values with their bounds and what each is for."""
+"""The section `portfolio` of the policy: its values, their bounds and their descriptions."""
 
 from itertools import pairwise
 from typing import Annotated, Literal
