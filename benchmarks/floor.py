@@ -1,14 +1,14 @@
-"""The floor: the least that a first night on the source `simulated` costs. One plain script, to be read from the top.
+"""The floor: the lowest cost of a first night on the source `simulated`. It is one plain script, to read from the top.
 
 It does the work of that night with DuckDB, Polars and XGBoost only: no orchestrator, no dbt, no Great Expectations, no
-MLflow, and no code of this project. The project's rules are written here a second time; thresholds are read from the
-policy file. The script reads the daily CSV files, writes them as Parquet with pseudonyms for identifiers, computes loan
-months, features and labels, counts the rows that break a check, trains, calibrates, scores every live loan with proven
-reasons, and writes Parquet.
+MLflow, and no code of this project. So the project's rules are written here a second time; the thresholds come from the
+policy file. The script reads the daily CSV files and writes them as Parquet, with pseudonyms for identifiers. It
+computes loan months, features and labels, and counts the rows that break a check. Then it trains and calibrates a
+model, scores every live loan with proven reasons, and writes the scores as Parquet.
 
-It leaves out what a night adds to that work: receipts, quarantine, hashes, restatements, the candidate's
-cross-validation and ablation, the snapshot. It relies on a book in which no row is known late and no schedule is valid
-before its loan's opening; it checks both.
+It leaves out all that a night adds to this work: receipts, quarantine, hashes, restatements, the candidate's
+cross-validation and ablation, and the snapshot. It assumes that no row becomes known too late for its month, and that
+no schedule is valid before its loan was opened; it checks both.
 
     python benchmarks/floor.py LANDING_FOLDER OUTPUT_FOLDER [--policy FILE]
 
@@ -37,15 +37,17 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = "simulated"
 THREADS, MEMORY = 2, "2GB"
-BYTES_A_BUCKET = 128_000_000  # of CSV, about 50,000 loans: the part that is sorted and searched in memory at a time
+BYTES_A_BUCKET = 128_000_000  # of CSV, about 50,000 loans; one bucket at a time is sorted and searched in memory
 MARTS = ("loan_months", "features", "labels")
 
 
 class Table(NamedTuple):
-    """A delivered table: columns with types, key, event date, and conditions that no row may meet (`faults`).
+    """A delivered table.
 
-    A row is known on its event date, or on the date in the column `booked`. `identifiers`: columns that become
-    pseudonyms, each with the domain of its pseudonym.
+    `columns`: names and SQL types. `key`: the columns that are unique together. `event`: the column with a row's event
+    date. `booked`: the column with the date on which a row became known; without it, that is the event date. `faults`:
+    SQL conditions that no row may meet. `optional`: columns that may be null. `identifiers`: the columns that become
+    pseudonyms, each with the namespace of its pseudonyms.
     """
 
     columns: str
@@ -58,7 +60,7 @@ class Table(NamedTuple):
 
     @property
     def types(self) -> dict[str, str]:
-        """The type of each column; nothing is inferred."""
+        """The SQL type of each column. DuckDB infers no types."""
         return dict(column.split(" ", 1) for column in self.columns.split(", "))
 
 
@@ -149,13 +151,13 @@ TABLES = {
         faults=("kind not in ('dispute', 'complaint', 'collection')",),
     ),
 }
-LEDGER = ("loans", "schedules", "payments")  # the tables that loan months are computed from, in buckets of loans
+LEDGER = ("loans", "schedules", "payments")  # loan months are computed from these tables, in buckets of loans
 REFERENCES = (
     ("attributes", "customer_no", "borrowers"),
     ("loans", "customer_no", "borrowers"),
     *((name, "loan_no", "loans") for name in ("schedules", "payments", "statements", "events", "funding", "cases")),
 )
-# The features of a ledger source: name, sign of the effect on risk, reason family, and bounds that hold by definition.
+# The features of a ledger source: name, direction of risk, reason code, and the lowest and highest possible value.
 FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
     ("dpd_now", 1, "RC01", 0, np.inf),
     ("max_dpd_3m", 1, "RC02", 0, np.inf),
@@ -190,9 +192,9 @@ FEATURES: tuple[tuple[str, int, str, float, float], ...] = (
 )
 NAMES = [name for name, *_ in FEATURES]
 FAMILIES = ("RC01", "RC02", "RC04", "RC05", "RC07", "RC13", "RC14", "RC15", "RC16")
-SPAN = 1 << 12  # twice the most months of a loan: loan * SPAN + month is one number for both
-DAYS = 1 << 17  # more than twice the days since 1970
-LEVELS = 1 << 40  # more cents than any loan costs: loan * LEVELS + cents is one number for both
+SPAN = 1 << 12  # at least twice the months of the longest loan: loan * SPAN + month is one number for both
+DAYS = 1 << 17  # more than twice the number of days since 1970: loan * DAYS + day is one number for both
+LEVELS = 1 << 40  # more cents than any loan has: loan * LEVELS + cents is one number for both
 
 Json = dict[str, Any]
 
@@ -201,15 +203,15 @@ Json = dict[str, Any]
 
 
 class Meter:
-    """Seconds, CPU seconds and peak memory by stage; the seconds of a repeated stage add up."""
+    """Measures seconds, CPU seconds and peak memory by stage. The seconds of a repeated stage are added up."""
 
     def __init__(self) -> None:
         self.stages: dict[str, dict[str, float]] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure what runs inside."""
-        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark of memory
+        """Measure the body of the `with` statement."""
+        Path("/proc/self/clear_refs").write_text("5")  # resets the kernel's peak memory of this process
         began, cpu = time.perf_counter(), _cpu()
         yield
         totals = self.stages.setdefault(name, {"seconds": 0.0, "cpu_seconds": 0.0, "peak_mb": 0.0})
@@ -236,12 +238,15 @@ def _peak_mb() -> float:
 
 
 def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path, buckets: int) -> None:
-    """Write each table's daily CSV files as Parquet, identifiers as pseudonyms; the ledger in buckets of loans."""
+    """Write each table's daily CSV files as Parquet, with pseudonyms for identifiers, and create a view of it.
+
+    The tables in `LEDGER` are split into buckets of loans.
+    """
     for name, table in TABLES.items():
         (raw / name).mkdir(parents=True)
         replaced = [f"{pseudonym(column, domain)} as {column}" for column, domain in table.identifiers]
         if "name" in table.types:
-            replaced.append("left(name, 0) as name")  # keeps only whether there is a name
+            replaced.append("left(name, 0) as name")  # the empty text keeps only whether there is a name
         columns = f"* replace ({', '.join(replaced)})" if replaced else "*"
         bucket = f"hash(loan_no) % {buckets}" if name in LEDGER else "0"
         db.execute(
@@ -253,7 +258,10 @@ def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path, buckets: int) 
 
 
 def pseudonym(column: str, domain: str) -> str:
-    """SQL for the HMAC-SHA256 of a column under the development key; faster than row by row in Python."""
+    """The SQL expression for the HMAC-SHA256 of a column with the development key.
+
+    SQL is faster than Python, which would compute row by row.
+    """
     master = hashlib.sha256(b"creditloom: development key, public on purpose").digest()
     key = hmac.digest(master, f"pseudonym:{SOURCE}.{domain}".encode(), "sha256").ljust(64, b"\0")
     inner, outer = (bytes(byte ^ pad for byte in key).hex() for pad in (0x36, 0x5C))
@@ -261,7 +269,7 @@ def pseudonym(column: str, domain: str) -> str:
 
 
 def check_raw(db: duckdb.DuckDBPyConnection, lag: int) -> dict[str, int]:
-    """Number of rows that break a rule of the raw tables, by rule. A month is observed `lag` days after its end."""
+    """Count the rows that break each rule of the raw tables. A month is observed `lag` days after its end."""
     failing: dict[str, int] = {}
     for name, table in TABLES.items():
         missing = [f'"{column}" is null' for column in table.types if column not in table.optional]
@@ -278,7 +286,7 @@ def check_raw(db: duckdb.DuckDBPyConnection, lag: int) -> dict[str, int]:
 
 
 def check_marts(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Number of rows that break a rule of the loan months, features and labels, by rule."""
+    """Count the rows that break each rule of the loan months, features and labels."""
     failing: dict[str, int] = {}
     for table in MARTS:
         key = f"select 1 from {table} group by loan_id, month_on having count(*) > 1"
@@ -305,7 +313,7 @@ def check_marts(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def check_training(db: duckdb.DuckDBPyConnection, training: pl.DataFrame, policy: Json) -> dict[str, int]:
-    """Number of rows that break a rule of the training set, by rule."""
+    """Count the rows that break each rule of the training set."""
     db.register("training", training)
     low, high = policy["training_data"]["min_default_rate"], policy["training_data"]["max_default_rate"]
     failing = _count(db, "training", ["label not in (0, 1)", "bucket not between 0 and 99", "in_default"])
@@ -321,7 +329,7 @@ def check_training(db: duckdb.DuckDBPyConnection, training: pl.DataFrame, policy
 
 
 def check_scores(db: duckdb.DuckDBPyConnection, scores: pl.DataFrame, policy: Json) -> dict[str, int]:
-    """Number of rows that break a rule of the scores, by rule."""
+    """Count the rows that break each rule of the scores."""
     db.register("scores", scores)
     scale = policy["scale"]
     failing = _count(
@@ -357,12 +365,12 @@ def _rows(db: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl.DataFrame]:
-    """Loans, plans, instalments, and payments by day, for one bucket of loans; money in cents.
+    """Return the loans, plans, instalments, and payments by day of one bucket of loans. Money is in cents.
 
-    A plan is a version of the schedule that is in force at one or more month-ends. A loan without a schedule, for
-    example a card before its first statement, has a plan without instalments. Instalments of a version that are due
-    once the next version is valid are void (`is_void`). A plan consists of the instalments of all versions so far that
-    are not void, its own included, followed by its own version's void instalments.
+    A plan is a version of the schedule that is valid at one or more month-ends. A loan without a schedule, for example
+    a card before its first statement, has a plan without instalments. The instalments of a version that are due after
+    the next version becomes valid are void (`is_void`). A plan consists of the instalments of its own and all earlier
+    versions that are not void, followed by its own version's void instalments.
     """
     db.execute(
         "create or replace temp table loan as select cast(row_number() over (order by loan_no) - 1 as int) as loan,"
@@ -411,10 +419,11 @@ def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl
 
 
 def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: int) -> pl.DataFrame:
-    """One row per loan and month until the month `reported`; money in cents.
+    """Compute one row per loan and month, up to the month `reported`. Money is in cents.
 
-    Arrears only grow between two payments, so a month's worst day is its last day, or the day before a payment. The
-    oldest unpaid instalment on such a day is the first whose cumulative due exceeds the cumulative payments: a search.
+    Days past due only grow between two payments, so a month's worst day is its last day or the day before a payment.
+    The oldest unpaid instalment on such a day is the first one whose cumulative due exceeds the cumulative payments. A
+    binary search finds it.
     """
     instalments = tables["instalments"].with_columns(
         cum_due=_cumulative("amount"), cum_principal=_cumulative("principal")
@@ -450,16 +459,16 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
 
 
 def _cumulative(column: str) -> pl.Expr:
-    """Running sum in a plan: over the loan's instalments that are not void, then over its own version's void ones."""
+    """The running sum in a plan: over the loan's instalments that are not void, then over the version's void ones."""
     holds = pl.when("is_void").then(0).otherwise(column).alias(column)
     return _running(holds, "loan") + _running(pl.col(column) - holds, "version")
 
 
 def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.DataFrame:
-    """Every day with a payment, and the last day of every month after its payments, sorted by loan and day.
+    """One row per day with a payment, and one per month-end, sorted by loan and day; a month-end follows its payment.
 
-    `level`: the total paid by then. Days past due are taken on the day `on` with the total `before`: on the day before
-    a payment, or on the month's last day.
+    `level`: the total paid up to and including this day. Days past due are measured on the day `on` with the total
+    `before`: on the day before a payment with the total before it, or at the month-end with the whole total.
     """
     paid = payments.filter(_month_no("day") <= reported).with_columns(is_end=pl.lit(0, pl.Int8))
     ends = months.select("loan", "day", "version", is_end=pl.lit(1, pl.Int8))
@@ -477,9 +486,9 @@ def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.Dat
 
 
 def _days_past_due(days: pl.DataFrame, holding: pl.DataFrame) -> pl.DataFrame:
-    """Add to each day the place of the oldest unpaid instalment, and the days past due.
+    """Add to each day the index of the oldest unpaid instalment (`place`), and the days past due (`dpd`).
 
-    A plan's void instalments would fall due after its end, so those that are not void (`holding`) are enough here.
+    A plan's void instalments are due after the plan has ended, so only the others (`holding`) are needed here.
     """
     days = days.with_columns(place=_oldest_unpaid(days, "before", holding, "loan"))
     overdue = (pl.col("on") - pl.lit(holding["due_on"]).gather("place")).dt.total_days().clip(0).cast(pl.Int32)
@@ -488,7 +497,7 @@ def _days_past_due(days: pl.DataFrame, holding: pl.DataFrame) -> pl.DataFrame:
 
 
 def _oldest_unpaid(days: pl.DataFrame, level: str, instalments: pl.DataFrame, group: str) -> pl.Series:
-    """The place of the first instalment of the same group and plan whose cumulative due is above the level."""
+    """The index of the first instalment of the same group and plan whose cumulative due exceeds `level`; else null."""
     key = pl.col(group).cast(pl.Int64) * LEVELS
     levels = instalments.select(key + pl.col("cum_due")).to_series()
     place = levels.search_sorted(days.select(key + pl.col(level).clip(0, LEVELS - 1)).to_series(), side="right")
@@ -499,10 +508,10 @@ def _oldest_unpaid(days: pl.DataFrame, level: str, instalments: pl.DataFrame, gr
 
 
 def _by_month(days: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> pl.DataFrame:
-    """One row per month, from the rows of `days` up to the month's end."""
-    month = pl.col("is_end").cast(pl.Int64).cum_sum() - pl.col("is_end")  # numbered across all loans
+    """Compute one row per month from the rows of `days` in that month."""
+    month = pl.col("is_end").cast(pl.Int64).cum_sum() - pl.col("is_end")  # a number that is unique across all loans
     marked = days.with_columns(
-        # The running maximum of a number that rises with each month is the month's own maximum.
+        # `month * DAYS` rises with each month, so the running maximum never keeps a value of an earlier month.
         dpd_max=(month * DAYS + pl.col("dpd")).cum_max() - month * DAYS,
         paid_so_far=pl.col("paid").cum_sum(),
         row=pl.int_range(pl.len()),
@@ -518,17 +527,17 @@ def _by_month(days: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> 
 
 
 def _repaid(ends: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> pl.Series:
-    """Principal repaid at each month-end; null if nothing of the plan is unpaid."""
+    """The principal repaid up to each month-end; null if the whole plan is paid."""
     place = ends.select(pl.coalesce("place", _oldest_unpaid(ends, "level", void, "version") + holding.height))
     wanted = pl.col("cum_due", "principal", "cum_principal")
     oldest = pl.concat([holding, void]).select(wanted.gather(place.to_series()))
-    # Payments of the oldest unpaid instalment go to interest and fees first, and then to principal.
+    # A payment to the oldest unpaid instalment covers interest and fees first, and then principal.
     into_principal = (ends["level"] - pl.col("cum_due") + pl.col("principal")).clip(0)
     return oldest.select(pl.col("cum_principal") - pl.col("principal") + into_principal).to_series()
 
 
 def _due_in_month(holding: pl.DataFrame, months: pl.DataFrame) -> pl.Series:
-    """The amount due in each month: the sum between two places of the instalments that are not void."""
+    """The amount due in each month, as the difference of two cumulative sums of the instalments that are not void."""
     place = pl.col("loan").cast(pl.Int64) * DAYS
     keys = holding.select(place + pl.col("due_on").to_physical()).to_series()
     so_far = pl.concat([pl.Series([0]), holding["amount"].cum_sum()])
@@ -539,7 +548,10 @@ def _due_in_month(holding: pl.DataFrame, months: pl.DataFrame) -> pl.Series:
 
 
 def _months(plans: pl.DataFrame, payments: pl.DataFrame, reported: int) -> pl.DataFrame:
-    """Every month of every plan, sorted; `day` is its last. A fully paid loan ends with its last payment or version."""
+    """One row per plan and month, sorted. `day`: the last day of the month.
+
+    A fully paid loan ends in the month of its last payment, or of its last version if that is later.
+    """
     paid = payments.group_by("loan").agg(pl.sum("paid"), _month_no("day").max().alias("paid_until"))
     plans = plans.join(paid, on="loan", how="left", maintain_order="left")
     end = pl.when(pl.col("paid") >= pl.col("plan_cum_due")).then(pl.max_horizontal("paid_until", "first_month"))
@@ -557,7 +569,7 @@ def _months(plans: pl.DataFrame, payments: pl.DataFrame, reported: int) -> pl.Da
 
 
 def _running(value: pl.Expr, group: str) -> pl.Expr:
-    """Running sum within each run of consecutive rows of the same group."""
+    """The running sum within consecutive rows of the same group."""
     total = value.cum_sum()
     begins = pl.col(group).ne_missing(pl.col(group).shift())
     return total - pl.when(begins).then(total - value).forward_fill()
@@ -571,13 +583,14 @@ def _month_no(day: str) -> pl.Expr:
 
 
 def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
-    """The features of each loan and month, from its months in order. Windows longer than the history are null.
+    """Compute the features of each loan and month. `months`: rows sorted by loan and month.
 
-    Rolling over the rows of all loans is correct, because a window that reaches into another loan is null.
+    A feature over a window that is longer than the loan's history is null. So the rolling windows may run over the rows
+    of all loans: a window that reaches into another loan gives null.
     """
     at = pl.col("loan").cast(pl.Int64) * SPAN + pl.col("month")
     frame = months.lazy().with_columns(at=at).with_columns(
-        # The row k places above is k months earlier, or the history has a gap or begins in between.
+        # The row k rows above is k months earlier, unless the history has a gap or begins in between.
         *(_is_whole(k).alias(f"has_{k}m") for k in (3, 6, 12)),
         months_seen=pl.sum_horizontal((pl.col("at").shift(k, fill_value=-SPAN) > pl.col("at") - 12) for k in range(12)),
         ratio=_ratio(pl.col("paid"), pl.col("due")),
@@ -592,7 +605,7 @@ def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
         return window(k, (pl.col("dpd_max") >= dpd).cast(pl.Int32).rolling_sum(k))
 
     def since(is_so: pl.Expr) -> pl.Expr:
-        """Months since the condition was last true; null if it was not true within a year."""
+        """Months since the condition was last true; null if that was 12 or more months ago, or never."""
         last = pl.when(is_so).then("at").otherwise(-SPAN).cum_max()
         return pl.when(pl.col("at") - last < 12).then(pl.col("at") - last)
 
@@ -602,7 +615,7 @@ def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
     def util_mean(k: int) -> pl.Expr:
         return window(k, pl.col("util").rolling_mean(k))
 
-    # The least-squares slope through six points at -2.5 .. 2.5, whose squares add up to 17.5.
+    # The least-squares slope through six points at x = -2.5 to 2.5; the squares of x add up to 17.5.
     util_trend = sum(((2.5 - k) / 17.5 * pl.col("util").shift(k) for k in range(6)), pl.lit(0.0))
     streak = pl.coalesce(since(pl.col("paid") < pl.col("due")), "months_seen")
     return frame.select(
@@ -657,11 +670,14 @@ def _over(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
 
 
 def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int) -> pl.DataFrame:
-    """The outcome of each observation whose whole horizon is reported; excluded observations have a reason."""
+    """The outcome of each observation whose whole horizon has been reported.
+
+    Excluded observations have a reason, and their label is null.
+    """
     at = pl.col("loan").cast(pl.Int64) * SPAN + pl.col("month")
     far = (1 << 31) * SPAN
     next_default = pl.when("is_default").then(at).otherwise(far).cum_min(reverse=True).shift(-1, fill_value=far) - at
-    followed = next_default < SPAN // 2  # otherwise the next default is another loan's
+    followed = next_default < SPAN // 2  # otherwise the next default belongs to another loan
     lost = (pl.col("month").last().over("loan") < pl.col("month") + horizon) & ~pl.col("is_closed").any().over("loan")
     reason = (
         pl.when("is_default")
@@ -691,7 +707,10 @@ def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int)
 
 
 def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
-    """Usable observations of one month per borrower and year, drawn by hash from that year's months, in blocks."""
+    """The usable observations of one month per borrower and year, with their blocks.
+
+    A hash of borrower and year draws the month from the months of that year.
+    """
     split = policy["split"]
     drawn = f"cast('0x' || left(sha256('{split['salt']}|' || borrower_id || '|' || year(month_on)), 12) as bigint)"
     db.execute(
@@ -719,7 +738,7 @@ def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
 
 
 class Model:
-    """A booster with early stopping, Platt's line over its margin, and the reference values of its reasons."""
+    """A booster fitted with early stopping, its Platt calibration, and the reference values for its reasons."""
 
     def __init__(self, training: pl.DataFrame, policy: Json) -> None:
         blocks = {name: training.filter(pl.col("block") == name) for name in ("train", "val", "cal")}
@@ -755,21 +774,21 @@ class Model:
         self.mean_contribution = np.zeros(len(NAMES))
 
     def measure_reasons_against(self, train: pl.DataFrame) -> None:
-        """Set the mean contribution over these rows; a contribution above it is adverse."""
+        """Set the mean contributions over these rows. A contribution above the mean is adverse."""
         self.mean_contribution = self.contributions(train)[:, :-1].mean(axis=0)
 
     def margin(self, frame: pl.DataFrame) -> np.ndarray:
-        """Raw output in logits."""
+        """The raw output for each row, in logits."""
         raw = self.booster.predict(_matrix(frame), iteration_range=(0, self.rounds), output_margin=True)
         return np.asarray(raw, dtype=np.float64)
 
     def contributions(self, frame: pl.DataFrame) -> np.ndarray:
-        """SHAP contributions in logits; the last column is the bias."""
+        """The SHAP contributions of each row, in logits. The last column is the bias."""
         raw = self.booster.predict(_matrix(frame), iteration_range=(0, self.rounds), pred_contribs=True)
         return np.asarray(raw, dtype=np.float64)
 
     def pd(self, margin: np.ndarray) -> np.ndarray:
-        """Calibrated probability of default."""
+        """The calibrated probability of default for each margin."""
         pd = 1 / (1 + np.exp(-(self.intercept + self.slope * margin)))
         return np.asarray(np.clip(np.round(pd, 9), 1e-9, 1 - 1e-9))
 
@@ -781,7 +800,7 @@ def _matrix(frame: pl.DataFrame, *, with_label: bool = False) -> xgb.DMatrix:
 
 
 def _platt(margin: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
-    """Logistic line of the outcome on the margin, by Newton's method from (0, 1), the line of a calibrated model.
+    """Fit (intercept, slope) of the outcome on the margin, by Newton's method from (0, 1), a calibrated model's line.
 
     A step that lowers the likelihood is halved.
     """
@@ -803,7 +822,7 @@ def _platt(margin: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
 
 
 def auc(outcome: np.ndarray, risk: np.ndarray) -> float:
-    """Area under the ROC curve; ties count one half."""
+    """The area under the ROC curve. Ties count one half."""
     ranks = pl.Series(risk).rank("average").to_numpy()
     bad = outcome == 1
     return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))
@@ -813,7 +832,7 @@ def auc(outcome: np.ndarray, risk: np.ndarray) -> float:
 
 
 def score(model: Model, live: pl.DataFrame, policy: Json) -> pl.DataFrame:
-    """PD, score, grade, band and proven reasons of every live loan."""
+    """Compute the PD, score, grade, band and proven reasons of every live loan."""
     scale, anchor = policy["scale"], policy["sources"][SOURCE]["score_anchor"]
     margin = model.margin(live)
     pd = np.maximum(model.pd(margin), scale["pd_floor"])
@@ -834,7 +853,11 @@ def score(model: Model, live: pl.DataFrame, policy: Json) -> pl.DataFrame:
 
 
 def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) -> list[pl.Series]:
-    """Up to four reason codes per loan: adverse enough, true of the loan, and the margin falls without them."""
+    """Return the proven reason codes per loan, as the columns `reason_1`, `reason_2`, ...; the strongest is the first.
+
+    A reason is proven if its contribution is adverse enough, if it is true of the loan, and if the margin falls with a
+    typical good loan's values. `reason_1` is `none` without a proven reason.
+    """
     above_mean = model.contributions(live)[:, :-1] - model.mean_contribution
     members = [[i for i, (_, _, family, *_) in enumerate(FEATURES) if family == code] for code in FAMILIES]
     adverse = np.column_stack([above_mean[:, columns].sum(axis=1) for columns in members])
@@ -872,7 +895,7 @@ def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) 
 
 
 def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> Json:
-    """Run the floor from a landing folder to Parquet in `out`; returns its figures."""
+    """Run the floor: read the landing folder, write Parquet into `out`, and return the figures."""
     buckets = buckets or 1 + sum(file.stat().st_size for file in landing.iterdir()) // BYTES_A_BUCKET
     meter, db = Meter(), connect(out)
     with meter.stage("load"):
@@ -913,7 +936,7 @@ def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> J
 
 
 def connect(out: Path) -> duckdb.DuckDBPyConnection:
-    """DuckDB in memory, spilling into `out`, with the macros that the queries share."""
+    """Open an in-memory DuckDB that spills into `out`, and create the macros that the queries share."""
     out.mkdir(parents=True)
     db = duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY, "temp_directory": str(out / "spill")})
     db.execute("set preserve_insertion_order = false")
@@ -924,7 +947,7 @@ def connect(out: Path) -> duckdb.DuckDBPyConnection:
 
 
 def build_marts(db: duckdb.DuckDBPyConnection, out: Path, lender: Json, buckets: int, meter: Meter) -> None:
-    """Write loan months, features and labels as Parquet, bucket by bucket, and create views of them."""
+    """Write loan months, features and labels as Parquet, bucket by bucket, and create a view of each."""
     lag = lender["feature_lag_days"]
     for name in MARTS:
         (out / name).mkdir()
@@ -953,7 +976,7 @@ def reported_month(db: duckdb.DuckDBPyConnection, lag: int) -> int:
 
 
 def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:
-    """Loan months as a night shows them: money in units, the state as text."""
+    """The loan months in a night's format: money in currency units, the state as text."""
     dpd = pl.col("dpd_end")
     state = pl.lit("90+")
     for most, word in ((90, "61-90"), (60, "31-60"), (30, "1-30"), (0, "current")):
@@ -976,7 +999,7 @@ def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:
 
 
 def _write(frame: pl.DataFrame, names: pl.DataFrame, path: Path) -> None:
-    """Write a bucket's rows with the loans' own numbers."""
+    """Write a bucket's rows, with the loans' delivered numbers in place of the bucket's own."""
     named = frame.join(names, on="loan", how="left", maintain_order="left").drop("loan")
     named.write_parquet(path, compression="zstd", compression_level=1)
 

@@ -1,11 +1,11 @@
-"""`make bench-ingest`: what it costs to ingest payments, compared with a bare scan of the same files to Parquet.
+"""`make bench-ingest`: measure the cost of ingesting payments, compared with a bare scan of the same files to Parquet.
 
-It makes a year of daily payment files in the layout of the simulated source, 1 GB in all. Each turn then puts them
-through the project's own ingestion (hash, parse by contract, rules, pseudonyms, Parquet, receipts) and through
-`polars.scan_csv(...).sink_parquet(...)` with the same schema, each in a process of its own. The ratio of the two is the
-result. Each process reports its own seconds, without starting and importing; memory is measured from outside.
+It makes a year of daily payment files in the layout of the simulated source, 1 GB in total. Each turn processes them
+twice, each time in a new process: with the project's own ingestion (hash, parse by contract, rules, pseudonyms,
+Parquet, receipts), and with `polars.scan_csv(...).sink_parquet(...)` and the same schema. The result is the ratio of
+the two. Each process reports its own seconds, without startup and imports; memory is measured from outside.
 
-Figures go to `results/ingest/payments.json`; the section of docs/performance.md is rewritten from them.
+The figures are written to `results/ingest/payments.json`, and the section of docs/performance.md is rewritten.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from run import SOURCE, link, machine, measure, say
 RESULT = RESULTS / "ingest" / "payments.json"
 BEGIN, END = "<!-- measured by make bench-ingest: begin -->", "<!-- measured by make bench-ingest: end -->"
 DAYS = 365
-BYTES_A_ROW = 66.0  # an estimate, used for the number of rows only; rates are computed from the files' real size
+BYTES_A_ROW = 66.0  # an estimate, only for the number of rows; rates are computed from the files' real size
 LIMIT_RATIO, LIMIT_MB = 3.0, 2_000
 
 Json = dict[str, Any]
@@ -40,7 +40,7 @@ Json = dict[str, Any]
 
 
 def make_payments(folder: Path, size_gb: float, seed: int = 1) -> Json:
-    """Write daily files of payments as the simulator does; returns their number, rows and bytes."""
+    """Write daily payment files in the simulator's format. Return the number of files, rows and bytes."""
     folder.mkdir(parents=True)
     random, number = np.random.default_rng(seed), 1
     rows = int(size_gb * 1e9 / BYTES_A_ROW / DAYS)
@@ -52,7 +52,7 @@ def make_payments(folder: Path, size_gb: float, seed: int = 1) -> Json:
 
 
 def payments(random: np.random.Generator, number: int, rows: int, day: dt.date) -> pl.DataFrame:
-    """The bookings of one day; a third party pays one in fifty."""
+    """The payments of one day. A third party makes one in fifty of them."""
     paid_on = pl.Series([day], dtype=pl.Date).new_from_index(0, rows)
     payer = pl.Series(random.integers(10_000_000, 10_500_000, rows))
     return pl.DataFrame(
@@ -73,7 +73,7 @@ def payments(random: np.random.Generator, number: int, rows: int, day: dt.date) 
 
 
 def take_in(home: Path) -> None:
-    """Ingest all files that wait in a home, with the project's own code."""
+    """Ingest all files in a home's landing folder, with the project's own code."""
     from dagster_project.home.settings import Settings
     from dagster_project.ingestion.intake import ingest
     from dagster_project.night.pipeline import load_pipeline
@@ -84,7 +84,7 @@ def take_in(home: Path) -> None:
 
 
 def scan(home: Path) -> None:
-    """Copy the same files to one Parquet file, with the contract's types, and do nothing else."""
+    """Copy the same files to one Parquet file with the contract's types, and do nothing else."""
     from dagster_project.ingestion.contracts.source import load_sources
 
     layout = load_sources()[SOURCE].contract.layout_of("payments-2020-01-01.csv")
@@ -101,7 +101,7 @@ def scan(home: Path) -> None:
 
 
 def _timed(work: Callable[[], int]) -> None:
-    """Call `work`, and print its rows, seconds and CPU seconds."""
+    """Call `work`, which returns a number of rows. Print the rows, seconds and CPU seconds as JSON."""
     before, began = _cpu(), time.perf_counter()
     rows = work()
     reported = {"rows": rows, "seconds": time.perf_counter() - began, "cpu_seconds": _cpu() - before}
@@ -117,7 +117,7 @@ WORK = {"ingest": take_in, "scan": scan}
 
 
 def bench(size_gb: float, turns: int, work: Path) -> Json:
-    """All turns on one set of files.
+    """Make the files, run all turns on them, and return the measurements.
 
     Raises:
         RuntimeError: a process failed, or did not read every row.
@@ -145,7 +145,7 @@ def bench(size_gb: float, turns: int, work: Path) -> Json:
 
 
 def ratio(found: Json, what: str) -> float:
-    """Ingestion's `seconds` or `cpu_seconds` divided by the bare scan's; the median over the turns."""
+    """The median over the turns of ingestion's `seconds` or `cpu_seconds`, divided by the bare scan's."""
     return float(median(turn["ingest"][what] / turn["scan"][what] for turn in found["turns"]))
 
 
@@ -186,13 +186,13 @@ def _verdict(is_met: bool) -> str:
 
 
 def write_section(page: str, found: Json) -> str:
-    """The page with the figures between its marks."""
+    """Return the page with the figures between its begin and end marks."""
     before, _, rest = page.partition(BEGIN)
     return f"{before}{BEGIN}\n\n{section(found)}\n\n{END}{rest.partition(END)[2]}"
 
 
 def main() -> None:
-    """Measure, save the figures, rewrite the section."""
+    """Measure, save the figures, and rewrite the section."""
     parser = argparse.ArgumentParser(description="Measure the ingestion of payments and a bare scan of the same files.")
     parser.add_argument("--gb", type=float, default=1.0, help="size of all files together, in GB")
     parser.add_argument("--turns", type=int, default=3)

@@ -1,6 +1,6 @@
-"""Writes the benchmarks' figures into docs/performance.md: tables, chart, and targets.
+"""Write the benchmarks' figures into docs/performance.md: tables, chart, and targets.
 
-A night that did not publish is shown as failed and has no ratio: it did not do all of the work.
+A night that did not publish is shown as failed. It has no ratio, because it did not do all the work.
 """
 
 import json
@@ -14,7 +14,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 CHART = ROOT / "docs" / "images" / "performance.png"
 BEGIN, END = "<!-- measured by make bench: begin -->", "<!-- measured by make bench: end -->"
-# The stages of a run, and the floor's stages that do the same work.
+# The stages of a run, each with the stages of the floor that do the same work.
 STAGES = {
     "load": ("load",),
     "raw checks": ("raw checks",),
@@ -32,13 +32,13 @@ Json = dict[str, Any]
 
 
 def save(found: Json) -> None:
-    """Write the figures of one size."""
+    """Save the figures for one size of the book."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{found['loans']}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def load() -> list[Json]:
-    """The figures of all sizes, the smallest book first."""
+    """Load the figures for all sizes, smallest book first."""
     return sorted((json.loads(file.read_text()) for file in RESULTS.glob("*.json")), key=lambda found: found["loans"])
 
 
@@ -46,18 +46,18 @@ def load() -> list[Json]:
 
 
 def middle(found: Json, run: str, what: str) -> float:
-    """The median over the turns of `seconds`, `cpu_seconds` or `peak_mb`."""
+    """The median over the turns of a run's `what`: `seconds`, `cpu_seconds` or `peak_mb`."""
     return float(median(turn[run][what] for turn in found["turns"]))
 
 
 def stage(found: Json, run: str, name: str) -> float:
-    """The median over the turns of a stage's seconds; for the floor, of the stages that do the same work."""
+    """The median over the turns of a stage's seconds. For the floor, the stages that do the same work are added up."""
     names = STAGES[name] if run == "floor" else (name,)
     return float(median(sum(turn[run]["stages"].get(n, 0.0) for n in names) for turn in found["turns"]))
 
 
 def ratio(found: Json, run: str, what: str = "seconds") -> float:
-    """A run's `what` divided by the floor's of the same turn; the median over the turns."""
+    """The median over the turns of a run's `what`, divided by the floor's in the same turn."""
     return float(median(turn[run][what] / turn["floor"][what] for turn in found["turns"]))
 
 
@@ -67,7 +67,7 @@ def failed(found: Json, run: str) -> bool:
 
 
 def intake(found: Json, run: str) -> float:
-    """Seconds for loading files and checking the raw tables."""
+    """The seconds of a run for loading files and checking the raw tables."""
     return stage(found, run, "load") + stage(found, run, "raw checks")
 
 
@@ -75,7 +75,7 @@ def intake(found: Json, run: str) -> float:
 
 
 def table(results: list[Json]) -> str:
-    """Sizes, stages and machine, as Markdown."""
+    """The tables of sizes and stages, and a line about the machine, as Markdown."""
     if not results:
         return "Nothing has been measured yet."
     return "\n\n".join([_sizes(results), *(_stages(found) for found in results), _machine(results)])
@@ -132,7 +132,7 @@ def _machine(results: list[Json]) -> str:
 
 
 def verdicts(results: list[Json]) -> str:
-    """One line per target: whether the figures meet it; OPEN if it was not measured."""
+    """One line per target: PASS or MISSED with the figure; OPEN if it was not measured."""
     sizes = {found["loans"]: found for found in results}
     million, smaller = sizes.get(MILLION), sizes.get(HUNDRED_THOUSAND)
     bound = 1.5 * middle(million, "floor", "seconds") + 15 if million else 0.0
@@ -167,7 +167,7 @@ def verdicts(results: list[Json]) -> str:
 
 
 def _figure(found: Json, run: str, value: float) -> float:
-    """A figure of a run; infinite, and so beyond every limit, if the run failed."""
+    """Return the figure of a run. If the run failed, return infinity, which exceeds every limit."""
     return inf if failed(found, run) else value
 
 
@@ -186,7 +186,7 @@ def _limit(what: str, value: float | Json | None, limit: float) -> str:
 
 
 def write_page(results: list[Json]) -> None:
-    """Put the tables between the page's marks, and draw the chart; the text around them is written by hand."""
+    """Write the tables between the page's begin and end marks, and draw the chart. The other text stays unchanged."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     shown = table(results)
@@ -197,7 +197,7 @@ def write_page(results: list[Json]) -> None:
 
 
 def draw(results: list[Json]) -> None:
-    """Draw the seconds by stage of the floor and the runs, one panel per size."""
+    """Draw the seconds by stage of each run and the floor, with one panel per size."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

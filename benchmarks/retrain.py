@@ -1,6 +1,6 @@
-"""Runs the job `retrain` on the data of CREDITLOOM_HOME, as its schedule does; the command line has no command for it.
+"""Run the job `retrain` on the home in CREDITLOOM_HOME, as its schedule does. The `creditloom` command cannot run it.
 
-It prints one JSON object: an exit code, 0 if the run succeeded, and the run's id.
+The script prints one JSON object with `exit` (0 if the run succeeded, else 1) and `run_id`.
 """
 
 import json

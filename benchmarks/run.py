@@ -1,10 +1,11 @@
-"""`make bench`: what a night costs compared with the bare work in it, for several sizes of a simulated book.
+"""`make bench`: measure the cost of a night compared with its bare work, for several sizes of a simulated book.
 
-For each size it simulates a book and holds back its last day. Each turn then runs a first night in a fresh home, the
-floor (`floor.py`) on the same files, the next night (on the day held back), and a retraining. Each runs in a process of
-its own that is measured from outside. The result is the ratios, because absolute times depend on the machine.
+For each size it simulates a book and sets the files of the last day apart. Each turn then runs a first night in a new
+home, the floor (`floor.py`) on the same files, the next night with the last day's files, and a retraining. Each of them
+runs in its own process, which is measured from outside. The results are ratios, because times depend on the machine.
 
-Figures go to `results/<loans>.json`; the table and chart of docs/performance.md are rewritten from all files there.
+The figures are written to `results/<loans>.json`. The tables and the chart of docs/performance.md are rewritten from
+all files there.
 """
 
 import argparse
@@ -30,9 +31,9 @@ ROOT = BENCHMARKS.parent
 SOURCE = "simulated"
 MONTHS = 37
 CREDITLOOM = str(Path(sys.executable).with_name("creditloom"))
-SMALL = 10_000  # up to this size a benchmark takes three turns: short runs vary more
+SMALL = 10_000  # up to this size there are three turns, because short runs vary more
 SAMPLE_SECONDS = 0.1
-# The stage of a run's step by the prefix of the step's name; the first match counts. Time outside of steps is `rest`.
+# The stage of a step, by the prefix of the step's name; the first match counts. Everything else counts as `rest`.
 STAGES = {
     "ingest_": "load",
     "check_raw_": "raw checks",
@@ -48,7 +49,10 @@ Json = dict[str, Any]
 
 @dataclass
 class Measured:
-    """What one process used, its descendants included. `reported`: the JSON that it printed."""
+    """The resources that a process and its descendants used.
+
+    `exit`: exit code. `reported`: the JSON object that it printed. `stages`: seconds by stage, if known.
+    """
 
     exit: int
     seconds: float
@@ -62,7 +66,7 @@ class Measured:
 
 
 def measure(command: list[str], environment: dict[str, str], log: Path) -> Measured:
-    """Run a command that prints one JSON object; its stderr is appended to `log`."""
+    """Run a command that prints one JSON object, and measure it. Its stderr is appended to `log`."""
     before, began, peak = _cpu_of_children(), time.perf_counter(), 0.0
     with log.open("a") as errors, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, env=os.environ | environment, stdout=output, stderr=errors, cwd=ROOT)
@@ -78,13 +82,13 @@ def measure(command: list[str], environment: dict[str, str], log: Path) -> Measu
 
 
 def _cpu_of_children() -> float:
-    """CPU seconds of all child processes that have ended and were waited for."""
+    """CPU seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and its descendants, without those that end meanwhile."""
+    """The process IDs of a process and its descendants. Processes that end in the meantime are left out."""
     try:
         children = {c for file in Path(f"/proc/{pid}/task").glob("*/children") for c in file.read_text().split()}
     except OSError:
@@ -101,7 +105,10 @@ def _resident_mb(pid: int) -> float:
 
 
 def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
-    """Seconds of a run by stage, from Dagster's event log; `rest` is starting, importing, and time between steps."""
+    """The seconds of a run by stage, from Dagster's event log.
+
+    `rest`: startup, imports, other steps, and time between steps.
+    """
     from dagster import DagsterInstance
 
     stages = dict.fromkeys([*STAGES.values(), "rest"], 0.0)
@@ -115,7 +122,7 @@ def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
 
 
 def stages_of_floor(floor: Measured) -> dict[str, float]:
-    """Seconds of the floor by stage, as it reports them; `rest` is starting and importing."""
+    """The seconds of the floor by stage, as it reports them. `rest`: startup and imports."""
     stages = {name: float(stage["seconds"]) for name, stage in floor.reported.get("stages", {}).items()}
     return stages | {"rest": round(floor.seconds - sum(stages.values()), 2)}
 
@@ -124,7 +131,7 @@ def stages_of_floor(floor: Measured) -> dict[str, float]:
 
 
 def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
-    """All measurements of a book with this number of loans."""
+    """Simulate a book with this number of loans, run all turns on it, and return the measurements."""
     book = work / "book"
     plan = ["--loans", str(loans), "--months", str(MONTHS), "--opened-within", "1", "--seed", "1", "--json"]
     simulated = measure([CREDITLOOM, "simulate", *plan, "--out", str(book)], {}, work / "simulate.log")
@@ -147,7 +154,7 @@ def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
 
 
 def split(landing: Path) -> tuple[list[Path], list[Path]]:
-    """The files of a book's other days, and those of its last day."""
+    """Return the files of all days but the last, and the files of the last day."""
     by_day: dict[str, list[Path]] = {}
     for file in sorted(landing.iterdir()):
         by_day.setdefault(file.stem.split("-", 1)[1], []).append(file)
@@ -158,7 +165,11 @@ def split(landing: Path) -> tuple[list[Path], list[Path]]:
 def take_turn(
     folder: Path, first_days: list[Path], last_day: list[Path], policy: Path
 ) -> Iterator[tuple[str, Measured]]:
-    """First night, floor, next night, retraining: each is yielded once it is measured. Their folders are removed."""
+    """Yield (name, measurement) of first night, floor, next night and retraining, and remove their folders.
+
+    Raises:
+        RuntimeError: the first night did not publish.
+    """
     home, bare = folder / "home", folder / "bare"
     landing, log = home / "landing" / SOURCE, folder / "errors.log"
     settings = {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(policy)}
@@ -181,7 +192,7 @@ def take_turn(
 
 
 def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path) -> Measured:
-    """Measure a command that starts a Dagster run and prints its exit code and id; deliveries are dropped."""
+    """Measure a command that starts a Dagster run and prints its exit code and run id. Drop its list of deliveries."""
     measured = measure(command, settings, log)
     measured.reported.pop("deliveries", None)
     if measured.reported.get("run_id"):
@@ -191,7 +202,7 @@ def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path)
 
 
 def model_of(home: Path) -> Json:
-    """The AUC of the published model: equal to the floor's if both did the same work."""
+    """The AUC of the published model; empty if none is published. It equals the floor's if both did the same work."""
     metrics = home / "published" / "current" / "metrics.json"
     if not metrics.exists():
         return {}
@@ -199,14 +210,14 @@ def model_of(home: Path) -> Json:
 
 
 def link(files: list[Path], folder: Path) -> None:
-    """Link files into another folder, without copying them."""
+    """Create hard links to the files in another folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         (folder / file.name).hardlink_to(file)
 
 
 def machine() -> Json:
-    """The machine that the figures were measured on, without anything that identifies its owner."""
+    """Describe the machine and the code's revision, without anything that identifies the machine's owner."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     revision = subprocess.check_output(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True)
     return {
@@ -235,7 +246,7 @@ def say(line: str) -> None:
 
 
 def main() -> None:
-    """Measure the sizes that are asked for, then rewrite the page."""
+    """Measure the given sizes, then rewrite the page."""
     parser = argparse.ArgumentParser(description="Measure nights and the bare work in them.")
     parser.add_argument("--loans", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes of the book")
     parser.add_argument("--repeats", type=int, help=f"turns per size; default: 3 up to {SMALL:,} loans, else 1")

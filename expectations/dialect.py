@@ -1,7 +1,7 @@
-"""DuckDB for Great Expectations: duckdb-engine's dialect, adapted to how Great Expectations reads.
+"""A SQLAlchemy dialect with which Great Expectations reads DuckDB; it extends the dialect of duckdb-engine.
 
-Great Expectations closes a connection before it fetches from it, so results are buffered when a statement has run.
-Every connection is new and read-only: a pooled one would lock the file against the next writer.
+Great Expectations closes a connection before it fetches the rows, so each statement's rows are buffered at once. The
+runner opens new, read-only connections without a pool: a pooled connection would lock the file against the next writer.
 """
 
 from typing import Any
@@ -20,13 +20,13 @@ class _BufferingContext(PGExecutionContext_psycopg2):
 
 
 class BufferedDuckDB(Dialect):  # type: ignore[misc]
-    """Registered as `duckdb.gx`."""
+    """DuckDB with buffered results. The runner registers it as `duckdb.gx`."""
 
     supports_statement_cache = False
     execution_ctx_cls = _BufferingContext
 
     def connect(self, *arguments: Any, schema: str | None = None, memory: str | None = None, **options: Any) -> Any:
-        """Connect. Names are looked up in `schema` first; DuckDB uses at most `memory`."""
+        """Open a connection. Tables are looked up in `schema` first; DuckDB uses at most `memory`, like "2GB"."""
         connection = super().connect(*arguments, **options)
         if memory:
             connection.execute(f"set memory_limit = '{memory}'")

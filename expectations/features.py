@@ -1,4 +1,4 @@
-"""The feature mart: the range that each feature can have by its own definition. Its keys are dbt's to check."""
+"""Checks of the feature mart: each feature is in the range that its definition allows. dbt tests check the keys."""
 
 from expectations.suite import Suite, between, no_row, some_rows
 
@@ -30,7 +30,7 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "annual_rate": (0, None),
     "limit_amount": (0, None),
     **{f"pay_status_{k}": (-2, 9) for k in range(6)},
-    # amounts paid have no bound: in a ledger a month may hold more reversals than payments
+    # amounts paid have no bound: in a ledger, a month may have more reversals than payments
 }
 
 

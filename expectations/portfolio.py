@@ -1,4 +1,4 @@
-"""Portfolio tables made in Python: stages and their triggers, losses, and totals that must add up."""
+"""Checks of the portfolio tables made in Python: stages and their triggers, losses, and totals that must add up."""
 
 from expectations.suite import Suite, between, no_row, not_null, one_of, unique
 
@@ -12,7 +12,7 @@ _NOT_ONE = (
 
 
 def suites() -> tuple[Suite, ...]:
-    """One suite per table, with the name of the table."""
+    """One suite per table. A suite has the name of its table."""
     return (
         Suite(
             "port_expected_losses",

@@ -1,4 +1,4 @@
-"""Raw tables: every committed row meets the contract's rules for its columns."""
+"""Checks of the raw tables: every accepted row meets the contract's rules for its columns."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -7,11 +7,11 @@ from expectations.suite import Check, Suite, between, not_null, one_of, some_row
 
 
 class ColumnRules(Protocol):
-    """The part of a contract's column that checks are made from."""
+    """The properties of a contract's column that the checks need."""
 
     @property
     def name(self) -> str:
-        """Column name."""
+        """The name of the column."""
         ...
 
     @property
@@ -21,17 +21,17 @@ class ColumnRules(Protocol):
 
     @property
     def minimum(self) -> float | None:
-        """Smallest allowed value."""
+        """The smallest allowed value; None if there is no limit."""
         ...
 
     @property
     def maximum(self) -> float | None:
-        """Largest allowed value."""
+        """The largest allowed value; None if there is no limit."""
         ...
 
     @property
     def documented_values(self) -> tuple[Any, ...]:
-        """Codes that the source documents; any other code is kept, with a warning."""
+        """The codes that the source documents; empty if any value is allowed. Other codes are kept, with a warning."""
         ...
 
 
@@ -47,10 +47,10 @@ _KNOWN_EARLY = Check(
 def suite(
     source: str, table: str, columns: Iterable[ColumnRules], key: tuple[str, ...], *, delivered_again: bool = False
 ) -> Suite:
-    """The suite of one canonical table, from its contract.
+    """Build the suite of one canonical table from its contract.
 
-    `delivered_again`: a key is unique only within a delivery, because later deliveries may repeat a person or correct a
-    row.
+    `delivered_again`: check that a key is unique within a delivery, and not in the whole table, because later
+    deliveries may repeat a person or correct a row.
     """
     whole_key = ("source", "delivery_id", *key) if delivered_again else ("source", *key)
     checks: list[Check] = [some_rows("warning"), unique(*whole_key), _KNOWN_EARLY]

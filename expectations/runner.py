@@ -1,4 +1,4 @@
-"""Runs a suite over SQL with Great Expectations and returns plain results: counts and verdicts, no values."""
+"""Run a suite with Great Expectations, in SQL. The results have verdicts, counts and keys, but no other values."""
 
 import logging
 from dataclasses import replace
@@ -9,21 +9,22 @@ import duckdb
 
 from expectations.suite import Check, CheckResult, Suite, SuiteResult
 
-# Kinds whose observed value is itself a count of rows.
+# Kinds of checks whose observed value is the number of failing rows.
 _COUNTED = ("UnexpectedRowsExpectation",)
-# Columns that locate a row: its delivered line, or its source and month. Loan numbers are never shown.
+# Columns that locate a row: its line in a delivery, or its source and month. Loan numbers are never shown.
 _PLACES = (("delivery_id", "line_no"), ("source", "month_on"), ("source", "as_of_on"), ("source",))
 _SHOWN = 5
 
 
 class IncompleteSuiteError(RuntimeError):
-    """Not every declared check was evaluated, so a pass would mean nothing."""
+    """Some declared checks were not evaluated, so a pass would prove nothing."""
 
 
 def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: str | None = None) -> SuiteResult:
-    """Evaluate every check of `suite` on its table in a DuckDB file, opened read-only.
+    """Evaluate every check of `suite` on its table in a DuckDB file, which is opened read-only.
 
-    `memory`: how much DuckDB may use before it spills to disk, like "2GB"; by default most of the machine's memory.
+    `schema`: where the table is; None for the default schema. `memory`: how much memory DuckDB may use before it spills
+    to disk, like "2GB"; None for DuckDB's default, which is most of the machine's memory.
 
     Raises:
         IncompleteSuiteError: Great Expectations evaluated fewer or other checks than were declared.
@@ -31,7 +32,7 @@ def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: s
     batch, gx = _batch(suite.table, database, schema, memory)
     declared = {check.name: check for check in suite.checks}
     made = [_expectation(gx, check) for check in suite.checks]
-    # SUMMARY returns counts; no value of a failing row is requested or kept.
+    # SUMMARY returns counts only: no value of a failing row is requested or kept.
     wanted = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
     outcome = batch.validate(gx.ExpectationSuite(suite.name, expectations=made), result_format=wanted)
     found = {r.expectation_config.meta["check"]: r for r in outcome.results}
@@ -54,7 +55,7 @@ def _batch(table: str, database: Path, schema: str | None, memory: str | None) -
     registry.register("duckdb.gx", "expectations.dialect", "BufferedDuckDB")
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    # The schema is set on the connection, because some metrics ignore the schema of the asset.
+    # The connection sets the schema, because some metrics of Great Expectations ignore the schema of the asset.
     arguments = {"read_only": True, "schema": schema, "memory": memory}
     data = context.data_sources.add_sql(
         "warehouse",
@@ -88,7 +89,7 @@ def _result(check: Check, outcome: Any) -> CheckResult:
 def _with_places(
     suite: Suite, results: tuple[CheckResult, ...], database: Path, schema: str | None
 ) -> tuple[CheckResult, ...]:
-    """The results with the places of the first failing rows; a table that passes is not read again."""
+    """Add the places of the first failing rows to the results. If nothing failed, the table is not read again."""
     conditions = {check.name: check.failing for check in suite.checks}
     if all(result.passed or result.error or not conditions[result.name] for result in results):
         return results
@@ -113,6 +114,6 @@ def _places(db: duckdb.DuckDBPyConnection, table: str, by: tuple[str, ...], cond
 
 
 def _raised(info: dict[str, Any]) -> bool:
-    """Whether any metric raised: Great Expectations reports one flag, or one for each metric."""
+    """Whether any metric raised an exception. Great Expectations reports one flag, or one flag per metric."""
     flags = [info.get("raised_exception"), *(i.get("raised_exception") for i in info.values() if isinstance(i, dict))]
     return any(flags)

@@ -1,8 +1,8 @@
-"""Scores: ranges, and agreement of PD, score, grade and default flag."""
+"""Checks of the scores: ranges, and whether PD, score, grade and default flag agree."""
 
 from expectations.suite import Suite, between, no_row, not_null, one_of, some_rows, unique
 
-# Accounts whose score is above that of some account with a lower or equal PD.
+# Accounts with a higher score than an account of the same source whose PD is lower or equal.
 _RISEN = (
     "select source, loan_id from (select source, loan_id, score > min(score) over"
     " (partition by source order by pd rows between unbounded preceding and 1 preceding) as risen from {batch}) as r"
@@ -19,9 +19,9 @@ def suite(
     reasons: tuple[str, ...],
     max_reasons: int,
 ) -> Suite:
-    """The suite of the scores of all sources; thresholds from the policy.
+    """The suite for the scores of all sources. The thresholds come from the policy.
 
-    `reasons` are the codes that may be stated, in the columns `reason_1` to `reason_<max_reasons>`.
+    `reasons`: the codes that the columns `reason_1` to `reason_<max_reasons>` may have.
     """
     behind_a_gap = [f"(reason_{n} is not null and reason_{n - 1} is null)" for n in range(3, max_reasons + 1)]
     if max_reasons > 1:
@@ -50,7 +50,7 @@ def suite(
             no_row(
                 "reasons__in_order",
                 " or ".join(behind_a_gap) or "false",
-                "a reason stands behind a gap",
+                "a reason follows an empty reason column",
             ),
         ),
     )

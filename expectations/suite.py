@@ -1,4 +1,4 @@
-"""Suites and their results as frozen values."""
+"""Suites of checks, and their results, as frozen dataclasses; and one function per kind of check."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _BY_ROW = (
     "ExpectColumnValuesToBeBetween",
     "ExpectColumnValuesToBeInSet",
     "ExpectColumnPairValuesAToBeGreaterThanB",
-    "ExpectTableRowCountToBeBetween",  # as `some_rows` uses it: a table with a non-empty part is not empty
+    "ExpectTableRowCountToBeBetween",  # only from `some_rows`: a table is not empty if a part is not empty
 )
 
 
@@ -21,8 +21,9 @@ _BY_ROW = (
 class Check:
     """One expectation: the name of its Great Expectations class, its arguments, and what to do when it fails.
 
-    A failed `critical` check stops the night; a failed `warning` is only shown. `where`: the condition that no row may
-    meet, for a check by `no_row`.
+    A failed `critical` check stops the night; a failed `warning` is only shown. `kind`: name of the class. `label`: a
+    part of the check's name; empty for the default. `where`: the SQL condition that no row may meet; None if the check
+    was not made by `no_row`.
     """
 
     kind: str
@@ -34,7 +35,10 @@ class Check:
 
     @property
     def failing(self) -> str | None:
-        """The SQL condition of the failing rows, over `{batch}`; None if the check is not about single rows."""
+        """The SQL condition that failing rows meet; None if the check is not about single rows.
+
+        The placeholder `{batch}` means the table.
+        """
         kwargs, column = self.kwargs, self.kwargs.get("column")
         bounds = [f"{column} {sign} {kwargs[end]}" for sign, end in _BOUNDS if kwargs.get(end) is not None]
         keys = ", ".join([column] if column else kwargs.get("column_list", []))
@@ -51,19 +55,19 @@ class Check:
 
     @property
     def is_by_row(self) -> bool:
-        """Whether it holds for a table if it holds for each part of the table."""
+        """Whether a table passes the check whenever each part of the table passes it."""
         return self.kind in _BY_ROW
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The columns in which no two rows may agree; empty if the check is not about uniqueness."""
+        """The columns that must be unique together; empty if the check is not about uniqueness."""
         if self.kind not in _UNIQUE:
             return ()
         return tuple(self.kwargs.get("column_list") or (self.kwargs["column"],))
 
     @property
     def name(self) -> str:
-        """Unique within its suite: the column or label, then the expectation."""
+        """The name of the check, unique within its suite: the columns, then the label or the expectation's name."""
         what = re.sub(r"(?<!^)(?=[A-Z])", "_", self.kind).lower()
         what = re.sub(r"^expect_(column_values|compound_columns|column|table)?_?", "", what)
         columns = self.kwargs.get("column") or "_".join(self.kwargs.get("column_list", ()))
@@ -92,7 +96,11 @@ class Suite:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The outcome of one check: counts, and the places of the first failing rows; no other value of the data."""
+    """The result of one check. It contains counts and the keys of failing rows, but no other value of the data.
+
+    `rows`, `failing_rows`: None if not counted. `error`: why the check could not be evaluated; None if it was.
+    `places`: the keys of the first failing rows.
+    """
 
     name: str
     passed: bool
@@ -106,7 +114,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """All outcomes of one suite, in the suite's order."""
+    """The results of one suite, in the suite's order. `declared`: the number of checks in the suite."""
 
     suite: str
     declared: int
@@ -119,12 +127,12 @@ class SuiteResult:
 
 
 def not_null(column: str) -> Check:
-    """Every row has a value."""
+    """Check that every row has a value in this column."""
     return Check("ExpectColumnValuesToNotBeNull", {"column": column})
 
 
 def unique(*columns: str) -> Check:
-    """No two rows agree in these columns."""
+    """Check that no two rows have the same values in these columns."""
     if len(columns) == 1:
         return Check("ExpectColumnValuesToBeUnique", {"column": columns[0]})
     return Check("ExpectCompoundColumnsToBeUnique", {"column_list": list(columns)})
@@ -133,26 +141,26 @@ def unique(*columns: str) -> Check:
 def between(
     column: str, low: float | None, high: float | None, severity: Severity = "critical", advice: str | None = None
 ) -> Check:
-    """Every value lies in the closed range; nulls pass."""
+    """Check that every value is from `low` to `high`, both inclusive. None means no limit; nulls pass."""
     kwargs = {"column": column, "min_value": low, "max_value": high}
     named = {"advice": advice} if advice else {}
     return Check("ExpectColumnValuesToBeBetween", kwargs, severity, **named)
 
 
 def one_of(column: str, values: tuple[Any, ...], severity: Severity = "critical", advice: str | None = None) -> Check:
-    """Every value is one of these; nulls pass."""
+    """Check that every value is one of `values`; nulls pass."""
     named = {"advice": advice} if advice else {}
     return Check("ExpectColumnValuesToBeInSet", {"column": column, "value_set": list(values)}, severity, **named)
 
 
 def no_row(label: str, where: str, advice: str, severity: Severity = "critical") -> Check:
-    """No row meets the condition; the query returns no column of the data."""
+    """Check that no row meets the condition `where`. The query returns no column of the data."""
     query = f"select 1 as failing from {{batch}} where {where}"  # noqa: S608
     return Check("UnexpectedRowsExpectation", {"unexpected_rows_query": query}, severity, advice, label, where)
 
 
 def some_rows(severity: Severity = "critical") -> Check:
-    """The table is not empty."""
+    """Check that the table is not empty."""
     return Check(
         "ExpectTableRowCountToBeBetween",
         {"min_value": 1},

@@ -1,11 +1,11 @@
-"""The training set: labels, blocks, and that no borrower is in two blocks."""
+"""Checks of the training set: labels, blocks, and that no borrower is in two blocks."""
 
 from expectations.suite import Check, Suite, between, no_row, not_null, one_of, unique
 
 
 def suite(source: str, min_default_rate: float, max_default_rate: float) -> Suite:
-    """The suite of one source's training set; thresholds from the policy."""
-    # Block oot may share borrowers: its observations are later than everything that the model was fitted on.
+    """The suite for one source's training set. The thresholds come from the policy."""
+    # The block oot may share borrowers with others: its observations are later than all that the model was fitted on.
     in_two_blocks = (
         "block <> 'oot' and borrower_id in (select borrower_id from {batch}"
         " where block <> 'oot' group by borrower_id having count(distinct block) > 1)"

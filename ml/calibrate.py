@@ -10,7 +10,7 @@ _CONVERGED = 1e-10
 
 
 class NoLineError(ValueError):
-    """The outcomes cannot be calibrated: there is only one class, or the margins separate the two perfectly."""
+    """No calibration line exists: the outcomes are all of one class, or the margins separate the classes perfectly."""
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,17 @@ class Platt:
     slope: float
 
     def pd(self, margin: Floats) -> Floats:
-        """Calibrated probability for each margin, rounded to 9 places so that it can be stored and compared."""
+        """The calibrated PD for each margin, rounded to 9 decimal places so that results can be compared."""
         pd = 1.0 / (1.0 + np.exp(-(self.intercept + self.slope * margin)))
         return np.clip(np.round(pd, 9), 1e-9, 1 - 1e-9)
 
 
 def logistic_line(x: Floats, y: Floats) -> tuple[float, float]:
-    """Maximum-likelihood intercept and slope of `logit P(y = 1) = a + b x`, by Newton's method.
+    """Return the maximum-likelihood (a, b) of `logit P(y = 1) = a + b x`, found by Newton's method.
 
-    With two parameters and exact second derivatives a few steps reach machine precision; there is no penalty and no
-    solver tolerance. A step that lowers the likelihood is halved: where defaults are rare and x is far from 0, a whole
-    step from the base rate can overshoot to where all probabilities are 0 or 1.
+    With two parameters and exact second derivatives, a few steps reach machine precision. There is no penalty term. A
+    step that lowers the likelihood is halved: where defaults are rare and x is far from 0, a whole step from the base
+    rate can overshoot, so that all probabilities become 0 or 1.
 
     Raises:
         NoLineError: only one class is present, or x separates the classes, so that no maximum exists.
@@ -61,7 +61,9 @@ def _log_likelihood(margin: Floats, y: Floats) -> float:
 
 
 def fit_platt(margin: Floats, outcome: Floats) -> Platt:
-    """Fit on calibration margins; parameters are rounded to 9 places, far below their standard errors.
+    """Fit the line of `outcome` (0 or 1) on `margin`. The parameters are rounded to 9 decimal places.
+
+    The rounding is far smaller than their standard errors.
 
     Raises:
         NoLineError: see `logistic_line`.

@@ -1,7 +1,7 @@
-"""One training run, from training set to a judged candidate: fit, calibration, reference points, validation.
+"""One training run: fit a model, calibrate it, compute its reference values, and validate it.
 
-Where there are enough defaults, a candidate is calibrated on CAL and judged on OOS. Where a block has too few,
-out-of-fold margins or PDs replace it, and a tag records that.
+A candidate is calibrated on the CAL block and judged on the OOS block. If one of the two has too few defaults,
+out-of-fold predictions replace it, and a tag records that.
 """
 
 from dataclasses import asdict, dataclass
@@ -33,8 +33,9 @@ CAL_BLOCK, OUT_OF_FOLD, OOS_BLOCK = "cal", "out_of_fold", "oos"
 class Candidate:
     """A fitted model and the evidence for its promotion decision.
 
-    `performance` is measured on usable rows that the model did not see: the OOS block, or out of fold (`judged_on`).
-    `performance_on`: the same figures on further sets of rows, by name.
+    `performance`: measured on usable rows outside of the training data. `judged_on` names them: `oos` or `out_of_fold`.
+    `performance_on`: the same figures for other sets of rows, by the set's name. `calibrated_on`: `cal` or
+    `out_of_fold`. `exclusions`: number of excluded observations by reason. `block_rows`: number of rows by block.
     """
 
     model: CreditModel
@@ -49,7 +50,7 @@ class Candidate:
     block_rows: dict[str, int]
 
     def metrics(self) -> dict[str, float | int]:
-        """All figures under their stable names, as MLflow and the metric store show them."""
+        """All figures by name. MLflow and the metric store use the same names."""
         further = {f"{what}_{n}": getattr(p, what) for n, p in self.performance_on.items() for what in ("auc", "slope")}
         return {
             **asdict(self.performance),
@@ -68,11 +69,14 @@ class Candidate:
         }
 
     def tags(self) -> dict[str, str]:
-        """How the candidate was calibrated and judged."""
+        """Two tags: which rows the candidate was calibrated on, and which rows it was judged on."""
         return {"calibrated_on": self.calibrated_on, "judged_on": self.judged_on}
 
     def learning(self) -> dict[str, float]:
-        """The learning curve at its best round, `<figure>_<block>`: for comparing fits, not for judging models."""
+        """The values of the learning curve at its best round, named `<figure>_<block>`.
+
+        They serve to compare fits. Models are not judged by them.
+        """
         best = self.model.fit.best_iteration
         curves = {"_".join(reversed(name.split("_"))): values for name, values in self.model.fit.curve.items()}
         return {name: values[best] for name, values in sorted(curves.items())}
@@ -81,10 +85,10 @@ class Candidate:
 def train_candidate(
     source: str, training: TrainingSet, params: TrainingParams, reason_policy: ReasonPolicy
 ) -> Candidate:
-    """Fit on TRAIN, stop on VAL, calibrate, judge; the model that is judged is the one that scores.
+    """Fit a model on TRAIN with early stopping on VAL, then calibrate and judge it. Scoring uses this same model.
 
-    Figures that only describe the model (ablation, mean contributions, the proof of reasons, and cross-validation where
-    the OOS block judges) are measured on an even sample of at most `sample_rows` rows.
+    Some figures only describe the model: the ablation, the mean contributions, the proof of reasons, and, if the model
+    is judged on the OOS block, the cross-validation. They are measured on at most `sample_rows` rows, every n-th one.
     """
     blocks = {name: training.block(name) for name in BLOCKS}
     late = training.block(OUT_OF_TIME)
@@ -121,7 +125,10 @@ def train_candidate(
 def _calibrate(
     fitted: Fit, blocks: dict[str, pl.DataFrame], features: tuple[Feature, ...], params: TrainingParams
 ) -> tuple[Platt, str]:
-    """Platt's line on the CAL block; if it holds too few defaults, on out-of-fold margins of TRAIN, VAL and CAL."""
+    """Fit Platt's line on the CAL block, or, if CAL has too few defaults, on out-of-fold margins.
+
+    The out-of-fold margins are those of all rows of TRAIN, VAL and CAL. Returns the line, and `cal` or `out_of_fold`.
+    """
     cal = blocks["cal"]
     if int(cal[TARGET].sum()) >= params.min_defaults:
         return fit_platt(fitted.margin(cal), outcome_of(cal)), CAL_BLOCK
@@ -136,7 +143,7 @@ def _performance(model: CreditModel, rows: pl.DataFrame) -> Performance:
 
 
 def _out_of_fold_performance(training: TrainingSet, validation: CrossValidation) -> Performance:
-    """On the usable rows, with PDs by models and calibrations of the cross-validation that did not see the row."""
+    """Measure the usable rows. Each PD comes from a model and a calibration that were fitted without the row."""
     rows = training.labelled
     outcome = outcome_of(rows)
     pd = validation.pd(outcome)
@@ -149,12 +156,15 @@ def _explained(model: CreditModel, rows: pl.DataFrame, policy: ReasonPolicy) -> 
 
 
 def _mean_contribution(fitted: Fit, train: pl.DataFrame) -> dict[str, float]:
-    """Over TRAIN, which holds no account in default; rounded to 6 places, far below the threshold of a reason."""
+    """The mean contribution of each feature over `train`, in logits.
+
+    It is rounded to 6 decimal places, far finer than the threshold of a reason. TRAIN has no account in default.
+    """
     mean = fitted.contributions(train)[:, :-1].mean(axis=0)
     return {name: round(float(value), 6) for name, value in zip(fitted.features, mean, strict=True)}
 
 
 def _typical_good(train: pl.DataFrame, features: tuple[str, ...]) -> dict[str, float | None]:
-    """The median of each feature among accounts that did not default; null where none of them has a value."""
+    """The median of each feature over the accounts that did not default; None if none of them has a value."""
     good = train.filter(pl.col(TARGET) == 0)
     return good.select(pl.col(features).cast(pl.Float64).median()).row(0, named=True)

@@ -1,4 +1,4 @@
-"""The model card in Markdown: purpose of the model, performance, data, features, limits, and how to reproduce it.
+"""Write the model card in Markdown: purpose, performance, data, features, limits, and how to reproduce the model.
 
 Every figure comes from the candidate, the training set or the decision.
 """
@@ -26,9 +26,11 @@ _SIGNS = {1: " ↑", -1: " ↓", 0: ""}
 
 @dataclass(frozen=True)
 class Origin:
-    """Facts that neither the model nor its training set holds: title and deliveries of the source, policy and code.
+    """Facts for the card that neither the model nor its training set contains.
 
-    `horizon_months`: how far outcomes are followed, or None where the source reports the outcome itself.
+    `title`, `contract_version`: of the source. `deliveries`, `lines`: number of its deliveries, and of their accepted
+    lines. `horizon_months`: within how many months after an observation a default counts; None if the source itself
+    reports the outcome.
     """
 
     title: str
@@ -43,7 +45,7 @@ class Origin:
 
 
 def card(candidate: Candidate, training: TrainingSet, origin: Origin, decision: Decision) -> str:
-    """The card of one decided model."""
+    """The card of a candidate after its promotion decision."""
     parts = (
         f"# {decision.model_name}, version {decision.model_version}: {decision.decision}",
         _summary(candidate, origin, decision),
@@ -163,7 +165,7 @@ def _reproduce(origin: Origin, decision: Decision) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table. MLflow renders it without space between columns, so each cell ends with some."""
+    """A Markdown table. Each cell ends with a wide space, because MLflow shows columns without space between them."""
     lines = [" | ".join(f"{cell}&emsp;" for cell in cells) for cells in (heads, *rows)]
     lines.insert(1, " | ".join(["---"] * len(heads)))
     return "\n".join(f"| {line} |" for line in lines)

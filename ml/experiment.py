@@ -1,6 +1,6 @@
-"""How MLflow shows a source's experiment: run names, description, saved view. Plain text.
+"""The texts that MLflow shows for a source's experiment: run names, description, saved view.
 
-`ml.registry` writes these texts to MLflow; the text about a single model is in `ml.card`.
+`ml.registry` writes these texts to MLflow. The text about a single model is made in `ml.card`.
 """
 
 import base64
@@ -10,13 +10,13 @@ import zlib
 from ml.candidate import Candidate
 from ml.training_set import TrainingSet
 
-# A view's address is .../#/experiments/<id>/runs?viewStateShareKey=<key>; MLflow lists it under "Views", too.
+# The address of the view is .../#/experiments/<id>/runs?viewStateShareKey=<key>. MLflow also lists it under "Views".
 VIEW_KEY, VIEW_NAME = "compare", "Compare models"
 UNDECIDED = "undecided"
 CURVE = "learning_curve"
 CURVE_POINTS = 200
 
-# As many columns as fit on a screen beside the name. MLflow's comparison plots the first one by default.
+# The columns that fit on a screen beside the run's name. MLflow's comparison plots the first one by default.
 COMPARED = ("auc", "auc_low", "brier", "cv_auc", "ks", "slope")
 
 _ABOUT = """\
@@ -48,9 +48,9 @@ data. `reason_…`: the proof of reasons. `{curve}/…`: one point per boosting 
 
 
 def run_name(candidate: Candidate, training: TrainingSet, status: str = UNDECIDED) -> str:
-    """The name of a run, its most distinctive part first: MLflow's table shows about 25 characters.
+    """The name of a run. The most distinctive part comes first, because MLflow's table shows about 25 characters.
 
-    `status`: version and decision, once the model has them.
+    `status`: the model's version and decision; `undecided` before the decision.
     """
     features, (_, last) = len(candidate.model.fit.features), training.months
     return f"{status} · AUC {candidate.performance.auc:.4f} · xgboost, {features} features · data to {last:%Y-%m}"
@@ -64,7 +64,7 @@ def about(source: str, title: str, model: str, experiment_id: str) -> str:
 
 
 def compare_view() -> str:
-    """A saved view of the runs, as MLflow stores it in a tag: the figures to compare as columns, newest run first."""
+    """A saved view of the runs, as the text of MLflow's tag. Its columns are `COMPARED`; the newest run is first."""
     state = {
         "searchFilter": "",
         "orderByKey": "attributes.start_time",
@@ -91,7 +91,7 @@ def compare_view() -> str:
 
 
 def curve_rounds(rounds: int, best: int) -> list[int]:
-    """The indices of the rounds that are plotted: evenly spaced ones, the best and the last.
+    """The indices of the boosting rounds to plot: evenly spaced rounds, the best round and the last round.
 
     >>> curve_rounds(5, 2)
     [0, 1, 2, 3, 4]

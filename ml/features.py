@@ -1,10 +1,10 @@
-"""The one list of model features: name, monotone sign, reason family and ablation block.
+"""The list of all model features: name, direction of risk, reason code and ablation block.
 
-dbt's mart `feat_loan_months` has exactly these columns after its keys and flags (a test compares them with the
-manifest). The trainer's monotone constraints and the families of the reason codes come from here. A feature that a
-source cannot have is null in the mart and is left out of that source's model.
+dbt's mart `feat_loan_months` has its keys and flags, and then exactly these columns (a test compares them with the
+manifest). Training takes the monotone constraints from here, and the reasons take their codes from here. If a source
+cannot have a feature, the feature is null in the mart and is left out of that source's model.
 
-Never in this list: age, sex, marital status, education, nationality, ethnicity.
+These are never features: age, sex, marital status, education, nationality, ethnicity.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Sign = Literal[-1, 0, 1]
 
 
 class Block(StrEnum):
-    """Blocks of the ablation, which measures what each of them adds to repayment behaviour."""
+    """Groups of features. The ablation measures how much each group adds to the behavioural features."""
 
     BEHAVIOURAL = "behavioural"
     TERMS = "terms"
@@ -28,8 +28,8 @@ class Block(StrEnum):
 class Feature:
     """One model feature.
 
-    `sign` is the direction of risk: +1 a higher value is riskier (the PD may only rise with it), -1 the opposite,
-    0 unconstrained. `family` is the reason code under which its contribution is explained.
+    `sign`: the direction of risk. +1: the PD may only rise with the value; -1: the PD may only fall; 0: no constraint.
+    `family`: the reason code that the feature's contribution counts towards. `block`: its group in the ablation.
     """
 
     name: str
@@ -86,7 +86,7 @@ FEATURE_NAMES: tuple[str, ...] = tuple(f.name for f in FEATURES)
 
 
 def by_name(names: list[str] | tuple[str, ...]) -> tuple[Feature, ...]:
-    """The features of these names, in the order of `FEATURES`.
+    """The features with these names, in the order of `FEATURES`.
 
     Raises:
         KeyError: a name is not in the list.

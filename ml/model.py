@@ -1,7 +1,7 @@
-"""The credit model as one value: booster, calibration, and the reference values of its reasons.
+"""The credit model: booster, calibration, and the reference values for its reasons.
 
-It is saved as two files, `model.ubj` (XGBoost's own format, never a pickle) and `scoring.json`, and is identified by
-the sha256 of both. Loading verifies that hash before a byte is interpreted.
+A model is saved as two files: `model.ubj` (XGBoost's own format, never a pickle) and `scoring.json`. One sha256 over
+both files identifies it. Loading checks this hash before it interprets the files.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ BOOSTER_FILE, SCORING_FILE = "model.ubj", "scoring.json"
 
 
 class ModelIntegrityError(RuntimeError):
-    """The model's files are not the ones that were promoted."""
+    """A file of the model is missing, or differs from the promoted one."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class CreditModel:
     """Everything that scoring needs.
 
     `mean_contribution`: mean SHAP contribution of each feature over the TRAIN block, in logits. `reference`: the
-    feature values of a typical good account (null: missing), which the direction check puts in place of an account's.
+    feature values of a typical good account (None: missing). The direction check of reasons replaces an account's
+    values with them.
     """
 
     source: str
@@ -37,18 +38,17 @@ class CreditModel:
     reference: dict[str, float | None]
 
     def pd(self, rows: pl.DataFrame, *, pd_floor: float) -> Floats:
-        """PD of each row, as scores, their history and early warnings use it: calibrated, floored, 1 in default.
+        """The PD of each row: calibrated, at least `pd_floor`, and 1 in default. Scores and early warnings use it.
 
         Args:
-            rows: the model's features and `in_default`, the flag as it was known at the row's month-end.
-            pd_floor: the policy's `scale.pd_floor`. It is not part of the model: a policy may change it without
-                retraining.
+            rows: the model's features, and `in_default`: whether the account was in default at the row's month-end.
+            pd_floor: the policy's `scale.pd_floor`. It is not part of the model, so it can change without retraining.
         """
         floored = np.maximum(self.calibrated_pd(rows), pd_floor)
         return np.where(rows["in_default"].to_numpy(), 1.0, floored)
 
     def calibrated_pd(self, rows: pl.DataFrame) -> Floats:
-        """Calibrated PD of each row, without floor and default override: what validation measures."""
+        """The calibrated PD of each row, without the floor and also for accounts in default. Validation measures it."""
         return self.platt.pd(self.fit.margin(rows))
 
     def save(self, folder: Path) -> None:
@@ -66,7 +66,7 @@ class CreditModel:
 
 
 def model_sha256(folder: Path) -> str:
-    """One hash over both files, in a fixed order."""
+    """One sha256 over the model's two files."""
     digest = hashlib.sha256()
     for name in (BOOSTER_FILE, SCORING_FILE):
         digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
@@ -74,7 +74,7 @@ def model_sha256(folder: Path) -> str:
 
 
 def load_model(folder: Path, expected_sha256: str) -> CreditModel:
-    """Load a model after checking that its files hash to `expected_sha256` (the promotion ledger's).
+    """Check that the model's files hash to `expected_sha256` (from the promotion ledger), then load the model.
 
     Raises:
         ModelIntegrityError: a file is missing or differs from what was promoted.
@@ -94,7 +94,7 @@ def load_model(folder: Path, expected_sha256: str) -> CreditModel:
 
 
 def check_files(folder: Path, expected_sha256: str) -> None:
-    """Check that a model's files hash to `expected_sha256`, without interpreting them.
+    """Check that a model's files hash to `expected_sha256`. The files are not interpreted.
 
     Raises:
         ModelIntegrityError: a file is missing or differs from what was promoted.

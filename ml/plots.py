@@ -1,4 +1,4 @@
-"""Pictures of a candidate for MLflow: ROC, calibration, scores, importance, learning curve. All plain Matplotlib."""
+"""Figures about a candidate for MLflow: ROC, calibration, scores, importance and learning curve, with Matplotlib."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ _BLUE, _GREY, _RED = "#1f4e79", "#8c8c8c", "#b5322b"
 
 
 def pictures(fit: Fit, outcome: Floats, pd: Floats, score: Floats) -> "dict[str, Figure]":
-    """The five figures, by file name. `score` is in points; each array has one entry per account of the OOS block."""
+    """The five figures, by file name. Each array has one entry per account of the OOS block; `score` is in points."""
     return {
         "roc.png": roc(outcome, pd),
         "calibration.png": calibration(outcome, pd),
@@ -40,7 +40,7 @@ def _figure(title: str, x: str, y: str) -> "tuple[Figure, Axes]":
 
 
 def roc(outcome: Floats, pd: Floats) -> "Figure":
-    """Share of defaults found against share of good accounts flagged."""
+    """Plot the share of defaults found (y) against the share of good accounts flagged (x)."""
     from sklearn.metrics import auc, roc_curve
 
     flagged, found, _ = roc_curve(outcome, pd)
@@ -54,7 +54,7 @@ def roc(outcome: Floats, pd: Floats) -> "Figure":
 
 
 def calibration(outcome: Floats, pd: Floats) -> "Figure":
-    """Default rate against mean PD in ten groups of equal size, with 95 % binomial bars."""
+    """Plot default rate against mean PD for ten groups of equal size, with binomial 95 % intervals."""
     figure, axes = _figure("Calibration, out of sample", "mean PD of the group", "default rate of the group")
     groups = np.array_split(np.argsort(pd, kind="stable"), 10)
     expected = np.array([pd[g].mean() for g in groups])
@@ -67,7 +67,7 @@ def calibration(outcome: Floats, pd: Floats) -> "Figure":
 
 
 def score_distribution(outcome: Floats, score: Floats) -> "Figure":
-    """Scores of accounts that paid and of accounts that defaulted."""
+    """Plot the distribution of scores, separately for accounts that paid and accounts that defaulted."""
     figure, axes = _figure("Score distribution, out of sample", "score", "share of accounts")
     bins = np.linspace(score.min(), score.max(), 31)
     for value, name, colour in ((0, "paid", _BLUE), (1, "defaulted", _RED)):
@@ -80,7 +80,7 @@ def score_distribution(outcome: Floats, score: Floats) -> "Figure":
 
 
 def importance(fit: Fit) -> "Figure":
-    """The fifteen features with the largest total gain."""
+    """Plot the fifteen features with the largest total gain."""
     gain = fit.booster.get_score(importance_type="total_gain")
     top = sorted(gain.items(), key=lambda item: item[1])[-15:]
     figure, axes = _figure("Importance", "share of total gain", "")
@@ -89,7 +89,7 @@ def importance(fit: Fit) -> "Figure":
 
 
 def learning_curve(fit: Fit) -> "Figure":
-    """Log loss on TRAIN, and on VAL, which stops the training, round by round."""
+    """Plot the log loss on TRAIN and on VAL after each boosting round. VAL decides when training stops."""
     figure, axes = _figure(f"Learning curve: best round {fit.best_iteration + 1}", "boosting round", "log loss")
     for block, colour in (("train", _GREY), ("val", _BLUE)):
         values = fit.curve.get(f"{block}_logloss", [])

@@ -1,4 +1,4 @@
-"""Which model may score: the gate for a source's first champion, and the append-only promotion ledger.
+"""Decide which model may score: the gate for a source's first champion, and the append-only promotion ledger.
 
 The ledger answers "which model scored on date D, and why?". It has one row per decision, with the sha256 that scoring
 checks before it loads a champion. Database triggers prevent changes and deletions of its rows.

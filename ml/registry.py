@@ -1,6 +1,6 @@
-"""The only module that imports MLflow: runs, pictures, registered models, aliases, and the text of each page.
+"""Write to MLflow: runs, pictures, registered models, aliases, and descriptions. Only this module imports MLflow.
 
-People compare models in MLflow; the promotion ledger, not an alias, decides which model scores.
+People compare models in MLflow. The promotion ledger decides which model scores; an alias only shows it.
 """
 
 import hashlib
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 CHAMPION, CANDIDATE = "champion", "candidate"
 CARD_FILE = "card.md"
 _SHA_TAG = "model_sha256"
-_NOTE = "mlflow.note.content"  # MLflow's own tag for the description of a run or an experiment
+_NOTE = "mlflow.note.content"  # MLflow stores the description of a run or an experiment in this tag
 
 
 def model_name(source: str) -> str:
-    """Registered name of a source's model, and of its experiment."""
+    """The name under which a source's model is registered. Its experiment has the same name."""
     return f"credit_pd_{source}"
 
 
 @dataclass(frozen=True)
 class Registered:
-    """The model version and the run of a candidate."""
+    """Where MLflow has a candidate: registered name, version, and id of its run."""
 
     name: str
     version: str
@@ -48,7 +48,7 @@ class Registered:
 
 @dataclass(frozen=True)
 class Registry:
-    """An MLflow store. `uri`: tracking and registry database; `artifacts`: absolute folder of the artifacts."""
+    """An MLflow store. `uri`: its database for tracking and registry; `artifacts`: absolute path of its artifacts."""
 
     uri: str
     artifacts: Path
@@ -64,16 +64,18 @@ class Registry:
         tags: Mapping[str, str],
         title: str,
     ) -> Registered:
-        """Log one run with everything that a modeller compares, and register its model.
+        """Log one run with all that modellers compare, and register its model.
+
+        If a version with the same sha256 is registered already, return that version and log nothing.
 
         Args:
             candidate: the judged candidate.
-            training: the set that it was trained on; only its blocks' schema, sizes and digests are logged.
-            training_file: the file of that set; the run's datasets name it as their source.
-            model_folder: the saved model.
+            training: its training set; only schema, size and digest of each block are logged.
+            training_file: the file of the training set; the run's datasets name it as their source.
+            model_folder: folder of the saved model.
             figures: pictures by file name.
-            params: hyper-parameters and whatever else decided the fit.
-            tags: code, data and lock revisions.
+            params: hyper-parameters and other settings of the fit.
+            tags: revisions of code, data and lock file, and the model's sha256 (`model_sha256`).
             title: the source's title.
         """
         mlflow = self._mlflow()
@@ -104,9 +106,9 @@ class Registry:
             return Registered(name, version, run.info.run_id)
 
     def decided(self, decision: Decision, run_name: str, card: str) -> None:
-        """Show a decision in MLflow: name and tags of the run; tags, alias and card of the version.
+        """Show a decision in MLflow: set the run's name and tags, and the model version's tags, alias and card.
 
-        Scoring reads the ledger, not this. A second call changes nothing.
+        Scoring does not read them; it reads the ledger. A second call changes nothing.
         """
         client = self._mlflow().MlflowClient()
         name, version = decision.model_name, decision.model_version
@@ -126,13 +128,16 @@ class Registry:
             client.set_registered_model_alias(name, CANDIDATE, version)
 
     def _registered(self, mlflow: Any, name: str, sha256: str) -> Registered | None:
-        """The version with this hash, if a night crashed before its decision or trained on unchanged data; or None."""
+        """The version with this hash; None if there is none.
+
+        There is one if a night crashed before its decision, or trained again on unchanged data.
+        """
         versions = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
         found = [v for v in versions if v.tags.get(_SHA_TAG) == sha256]
         return Registered(name, str(found[0].version), found[0].run_id) if found else None
 
     def _experiment(self, mlflow: Any, source: str, title: str) -> None:
-        """Make the source's experiment current, and rewrite its description, which a new release may change."""
+        """Make the source's experiment current, and update its description: a new release may change the text."""
         name = model_name(source)
         if mlflow.get_experiment_by_name(name) is None:
             mlflow.create_experiment(name, artifact_location=(self.artifacts / name).as_uri())
@@ -141,7 +146,7 @@ class Registry:
             {
                 _NOTE: experiment.about(source, title, name, current),
                 "source": source,
-                "mlflow.experimentKind": "custom_model_development",  # without it MLflow asks whether these are chats
+                "mlflow.experimentKind": "custom_model_development",  # else MLflow asks whether the runs are chats
                 f"mlflow.sharedViewState.{experiment.VIEW_KEY}": experiment.compare_view(),
             }
         )
@@ -152,7 +157,7 @@ class Registry:
         import mlflow
         import mlflow.xgboost
 
-        for name in ("alembic", "mlflow"):  # set after the import, which sets them too
+        for name in ("alembic", "mlflow"):  # after the import, because importing sets these levels, too
             logging.getLogger(name).setLevel(logging.ERROR)
         self.artifacts.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.uri)
@@ -161,20 +166,20 @@ class Registry:
 
 
 def _tags(candidate: Candidate, traced: Mapping[str, str]) -> dict[str, str]:
-    """Tags that runs are searched by, then those that trace a run to its inputs."""
+    """The tags for searching runs, followed by the `traced` tags, which trace a run to its inputs."""
     split = "borrower, last months apart" if OUT_OF_TIME in candidate.block_rows else "borrower"
     searched = {"source": candidate.model.source, "split": split, "decision": experiment.UNDECIDED}
     return {**searched, **candidate.tags(), **traced}
 
 
 def _metrics(candidate: Candidate) -> dict[str, float]:
-    """Every figure. MLflow keeps their order, so the ones to compare come first."""
+    """All figures, with those of `experiment.COMPARED` first: MLflow keeps the order."""
     figures = candidate.metrics() | candidate.learning()
     return {name: float(figures[name]) for name in dict.fromkeys((*experiment.COMPARED, *figures))}
 
 
 def _note(decision: Decision) -> str:
-    """A run's description: a link to the card, because the card itself would push the metrics off the page."""
+    """The description of a run. It links to the card, because a whole card would push the metrics off the page."""
     return (
         f"**{decision.decision}**: {decision.reason}. The card is at "
         f"[{decision.model_name} version {decision.model_version}]"
@@ -183,7 +188,7 @@ def _note(decision: Decision) -> str:
 
 
 def _log_curve(mlflow: Any, run_id: str, candidate: Candidate) -> None:
-    """The learning curve in one batch: one call per point would take longer than the fit."""
+    """Log the learning curve in one batch, because one call per point would take longer than the fit."""
     fit, now = candidate.model.fit, int(time.time() * 1000)
     points = [
         mlflow.entities.Metric(f"{experiment.CURVE}/{name}", values[i], now, i + 1)
@@ -194,7 +199,7 @@ def _log_curve(mlflow: Any, run_id: str, candidate: Candidate) -> None:
 
 
 def _datasets(mlflow: Any, candidate: Candidate, training: TrainingSet, file: Path) -> list[Any]:
-    """Name, schema, size and digest of each block; no row, and no identifier of a borrower or a loan."""
+    """One MLflow dataset per block: name, schema, size, digest. It has no rows and no IDs of borrowers or loans."""
     from mlflow.types.schema import ColSpec, Schema
 
     columns = [*(ColSpec("double", name) for name in candidate.model.fit.features), ColSpec("long", TARGET)]
@@ -219,7 +224,7 @@ def _datasets(mlflow: Any, candidate: Candidate, training: TrainingSet, file: Pa
 
 
 def _signature(mlflow: Any, candidate: Candidate, training: TrainingSet) -> Any:
-    """Inferred on doubles: a signature of narrower types refuses ordinary frames."""
+    """The model's signature. All inputs are doubles: a signature with narrower types refuses ordinary frames."""
     names = list(candidate.model.fit.features)
     rows = training.frame.head(100).select(pl.col(names).cast(pl.Float64)).to_pandas()
     outputs = candidate.model.calibrated_pd(training.frame.head(100))

@@ -1,4 +1,4 @@
-"""Scoring: PD, score, grade and reasons for every live account."""
+"""Score accounts: PD, score, grade, band and reasons of every live account."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ KEYS = ("source", "loan_id", "as_of_on")
 
 @dataclass(frozen=True)
 class Scored:
-    """`scores`: one row per account, sorted by its keys; `reasons` has the figures of their proof."""
+    """`scores`: one row per account, sorted by source and loan. `reasons`: reason codes and figures of their proof."""
 
     scores: pl.DataFrame
     reasons: Reasons
 
 
 def no_scores(policy: ReasonPolicy) -> pl.DataFrame:
-    """The table of scores on a night on which no source has a model."""
+    """The table of scores without rows, for a night on which no source has a model."""
     reasons = {f"reason_{place}": pl.String() for place in range(1, policy.max_reasons + 1)}
     own = {"pd": pl.Float64(), "score": pl.Int32(), "grade": pl.String(), "band": pl.String()}
     flags = {"in_default": pl.Boolean(), "zero_balance": pl.Boolean(), "model_version": pl.String()}
@@ -34,15 +34,15 @@ def score_accounts(
 ) -> Scored:
     """Score the live rows of the feature mart.
 
-    An account already in default has PD 1 and grade D by definition; its reasons are the model's.
+    An account in default has PD 1 and grade D by definition. Its reasons come from the model, as for other accounts.
 
     Args:
         model: the champion.
         live: rows of `feat_loan_months` with `is_live`, `in_default`, `zero_balance` and all features.
         scale: range, slope and grades.
-        anchor: the source's score anchor.
+        anchor: the score with known odds, for this source.
         policy: thresholds of the reasons.
-        version: the champion's registered version, written beside each score.
+        version: the champion's registered version; stored with each score.
     """
     live = live.sort("source", "loan_id")
     reasons = explain(model, live, model.fit.margin(live), policy)

@@ -1,4 +1,4 @@
-"""What the sections of the policy file that `ml` reads have in common."""
+"""The base class of those sections of the policy file that `ml` reads."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,4 +1,7 @@
-"""The training set: features joined to matured labels, exclusions counted, each borrower in one block."""
+"""The training set: features joined to labels whose horizon has passed, with a count of the excluded observations.
+
+All rows of a borrower are in one block; only the out-of-time block may share borrowers with the others.
+"""
 
 import datetime as dt
 import json
@@ -17,10 +20,11 @@ KEYS = ("source", "loan_id", "month_on")
 THINNED = "thinned"
 _EXCLUSIONS = "exclusions"
 
-# Snapshots of one borrower a month apart are nearly the same row: as many rows they feign information. So one month per
-# borrower and calendar year is kept (or `$snapshots` of them), drawn by hash from the months that the source observes
-# in that year; the rest are `thinned`. The draw ignores whether the borrower has an observation in that month. Drawn
-# from existing observations, loans that soon default, and so have few, would be sampled too often, and PDs too high.
+# Two observations of one borrower a month apart are nearly the same row, so keeping both adds rows but hardly any
+# information. So `$snapshots` months per borrower and calendar year are kept (normally one); the others are `thinned`.
+# A hash draws the months from all months that the source observes in that year, whether or not the borrower has an
+# observation there. If only the borrower's own months took part, loans that default early would be sampled too often,
+# because they have few months. PDs would then be too high.
 _KEPT = """
     select distinct f.borrower_id, l.month_on
     from {labels} l join {features} f using (source, loan_id, month_on)
@@ -37,7 +41,7 @@ _MONTHS = """
     from (select distinct month_on from {labels} where source = $source) as observed
     window in_year as (partition by year(month_on) order by month_on)
 """
-# Rows to train and measure on; accounts already in default only where the source reports their outcome.
+# The rows to train and measure on. Accounts already in default are among them only if the source reports their outcome.
 _OBSERVED = """
     with kept as ({kept})
     select l.source, l.loan_id, l.month_on, l.{target}, l.exclusion_reason, f.borrower_id, f.in_default, {features_of}
@@ -54,10 +58,11 @@ _COUNTED = """
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`frame`: observations sorted by their keys, with `label`, `in_default`, `bucket`, `block` and the features.
+    """The observations of one source, and how many were excluded.
 
-    `exclusion_reason` is null on the rows that a model may be fitted and validated on; other rows are in the frame only
-    if figures are measured on them, see `labelled`. `excluded`: number of labelled observations excluded, by reason.
+    `frame`: observations sorted by their keys, with `label`, `in_default`, `bucket`, `block` and the features. Models
+    are fitted and validated on the rows whose `exclusion_reason` is null. The only other rows are accounts already in
+    default whose outcome the source reports (see `labelled`). `excluded`: number of excluded observations by reason.
     """
 
     frame: pl.DataFrame
@@ -65,12 +70,12 @@ class TrainingSet:
 
     @property
     def usable(self) -> pl.DataFrame:
-        """The rows that are not excluded, of all blocks."""
+        """The rows of all blocks that are not excluded."""
         return self.frame.filter(pl.col("exclusion_reason").is_null())
 
     @property
     def labelled(self) -> pl.DataFrame:
-        """The usable rows, and those already in default whose outcome the source reports."""
+        """The usable rows, and the accounts already in default whose outcome the source reports."""
         return self.frame
 
     def block(self, name: str) -> pl.DataFrame:
@@ -78,27 +83,27 @@ class TrainingSet:
         return self.usable.filter(pl.col("block") == name)
 
     def blocks(self) -> list[tuple[str, int, int]]:
-        """Usable observations and defaults of each block."""
+        """(block, number of usable rows, number of defaults) of each block, sorted by name."""
         counted = self.usable.group_by("block").agg(pl.len(), pl.col(TARGET).sum()).sort("block")
         return [(str(name), int(rows), int(defaults)) for name, rows, defaults in counted.iter_rows()]
 
     @property
     def months(self) -> tuple[dt.date, dt.date]:
-        """The first and the last month-end that is observed."""
+        """The first and the last observed month-end."""
         return cast("tuple[dt.date, dt.date]", self.frame.select(pl.min("month_on"), last=pl.max("month_on")).row(0))
 
     def metadata(self) -> dict[str, str]:
-        """The metadata of its Parquet file."""
+        """The metadata to write into the Parquet file of the training set."""
         return {_EXCLUSIONS: json.dumps(self.excluded)}
 
 
 def read(path: Path) -> TrainingSet:
-    """A training set from its Parquet file."""
+    """Read a training set from its Parquet file."""
     return TrainingSet(pl.read_parquet(path), json.loads(pl.read_parquet_metadata(path)[_EXCLUSIONS]))
 
 
 def too_short(path: Path, min_rows: int, min_defaults: int) -> str | None:
-    """Why the training set in this file is too short for a model, with the numbers; None if it is long enough."""
+    """Why the training set in this file is too small for a model, as a text; None if it is large enough."""
     usable = pl.scan_parquet(path).filter(pl.col("exclusion_reason").is_null())
     rows, defaults = usable.select(pl.len(), pl.col(TARGET).sum().alias("defaults")).collect().row(0)
     if rows >= min_rows and defaults >= min_defaults:
@@ -112,16 +117,16 @@ def too_short(path: Path, min_rows: int, min_defaults: int) -> str | None:
 def build(
     db: duckdb.DuckDBPyConnection, labels: str, features: str, source: str, policy: SplitPolicy, snapshots: int = 1
 ) -> TrainingSet:
-    """Join one source's features and labels.
+    """Build the training set of one source from its features and labels.
 
     Args:
-        db: a connection that has the two tables.
-        labels: name of `label_loan_months`; `label` is 0 or 1, or null with an exclusion.
-        features: name of `feat_loan_months`.
-        source: whose observations.
-        policy: buckets and salt.
-        snapshots: in how many months of a year, evenly spaced from the drawn one, a borrower is observed; more than
-            one for a book with too few defaults.
+        db: a connection to the database that contains the two tables.
+        labels: the name of the table `label_loan_months`. Its `label` is 0 or 1; it may be null in excluded rows.
+        features: the name of the table `feat_loan_months`.
+        source: the source.
+        policy: the blocks, and the salt of the hashes.
+        snapshots: how many months of a year are kept per borrower, evenly spaced from the drawn month. More than one is
+            for a book with too few defaults.
     """
     names = {"labels": labels, "features": features, "target": TARGET}
     kept = _KEPT.format(months=_MONTHS.format(**names), **names)

@@ -1,8 +1,8 @@
-"""How good a model is: discrimination, calibration, cross-validation, ablation. Pure functions of arrays and frames.
+"""Measure how good a model is: discrimination, calibration, cross-validation, ablation. All functions are pure.
 
-Formulas: AUC as the Mann-Whitney statistic with ties counted one half; its standard error by DeLong (1988), valid
-where every borrower has one row; KS as the largest distance between the two cumulative distributions; calibration
-as the logistic line of the outcome on logit(PD), whose slope should be 1 and intercept 0.
+Formulas: AUC is the Mann-Whitney statistic; ties count one half. Its standard error is DeLong's (1988), which is valid
+if every borrower has one row. KS is the largest distance between the two cumulative distributions. Calibration is the
+logistic line of the outcome on logit(PD); ideally its slope is 1 and its intercept 0.
 """
 
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedKFold
 
 BOOTSTRAPS, BOOTSTRAP_SEED = 2000, 42
-# Above this many rows the interval is the closed form: 2,000 samples would take minutes and give the same interval.
+# Above this number of rows a formula gives the interval: 2,000 samples would take minutes and give the same interval.
 BOOTSTRAP_ROWS = 50_000
 
 
 def auc(outcome: Floats, risk: Floats) -> float:
-    """Area under the ROC curve. `risk` rises with the chance of default; only its order matters.
+    """The area under the ROC curve. A higher `risk` means a more likely default; only the order of the values matters.
 
     >>> auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
     0.75
@@ -35,13 +35,13 @@ def auc(outcome: Floats, risk: Floats) -> float:
 
 
 def auc_standard_error(outcome: Floats, risk: Floats) -> float:
-    """DeLong's standard error of the AUC; one row per borrower is assumed."""
+    """DeLong's standard error of the AUC. It assumes one row per borrower."""
     of_bad, of_good = _placements(outcome, risk)
     return float(np.sqrt(of_bad.var(ddof=1) / len(of_bad) + of_good.var(ddof=1) / len(of_good)))
 
 
 def _placements(outcome: Floats, risk: Floats) -> tuple[Floats, Floats]:
-    """For each default the share of non-defaults ranked below it, for each non-default the share of defaults above."""
+    """Per default, the share of non-defaults ranked below it; per non-default, the share of defaults ranked above."""
     from scipy.stats import rankdata
 
     bad, good = risk[outcome == 1], risk[outcome == 0]
@@ -55,7 +55,7 @@ def _placements(outcome: Floats, risk: Floats) -> tuple[Floats, Floats]:
 
 
 def ks(outcome: Floats, risk: Floats) -> float:
-    """Kolmogorov-Smirnov distance between the scores of defaults and of non-defaults, 0 to 1."""
+    """The Kolmogorov-Smirnov distance between the risk of defaults and of non-defaults, from 0 to 1."""
     grid = np.unique(risk)
     bad, good = np.sort(risk[outcome == 1]), np.sort(risk[outcome == 0])
     gap = np.searchsorted(bad, grid, side="right") / len(bad) - np.searchsorted(good, grid, side="right") / len(good)
@@ -63,10 +63,11 @@ def ks(outcome: Floats, risk: Floats) -> float:
 
 
 def clustered_standard_error(outcome: Floats, risk: Floats, clusters: np.ndarray) -> float:
-    """Standard error of the AUC where the rows of a cluster are correlated: DeLong's placements, summed by cluster.
+    """The standard error of the AUC if rows of one cluster are correlated. `clusters`: the cluster of each row.
 
-    Obuchowski, "Nonparametric analysis of clustered ROC curve data", Biometrics 53 (1997): the covariance of the
-    clusters' sums over defaults and over non-defaults takes the place of the independent variances.
+    It sums DeLong's placements by cluster. Instead of treating defaults and non-defaults as independent, it adds the
+    covariance of a cluster's two sums: Obuchowski, "Nonparametric analysis of clustered ROC curve data", Biometrics 53
+    (1997).
     """
     of_bad, of_good = _placements(outcome, risk)
     _, owner = np.unique(clusters, return_inverse=True)
@@ -85,10 +86,11 @@ def clustered_standard_error(outcome: Floats, risk: Floats, clusters: np.ndarray
 
 
 def auc_interval(outcome: Floats, risk: Floats, clusters: np.ndarray | None = None) -> tuple[float, float]:
-    """95 % interval of the AUC: DeLong where each borrower has one row, else over borrowers.
+    """The 95 % interval of the AUC, as (low, high). `clusters`: the borrower of each row; None if none repeats.
 
-    `clusters` names the borrower of each row. With repeated rows DeLong's error is far too small: borrowers are drawn
-    with replacement, or, above BOOTSTRAP_ROWS, the closed form for clusters is used.
+    If each borrower has one row, the interval comes from DeLong's standard error. With repeated borrowers that error
+    is far too small. Then borrowers are drawn with replacement (bootstrap); above BOOTSTRAP_ROWS rows,
+    `clustered_standard_error` is used.
     """
     if clusters is None or len(np.unique(clusters)) == len(clusters):
         error = auc_standard_error(outcome, risk)
@@ -102,7 +104,10 @@ def auc_interval(outcome: Floats, risk: Floats, clusters: np.ndarray | None = No
 
 
 def _bootstrap(outcome: Floats, risk: Floats, clusters: np.ndarray) -> Floats:
-    """AUC of `BOOTSTRAPS` samples of borrowers drawn with replacement; a row counts once per draw of its borrower."""
+    """The AUCs of `BOOTSTRAPS` samples of borrowers, drawn with replacement.
+
+    A row counts once for each time that its borrower was drawn. Samples with only one class of outcome are left out.
+    """
     random = np.random.default_rng(BOOTSTRAP_SEED)
     _, owner = np.unique(clusters, return_inverse=True)
     _, level = np.unique(risk, return_inverse=True)
@@ -120,7 +125,7 @@ def _bootstrap(outcome: Floats, risk: Floats, clusters: np.ndarray) -> Floats:
 
 @dataclass(frozen=True)
 class Performance:
-    """The figures of one model on one set of rows; rates and probabilities as fractions."""
+    """The figures of one model on one set of rows. Rates and probabilities are fractions."""
 
     rows: int
     defaults: int
@@ -137,7 +142,10 @@ class Performance:
 
 
 def measure(outcome: Floats, pd: Floats, risk: Floats, clusters: np.ndarray | None = None) -> Performance:
-    """All figures for calibrated `pd`, ranked by `risk` (the raw margin, which no rounding ties)."""
+    """Compute all figures. `pd`: calibrated PDs; `risk`: raw margins, which rank the rows.
+
+    PDs are rounded, so they could tie where margins differ.
+    """
     area = auc(outcome, risk)
     low, high = auc_interval(outcome, risk, clusters)
     intercept, slope = logistic_line(np.log(pd / (1 - pd)), outcome)
@@ -159,9 +167,11 @@ def measure(outcome: Floats, pd: Floats, risk: Floats, clusters: np.ndarray | No
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Mean and standard deviation of the AUC over folds, on all rows and on those not already in default.
+    """The result of a cross-validation.
 
-    `fold` and `margin` (logits, by the model that did not see the row) have one entry per row.
+    `auc`, `auc_sd`: mean and standard deviation of the AUC over the folds. `auc_performing`: the mean without accounts
+    already in default. `fold`: the fold of each row. `margin`: the margin of each row in logits, from the model that
+    was fitted without it.
     """
 
     auc: float
@@ -171,7 +181,7 @@ class CrossValidation:
     margin: Floats
 
     def pd(self, outcome: Floats) -> Floats:
-        """Calibrated out-of-fold PDs: the Platt line of each fold is fitted on the margins of the other folds."""
+        """The calibrated out-of-fold PD of each row. A fold's Platt line is fitted on margins of the other folds."""
         result = np.empty_like(self.margin)
         for k in np.unique(self.fold):
             held = self.fold == k
@@ -180,10 +190,10 @@ class CrossValidation:
 
 
 def cross_validate(frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> CrossValidation:
-    """k-fold AUC over all rows of `frame` (features, `label`, `in_default`, `borrower_id`), stratified by label.
+    """Cross-validate on all rows of `frame`, which has the features, `label`, `in_default` and `borrower_id`.
 
-    A fold is used only to measure; early stopping uses a tenth of the other folds. All rows of a borrower are in one
-    fold.
+    The folds are stratified by label. Each model is measured on one fold and fitted on the others, a tenth of which
+    decides early stopping. All rows of a borrower are in one fold.
     """
     outcome = outcome_of(frame)
     performing = ~frame["in_default"].to_numpy()
@@ -210,7 +220,7 @@ def cross_validate(frame: pl.DataFrame, features: tuple[Feature, ...], params: T
 def out_of_fold_margins(
     frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int
 ) -> Floats:
-    """Margins of each row by a booster of `rounds` rounds that saw none of its borrower's rows."""
+    """The margin of each row, from a booster of `rounds` rounds that was fitted without any row of its borrower."""
     outcome, borrowers = outcome_of(frame), frame["borrower_id"].to_numpy()
     margin = np.empty(len(outcome))
     for rest, fold in _folds(outcome, borrowers, params):
@@ -219,7 +229,10 @@ def out_of_fold_margins(
 
 
 def ablation(frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> dict[str, float]:
-    """Cross-validated AUC of the behavioural features alone, and with one other block added at a time."""
+    """The cross-validated AUC of only the behavioural features, and of these with one other block of features added.
+
+    Keys: `behavioural`, `with_<block>`. Blocks without any of `features` are left out.
+    """
     behavioural = tuple(f for f in features if f.block is Block.BEHAVIOURAL)
     result = {"behavioural": cross_validate(frame, behavioural, params).auc}
     for block in (Block.TERMS, Block.LIMIT, Block.STATUS, Block.AMOUNT):
@@ -247,7 +260,10 @@ def _folds(outcome: Floats, borrowers: np.ndarray, params: TrainingParams) -> It
 def _by_borrower(
     folds: "StratifiedKFold", outcome: Floats, borrowers: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Folds of borrowers, stratified by whether they ever default, as folds of their rows."""
+    """Yield (rows outside the fold, rows in it) per fold, with all rows of a borrower in one fold.
+
+    The folds are stratified by whether a borrower ever defaults.
+    """
     _, owner = np.unique(borrowers, return_inverse=True)
     ever = np.bincount(owner, outcome) > 0
     for _, chosen in folds.split(ever, ever):
@@ -258,7 +274,7 @@ def _by_borrower(
 def _stopping_rows(
     outcome: Floats, borrowers: np.ndarray, rows: np.ndarray, params: TrainingParams
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split `rows` into nine tenths to fit on and one tenth to stop on, each in ascending order."""
+    """Split `rows` into nine tenths for fitting and one tenth for early stopping, each in ascending order."""
     from sklearn.model_selection import StratifiedKFold, train_test_split
 
     if _repeats(borrowers):

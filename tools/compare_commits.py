@@ -1,12 +1,13 @@
-"""Compare what two commits publish: the same night on the same data, value for value.
+"""Compare what two commits publish after the same night on the same data, value for value.
 
     python tools/compare_commits.py BEFORE [AFTER]
 
-Each commit is checked out into a folder of its own. There it simulates a dirty book, takes it in with the cards and the
-car loans, and runs a night. Then every published table and metric of the two are compared, through the names and the
-repairs of `renamed.toml`. Metrics of the run itself (`run.*`, `checks.*`) and the order of columns do not count.
+Each commit is checked out into its own folder. Its code simulates a book with faulty rows, ingests it with the cards
+and the car loans, and runs a night. Then all published tables and metrics of the two commits are compared.
+`renamed.toml` lists the renames and the intended differences. Metrics of the run itself (`run.*`, `checks.*`) and the
+order of columns are not compared.
 
-Exit codes: 0 both publish the same, 1 they do not, 2 usage, or a night failed.
+Exit codes: 0 both publish the same, 1 they do not, 2 wrong usage, or a night failed.
 """
 
 import argparse
@@ -33,33 +34,34 @@ CARS = ROOT.parent / "shared" / "data" / "ally_2017_3"
 METRICS, ROWS = "metrics", "(rows)"
 NOT_COMPARED = ("run.", "checks.")
 SHOWN = 5
-NIGHT, AGAIN = "night", "again"  # the stages of a run, and the folders of what each published
+NIGHT, AGAIN = "night", "again"  # the stages of a run; each stage's snapshot is in a folder with its name
 LOAN = ("source", "loan_id")
 
 
 class NotComparableError(RuntimeError):
-    """There are no two results to compare: a commit is unknown, or its night failed."""
+    """The two results cannot be compared, for example because a commit is unknown or its night failed."""
 
 
 @dataclass(frozen=True)
 class Repair:
-    """A difference that is meant. `table` and `column` are patterns over the newer names."""
+    """An intended difference, and why. `table` and `column` are patterns for the newer names."""
 
     table: str
     column: str
     why: str
 
     def covers(self, table: str, column: str) -> bool:
-        """Whether a difference in this column belongs to it."""
+        """Whether a difference in this column is intended by this repair."""
         return fnmatchcase(table, self.table) and fnmatchcase(column, self.column)
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """Old names to new ones. `columns`: by the old name of the table, `*` for all tables.
+    """The renames and the intended differences. Each mapping is from old to new names.
 
-    A name counts as renamed where the newer side has the new one and no longer the old one. So one file holds the names
-    of many issues, and fits any two commits.
+    `columns`: one mapping per table, under the table's old name; `*` is for all tables. A name counts as renamed if the
+    newer side has the new name and lacks the old one. So one file can list the renames of many issues, and fits any two
+    commits.
     """
 
     tables: Mapping[str, str] = field(default_factory=dict)
@@ -68,16 +70,16 @@ class Renamed:
     repairs: Sequence[Repair] = ()
 
     def table(self, name: str, newer: Collection[str]) -> str:
-        """What a table is called among the newer tables."""
+        """The newer name of a table. `newer`: the names of the newer tables."""
         return _known_as(name, self.tables.get(name, name), newer)
 
     def table_columns(self, table: str, columns: Sequence[str], newer: Collection[str]) -> dict[str, str]:
-        """Old to new names of the columns of a table (its old name), as the newer columns have them."""
+        """The newer name of each column in `columns`. `table`: the table's old name; `newer`: its newer columns."""
         names = {**self.columns.get("*", {}), **self.columns.get(table, {})}
         return {old: _known_as(old, names.get(old, old), newer) for old in columns}
 
     def metric(self, name: str, newer: Collection[str]) -> str:
-        """What a metric is called among the newer metrics."""
+        """The newer name of a metric. `newer`: the names of the newer metrics."""
         for old, new in self.metrics.items():
             found = re.fullmatch(re.escape(old).replace(r"\*", "(.*)"), name)
             if found:
@@ -85,7 +87,7 @@ class Renamed:
         return name
 
     def repair(self, table: str, column: str) -> Repair | None:
-        """The repair that a difference belongs to."""
+        """The first repair that covers a difference in this column; None if there is none."""
         return next((repair for repair in self.repairs if repair.covers(table, column)), None)
 
 
@@ -95,7 +97,10 @@ def _known_as(old: str, new: str, newer: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """One column, or all rows that one side alone has. `rows`: how many; `which`: the loans, or what names the rows."""
+    """A difference in one column, or the rows that only one side has.
+
+    `what`: a description. `rows`: number of rows that differ. `which`: their loans, or the keys of rows without a loan.
+    """
 
     table: str
     column: str
@@ -108,14 +113,14 @@ class Difference:
 
 
 def load_renamed(path: Path = RENAMED, *, earlier: bool = False) -> Renamed:
-    """The mapping file.
+    """Read the file with the renames and repairs.
 
     Args:
         path: the file.
-        earlier: take in the repairs of earlier issues, too, to compare with a result that is older than the last issue.
+        earlier: also read the repairs of earlier issues, to compare with a result from before the last issue.
 
     Raises:
-        NotComparableError: it cannot be read.
+        NotComparableError: the file cannot be read.
     """
     try:
         found = tomllib.loads(path.read_text())
@@ -127,7 +132,7 @@ def load_renamed(path: Path = RENAMED, *, earlier: bool = False) -> Renamed:
 
 
 def compare_snapshots(before: Path, after: Path, renamed: Renamed) -> list[Difference]:
-    """All differences between the tables and metrics of two published snapshots."""
+    """Find all differences between the tables and metrics of two published snapshots."""
     new = {path.stem: path for path in after.glob("*.parquet")}
     old = {renamed.table(path.stem, new): path for path in before.glob("*.parquet")}
     found = [Difference(name, ROWS, "table is only in BEFORE") for name in sorted(old.keys() - new.keys())]
@@ -141,10 +146,10 @@ def compare_snapshots(before: Path, after: Path, renamed: Renamed) -> list[Diffe
 
 
 def compare_tables(table: str, before: pl.DataFrame, after: pl.DataFrame) -> list[Difference]:
-    """The differences of one table, whose columns have the newer names on both sides.
+    """Find the differences in one table, whose columns have the newer names on both sides.
 
-    Rows are compared in stored order. Where the two do not have the same rows, they are matched by the shortest
-    sequence of leading columns that names each row, and rows that only one side has are one difference.
+    Rows are compared in stored order. If the two sides do not have the same rows, rows are matched by the shortest
+    sequence of leading columns that is unique. All rows that only one side has count as one difference.
     """
     found = [Difference(table, c, "column is only in BEFORE") for c in before.columns if c not in after.columns]
     found += [Difference(table, c, "column is only in AFTER") for c in after.columns if c not in before.columns]
@@ -170,7 +175,7 @@ def compare_tables(table: str, before: pl.DataFrame, after: pl.DataFrame) -> lis
 def _matched(
     table: str, before: pl.DataFrame, after: pl.DataFrame, keys: Sequence[str]
 ) -> tuple[list[Difference], pl.DataFrame, pl.DataFrame]:
-    """What differs in the rows that there are, then the rows that both sides have, in the same order."""
+    """Return the differences in which rows there are, and both sides' common rows, in the same order."""
     found = []
     for side, rows, other in (("BEFORE", before, after), ("AFTER", after, before)):
         unmatched = rows.join(other, on=keys, how="anti", nulls_equal=True)
@@ -187,7 +192,7 @@ def _matched(
 
 
 def _keys(before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
-    """The shortest sequence of leading columns that names each row on both sides; all columns if none does."""
+    """The shortest sequence of leading columns that is unique on both sides; all columns if there is none."""
     columns = before.columns
     for count in range(1, len(columns) + 1):
         keys = columns[:count]
@@ -197,13 +202,13 @@ def _keys(before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
 
 
 def _which(rows: pl.DataFrame, keys: Sequence[str]) -> tuple[str, ...]:
-    """The loans of these rows, each once; where a table has no loans, what names its rows."""
+    """The loans of these rows, each once; if the table has no loans, the keys of the rows."""
     shown = [c for c in LOAN if c in rows.columns] if LOAN[1] in rows.columns else list(keys)
     return tuple("/".join(str(value) for value in row) for row in rows.select(shown).unique(maintain_order=True).rows())
 
 
 def compare_metrics(before: Mapping[str, Any], after: Mapping[str, Any], renamed: Renamed) -> list[Difference]:
-    """The metrics that differ, by their newer names."""
+    """Find the metrics that differ. They are compared under their newer names."""
     new = {name: value for name, value in after.items() if not name.startswith(NOT_COMPARED)}
     old = {renamed.metric(name, new): value for name, value in before.items() if not name.startswith(NOT_COMPARED)}
     absent = "(absent)"
@@ -216,7 +221,7 @@ def compare_metrics(before: Mapping[str, Any], after: Mapping[str, Any], renamed
 
 
 def report(differences: Sequence[Difference], renamed: Renamed) -> tuple[list[str], bool]:
-    """Lines for people, and whether all differences are repairs that are meant."""
+    """Return a report as lines of text, and whether all differences are intended."""
     lines, meant = [], True
     for repair, own in _by_repair(differences, renamed):
         if repair:
@@ -247,7 +252,11 @@ def _line(difference: Difference) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run for each commit. `cars`: the folder of car loan tapes; `again`: a second, forced night follows."""
+    """What to run for each commit.
+
+    `loans`, `months`: size of the simulated book. `cars`: folder of the car loan tapes; None to run without car loans.
+    `again`: whether to run a second, forced night.
+    """
 
     loans: int
     months: int
@@ -256,23 +265,23 @@ class Plan:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The nights whose snapshots are compared."""
+        """The stages whose snapshots are compared."""
         return (NIGHT, AGAIN) if self.again else (NIGHT,)
 
     @property
     def name(self) -> str:
-        """Names the plan among those whose results are kept."""
+        """The name of the plan in the folder names of kept results."""
         tapes = hashlib.sha256(str(self.cars).encode()).hexdigest()[:8] if self.cars else "none"
         return f"{self.loans}-loans-{self.months}-months-cars-{tapes}"
 
 
 def snapshots(revision: str, plan: Plan, work: Path) -> dict[str, Path]:
-    """The published snapshots of a commit by stage, run now, or kept from an earlier comparison.
+    """Return the published snapshots of a commit by stage. The nights run only if their results are not kept yet.
 
     Args:
-        revision: a commit; "" for the working tree, whose results are not kept; or the folder of a home that has run.
+        revision: a commit; "" for the working tree, which always runs; or the folder of a home that has published.
         plan: what to run.
-        work: where checkouts, homes and results go.
+        work: folder for checkouts, homes and results.
     """
     home = Path(revision)
     if revision and (home / "published" / "current").exists():
@@ -288,7 +297,7 @@ def snapshots(revision: str, plan: Plan, work: Path) -> dict[str, Path]:
 
 
 def _run(commit: str | None, plan: Plan, work: Path, results: Path) -> None:
-    """Run the plan's nights by a commit's code, and keep what they publish."""
+    """Run the plan's nights with a commit's code, and copy what they publish to `results`. None: the working tree."""
     if plan.cars is None:
         print("  without car loans: no folder of tapes is given with --cars, and none is beside the checkout")
     place = Path(tempfile.mkdtemp(prefix="run-", dir=work))
@@ -301,7 +310,7 @@ def _run(commit: str | None, plan: Plan, work: Path, results: Path) -> None:
         for stage, commands in _commands(plan, home):
             for command in commands:
                 _creditloom(tree, home, place / "log.txt", *command)
-            # A half-copied result is not taken for a whole one.
+            # First copied, then renamed, so that `results` never has an incomplete copy.
             shutil.copytree(home / "published" / "current", place / stage)
             results.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(results / stage, ignore_errors=True)
@@ -320,7 +329,11 @@ def _commands(plan: Plan, home: Path) -> list[tuple[str, list[list[str]]]]:
 
 
 def _creditloom(tree: Path, home: Path, log: Path, *arguments: str) -> None:
-    """Run the command line of a tree, as a module or a package, with this environment's Python."""
+    """Run the `creditloom` command from the code in `tree`, with this environment's Python.
+
+    Raises:
+        NotComparableError: the command failed.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CREDITLOOM_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
     own = {"PYTHONPATH": str(tree), "CREDITLOOM_HOME": str(home), "PATH": path, "OMP_WAIT_POLICY": "PASSIVE"}
@@ -334,7 +347,7 @@ def _creditloom(tree: Path, home: Path, log: Path, *arguments: str) -> None:
 
 
 def _copy_working_tree(tree: Path) -> None:
-    """All files that git knows or would add: the tree may be edited while its night runs."""
+    """Copy all files that git tracks or would add, so that the tree may be edited while its night runs."""
     for name in _git("ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0"):
         if name and (ROOT / name).is_file():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -352,7 +365,7 @@ def _git(*arguments: str) -> str:
 
 
 def main() -> int:
-    """Compare two commits; returns the exit code."""
+    """Compare two commits and return the exit code."""
     parser = argparse.ArgumentParser(description="Compare what two commits publish, value for value.")
     parser.add_argument("before", help="a commit, or the folder of a home that such a night has published in")
     parser.add_argument("after", nargs="?", help="the same; default: the working tree if it has changes, else HEAD")
@@ -373,7 +386,7 @@ def main() -> int:
         code = _compare(given.before, given.after, plan, work, load_renamed(given.renamed))
     except NotComparableError as error:
         print(f"Not compared: {error}", file=sys.stderr)
-        return 2  # and what there is stays, to be looked at
+        return 2  # the folder stays, so that one can look into it
     if not given.keep:
         shutil.rmtree(work)
     return code

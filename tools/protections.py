@@ -1,10 +1,10 @@
-"""`make protections`: removes each protection, one at a time, and checks that its test fails. See docs/promises.md.
+"""`make protections`: remove each protection, one at a time, and check that its test fails. See docs/promises.md.
 
-A test that passes with and without the code that it tests proves nothing. So each promise names here a line that keeps
-it, a replacement that breaks it, and the test that must then fail. The tree is copied, the line is replaced in the
-copy, and the test runs there. A line that is not in its file exactly once, and a test that does not fail, are errors.
-The result means something only after `make test` has passed: nothing here shows that the tests pass with their
-protections. `tests/unit/test_protections.py` checks in a second that files, lines and tests exist.
+A test that passes with and without the code that it tests proves nothing. So this file lists, for each promise, lines
+that keep it, replacements that break it, and the tests that must then fail. The tree is copied, the line is replaced in
+the copy, and the test runs there. It is an error if the line is not in its file exactly once, or if the test passes.
+Run `make test` first, because this command does not show that the tests pass with the protections in place.
+`tests/unit/test_protections.py` checks within a second that the files, lines and tests exist.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "promises.md"
 BEGIN, END = "<!-- written by make protections: begin -->", "<!-- written by make protections: end -->"
-_TESTS_FAILED = 1  # of pytest's exit codes; any other is a test that could not run
+_TESTS_FAILED = 1  # pytest's exit code; with any other but 0 the tests could not run
 _FAILURE = re.compile(r"^FAILED (\S+)(?: - (.*))?$", re.MULTILINE)
 
 
@@ -29,9 +29,9 @@ _FAILURE = re.compile(r"^FAILED (\S+)(?: - (.*))?$", re.MULTILINE)
 class Protection:
     """A line that keeps a promise.
 
-    `promise`: its number. `what`: what the line does. `file`, `line`: the line, and the file that has it exactly once.
-    `instead`: its replacement. `tests`: arguments for pytest, one of which must fail. `also`: further lines of the file
-    and their replacements, where one line alone does not break the promise.
+    `promise`: number of the promise. `what`: what the line does. `line`: text that is in `file` exactly once.
+    `instead`: its replacement. `tests`: tests as arguments for pytest, one of which must fail. `also`: (line,
+    replacement) pairs of the same file, if replacing a single line does not break the promise.
     """
 
     promise: str
@@ -276,7 +276,10 @@ PROTECTIONS = (
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a protection's tests without it. `failed`, `error`: the first failed test; empty if none failed."""
+    """The result of a protection's tests in a tree without the protection.
+
+    `failed`, `error`: name and message of the first failed test; empty if none failed.
+    """
 
     protection: Protection
     failed: str = ""
@@ -298,11 +301,11 @@ def broken(protection: Protection) -> str:
 
 
 def run_without(protection: Protection, work: Path) -> Result:
-    """Run a protection's tests in a copy of the tree with its lines replaced.
+    """Run a protection's tests in a copy of the tree in which its lines are replaced.
 
     Raises:
         LookupError: see `broken`.
-        RuntimeError: the tests could not run, or Python would import the module from elsewhere.
+        RuntimeError: the tests could not run, or Python would import the original module.
     """
     tree = work / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "target", "results"))
@@ -327,14 +330,14 @@ def run_without(protection: Protection, work: Path) -> Result:
 
 
 def _check_import(file: str, tree: Path, environment: Mapping[str, str]) -> None:
-    """An editable install has another tree on its path; the changed file must be the one that processes import.
+    """Check that Python imports the changed file. An editable install could put another tree first on the path.
 
     Raises:
         RuntimeError: Python imports another file.
     """
     module = file.removesuffix(".py").replace("/", ".")
     line = [sys.executable, "-c", f"import importlib.util; print(importlib.util.find_spec({module!r}).origin)"]
-    # Not in the tree: Python would look there first, as the console script `creditloom` does not.
+    # Not run in the tree: Python would look there first, but the console script `creditloom` does not.
     done = subprocess.run(line, cwd=tree.parent, env=environment, capture_output=True, text=True, check=True)
     found = Path(done.stdout.strip())
     if not found.samefile(tree / file):
@@ -354,7 +357,10 @@ def section(results: list[Result]) -> str:
 
 
 def main() -> int:
-    """Check all protections, or those of some promises; the page is written after a check of all."""
+    """Check all protections, or those of the given promises. Rewrite the page only after a check of all.
+
+    Returns 1 if some tests passed without their protection, else 0.
+    """
     parser = argparse.ArgumentParser(description="Removes each protection, one at a time; its test must then fail.")
     parser.add_argument("promises", nargs="*", help="R1, S5, ...: only these; the page is then not written")
     chosen = parser.parse_args().promises

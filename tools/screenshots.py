@@ -1,7 +1,7 @@
-"""The README's pictures, made from running systems: `make screenshots`.
+"""`make screenshots`: take the README's pictures from running systems.
 
-Nights on the card data are run in a temporary folder: a good one, a retraining, and one that a check stops. Each
-picture is a page of a real server over such a home, as the system's Chromium shows it.
+It runs nights on the card data in a temporary folder: a successful night, a retraining, and a night that a check stops.
+Each picture shows a page of a real server for one of these homes, in the system's Chromium.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))  # homes and browsers are those of the tests
+sys.path.insert(0, str(ROOT / "tests"))  # for `support`, which has the tests' homes and browsers
 
 from dagster_project.defs.instance import open_instance
 from dagster_project.night.pipeline import Pipeline
@@ -28,7 +28,10 @@ LARGEST = 200_000
 
 @dataclass(frozen=True)
 class Picture:
-    """A page, a text that must be seen on it first, and the part that is shown (x, y, width, height)."""
+    """A page to take a picture of.
+
+    `awaited`: a text to wait for. `part`: the part to show, as (x, y, width, height); None for the visible page.
+    """
 
     address: str
     awaited: str
@@ -36,7 +39,7 @@ class Picture:
 
 
 def shoot(pictures: Mapping[str, Picture], folder: Path = IMAGES) -> list[Path]:
-    """Write `folder/<name>.png` of each picture."""
+    """Write each picture to `folder/<name>.png`, and return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     troubles, made = Troubles(), []
     with started_browser() as browser:
@@ -46,7 +49,7 @@ def shoot(pictures: Mapping[str, Picture], folder: Path = IMAGES) -> list[Path]:
             page = context.new_page()
             page.goto(picture.address)
             page.get_by_text(picture.awaited).first.wait_for()
-            page.wait_for_timeout(8000)  # charts come late and glide into place; MLflow's polling never leaves it idle
+            page.wait_for_timeout(8000)  # charts load late and move; waiting for an idle network fails, as MLflow polls
             made.append(folder / f"{name}.png")
             clip = dict(zip(("x", "y", "width", "height"), picture.part, strict=True)) if picture.part else None
             page.screenshot(path=made[-1], animations="disabled", clip=clip)
@@ -57,9 +60,9 @@ def shoot(pictures: Mapping[str, Picture], folder: Path = IMAGES) -> list[Path]:
 
 
 def dagster_pages(_: Pipeline, address: str) -> dict[str, Picture]:
-    """The way of a payment, and a table."""
+    """The pages for a payment's way through the assets, and for a table."""
     assets = f"{address}/assets"
-    # What cards paid stands in their statements.
+    # Payments of cards are part of their statements.
     way = "raw/taiwan_cards/statements?view=lineage&lineageScope=downstream&lineageDepth=10"
     return {
         "dagster-way-of-a-payment": Picture(f"{assets}/{way}", "Graph depth", part=(240, 165, 1120, 735)),
@@ -68,7 +71,10 @@ def dagster_pages(_: Pipeline, address: str) -> dict[str, Picture]:
 
 
 def stopped_pages(pipeline: Pipeline, address: str) -> dict[str, Picture]:
-    """A failed check, and the run that it stopped: without the trace, which shows where the program lies."""
+    """The pages for a failed check, and for the run that it stopped.
+
+    The second picture leaves out the stack trace, which shows local paths.
+    """
     with open_instance(pipeline.settings) as instance:
         (run, *_) = instance.get_runs(limit=1)
     check = "raw/taiwan_cards/statements?view=checks&checkDetail=balance__to_not_be_null"
@@ -81,7 +87,7 @@ def stopped_pages(pipeline: Pipeline, address: str) -> dict[str, Picture]:
 
 
 def mlflow_pages(pipeline: Pipeline, address: str) -> dict[str, Picture]:
-    """Pages of the first source that has an experiment: its runs, two of them compared, curves, and the card."""
+    """The pages for the first source with an experiment: runs, a comparison of two, learning curves, and the card."""
     with sqlite3.connect(pipeline.settings.mlflow / "mlflow.db") as db:
         ((experiment, model),) = db.execute(
             "select experiment_id, name from experiments where experiment_id > 0 order by experiment_id limit 1"
@@ -105,7 +111,7 @@ def mlflow_pages(pipeline: Pipeline, address: str) -> dict[str, Picture]:
 
 
 def main() -> None:
-    """Run the nights, take the pictures, and say how large they are."""
+    """Run the nights, take the pictures, and print their sizes."""
     if chromium() is None:
         sys.exit(ABSENT)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The channels that send messages: a line in a file, or a POST to an address. A failed channel gives the reason."""
+"""The channels that send messages: as a line in a file, or by POST to an address."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ from dagster_project.home.files import flush
 
 
 class ChannelError(RuntimeError):
-    """A message was not accepted. The error names no address, because that may hold a secret."""
+    """A message was not accepted. The text does not contain the webhook's address, which may contain a secret."""
 
 
 class Channel(Protocol):
@@ -20,30 +20,33 @@ class Channel(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in the policy."""
+        """The channel's name in the policy."""
 
     def send(self, message_id: str, body: str) -> None:
         """Send one message.
 
         Raises:
-            ChannelError: it was not accepted.
+            ChannelError: the message was not accepted.
         """
 
 
 @dataclass(frozen=True)
 class LogChannel:
-    """One JSON line per message. A message that is in the file already, after a crash, is not written again."""
+    """Write messages to a file, one JSON line per message.
+
+    A message that is already in the file, as can happen after a crash, is not written again.
+    """
 
     path: Path
     name: str = "log"
 
     def send(self, message_id: str, body: str) -> None:
-        """Append the line, whole or not at all."""
+        """Append the message, and first remove an unfinished last line that a crash left."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             text = self.path.read_text() if self.path.exists() else ""
             lines = text.splitlines()
-            if text and not text.endswith("\n"):  # a crash in the middle of a line
+            if text and not text.endswith("\n"):  # a crash left an unfinished line
                 text = "".join(f"{line}\n" for line in lines[:-1])
                 self.path.write_text(text)
             if any(json.loads(line)["message_id"] == message_id for line in text.splitlines()):
@@ -57,14 +60,17 @@ class LogChannel:
 
 @dataclass(frozen=True)
 class WebhookChannel:
-    """A POST of the message as JSON. `Idempotency-Key` is its id: after a crash it may be sent again."""
+    """Send messages as JSON by POST.
+
+    After a crash a message may be sent again. The header `Idempotency-Key` has its id, so the receiver can notice.
+    """
 
     address: str
     timeout_seconds: float
     name: str = "webhook"
 
     def send(self, message_id: str, body: str) -> None:
-        """Post it; any status of 2xx means that it was accepted."""
+        """POST the message. Any 2xx status means that it was accepted."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": message_id, "User-Agent": "creditloom"}
         request = urllib.request.Request(self.address, body.encode(), headers, method="POST")  # noqa: S310 - see Settings
         try:
@@ -81,7 +87,7 @@ class WebhookChannel:
 
 
 def _why(reason: object) -> str:
-    """The kind of failure; the error's own text may quote the address."""
+    """The kind of failure. The error's own text is not used, because it may contain the address."""
     if isinstance(reason, TimeoutError):
         return "no answer in time"
     return getattr(reason, "strerror", None) or type(reason).__name__

@@ -1,8 +1,8 @@
-"""From monthly figures to the history of states: every month of every indicator and segment, from the first one on.
+"""Compute the history of states from monthly figures: one state per indicator, segment and month.
 
-Every night judges the whole history from scratch, so the result does not depend on which nights ran, and a late row
-changes the months that it belongs to. A month is compared with earlier months. While a warning is open, it is compared
-with the months before it opened; otherwise a lasting deterioration would become its own base.
+Every night judges the whole history from scratch. So the result does not depend on which nights ran, and a late row
+changes the months it belongs to. A month is compared with earlier months: its base. While a warning is open, the base
+is the months before it opened; otherwise a lasting deterioration would become its own base.
 """
 
 import datetime as dt
@@ -27,7 +27,7 @@ from dagster_project.early_warning.states import OPEN, Status, step
 
 KEYS = ("source", "indicator", "segment_kind", "segment", "month_on")
 BOOK = ("book", "all")
-# One row per source, indicator, segment and month; `expected` only where a model gives the expected total.
+# One row per source, indicator, segment and month. `expected`: the total that the model expects; null without a model.
 FIGURES = {
     "source": pl.String(),
     "indicator": pl.String(),
@@ -62,7 +62,10 @@ Series = tuple[str, str, str]  # indicator, segment kind, segment
 
 @dataclass(frozen=True)
 class Figure:
-    """One month of a series, as in FIGURES."""
+    """The figures of one month of a series; the fields are columns of `FIGURES`.
+
+    `by_amount`: the value weighted by amounts; None if the source has no amounts for it.
+    """
 
     month_on: dt.date
     accounts: int
@@ -73,13 +76,17 @@ class Figure:
 
     @property
     def value(self) -> float:
-        """The share or mean."""
+        """The share or the mean that the indicator measures."""
         return self.total / self.accounts
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A month against its base: the base's value, how far the month is from it, and the test's p, not yet corrected."""
+    """A month compared with its base.
+
+    `base`: value of the base. `move`: difference or ratio to the base, by the indicator's `rule`. `p_value`: of the
+    test, before Holm's correction.
+    """
 
     base: float
     move: float
@@ -88,7 +95,7 @@ class Judged:
 
 @dataclass
 class _Run:
-    """A series while its months are judged, one after another.
+    """A series and its status, while its months are judged one after another.
 
     `begins`: its first month. `segment_begins`: the first month of its segment under any indicator.
     """
@@ -101,15 +108,15 @@ class _Run:
 
 
 def evaluate(figures: pl.DataFrame, policy: EarlyWarningPolicy) -> pl.DataFrame:
-    """The history of states, sorted by its keys.
+    """Compute the history of states, sorted by `KEYS`.
 
     Args:
-        figures: rows of FIGURES, in any order; indicators that the policy does not name are left out.
-        policy: thresholds.
+        figures: rows with the columns of `FIGURES`, in any order. Indicators that are not in the policy are ignored.
+        policy: indicators and thresholds.
 
     Returns:
-        Rows of HISTORY: for each series every month of its source from the series' first one on. The whole book has a
-        series for every indicator, so that an indicator without figures is shown and not left out.
+        Rows with the columns of `HISTORY`: per series, every month of its source from the series' first month on. The
+        whole book has a series for every indicator, so that indicators without figures are shown, too.
     """
     wanted = _without_copies_of_the_book(figures.filter(pl.col("indicator").is_in(list(policy.indicators)))).sort(KEYS)
     rows: list[dict[str, Any]] = []
@@ -119,7 +126,7 @@ def evaluate(figures: pl.DataFrame, policy: EarlyWarningPolicy) -> pl.DataFrame:
 
 
 def _without_copies_of_the_book(figures: pl.DataFrame) -> pl.DataFrame:
-    """Drop a kind whose only segment is the whole book: it would be judged and reported twice."""
+    """Drop segment kinds whose only segment is the whole book, which would otherwise be judged and reported twice."""
     kind = ["source", "segment_kind"]
     kinds = figures.group_by(kind).agg(pl.col("segment").n_unique().alias("segments"), pl.col("accounts").sum())
     books = kinds.filter(pl.col("segment_kind") == BOOK[0]).select("source", pl.col("accounts").alias("of_book"))
@@ -153,7 +160,7 @@ def _source(own: pl.DataFrame, policy: EarlyWarningPolicy) -> list[dict[str, Any
 
 
 def _judge(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> Judged | str:
-    """A month against its base, or a note why it cannot be judged."""
+    """Compare a month with its base. If that is not possible, return a note that says why."""
     now = run.figures.get(month)
     if now is None:
         return "no figures" if run.figures else "this source does not give it"
@@ -184,9 +191,9 @@ def _against(base: Sequence[Figure], now: Figure, test: Test, rule: Rule) -> Jud
 
 
 def _base(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> list[Figure]:
-    """The months to compare with: the newest usable ones before it, or before its warning opened.
+    """The months to compare `month` with: the newest usable months before it, or before its open warning began.
 
-    With `base_lag_months` above 1 there are none if the month at that lag is not usable.
+    If `base_lag_months` is above 1 and the month at that lag is not usable, the result is empty.
     """
     before, opened = month, run.status.opened_on
     if opened and _months(opened, month) <= policy.hold_base_months:
@@ -201,7 +208,7 @@ def _base(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy)
         and _months(run.segment_begins, f.month_on) >= run.policy.young_months
     ]
     base = sorted(usable, key=lambda f: f.month_on)[-run.policy.base_months :]
-    # The change over a lag of a quarter cannot be measured from a month further back.
+    # A change over, for example, a quarter cannot be measured from a month further back.
     lag = run.policy.base_lag_months
     is_at_lag = lag == 1 or (base and _months(base[-1].month_on, before) == lag)
     return base if is_at_lag else []
@@ -247,7 +254,7 @@ def _figure(row: Mapping[str, Any]) -> Figure:
 
 
 def _multiple(value: float, of: float) -> float:
-    """value / of. Where `of` is 0: infinity, or 0 if `value` is 0, too."""
+    """Return `value / of`. If `of` is 0, return infinity for a positive `value`, else 0."""
     return value / of if of > 0 else float("inf") if value > 0 else 0.0
 
 
@@ -261,5 +268,5 @@ def _months(earlier: dt.date, later: dt.date) -> int:
 
 
 def _digits(p: float) -> float:
-    """Six digits, so that stored values do not depend on the last bits of a library's result."""
+    """Round to six significant digits, because the last bits may differ between versions of a library."""
     return float(f"{p:.6g}")

@@ -1,4 +1,4 @@
-"""Messages about changes of state: which ones are due, and their text for the owner of the risk."""
+"""Messages about changes of state: which messages are due, and their text for the owner of the indicator."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ Series = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Reported:
-    """The last message about a series."""
+    """The last message about a series: its id, and the state that it reported."""
 
     message_id: str
     state: State
@@ -24,7 +24,10 @@ class Reported:
 
 @dataclass(frozen=True)
 class Message:
-    """A message about a change of state. `body` is what is sent: figures of a segment and text, no personal data."""
+    """A message about a change of state, from `previous` to `state`.
+
+    `body`: the content to send. It has figures of a segment and a text, but no personal data.
+    """
 
     message_id: str
     series: Series
@@ -35,14 +38,15 @@ class Message:
 
 
 def newest(history: pl.DataFrame) -> pl.DataFrame:
-    """The current row of each series: that of its source's newest month."""
+    """The current row of each series: the row of its source's newest month."""
     return history.filter(pl.col("month_on") == pl.col("month_on").max().over("source"))
 
 
 def changes(history: pl.DataFrame, reported: Mapping[Series, Reported], policy: EarlyWarningPolicy) -> list[Message]:
-    """The messages that are due: one per series whose state is not the one that was reported last.
+    """The messages that are due: one per series whose state differs from the last reported state.
 
-    A series without a message counts as reported green. A change between green and not enough history is not reported.
+    A series without any message counts as reported green. A change between green and not enough history is not
+    reported.
     """
     found = []
     for row in newest(history).iter_rows(named=True):
@@ -58,7 +62,8 @@ def _message(
     row: Mapping[str, Any], series: Series, after: str, previous: State, policy: EarlyWarningPolicy
 ) -> Message:
     state, month = State(row["state"]), row["month_on"].isoformat()
-    # The previous message is part of the id: a change that recurs is a new message, and no change is reported twice.
+    # The id of the previous message is part of the id. So the same change, if it happens again, gets a new id, and no
+    # change is reported twice.
     parts = "|".join((*series, month, previous, state, after))
     message_id = hashlib.sha256(parts.encode()).hexdigest()[:16]
     body = {
@@ -87,12 +92,12 @@ def _text(row: Mapping[str, Any], previous: State, policy: EarlyWarningPolicy) -
 
 
 def place(row: Mapping[str, Any]) -> str:
-    """The segment as text: `car_loan (product)`, `the whole book`."""
+    """The segment as text, for example `car_loan (product)` or `the whole book`."""
     return "the whole book" if row["segment_kind"] == "book" else f"{row['segment']} ({row['segment_kind']})"
 
 
 def figures(row: Mapping[str, Any], policy: EarlyWarningPolicy) -> str:
-    """Value, base and move of a month as text, or why there are none."""
+    """The value, base and move of a month as text, or why the month cannot be judged."""
     month = f"{row['month_on']:%Y-%m}"
     if row["base"] is None:
         return f"{month} cannot be judged: {row['note']}"
@@ -115,6 +120,6 @@ def _move(move: float, rule: Rule) -> str:
 
 
 def open_series(history: pl.DataFrame) -> Iterator[Mapping[str, Any]]:
-    """The newest rows that are amber or red, red ones first."""
+    """Yield the current rows whose state is amber or red, red first."""
     rows = newest(history).filter(pl.col("state").is_in([s.value for s in OPEN]))
     yield from rows.sort(pl.col("state") != State.RED.value, *SERIES).iter_rows(named=True)

@@ -1,7 +1,7 @@
-"""The outbox: every message about a change of state, and when which channel sent it.
+"""The outbox: all messages about changes of state, and when each channel sent them.
 
-A message is committed before it is sent, and marked once it was accepted. After a crash in between it is sent again
-under the same id; no message is lost, and none is written twice.
+A message is committed before it is sent, and marked as sent once the channel accepts it. After a crash in between, it
+is sent again under the same id. So no message is lost, and none is stored twice.
 """
 
 import json
@@ -48,14 +48,17 @@ create trigger if not exists messages_keep_rows before delete on messages
 
 @dataclass(frozen=True)
 class Sent:
-    """The result of one round of sending, by channel: how many messages were accepted, and why a channel failed."""
+    """The result of one round of sending.
+
+    `taken`: number of accepted messages by channel. `failed`: reason by channel, only for channels that failed.
+    """
 
     taken: dict[str, int]
     failed: dict[str, str]
 
 
 class Outbox:
-    """The outbox as one SQLite file."""
+    """The outbox, stored in one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -66,7 +69,10 @@ class Outbox:
     def write(
         self, changes: Callable[[dict[Series, Reported]], Sequence[Message]], channels: Sequence[str], now: datetime
     ) -> list[Message]:
-        """Write the messages that `changes` makes of the last reported ones, for these channels, in one transaction."""
+        """Store the messages that are due for these channels, in one transaction, and return them.
+
+        `changes`: takes the last message about each series, and returns the messages that are due.
+        """
         with self._open() as db:
             db.execute("begin immediate")
             messages = list(changes(_reported(db)))
@@ -85,7 +91,10 @@ class Outbox:
         return messages
 
     def send(self, channels: Sequence[Channel], now: datetime) -> Sent:
-        """Send waiting messages, oldest first. A channel that fails ends its round, so that the order is kept."""
+        """Send the waiting messages through each channel, oldest first.
+
+        After its first failure a channel sends nothing more in this round, so that the order is kept.
+        """
         taken, failed = {}, {}
         for channel in channels:
             waiting = self.waiting(channel.name)
@@ -102,7 +111,11 @@ class Outbox:
         return Sent(taken, failed)
 
     def waiting(self, channel: str | None = None) -> list[tuple[str, str]]:
-        """(message id, body) of messages that this channel, or at least one channel, has not accepted yet."""
+        """Unsent messages as (message id, body), oldest first.
+
+        These are the messages that `channel` has not accepted yet or, without `channel`, those that any channel has not
+        accepted yet.
+        """
         query = (
             "select distinct m.message_no, m.message_id, m.body from messages m join deliveries d using (message_id)"
             " where d.sent_at is null and d.channel = coalesce(?, d.channel) order by m.message_no"
@@ -111,7 +124,7 @@ class Outbox:
             return [(message_id, body) for _, message_id, body in db.execute(query, (channel,)).fetchall()]
 
     def reported(self) -> dict[Series, Reported]:
-        """The last message about each series."""
+        """The last message about each series; a series without a message is not in it."""
         with self._open() as db:
             return _reported(db)
 

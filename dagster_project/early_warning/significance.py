@@ -1,4 +1,4 @@
-"""Whether a move is more than noise: one-sided tests, and Holm's correction for many of them at once."""
+"""Test whether a change is more than noise: one-sided tests, and Holm's correction for many tests at once."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ _EXACT_TO = 2_000
 
 
 def more_often(hits: int, of: int, base_hits: int, base_of: int) -> float:
-    """p of Fisher's exact test that hits are more often now than in the base (Fisher 1935; hypergeometric tail).
+    """The p-value of Fisher's exact test (1935; hypergeometric tail). A small p: hits are more frequent now.
 
-    Above 2,000 hits in all it is the binomial tail: the test that two Poisson rates are equal. Its time does not grow
-    with the hits, and its p is a little larger.
+    `hits` of `of` now, `base_hits` of `base_of` in the base. Above 2,000 hits in total, p is the binomial tail instead
+    (the test of two equal Poisson rates). Its time does not grow with the hits, and its p is a little larger.
 
     >>> round(more_often(3, 4, 1, 4), 4)
     0.2429
@@ -26,7 +26,10 @@ def more_often(hits: int, of: int, base_hits: int, base_of: int) -> float:
 
 
 def higher_mean(now: tuple[int, float, float], base: tuple[int, float, float]) -> float:
-    """p of Welch's test that a mean is higher now than in the base (Welch 1947). Each: count, sum, sum of squares."""
+    """The p-value of Welch's test (1947). A small p: the mean is higher now than in the base.
+
+    `now`, `base`: (count, sum, sum of squares).
+    """
     (n, mean, variance), (base_n, base_mean, base_variance) = _moments(*now), _moments(*base)
     if n < 2 or base_n < 2:
         return 1.0
@@ -38,7 +41,9 @@ def higher_mean(now: tuple[int, float, float], base: tuple[int, float, float]) -
 
 
 def above_expected(defaults: int, of: int, pd: float) -> float:
-    """p of Jeffreys' test that the PD is not too low (ECB, instructions for validation reporting, February 2019).
+    """The p-value of Jeffreys' test. A small p: `pd` is too low for the observed `defaults` of `of` accounts.
+
+    Source: ECB, instructions for validation reporting, February 2019.
 
     >>> round(above_expected(55, 406, 0.10342906086898278), 8)
     0.01995857
@@ -47,7 +52,7 @@ def above_expected(defaults: int, of: int, pd: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values after Holm's step-down correction (Holm 1979), in the order given.
+    """The p-values after Holm's step-down correction (1979), in the order of `p_values`.
 
     >>> [round(p, 2) for p in holm([0.01, 0.04, 0.03, 0.005])]
     [0.03, 0.06, 0.06, 0.02]

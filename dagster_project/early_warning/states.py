@@ -1,4 +1,4 @@
-"""The state machine of an indicator: up at once; down by one state at a time, after calm months."""
+"""The state machine of an indicator. A state rises at once; it falls by one step at a time, after calm months."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ NEH, GREEN, AMBER, RED = State.NOT_ENOUGH_HISTORY, State.GREEN, State.AMBER, Sta
 OPEN = frozenset({AMBER, RED})
 _ORDER = (GREEN, AMBER, RED)
 
-# The states that may follow each state a month later. A month that cannot be judged is always NOT_ENOUGH_HISTORY.
+# The states that may follow each state a month later. If a month cannot be judged, its state is NOT_ENOUGH_HISTORY.
 LEGAL: Mapping[State, frozenset[State]] = {
     NEH: frozenset(State),
     GREEN: frozenset(State),
@@ -21,9 +21,10 @@ LEGAL: Mapping[State, frozenset[State]] = {
 
 @dataclass(frozen=True)
 class Status:
-    """A state and the month in which it began (`since`). `calm`: months in a row whose figures gave a lower state.
+    """A state and how long it has lasted.
 
-    `opened_on`: the month in which a warning that is still open was first amber or red.
+    `since`: the month in which the state began. `calm`: number of months in a row whose figures gave a lower state.
+    `opened_on`: the month in which an open warning first became amber or red; None if no warning is open.
     """
 
     state: State = NEH
@@ -33,7 +34,7 @@ class Status:
 
 
 def step(status: Status, signal: State, month_on: dt.date, calm_months: int) -> Status:
-    """The status a month later. `signal`: the state by this month's figures alone."""
+    """The status after one more month. `signal`: the state that only this month's figures give."""
     before = status.state
     if signal is NEH or before is NEH:
         return _moved(status, signal, month_on)

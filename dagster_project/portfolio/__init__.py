@@ -1,1 +1,4 @@
-"""Portfolio figures that are hard to compute in SQL: matrices, expected loss, forecasts, prices. No Dagster."""
+"""Portfolio figures that are hard to compute in SQL: matrices, expected loss, forecasts, prices.
+
+No module here imports Dagster.
+"""

@@ -1,16 +1,16 @@
-"""The arrears states of a loan month: the one list that policy, SQL and reports take them from."""
+"""The arrears states of a loan in a month. Policy, SQL and reports take them from this list."""
 
 from typing import Literal, get_args
 
-# States of a loan that is still open, by rising days past due at the month-end.
+# The states of loans that are still open, by their days past due at the month-end.
 OpenState = Literal["current", "1-30", "31-60", "61-90", "90+"]
 OPEN_STATES: tuple[OpenState, ...] = get_args(OpenState)
-# The days past due that each of them goes up to; the last one has no upper bound.
+# The highest number of days past due in each open state; None: no upper bound.
 DPD_MAX: dict[str, int | None] = dict(zip(OPEN_STATES, (0, 30, 60, 90, None), strict=True))
 ENDED_STATES = ("written_off", "closed")
 ARREARS_STATES = (*OPEN_STATES, *ENDED_STATES)
 
 
 def open_states_over(dpd: int) -> tuple[str, ...]:
-    """The open states of loans that are more than `dpd` days past due; `dpd` is the upper bound of a state."""
+    """The open states with more than `dpd` days past due. `dpd` is the upper bound of a state."""
     return tuple(state for state, dpd_max in DPD_MAX.items() if dpd_max is None or dpd_max > dpd)

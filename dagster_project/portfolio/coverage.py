@@ -1,4 +1,4 @@
-"""Which portfolio figures a source does not have, and why: a missing figure is not zero."""
+"""State which portfolio figures a source does not have, and why, so that nobody takes a missing figure for zero."""
 
 from collections.abc import Mapping
 
@@ -20,18 +20,20 @@ def coverage(
     why_policy_loss: str | None,
     why_no_expected_loss: str | None,
 ) -> pl.DataFrame:
-    """One row per subject: source, subject, status (`available`, `short` of history, `none`), and the reason.
+    """One row per subject: source, subject, status (`available`, `short` or `none`), and the reason.
+
+    `short`: the history is too short for the whole figure. `none`: there is no figure. `available` has no reason.
 
     Args:
-        source: whose portfolio.
-        rows: number of rows by mart.
-        is_dated: whether the source gives the opening dates of loans.
+        source: the source of the portfolio.
+        rows: number of the source's rows in each mart.
+        is_dated: whether the source delivers the opening dates of its loans.
         months: number of reported month-ends.
-        moves: number of months whose moves are in the transition matrix.
-        matrix_months: how many the policy requires.
-        forecasts: number of cohort months of static pools that have a forecast.
-        why_policy_loss: why loss given default is the policy's; None where it is measured on the book.
-        why_no_expected_loss: why there is no expected loss; None where there is one.
+        moves: number of months whose changes of state are in the transition matrix.
+        matrix_months: number of such months that the policy requires.
+        forecasts: number of rows of the static pools that have a forecast.
+        why_policy_loss: why loss given default is the policy's value; None if it is measured on the book.
+        why_no_expected_loss: why there is no expected loss; None if there is one.
     """
     undated = (NONE, "the source does not say when a loan was opened, so there is no cohort")
     found: dict[str, tuple[str, str | None]] = {

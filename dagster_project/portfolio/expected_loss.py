@@ -1,4 +1,4 @@
-"""Expected credit losses as tables: the loss of each loan, and the movement between two month-ends by cause."""
+"""Tables of expected credit losses: the loss of each loan, and the change between two month-ends by cause."""
 
 import numpy as np
 import polars as pl
@@ -19,14 +19,13 @@ COMPONENTS = ("opening", "new", "derecognised", *STEPS, "closing")
 
 
 def staged(loans: pl.DataFrame, losses: pl.DataFrame, policy: ImpairmentPolicy, unknown_rate: float) -> pl.DataFrame:
-    """Loans with every input of their expected loss, their stage and its trigger.
+    """Add to the loans the inputs of their expected loss, their stage and its trigger.
 
     Args:
-        loans: rows of `port_exposures` of one source and month-end, with pd and pd_first.
-        losses: currency, as_of_on, loss_given_default.
-        policy: stages, scenarios.
-        unknown_rate: discount rate for a loan without a rate of its own. A loan without a remaining life gets the
-            horizon of stage 1.
+        loans: rows of `port_exposures` for one source and month-end, with pd and pd_first.
+        losses: the loss given default, with the columns currency, as_of_on, loss_given_default.
+        policy: see `in_stages`.
+        unknown_rate: discount rate for loans whose own rate is not known.
     """
     loss_rates = losses.select("currency", pl.col("as_of_on").alias("month_on"), "loss_given_default")
     filled = loans.join(loss_rates, on=["currency", "month_on"], how="left").sort("loan_id")
@@ -34,11 +33,12 @@ def staged(loans: pl.DataFrame, losses: pl.DataFrame, policy: ImpairmentPolicy, 
 
 
 def in_stages(loans: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """Loans with their PDs over the remaining life, their stage and its trigger, in the same order.
+    """Add to the loans their PDs over the remaining life, their stage and its trigger, in the same order.
 
     Args:
-        loans: rows of `port_month_exposures` with pd and pd_first; null PDs are no trigger.
-        policy: thresholds of a significant increase, and the horizon that replaces a missing remaining life.
+        loans: rows of `port_month_exposures` with pd and pd_first; a null PD never triggers a stage.
+        policy: thresholds of a significant increase in risk, and `horizon_months`, which replaces a missing remaining
+            life.
     """
     filled = loans.with_columns(pl.col("remaining_months").fill_null(policy.horizon_months))
     months = filled["remaining_months"].to_numpy().astype(np.int64)
@@ -62,7 +62,10 @@ def _loans(frame: pl.DataFrame) -> Loans:
 
 
 def expected_losses_of(before: pl.DataFrame, now: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """Columns of `port_expected_losses`: `now` with stage_before, expected_loss, stressed_loss. Both are `staged`."""
+    """Compute `port_expected_losses`: the rows of `now` with stage_before, expected_loss and stressed_loss.
+
+    `before`, `now`: results of `staged` for the month-end before and for the newest.
+    """
     loans = _loans(now)
     stressed = np.rint(100 * credit_loss(loans, policy, policy.stress_factor)).astype(np.int64)
     rounded = ("pd", "pd_first", "pd_lifetime", "pd_lifetime_first")
@@ -79,9 +82,11 @@ def expected_losses_of(before: pl.DataFrame, now: pl.DataFrame, policy: Impairme
 
 
 def movement_of(before: pl.DataFrame, now: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """From the opening to the closing loss, by currency: position, component, amount, number of loans it changed.
+    """Explain the change from the opening to the closing loss: one row per currency and component.
 
-    Opening, new, derecognised and the steps of `impairment.STEPS` add up to the closing to the cent. Both are `staged`.
+    The columns are currency, amount, loans (how many have an amount in it), position and component. Opening, new,
+    derecognised and the steps of `impairment.STEPS` add up to closing, to the cent. `before`, `now`: results of
+    `staged` for the month-end before and for the newest.
     """
     rows = [f.with_columns(pl.Series("cents", weighted_loss(_loans(f), policy))) for f in (before, now)]
     gone, new = rows[0].join(rows[1], on="loan_id", how="anti"), rows[1].join(rows[0], on="loan_id", how="anti")

@@ -1,4 +1,4 @@
-"""The book by grade: concentration, migration from one month-end to the next, capital and price."""
+"""Figures of the book by grade: concentration, migration from one month-end to the next, capital and price."""
 
 import numpy as np
 import polars as pl
@@ -12,10 +12,10 @@ def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bo
     """One row per grade: grade, loans, share, balance, mean_pd, risk_weight, price, agreed_rate.
 
     Args:
-        loans: grade, pd, balance, annual_rate (null where unknown).
+        loans: one row per loan with grade, pd, balance, annual_rate (null if not known).
         loss: loss given default.
-        price: costs and returns.
-        priced: whether PDs are of one year, so that capital and price can be computed.
+        price: costs and returns of the policy.
+        priced: whether the PDs cover one year. If not, risk_weight and price are null.
     """
     owed = pl.when(pl.col("annual_rate").is_not_null()).then(pl.col("balance").cast(pl.Float64))
     rows = (
@@ -23,7 +23,7 @@ def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bo
         .agg(
             pl.len().cast(pl.Int32).alias("loans"),
             pl.col("balance").sum(),
-            # sorted, because a mean of floats depends on the order
+            # sorted, because the order changes the last bits of a mean
             pl.col("pd").sort().mean().round(9).alias("mean_pd"),
             ((pl.col("annual_rate") * owed).sort().sum() / owed.sort().sum())
             .fill_nan(None)
@@ -44,15 +44,16 @@ def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bo
 
 
 def moves(before: pl.DataFrame, after: pl.DataFrame, order: list[str]) -> pl.DataFrame:
-    """Grades at one month-end and the next: from_grade, to_grade, loans, share, z.
+    """One row per pair of grades that a loan had at two month-ends: from_grade, to_grade, loans, share, z.
 
-    `z` of an off-diagonal cell: the share of its neighbour towards the diagonal minus its own, in standard errors; it
-    is negative where the cell farther from the diagonal holds more loans.
+    `share`: of the loans in from_grade. `z`: the share of the neighbouring cell towards the diagonal minus the cell's
+    own share, in standard errors. It is negative if the cell has more loans than that neighbour, and null on the
+    diagonal.
 
     Args:
-        before: loan_id, grade.
-        after: the same, one month later; a loan that is in only one of the two is left out.
-        order: grades from best to worst.
+        before: loan_id and grade at the earlier month-end.
+        after: the same at the later month-end. Loans that are in only one of the two are left out.
+        order: all grades, from best to worst.
     """
     both = before.join(after, on="loan_id", suffix="_after")
     counts = np.zeros((len(order), len(order)))
@@ -72,7 +73,11 @@ def _z(counts: np.ndarray, row: int, cell: int) -> float | None:
 
 
 def concentration(grades: pl.DataFrame, moved: pl.DataFrame, order: list[str], limit: Limit) -> pl.DataFrame:
-    """One row: hhi (over loans), largest_share, status by the limit, bandwidth_up, bandwidth_down of the moves."""
+    """One row: hhi, largest_share, status, moved_loans, bandwidth_up, bandwidth_down.
+
+    hhi is the Herfindahl index of the grades' shares of loans, and status compares it with `limit`. moved_loans counts
+    the loans in `moved`, including those that kept their grade.
+    """
     counts = np.zeros((len(order), len(order)))
     at = {grade: place for place, grade in enumerate(order)}
     for was, now, loans in moved.select("from_grade", "to_grade", "loans").iter_rows():

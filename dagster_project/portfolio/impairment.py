@@ -1,7 +1,7 @@
-"""IFRS 9: which stage a loan is in and why, and its expected credit loss under weighted scenarios.
+"""IFRS 9: the stage of a loan with its trigger, and its expected credit loss under weighted scenarios.
 
-A loan's PD of one year becomes the same hazard in every month of its remaining life. The exposure of an instalment loan
-runs off as an annuity at its own rate; the exposure of a card stays.
+The one-year PD of a loan is spread over its remaining life as the same hazard in every month. The exposure of an
+instalment loan falls as an annuity at the loan's rate; the exposure of a card stays the same.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,15 +17,16 @@ from dagster_project.portfolio.stress import stressed_pd
 
 Floats = NDArray[np.float64]
 MONTHS = 12
-# The first one that holds is stored. A loan in probation has left default and is not cured yet.
+# A loan gets the first trigger that applies. A loan in probation has left default and is not cured yet.
 TRIGGERS = ("default", "probation", "days_past_due", "forborne", "pd_ratio", "pd_increase", "none")
 
 
 @dataclass(frozen=True)
 class Loans:
-    """One entry per loan. Rates and PDs are yearly fractions; `exposure` is in the loan's currency.
+    """Columns with one entry per loan. Rates and PDs are fractions per year.
 
-    `pd` is 1 for a loan in default. `loss`: loss given default.
+    `pd`: 1 for a loan in default. `loss`: loss given default, as a share of `exposure`. `exposure`: exposure at
+    default, in the loan's currency.
     """
 
     pd: Floats
@@ -38,17 +39,17 @@ class Loans:
 
 
 def lifetime_pd(pd: Floats, months: NDArray[np.int64]) -> Floats:
-    """Probability of a default within this many months, from the PD of one year at a constant hazard."""
+    """The probability of default within `months`, from the one-year PD at a constant hazard."""
     return 1 - (1 - pd) ** (months / MONTHS)
 
 
 def stages(loans: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """Add the columns `stage` (1, 2, 3) and `trigger`. Imputed days past due are a guess and never a trigger.
+    """Add the columns `stage` (1, 2, 3) and `trigger`. Imputed days past due are estimates, so they trigger no stage.
 
     Args:
-        loans: is_default, is_probation, dpd_end, arrears_basis, is_forborne; pd_lifetime and pd_lifetime_first: the PD
-            over the remaining life by the PD of now and by that of the first score.
-        policy: thresholds of a significant increase.
+        loans: with the columns is_default, is_probation, dpd_end, arrears_basis, is_forborne, pd_lifetime and
+            pd_lifetime_first. The last two are PDs over the remaining life, from the current score and the first score.
+        policy: thresholds of a significant increase in risk.
     """
     ratio = pl.col("pd_lifetime") / pl.col("pd_lifetime_first")
     risen = pl.col("pd_lifetime") - pl.col("pd_lifetime_first")
@@ -74,16 +75,17 @@ def expected_losses(
     periods_a_year: int,
     horizon: int,
 ) -> tuple[Floats, Floats]:
-    """`sum over t of S_(t-1) h_t LGD_t EAD_t d_t`, over the first `horizon` periods and over all of them.
+    """Return two sums of `S_(t-1) h_t LGD_t EAD_t d_t`: over the first `horizon` periods t, and over all periods.
 
-    `d_t = (1 + EIR)^-(t - 1/2)/p` with p periods per year, or `^-t/p` where losses are discounted from a period's end.
+    S is the survival, h the hazard and d the discount factor: `d_t = (1 + EIR)^(-(t - 1/2)/p)` with p periods per year,
+    or `(1 + EIR)^(-t/p)` if losses are discounted from the end of a period.
 
     Args:
-        terms: (hazard, LGD, EAD) of each period in turn, each an array over loans.
-        annual_rate: effective yearly interest rate.
-        discounting: from the middle or the end of a period.
+        terms: (hazard, LGD, EAD) of each period in order; each is an array with one entry per loan.
+        annual_rate: effective yearly interest rate (EIR) of each loan.
+        discounting: whether losses are discounted from the middle or from the end of a period.
         periods_a_year: 12 for months, 1 for years.
-        horizon: number of periods that stage 1 counts.
+        horizon: number of periods that count for stage 1.
     """
     survival = np.ones_like(annual_rate)
     within, total = np.zeros_like(annual_rate), np.zeros_like(annual_rate)
@@ -98,7 +100,10 @@ def expected_losses(
 
 
 def run_off(loans: Loans) -> Iterator[Floats]:
-    """Exposure at the beginning of each month of the longest remaining life; 0 after a loan's own."""
+    """Yield the exposures at the beginning of each month, until the longest remaining life ends.
+
+    The exposure of a loan is 0 after its own remaining life.
+    """
     growth = (1 + loans.annual_rate) ** (1 / MONTHS)
     left = loans.remaining_months
     whole = growth**left
@@ -109,10 +114,10 @@ def run_off(loans: Loans) -> Iterator[Floats]:
 
 
 def credit_loss(loans: Loans, policy: ImpairmentPolicy, factor: float | None = None) -> Floats:
-    """Expected credit loss by stage in one scenario, in the loans' currency: 12 months, lifetime, or the loss itself.
+    """The expected credit loss of each loan in one scenario, in the loan's currency.
 
-    `factor`: see `stressed_pd`; None leaves the PDs unchanged. A loan in default loses its loss given default times its
-    exposure.
+    Stage 1 counts the losses of `horizon_months`, stage 2 those of the remaining life. The loss in stage 3 is loss
+    given default times exposure. `factor`: see `stressed_pd`; None leaves the PDs unchanged.
     """
     pd = np.minimum(loans.pd if factor is None else stressed_pd(loans.pd, factor, policy.correlation), 1.0)
     hazard = 1 - (1 - pd) ** (1 / MONTHS)
@@ -123,12 +128,15 @@ def credit_loss(loans: Loans, policy: ImpairmentPolicy, factor: float | None = N
 
 
 def weighted_loss(loans: Loans, policy: ImpairmentPolicy) -> NDArray[np.int64]:
-    """Expected credit loss in cents: the weighted sum of the scenarios' losses. Losses are weighted, not paths."""
+    """The expected credit loss of each loan, in cents: the weighted sum of the losses in all scenarios.
+
+    The weights apply to the losses and not to the PDs.
+    """
     losses = (s.weight * credit_loss(loans, policy, s.factor) for s in policy.scenarios.values())
     return np.rint(100 * sum(losses, np.zeros_like(loans.pd))).astype(np.int64)
 
 
-# In this order, one input after another changes from its old to its new value.
+# The steps of a movement, in this order: each changes the listed inputs from their old to their new values.
 STEPS: dict[str, tuple[str, ...]] = {
     "stage_moves": ("stage",),
     "pd": ("pd",),
@@ -139,9 +147,9 @@ STEPS: dict[str, tuple[str, ...]] = {
 
 
 def movement(before: Loans, after: Loans, policy: ImpairmentPolicy) -> dict[str, NDArray[np.int64]]:
-    """The change of loss of each loan that is owed at both dates, by cause, in cents.
+    """The change in the loss of each loan by step of `STEPS`, in cents. `before` and `after` have the same loans.
 
-    Each step is the difference of two losses in whole cents, so the steps add up to the whole movement to the cent.
+    Each step is the difference of two losses in whole cents, so the steps add up to the whole change.
     """
     found, loans, was = {}, before, weighted_loss(before, policy)
     for step, names in STEPS.items():

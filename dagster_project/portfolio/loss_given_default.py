@@ -1,4 +1,4 @@
-"""Loss given default from workouts; open ones are extrapolated by the recoveries of others at the same age."""
+"""Measure loss given default from workouts. Open workouts are extrapolated from others that were open at their age."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,11 @@ from dagster_project.portfolio.policy import LossPolicy
 
 @dataclass(frozen=True)
 class Loss:
-    """`given_default`: share of the exposure, in [0, 1]; `own`: as measured, None without any workout.
+    """Loss given default as a share of the exposure.
 
-    `extrapolated`: the share of the exposure that open workouts are still expected to recover. `why_policy`: why
-    `given_default` is the policy's value; None where it is `own`.
+    `given_default`: the value to use, from 0 to 1. `own`: the measured value; None without any workout.
+    `extrapolated`: the share of the exposure that open workouts are still expected to recover. `workouts`: their
+    number. `why_policy`: why `given_default` is the policy's value; None if it is the measured value.
     """
 
     given_default: float
@@ -24,15 +25,16 @@ class Loss:
 
 
 def loss_given_default(curve: pl.DataFrame, policy: LossPolicy) -> Loss:
-    """From a recovery curve: one row per month since default, from 0 on.
+    """Compute loss given default from a recovery curve: `1 - sum of discounted recoveries / exposure`.
 
-    `1 - sum of discounted recoveries / exposure`. A workout that is still open at age a is expected to recover as those
-    did that were open at its age: `sum over k > a of r_k * product over a < j < k of (1 - e_j)`, where r_k is what was
-    recovered and e_k what ended at age k, each as a share of the exposure that was open.
+    A workout that is still open at age a is expected to recover as much as other workouts after that age:
+    `sum over k > a of r_k * product over a < j < k of (1 - e_j)`. r_k is the exposure recovered at age k, and e_k the
+    exposure of workouts that ended at age k, both as shares of the exposure open at that age.
 
     Args:
-        curve: months_since_default, open_loans, open_exposure, ended_exposure, recovered, discounted to the default.
-        policy: the value where workouts are too few or were not followed long enough.
+        curve: one row per month since default, from 0 on, with months_since_default, open_loans, open_exposure,
+            ended_exposure and recovered (discounted to the date of default).
+        policy: the value to use if there are too few workouts, or if they were followed for too short a time.
     """
     rows = curve.sort("months_since_default")
     workouts = int(rows["open_loans"][0]) if rows.height else 0
@@ -49,11 +51,11 @@ def loss_given_default(curve: pl.DataFrame, policy: LossPolicy) -> Loss:
 
 
 def _measured(rows: pl.DataFrame) -> tuple[float, float]:
-    """(loss, extrapolated recoveries), both as shares of the whole exposure."""
+    """Return (loss, extrapolated recoveries), both as shares of the exposure at default."""
     ages = rows["months_since_default"].to_numpy()
     size = int(ages.max()) + 1
     ended, recovered = np.zeros(size), np.zeros(size)
-    # at an age without a row nothing was recovered or ended: what is open is that of the next age with a row
+    # at an age without a row, nothing was recovered and nothing ended: its open exposure is that of the next row
     exposure = rows["open_exposure"].cast(pl.Float64).to_numpy()[np.searchsorted(ages, np.arange(size))]
     for column, into in (("ended_exposure", ended), ("recovered", recovered)):
         into[ages] = rows[column].cast(pl.Float64).to_numpy()

@@ -1,4 +1,4 @@
-"""Migration matrices: from times spent in states to a matrix over any time, and how far a matrix moves its rows.
+"""Migration matrices: transition probabilities from moves and times spent in states, and statistics of a matrix.
 
 Formulas: the duration (or generator) estimator `lambda_ij = N_ij / integral of Y_i` with `P(t) = expm(Q t)`; bandwidth
 and z-tests of cells as in the ECB's instructions for validation reporting (February 2019), 2.5.5.
@@ -13,9 +13,10 @@ Floats = NDArray[np.float64]
 
 
 def generator(moves: Floats, years: Floats) -> Floats:
-    """Yearly intensities Q. `moves`: (K, K) counts, the diagonal is ignored; `years`: (K,) spent in each state.
+    """The matrix Q of yearly intensities, for K states.
 
-    A state in which no time was spent has intensities of 0.
+    `moves`: (K, K) counts of moves; the diagonal is ignored. `years`: (K,) total time spent in each state. A state
+    without any time has intensities of 0.
     """
     counted = np.where(np.eye(len(moves), dtype=bool), 0.0, moves)
     rates = np.divide(counted, years[:, None], out=np.zeros_like(counted), where=years[:, None] > 0)
@@ -23,16 +24,16 @@ def generator(moves: Floats, years: Floats) -> Floats:
 
 
 def transition_matrix(intensities: Floats, years: float) -> Floats:
-    """P(t) = expm(Q t): (K, K) probabilities; rows add up to 1."""
+    """The transition probabilities P(t) = expm(Q t), of shape (K, K), for t in years. Each row adds up to 1."""
     from scipy.sparse.linalg import expm_multiply
 
-    # scipy's `expm` has a special case for triangular matrices, which is wrong where two states are left at one rate.
+    # scipy's `expm` treats triangular matrices apart, and is wrong if loans leave two states at the same rate.
     found = np.clip(expm_multiply(intensities * years, np.eye(len(intensities))), 0.0, 1.0)
     return cast(Floats, found / found.sum(axis=1, keepdims=True))
 
 
 def bandwidth(counts: Floats) -> tuple[float, float]:
-    """(upper, lower) normalised bandwidth of a grade migration matrix of counts N_ij; 0 without any such move."""
+    """The normalised (upper, lower) bandwidth of a grade migration matrix of counts N_ij; 0 without moves that way."""
     grade = np.arange(len(counts))
     apart = np.abs(grade[:, None] - grade[None, :])
     farthest = np.maximum(grade, len(counts) - 1 - grade)
@@ -44,9 +45,9 @@ def bandwidth(counts: Floats) -> tuple[float, float]:
 
 
 def cell_z(counts: Floats, row: int, cell: int) -> float:
-    """z of the difference between a cell's neighbour towards the diagonal and the cell.
+    """The z statistic of the difference between the neighbouring cell towards the diagonal and the cell itself.
 
-    It is negative where the cell is more frequent than that neighbour.
+    It is negative if the cell has more loans than that neighbour.
     """
     total = counts[row].sum()
     share = counts[row] / total
@@ -57,5 +58,5 @@ def cell_z(counts: Floats, row: int, cell: int) -> float:
 
 
 def herfindahl(shares: Floats) -> float:
-    """Sum of squared shares: 1 if one share holds everything."""
+    """The sum of squared shares. It is 1 if one share is the whole."""
     return float((shares**2).sum())

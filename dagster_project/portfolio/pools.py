@@ -1,7 +1,7 @@
-"""Static pools: expected defaults of a cohort, from the defaults of other cohorts at the same age.
+"""Static pools: the expected defaults of a cohort, from the defaults of other cohorts at the same age.
 
-Each month uses only what was known in it: a cohort at age m in month T is compared with the defaults of other cohorts
-at ages that they had reached by T. So the table shows when an overshoot could first be seen.
+Each month uses only data known in that month. In month T, a cohort is compared with the defaults that other cohorts had
+up to month T. So the table shows when it could first be seen that a cohort exceeds its expected defaults.
 """
 
 import numpy as np
@@ -16,31 +16,34 @@ _KEYS = (*SEGMENT, "cohort_on", "mob", "month_on", "loans", "default_loans")
 
 
 def binomial_p(pd: Floats, loans: Floats, defaults: Floats) -> Floats:
-    """Probability of this many defaults or more, if loans default independently with probability `pd`."""
+    """The probability of at least `defaults` defaults, if the loans default independently with probability `pd`."""
     from scipy.stats import binom
 
     return np.asarray(binom.sf(defaults - 1, loans, pd), dtype=np.float64)
 
 
 def jeffreys_p(pd: Floats, loans: Floats, defaults: Floats) -> Floats:
-    """Posterior probability that the true PD is no higher than `pd`: BetaCDF(pd; D + 1/2, N - D + 1/2)."""
+    """The posterior probability that the true PD is at most `pd`: BetaCDF(pd; D + 1/2, N - D + 1/2).
+
+    N is the number of loans and D the number of defaults.
+    """
     from scipy.stats import beta
 
     return np.asarray(beta.cdf(pd, defaults + 0.5, loans - defaults + 0.5), dtype=np.float64)
 
 
 def static_pools(vintages: pl.DataFrame, policy: PoolPolicy) -> pl.DataFrame:
-    """One row per cohort and month: actual, expected, forecast cumulative default, and the distance to each trigger.
+    """One row per cohort and month, with cumulative default rates and their distances to the triggers.
 
-    `expected_rate` is the rate of other cohorts at this age; null where none had reached it. The forecast continues the
-    actual rate with the later defaults of other cohorts, scaled by `(D + k) / (E + k)`, where D are the cohort's
-    defaults, E the expected ones, and k the policy's `prior_defaults`; it ends at age `forecast_to_mob`. `status` names
-    the trigger that is hit, now or in the forecast. `is_worse`: the cohort is worse than expected by more than chance
-    (exact binomial).
+    `default_rate`: the actual rate. `expected_rate`: the rate of the other cohorts at this age; null if none had
+    reached the age. `forecast_rate`: the actual rate plus the later defaults of other cohorts, up to the age
+    `forecast_to_mob`. These are scaled by `(D + k) / (E + k)`, with D the actual and E the expected defaults of the
+    cohort, and k the policy's `prior_defaults`. `status`: the trigger that the rate hits now or in the forecast.
+    `is_worse`: whether the cohort has more defaults than chance explains (exact binomial test).
 
     Args:
         vintages: rows of `port_vintages`.
-        policy: triggers, credibility and level of significance.
+        policy: triggers, `prior_defaults`, and level of significance.
     """
     parts = [_segment(rows, policy) for _, rows in vintages.sort(*_KEYS[:5]).group_by(SEGMENT, maintain_order=True)]
     empty = vintages.select(_KEYS).clear().with_columns(**{name: pl.lit(0.0) for name in _RATES})
@@ -71,7 +74,7 @@ _RATES = ("default_rate", "expected_rate", "forecast_rate", "p_worse", "p_jeffre
 
 
 def _segment(rows: pl.DataFrame, policy: PoolPolicy) -> pl.DataFrame:
-    """The rows of one segment. Matrices are by cohort (in order of origination) and age."""
+    """Compute the rows of one segment. The matrices have one row per cohort, oldest first, and one column per age."""
     cohorts = rows["cohort_on"].unique().sort()
     at = np.searchsorted(cohorts.to_numpy(), rows["cohort_on"].to_numpy())
     mob, month = rows["mob"].to_numpy(), _months(rows["month_on"])
@@ -111,7 +114,11 @@ def _judge(
     age: int,
     prior: float,
 ) -> None:
-    """Write one cohort's figures in one month. `hazard`: share of other cohorts' loans that default at each age."""
+    """Write the figures of one cohort in one month into `found`, at index `place`.
+
+    `hazard`: the share of other cohorts' loans that default at each age; nan if no other cohort had reached the age.
+    `followed`: the ages at which the cohort itself is observed.
+    """
     found["default_rate"][place] = defaults / loans
     reached = hazard[: age + 1][followed[: age + 1]]
     if np.isnan(reached).any():

@@ -1,4 +1,4 @@
-"""What a loan must cost: capital by the Basel formula, and the price that covers risk, cost and capital."""
+"""The capital of a loan by the Basel formula, and the price that covers its risk, cost and capital."""
 
 from typing import Literal, cast
 
@@ -13,7 +13,7 @@ _CORPORATE_MATURITY = 2.5
 
 
 def risk_weight(pd: Floats, lgd: float, asset_class: AssetClass) -> Floats:
-    """Risk weight as a fraction of the exposure (1 is 100 %): CRE31 of the Basel framework, 12.5 x capital.
+    """The risk weight as a fraction of the exposure (1 is 100 %): 12.5 x capital, by CRE31 of the Basel framework.
 
     Corporate exposures have a maturity of 2.5 years, as in the foundation approach.
     """
@@ -39,6 +39,9 @@ def _correlation(pd: Floats, asset_class: AssetClass) -> Floats:
 
 
 def risk_based_price(pd: Floats | float, lgd: float, capital: Floats | float, policy: PricePolicy) -> Floats | float:
-    """Yearly rate as a fraction: `CoF (1 - K) + opex + PD LGD + K ROE / (1 - tax)`; K is `capital` of the exposure."""
+    """The yearly price as a fraction: `CoF (1 - K) + opex + PD LGD + K ROE / (1 - tax)`.
+
+    CoF is the cost of funding, and K is `capital` as a share of the exposure.
+    """
     equity = policy.return_on_equity / (1 - policy.tax_rate)
     return policy.funding_cost * (1 - capital) + policy.operating_cost + pd * lgd + capital * equity

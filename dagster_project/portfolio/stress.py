@@ -1,4 +1,4 @@
-"""Probabilities of default in a better or worse year: one factor, after Vasicek."""
+"""Probabilities of default in better or worse years, by Vasicek's model with one factor."""
 
 from typing import cast
 
@@ -9,7 +9,9 @@ Floats = NDArray[np.float64]
 
 
 def stressed_pd(pd: Floats, factor: float, correlation: float) -> Floats:
-    """`PD(z) = Phi((Phi^-1(PD) - sqrt(rho) z) / sqrt(1 - rho))`; z > 0 is a good year, 0 the middle one.
+    """The PD in a year with this factor: `PD(z) = Phi((Phi^-1(PD) - sqrt(rho) z) / sqrt(1 - rho))`.
+
+    z is `factor` and rho is `correlation`. z > 0 is a good year, 0 the median year.
 
     A PD of 0 or 1 does not change.
     """

@@ -1,10 +1,10 @@
-"""The portfolio tables that are made in Python: names, sort keys, descriptions and columns."""
+"""The names, sort keys, descriptions and columns of the portfolio tables that are made in Python."""
 
 from collections.abc import Mapping
 
 import polars as pl
 
-# Published tables and their sort keys.
+# The published tables, with their sort keys.
 TABLES: Mapping[str, tuple[str, ...]] = {
     "port_coverage": ("source", "subject"),
     "port_duration_matrix": ("source", "from_state", "to_state"),
@@ -120,5 +120,5 @@ _SCHEMAS: Mapping[str, Mapping[str, pl.DataType]] = {
 
 
 def empty(name: str) -> pl.DataFrame:
-    """The table without rows: its columns in order, with their types."""
+    """The table `name` without rows: its columns in order, with their types."""
     return pl.DataFrame(schema=_SCHEMAS[name])
