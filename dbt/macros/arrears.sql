@@ -1,7 +1,8 @@
-{# The arrears states of a loan month. The list itself is `dagster_project/portfolio/arrears.py`: it arrives here as the
-   variables `arrears_states`, `arrears_dpd_max` and `ended_states`. #}
+{# The arrears states of a loan month. They are defined in `dagster_project/portfolio/arrears.py`, and dbt gets them as
+   the variables `arrears_states`, `arrears_dpd_max` and `ended_states`. #}
 
-{# The state of a loan month by its days past due, unless the loan has ended. #}
+{# The arrears state of a loan month: `written_off` or `closed` for a loan that has ended, else the class of its days
+   past due. #}
 {% macro arrears_state(dpd, is_written_off, is_closed) -%}
     {%- set dpd_max = policy_section("arrears_dpd_max") -%}
     case
@@ -16,7 +17,7 @@
     end
 {%- endmacro %}
 
-{# Whether a loan has ended in this state: nothing is owed any more, or it was given up. #}
+{# Whether a loan in this state has ended: it is closed or written off. #}
 {% macro has_ended(state="state") -%}
     ({{ state }} in ('{{ policy_section("ended_states") | join("', '") }}'))
 {%- endmacro %}

@@ -1,9 +1,9 @@
-{# Models that compute each loan on its own do so batch by batch. What they hold in memory then depends on the size of a
-   batch and not on that of the book, and a batch that fits in memory is faster than the whole that does not. #}
+{# Models that compute each loan independently run batch by batch. Memory then depends on the size of a batch instead of
+   the size of the book. A batch that fits in memory is also faster than a whole book that does not. #}
 
-{# Whether a row belongs to the batch that is being computed. `loan` is the column that identifies its loan: a number
-   or a name. Outside of such a build (a unit test, a look at the compiled query) there is one batch. The modulus has
-   the type of the hash: with another one DuckDB computes every row in 128 bits. #}
+{# Whether a row belongs to the current batch. `loan` is the column that identifies its loan: a number or a name.
+   Outside a build in batches (in a unit test, or if the compiled query is run by hand) there is only one batch. The
+   modulus is cast to the type of the hash; with any other type DuckDB would compute every row in 128 bits. #}
 {% macro in_batch(loan) -%}
     {{ return(adapter.dispatch("in_batch")(loan)) }}
 {%- endmacro %}
@@ -17,9 +17,10 @@
     true
 {%- endmacro %}
 
-{# A table that is written batch by batch, in one transaction. In `meta`, `loans_of` names the model that lists the
-   loans (its number of rows decides the number of batches). With `grows` a build adds rows to the existing table,
-   after the model's pre-hook has deleted those that are rebuilt; with `--full-refresh` the table is replaced. #}
+{# Materialization of a table that is written batch by batch, in one transaction. Keys of `meta`: `loans_of` names the
+   model that lists the loans; its row count decides the number of batches. If `grows` is true, a build adds rows to the
+   existing table, after the model's pre-hook has deleted the rows to rebuild; with `--full-refresh` the table is
+   replaced. #}
 {% materialization batches, adapter="duckdb", supported_languages=["sql"] %}
     {%- set target, existing = this.incorporate(type="table"), load_cached_relation(this) -%}
     {%- set meta = config.get("meta") -%}

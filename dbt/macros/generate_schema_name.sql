@@ -1,4 +1,4 @@
-{# A model's schema is the one it names, on every target. #}
+{# The schema that the model names, without a prefix, on every target. #}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {{ (custom_schema_name or target.schema) | trim }}
 {%- endmacro %}

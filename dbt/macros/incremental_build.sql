@@ -1,8 +1,8 @@
-{# A build works on the rows that changed since the build before: those of `lake_changed`, the files that the build
-   before did not have. Everything else stays as it is. Python starts dbt: it lays out the changed files, and passes
-   `--full-refresh` when the build before does not count. #}
+{# An incremental build processes only the rows of `lake_changed`: the files that the previous build did not have. All
+   other rows stay as they are. Python, which starts dbt, prepares the changed files, and passes `--full-refresh` if the
+   previous build cannot be built on. #}
 
-{# The relation of a model as the build before left it; none when everything is built. #}
+{# The relation that the previous build made of a model; none in a full build. #}
 {% macro built_before(model) -%}
     {%- if execute and not flags.FULL_REFRESH -%}
         {%- set node = graph.nodes["model." ~ project_name ~ "." ~ model] -%}
@@ -11,22 +11,22 @@
     {{ return(none) }}
 {%- endmacro %}
 
-{# Earlier than every month: the whole of a loan. #}
+{# A month-end before all data: a rebuild from here covers a loan's whole life. #}
 {% macro ever() -%}
     cast('1900-01-31' as date)
 {%- endmacro %}
 
-{# Later than every day. #}
+{# A day after all data. #}
 {% macro never() -%}
     cast('9999-12-31' as date)
 {%- endmacro %}
 
-{# Deletes the rows that a model is about to rebuild. `to_rebuild` is the model that lists the loans: of each, the
-   months from its `from_month` on are deleted, or, where a loan's rows depend on each other over all months, all of
-   them (`whole`). Where a row's own month does not decide it, `condition` does, over the row and its loan's row in
-   `to_rebuild`. #}
+{# Delete the rows that a model is about to rebuild. `to_rebuild` is the model that lists the loans. For each loan, the
+   months from its `from_month` on are deleted. With `whole`, all its months are deleted: for models in which a loan's
+   rows depend on each other over all months. `condition` replaces the comparison of months; it may use columns of the
+   row and of the loan's row in `to_rebuild`. #}
 {% macro delete_for_rebuild(to_rebuild, whole=false, condition=none) -%}
-    {#- Asked for here, and not only where it is used: dbt learns from it what must be built first. -#}
+    {#- Outside the `if`, so that dbt always sees the dependency and builds that model first. -#}
     {%- set loans = ref(to_rebuild) -%}
     {%- if built_before(model.name) is not none -%}
         delete from {{ this }}
@@ -39,7 +39,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# The same for rows that every build computes. #}
+{# Delete the rows that every build recomputes, whichever loans have changed. #}
 {% macro delete_for_rebuild_where(condition) -%}
     {%- if built_before(model.name) is not none -%}
         delete from {{ this }} where {{ condition }}

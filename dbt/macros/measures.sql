@@ -1,7 +1,9 @@
-{# The measures of a loan month that features are made of. They are expressions over rows with the month's own columns,
-   `has_previous`, `previous_balance` and `previous_dpd`; further down, over rows with months side by side. #}
+{# The measures of a loan month that features are made of. The first ones are expressions over rows with the month's own
+   columns, `has_previous`, `previous_balance` and `previous_dpd`. Those below `side_by_side` are expressions over rows
+   with several months in columns. #}
 
-{# What a payment is measured against: the amount due, or, where a source gives none, the bill of the month before. #}
+{# The amount that a payment is compared with: the amount due, or, if the source gives none, the balance of the month
+   before. #}
 {% macro owed() -%}
     coalesce(
         due,
@@ -13,38 +15,38 @@
     coalesce(has_previous and dpd_max > previous_dpd, false)
 {%- endmacro %}
 
-{# How much of the limit is used. #}
+{# The used share of the limit, from 0 to 1.5. #}
 {% macro util(balance="balance", limit_amount="limit_amount") -%}
     {{ clip(ratio(balance, limit_amount), 0, 1.5) }}
 {%- endmacro %}
 
-{# The columns of an observation's row: each measure, and for how many months it has one, the observed month included.
-   `paid_3` is the amount paid three months before it. #}
+{# The measures in an observation's row, and the number of months that each one covers, including the observed month.
+   Columns are named by age: `paid_3` is the amount paid three months before the observed month. #}
 {% macro side_by_side() -%}
     {{ return({"dpd_max": 12, "rolled_up": 6, "paid": 12, "owed": 12, "util": 12, "status_code": 6}) }}
 {%- endmacro %}
 
-{# A window's expression where the row knows so many months; null where its history is shorter. #}
+{# A window's expression; null if fewer than `months` months are known. #}
 {% macro if_known(months, expression, row="summed") -%}
     case when {{ row }}.known_of_{{ months }} = {{ months }} then {{ expression }} end
 {%- endmacro %}
 
-{# The largest of the last months; months that are not known are passed over. #}
+{# The largest value of the last `months` months; unknown months are ignored. #}
 {% macro largest(measure, months) -%}
     greatest({% for age in range(months) %}{{ measure }}_{{ age }}{{ ", " if not loop.last }}{% endfor %})
 {%- endmacro %}
 
-{# In how many of the last months a measure meets a condition. #}
+{# The number of the last `months` months in which a measure meets a condition. #}
 {% macro how_many(measure, months, condition) -%}
     ({% for age in range(months) %}case when {{ measure }}_{{ age }} {{ condition }} then 1 else 0 end{{ " + " if not loop.last }}{% endfor %})
 {%- endmacro %}
 
-{# How many months ago it met a condition for the last time. #}
+{# The number of months since a measure last met a condition; `never` if it did not within the last `months` months. #}
 {% macro how_long_since(measure, months, condition, never) -%}
     case {% for age in range(months) %}when {{ measure }}_{{ age }} {{ condition }} then {{ age }} {% endfor %}else {{ never }} end
 {%- endmacro %}
 
-{# The sum over the last months, in this order of addition; null where nothing is known. #}
+{# The sum over the last `months` months, added from the newest to the oldest; null if no month is known. #}
 {% macro total(measure, months) -%}
     case
         when {{ how_many(measure, months, "is not null") }} > 0
@@ -56,7 +58,7 @@
     (({{ total(measure, months) }}) / {{ how_many(measure, months, "is not null") }})
 {%- endmacro %}
 
-{# Least squares slope over the last months, per month; null for fewer than two. #}
+{# The least-squares slope over the last `months` months, per month; null if fewer than two months are known. #}
 {% macro slope(measure, months) -%}
     {%- set count = how_many(measure, months, "is not null") -%}
     {%- set x, xx, y, xy = [], [], [], [] -%}
@@ -73,18 +75,18 @@
     )
 {%- endmacro %}
 
-{# What was paid in the last months of which it is known what was owed. #}
+{# The total paid in those of the last `months` months for which the owed amount is known. #}
 {% macro paid_of_owed(months) -%}
     {% for age in range(months) %}case when owed_{{ age }} is not null then coalesce(paid_{{ age }}, 0) else 0 end{{ " + " if not loop.last }}{% endfor %}
 {%- endmacro %}
 
-{# The smallest part that was paid in one of the last months of what was owed in it. #}
+{# The smallest monthly ratio of paid to owed in the last `months` months. #}
 {% macro smallest_pay_ratio(months) -%}
     least({% for age in range(months) %}{{ ratio("paid_" ~ age, "owed_" ~ age) }}{{ ", " if not loop.last }}{% endfor %})
 {%- endmacro %}
 
-{# For how many months all that was owed was paid. A month of which it is not known what was owed ends the streak, and
-   the newest one leaves it unknown. #}
+{# The number of newest months in a row in which everything owed was paid. A month with an unknown owed amount ends the
+   streak; if that is the newest month, the streak is null. #}
 {% macro full_pay_streak() -%}
     case
         when owed_0 is null then null

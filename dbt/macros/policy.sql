@@ -1,4 +1,5 @@
-{# The policy's value of `name` for each source, as an expression over the column that holds the source. #}
+{# The policy's value of `name` for each source, as an expression over the column that contains the source's name; null
+   if the policy has no value for the source. #}
 {% macro by_source(name, column="source", quote=false, cast_to=none) -%}
     {%- set values = var(name, none) -%}
     {%- if values is none -%}
@@ -16,7 +17,7 @@
     end
 {%- endmacro %}
 
-{# The policy's section of this name: a mapping, as the policy file has it. #}
+{# The policy's section of this name, as a mapping like in the policy file. #}
 {% macro policy_section(name) -%}
     {%- set values = var(name, none) -%}
     {%- if values is none -%}
@@ -25,7 +26,7 @@
     {{ return(values) }}
 {%- endmacro %}
 
-{# What is a default by the day, and what cures it. #}
+{# The policy's section `defaults`: which days make a default, and what cures it. #}
 {% macro default_policy() -%}
     {{ return(policy_section("defaults")) }}
 {%- endmacro %}

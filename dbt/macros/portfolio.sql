@@ -1,9 +1,9 @@
-{# The policy's values for the portfolio: a mapping, as the policy file has it. #}
+{# The policy's section `portfolio`, as a mapping like in the policy file. #}
 {% macro portfolio_policy() -%}
     {{ return(policy_section("portfolio")) }}
 {%- endmacro %}
 
-{# The class of days past due in the five-class scheme. #}
+{# The class in the five-class scheme, by days past due; a write-off is a loss. #}
 {% macro risk_class(dpd, is_written_off) -%}
     {%- set classes = portfolio_policy().risk_classes -%}
     case
@@ -15,7 +15,7 @@
     end
 {%- endmacro %}
 
-{# Green, amber or red; a limit without amber has the same value twice. #}
+{# The status of a limit: green, amber, red or not_evaluated. A limit without an amber level gets `red` for both. #}
 {% macro limit_status(value, amber, red) -%}
     case
         when {{ value }} is null then 'not_evaluated'
@@ -25,7 +25,7 @@
     end
 {%- endmacro %}
 
-{# One row per source: the last month of a relation that has months of every source. #}
+{# One row per source: its last month in a relation that has months of all sources. #}
 {% macro last_months(relation) -%}
     select source, max(month_on) as last_month from {{ relation }} group by source
 {%- endmacro %}
@@ -39,9 +39,9 @@
 {%- endmacro %}
 
 {#
-  What is owed, and could be, at these rows of fct_loan_months (a relation), as the last parts of a `with`: one row
-  per loan and month. A loan that is closed or written off has no row. The months are given, and not filtered
-  afterwards: of a large book few months are asked for, and joins of all of them do not fit.
+  The last CTEs and the final select of a query: what is owed, and what could be, for the rows of `loan_months`, a
+  relation like fct_loan_months. One row per loan and month; a loan that is closed or written off has no row. The caller
+  passes only the months it needs: joining all months of a large book would not fit in memory.
 #}
 {% macro exposures(loan_months) -%}
 -- one row per loan and day on which its terms were changed, with the next such day
@@ -73,11 +73,12 @@ months as (
         months.state,
         months.arrears_basis,
         months.standing,
-        -- a loan that the model takes to be in default has no PD, so that either definition counts
+        -- either definition of default counts: a loan in default by the model's flag has no PD
         months.is_default or months.standing = 'default' as is_default,
         greatest(months.balance, 0) as balance,
         months.limit_amount,
-        -- no loan leaves default for stage 1 at once, be it by settling or by the month-end flag alone
+        -- a loan never goes from default to stage 1 at once, whether it was settled or only the month-end flag was
+        -- cleared
         months.standing = 'probation' or months.was_in_default as is_probation,
         restructured.occurred_on is not null
         and {{ months_between('restructured.occurred_on', 'months.month_on') }}
@@ -102,7 +103,7 @@ select
     currency,
     cohort_on,
     cast(mob as integer) as mob,
-    -- an instalment loan past its term still has its rest to pay
+    -- an instalment loan past its term still has an unpaid rest, so at least one month remains
     cast(
         case
             when limit_amount is not null then {{ portfolio_policy().exposure.revolving_months }}

@@ -1,11 +1,11 @@
-{# A schedule has versions. Of each version those instalments count that fall due while it is the newest. #}
+{# A schedule has versions. The instalments of a version count if they fall due while it is the newest version. #}
 
-{# Whether an instalment falls due when its version holds; one that is due before is never asked for. #}
+{# Whether an instalment falls due on or after the day its version begins; one that falls due earlier never counts. #}
 {% macro takes_part(instalment) -%}
     ({{ instalment }}.due_on >= {{ instalment }}.valid_from)
 {%- endmacro %}
 
-{# Whether the next version of the schedule, which begins on `next_from`, does away with an instalment. #}
+{# Whether the next version of the schedule, which begins on `next_from`, cancels an instalment. #}
 {% macro is_void(due_on, next_from) -%}
     coalesce({{ due_on }} >= {{ next_from }}, false)
 {%- endmacro %}

@@ -1,14 +1,14 @@
-{# The instant up to which ingested rows are seen. #}
+{# The night's instant: rows that were ingested later are not read. #}
 {% macro known_as_of() -%}
     cast('{{ var("known_as_of") }}' as timestamp)
 {%- endmacro %}
 
-{# Whole months from one month-end to another, in SQL that both engines read. #}
+{# The number of months from one month-end to another, in SQL that both engines read. #}
 {% macro months_between(earlier, later) -%}
     ({{ month_index(later) }} - {{ month_index(earlier) }})
 {%- endmacro %}
 
-{# Months since year 0: two month-ends are k months apart where these differ by k. #}
+{# Months since year 0. The values of two month-ends differ by the number of months between them. #}
 {% macro month_index(day) -%}
     (year({{ day }}) * 12 + month({{ day }}))
 {%- endmacro %}
@@ -25,7 +25,7 @@
     date_add({{ day }}, {{ days }})
 {%- endmacro %}
 
-{# The same day so many months later; where that month is too short, its last day. #}
+{# The same day of the month, `months` months later; the last day of that month if it is too short. #}
 {% macro add_months(day, months) -%}
     {{ return(adapter.dispatch("add_months")(day, months)) }}
 {%- endmacro %}
@@ -50,12 +50,12 @@
     datediff({{ later }}, {{ earlier }})
 {%- endmacro %}
 
-{# The month-end before a month-end. #}
+{# The previous month-end. `month_on` is a month-end. #}
 {% macro month_end_before(month_on) -%}
     {{ add_days(month_on, "-cast(day(" ~ month_on ~ ") as integer)") }}
 {%- endmacro %}
 
-{# The month-end after a month-end, and the same month-end a year before. #}
+{# The next month-end; below, the same month-end a year before. `month_on` is a month-end. #}
 {% macro month_end_after(month_on) -%}
     last_day({{ add_days(month_on, "1") }})
 {%- endmacro %}
@@ -64,22 +64,23 @@
     last_day(make_date(year({{ month_on }}) - 1, month({{ month_on }}), 1))
 {%- endmacro %}
 
-{# The last month-end that is not after a day. #}
+{# The last month-end on or before a day. #}
 {% macro last_month_end(day) -%}
     (case when {{ day }} = last_day({{ day }}) then {{ day }} else {{ month_end_before(day) }} end)
 {%- endmacro %}
 
-{# The day on which a month is observed: what became known later is late. #}
+{# The day on which a month is observed, which is the month-end plus the source's feature lag. A row that becomes known
+   after it is late. #}
 {% macro observed_on(month_on, source="source") -%}
     {{ add_days(month_on, by_source("feature_lag_days", source)) }}
 {%- endmacro %}
 
-{# The first month-end at which a feature may use what happened on one day and became known on another. #}
+{# The first month-end whose features may use an event of `event_on` that became known on `known_on`. #}
 {% macro visible_month(event_on, known_on, source="source") -%}
     last_day(greatest({{ event_on }}, {{ add_days(known_on, "-(" ~ by_source("feature_lag_days", source) ~ ")") }}))
 {%- endmacro %}
 
-{# One row for each month-end from one to another; for use in a select list. #}
+{# One row per month-end from `first` to `last`; for use in a select list. #}
 {% macro each_month_end(first, last) -%}
     {{ return(adapter.dispatch("each_month_end")(first, last)) }}
 {%- endmacro %}

@@ -1,4 +1,5 @@
-{# The condition that no newer version of a row of a raw table (as `raw`) was known by the night's instant. #}
+{# The condition that a row of a raw table (as `raw`) is its newest version, as far as was ingested up to the night's
+   instant. #}
 {% macro is_newest_version(table) -%}
     not exists (
         select 1
@@ -11,8 +12,8 @@
     )
 {%- endmacro %}
 
-{# Joins to each row of a raw table (as `raw`) the day from which a newer version of it counts (`superseded_on`), as
-   far as was known by the night's instant; null for the newest. #}
+{# Join to each row of a raw table (as `raw`) the day from which a newer version replaces it (`superseded_on`), as far
+   as was ingested up to the night's instant. It is null for the newest version. #}
 {% macro beside_newer_version(table) -%}
     left join (
         select source, old_delivery_id, old_line_no, min(known_at) as superseded_on
@@ -23,8 +24,8 @@
         on newer.source = raw.source and newer.old_delivery_id = raw.delivery_id and newer.old_line_no = raw.line_no
 {%- endmacro %}
 
-{# The versions of a raw table's rows, from its `base` model, that counted for a day or longer: a row that became
-   known on the day of its newer version never counted. #}
+{# All versions of a raw table's rows, from its `base` model, that counted for at least a day. A version that became
+   known on the same day as its newer version never counted. #}
 {% macro versions_that_counted(table) -%}
     select raw.*, newer.superseded_on
     from {{ ref("base_" ~ table) }} as raw
@@ -39,7 +40,7 @@
     where raw.ingested_at <= {{ known_as_of() }} and {{ is_newest_version(table) }}
 {%- endmacro %}
 
-{# The rows of a raw table of persons, one row per borrower: a borrower who is delivered again keeps the first row. #}
+{# The rows of a raw table of persons, one row per borrower. If a borrower is delivered again, the first row is kept. #}
 {% macro first_known(table) -%}
     select *
     from (
@@ -54,9 +55,9 @@
     where place = 1
 {%- endmacro %}
 
-{# Whether a state of a loan's knowledge (a row with `known_month`) sees an instalment or a version of a schedule: it
-   was visible by then and is not gone. In the months after `known_month` the state also sees what becomes visible in
-   time. #}
+{# Whether a state of knowledge of a loan (a row with `known_month`) sees an instalment or a version of a schedule: it
+   has become visible and has not been withdrawn. In months after `known_month` the state also sees rows that become
+   visible on time. #}
 {% macro is_seen(row, state) -%}
     {%- set by = "greatest(" ~ state ~ ".known_month, " ~ row ~ ".month_on)" -%}
     {{ row }}.visible_month <= {{ by }} and ({{ row }}.gone_month is null or {{ row }}.gone_month > {{ by }})

@@ -1,5 +1,5 @@
--- What is allocated or refunded was there before: the account for the money of others is never below zero at a day's
--- end.
+-- The account for client money is never below zero at the end of a day: only money that was received can be allocated
+-- or refunded.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'port_client_money'}}}) }}
 
 select source, currency, booked_on, unallocated

@@ -1,5 +1,6 @@
--- An instalment that is due before its version holds does not count. Later versions may repeat what an older one has;
--- of the first version every instalment should count. A warning: the first version may only be late.
+-- Every instalment of a loan's first schedule version falls due on or after the day the version begins; otherwise it
+-- does not count. Later versions may repeat earlier instalments. This is a warning, because the first version may just
+-- be late.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'stg_schedules'}}}) }}
 
 with instalments as (

@@ -1,4 +1,4 @@
--- A label without a feature row would silently leave the training set.
+-- Every label has a feature row. A label without one would silently drop out of the training set.
 {{ config(meta={'dagster': {'ref': {'name': 'label_loan_months'}}}) }}
 
 select labels.source, labels.loan_id, labels.month_on

@@ -1,6 +1,6 @@
--- From month-end to month-end a loan only moves as its states allow: nobody leaves default but over probation or by
--- owing nothing, nobody is in probation who was not in default, and what is written off stays so. Only loans that
--- were ever in default can do otherwise.
+-- From one month-end to the next, a loan's standing changes only as allowed: a loan leaves default only through
+-- probation or full repayment, only a loan that was in default enters probation, and a written-off loan stays written
+-- off. Only loans that were ever in default are checked, because no others can break these rules.
 {{ config(meta={'dagster': {'ref': {'name': 'fct_loan_months'}}}) }}
 
 with months as (

@@ -1,4 +1,4 @@
--- The rates of the moves out of a state add up to 1: every loan with a later month moved somewhere, or stayed.
+-- The rates of the moves out of a state add up to 1: every loan that has a later month either moved or stayed.
 {{ config(meta={'dagster': {'ref': {'name': 'port_roll_rates'}}}) }}
 
 select source, product, currency, month_on, from_state

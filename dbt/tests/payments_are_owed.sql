@@ -1,6 +1,6 @@
--- Money that a loan has paid beyond all that was ever due of it is owed to the borrower. Of a version of the schedule
--- what is due before the next one begins was due; a loan without a schedule owes what its statements say, and is not
--- asked about.
+-- No loan has paid more than was ever due; the surplus is owed to the borrower. An instalment of a schedule version was
+-- due if it fell due before the next version began. Loans without a schedule owe what their statements say, and are not
+-- checked.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
 
 with scheduled as (

@@ -1,7 +1,7 @@
--- Per source and month, the amount that the loan months report as paid equals the payments, to the cent. A source
--- without payments is left out. Payments in suspense take no part where months are made of known loans only. In a
--- ledger, payments after the last reported month take no part yet, and one before the opening counts in the first
--- month.
+-- Per source and month, the amount paid in the loan months equals the sum of the payments, to the cent. Sources without
+-- payments are left out. Payments in suspense are left out for sources whose loan months contain only known loans. In a
+-- ledger source, payments after the last reported month do not count yet, and a payment before the opening counts in
+-- the first month.
 {{ config(meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
 
 with by_statement as (

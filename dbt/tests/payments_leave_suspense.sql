@@ -1,5 +1,5 @@
--- A payment whose loan is still not known after the policy's `suspense_days` is money that somebody has to look for.
--- Days are counted to the newest row of the source: where it delivers nothing, nothing grows old.
+-- A payment whose loan is still unknown after the policy's `suspense_days` must be investigated. Days are counted up to
+-- the newest row of the source, so that payments do not age while the source delivers nothing.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'fct_payments'}}}) }}
 
 with newest as (

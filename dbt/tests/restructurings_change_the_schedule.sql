@@ -1,5 +1,6 @@
--- What a change of terms loses follows from the version of the schedule that begins on its day and the version before
--- it. Without either nothing is lost, and no default begins. A warning: a version may only be late.
+-- Every change of terms has a schedule version that begins on its day and an earlier one; the loss of value is computed
+-- from these two. If either is missing, no loss is computed and no default begins. This is a warning, because a version
+-- may just be late.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'stg_schedules'}}}) }}
 
 select events.source, events.loan_id, events.occurred_on

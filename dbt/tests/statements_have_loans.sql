@@ -1,4 +1,4 @@
--- Statements of a loan that was not delivered are in no mart until it is.
+-- Every statement belongs to a delivered loan. Statements of other loans are in no mart until the loan is delivered.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'fct_loan_months'}}}) }}
 
 select statements.source, statements.loan_id, count(*) as months

@@ -1,7 +1,7 @@
--- What is known now of the default of a loan of every source, in one shape: stretches of days, and events
--- (int_ledger_default_triggers lists the kinds). Sources that report months know the month-end and no day: `reported`
--- is a month for which the source's own status says default, and each month is a stretch of its own. `reported_on` is
--- the last day that something is known of.
+-- What is known now about the defaults of every source's loans, in one shape: periods of days, and events
+-- (int_ledger_default_triggers lists the kinds). Sources that report months give month-ends and no days: `reported` is
+-- a month in which the source's own status is default, and each month is a period of its own. `reported_on` is the last
+-- day for which the source has reported anything.
 {%- set cure = default_policy().cure %}
 
 with months as (
@@ -13,7 +13,7 @@ with months as (
         state,
         is_default,
         dpd_end,
-        -- a month builds on the months before it, so that it is known once they all are
+        -- a month depends on the months before it, so it is known only once they all are
         max(known_on) over (partition by source, loan_id order by month_on) as known_on,
         max(month_on) over (partition by source, loan_id) as reported_on
     from {{ ref('int_loan_months') }}
@@ -27,7 +27,7 @@ months_with_kind as (
             when state = 'written_off' then 'written_off'
             when is_default then 'reported'
             when state = 'closed' then 'closed'
-            -- imputed days past due are a guess
+            -- imputed days past due are an estimate
             when arrears_basis = 'status' and dpd_end > {{ cure.dpd_max }} then 'behind'
         end as kind
     from months
@@ -49,7 +49,7 @@ union all
 select source, loan_id, kind, month_on, month_on, known_on, reported_on, 'month', null
 from months_with_kind
 where kind is not null
-    -- without one of these there is no default; the first `written_off` is the day of the write-off
+    -- only these kinds make a default; the first `written_off` is the day of the write-off
     and (source, loan_id) in (
         select defaulted.source, defaulted.loan_id
         from months_with_kind as defaulted

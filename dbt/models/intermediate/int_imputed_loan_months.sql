@@ -1,15 +1,16 @@
--- Loan months of sources that report balances and payments, and no arrears. Where a statement has no due amount it is
--- imputed: the agreed instalment, or the balance before if that is less. Days past due follow from it first in, first
--- out. They never make a default: only a write-off does, a balance that falls to zero by more than was repaid.
+-- Loan months of sources that report balances and payments but no arrears. If a statement has no due amount, it is
+-- imputed: the agreed instalment, or the previous balance if that is less. Days past due follow from the due amounts,
+-- first in, first out. They never make a default. Only a write-off does: the balance falls to zero by more than was
+-- repaid.
 --
--- A month depends on those before it. A statement is late if something of its month, or of a later one, was known
--- before it. From its month on such a statement changes the months: it begins another state of knowledge of the loan.
--- Each state is one row of statements, one per month. Nearly every loan has a single state.
+-- Each month depends on the months before it. A statement is late if a statement of the same or a later month was known
+-- before it. A late statement begins another state of knowledge of the loan, which changes the months from the
+-- statement's month on. Each state has one statement per month. Nearly every loan has only one state.
 with loans as (
     select * from {{ ref('stg_loans') }}
 ),
 
--- one row per version of a statement; without its loan a statement says nothing of what was due
+-- one row per version of a statement of a delivered loan; without the loan the due amount cannot be imputed
 versions as (
     select
         statements.source,
@@ -41,7 +42,7 @@ dated as (
     from versions
 ),
 
--- one row per state of knowledge of a loan: from which day on it holds, and the first month that it changes
+-- one row per state of knowledge of a loan, with the day on which it begins and the first month that it changes
 states as (
     select *, lead(state_known_on) over (partition by source, loan_id order by state_known_on) as next_state_known_on
     from (
@@ -57,7 +58,8 @@ states as (
     ) as found
 ),
 
--- one row per state and month: what the state knows in the end. Nothing before a month that is on time was known later.
+-- one row per state and month: the statement that the state knows at its end. If a month's statement is on time, no
+-- earlier month became known after it.
 statements as (
     select
         dated.*,
@@ -88,14 +90,14 @@ marked as (
             end as decimal(18, 2)
         ) as imputed_due,
         balance = 0 and previous_balance - balance - principal > {{ by_source('write_off_min') }} as writes_off,
-        -- months of one run without a payment have the same number of payments before them
+        -- consecutive months without a payment share this number
         count(case when paid > 0 then 1 end) over (
             partition by source, loan_id, state_known_on order by month_on
         ) as payments_so_far
     from statements
 ),
 
--- one row per state and month, with sums up to it
+-- one row per state and month, with sums up to and including the month
 cumulated as (
     select
         *,
@@ -109,7 +111,7 @@ cumulated as (
     window until_now as (partition by source, loan_id, state_known_on order by month_on)
 ),
 
--- one row per state and month with arrears: the oldest instalment that the payments so far do not cover
+-- one row per state and month in arrears: the oldest instalment that the payments to date do not cover
 oldest_unpaid as (
     select paid.source, paid.loan_id, paid.state_known_on, paid.month_on, min(due.month_on) as due_on
     from cumulated as paid

@@ -1,16 +1,16 @@
--- What the days of a ledger loan say about its default, as all of it is known now: stretches of days, and events.
+-- Periods of days, and events, that decide whether a ledger loan is in default, as known now.
 --
---   past_due      arrears have been at or above both thresholds for more days on end than the policy allows
+--   past_due      arrears have been at or above both thresholds for more days in a row than the policy allows
 --   behind        more days past due than a cure allows
 --   closed        nothing is owed
 --   restructured  the terms were changed
---   distressed_restructuring  and that lost more of the present value than the policy allows
---   written_off   the lender has given it up
+--   distressed_restructuring  the terms were changed, and the loss of present value is above the policy's limit
+--   written_off   the lender has written the loan off
 --
--- No day is visited. Sums change only on days on which something is paid, falls due, becomes old or is scheduled, so
--- that the stretches between these days are rows. More than k days past due, first in, first out, means no more than
--- this: not all is paid of what fell due more than k days before. Amounts are past due from the day after they are
--- due.
+-- The model does not loop over days. Sums change only on days on which something is paid, falls due, becomes old enough
+-- or is scheduled; each period between two such days is one row. First in, first out, a loan is more than k days past
+-- due exactly if the amounts that fell due more than k days before are not fully paid. Amounts are past due from the day
+-- after they are due.
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_ledger_to_rebuild', 'grows': true},
@@ -43,7 +43,7 @@ events as (
     select * from {{ ref('int_ledger_events') }}
 ),
 
--- one row per loan that ever was past due: months with a day past due, and month-ends past due
+-- one row per loan that was ever past due: the number of months with a day past due, and of month-ends past due
 past_due as (
     select source, loan_id, count(*) as months, count(case when dpd_end > 0 then 1 end) as month_ends
     from {{ ref('int_ledger_loan_months') }}
@@ -51,7 +51,7 @@ past_due as (
     group by source, loan_id
 ),
 
--- one row per loan that can have a trigger: its arrears lasted through enough months and month-ends, or it has an event
+-- one row per loan that can have a trigger: it was past due in enough months and at enough month-ends, or has an event
 candidates as (
     select loans.*
     from loans
@@ -63,7 +63,7 @@ candidates as (
     or loans.loan_no in (select loan_no from events)
 ),
 
--- one row per version of an instalment; the newest version counts, and is known once its correction is
+-- one row per version of an instalment. The newest version counts; a corrected version is known once its correction is.
 delivered as (
     select
         candidates.loan_no,
@@ -92,7 +92,7 @@ versions as (
     ) as found
 ),
 
--- one row per instalment that takes part
+-- one row per instalment that counts: in its newest version, and due on or after the day its schedule version begins
 scheduled as (
     select
         delivered.loan_no,
@@ -106,7 +106,7 @@ scheduled as (
     where delivered.is_newest and {{ takes_part('delivered') }}
 ),
 
--- one row per loan and version of its schedule: what holds of it, and what the next version does away with
+-- one row per loan and version of its schedule: the amount that stays due, and the amount that the next version cancels
 plans as (
     select
         versions.loan_no,
@@ -120,7 +120,7 @@ plans as (
     group by versions.loan_no, versions.opened_on, versions.valid_from, versions.known_on
 ),
 
--- one row per change of a sum; `balance` is that of the month-end before, which arrears are measured against
+-- one row per change of a sum. `balance` is the balance of the previous month-end, which arrears are compared with.
 changes as (
     select
         loan_no, opened_on as day, {{ nothing }} as due, {{ nothing }} as old_due, {{ nothing }} as paid,
@@ -183,7 +183,7 @@ days as (
     group by changes.loan_no, changes.day
 ),
 
--- one row per loan and stretch of days without a change, with the sums by then
+-- one row per loan and period of days without a change, with the sums up to it
 sums as (
     select
         loan_no,
@@ -200,7 +200,7 @@ sums as (
     window by_day as (partition by loan_no order by day)
 ),
 
--- one row per loan and stretch of days without a change, with what holds on them
+-- one row per loan and period of days without a change, with flags for its days
 flagged as (
     select
         sums.loan_no,
@@ -218,9 +218,9 @@ flagged as (
     inner join candidates on sums.loan_no = candidates.loan_no
 ),
 
--- one row per loan and change of terms: what is still to be paid by the schedule before it and by the one that begins
--- on its day, both at their value of that day, discounted at the agreed rate, compounded monthly. Sums of decimals do
--- not depend on the order.
+-- one row per loan and change of terms: the present values of the remaining instalments of the schedule before it, and
+-- of the schedule that begins on its day. Both are values on the day of the change, discounted at the agreed rate with
+-- monthly compounding. Sums of decimals do not depend on the order.
 present_values as (
     select
         events.loan_no,
@@ -261,8 +261,8 @@ restructured as (
     group by events.loan_no, events.occurred_on
 ),
 
--- one row per loan and stretch of days without a change; those that belong together have the same number of others
--- before
+-- one row per loan and period of days without a change. Adjacent periods with the same flag share a number: the count
+-- of earlier periods without the flag.
 numbered as (
     select
         *,
@@ -273,7 +273,7 @@ numbered as (
     window by_day as (partition by loan_no order by day)
 ),
 
--- one row per loan and stretch of days with material arrears; `from_on` is the day on which they make a default
+-- one row per loan and period of days with material arrears; `from_on` is the day on which these arrears make a default
 material as (
     select
         numbered.loan_no,
@@ -345,7 +345,7 @@ select
     triggers.value_lost
 from triggers
 inner join loans on triggers.loan_no = loans.loan_no
--- without one of these there is no default that the others could end or hold open
+-- only these kinds make a default; without one, the other kinds have nothing to end or to keep open
 where
     triggers.loan_no in (
         select begun.loan_no

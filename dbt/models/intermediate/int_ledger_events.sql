@@ -1,4 +1,4 @@
--- Write-offs and changes of terms of ledger loans, and the month from which a feature may use each. An event before the
+-- Write-offs and changes of terms of ledger loans, and the month from which features may use each. An event before the
 -- opening counts on the opening day.
 select distinct
     loans.loan_no,

@@ -1,7 +1,8 @@
--- Instalments of ledger loans in every version of their schedule, and the month from which a feature may use each.
--- `month_on` is the month in which the version begins to hold. A corrected instalment no longer counts from
--- `gone_month` on, the month from which a feature may use the correction; one that never counted is left out. Of a
--- payment, what is not principal is served first; where neither part is given, all of it is principal.
+-- Instalments of ledger loans in every version of their schedule, and the month from which features may use each.
+-- `month_on` is the month in which the schedule version begins. A corrected instalment no longer counts from
+-- `gone_month` on, the month from which features may use the correction; an instalment that never counted is left out.
+-- A payment first covers the part of an instalment that is not principal; if the parts are not given, the whole
+-- instalment is principal.
 with dated as (
     select
         schedules.*,

@@ -1,10 +1,10 @@
--- Loan months of sources that deliver a schedule and payments. Days past due are first in, first out: on a day they
--- count from the earliest instalment whose cumulative due is more than what was paid by then.
+-- Loan months of sources that deliver a schedule and payments. Days past due are counted first in, first out: from the
+-- due day of the oldest instalment whose cumulative due amount exceeds the amount paid so far.
 --
--- One merge instead of a join in time. The amount paid rises in steps. Per state of knowledge, instalments have the
--- level of their cumulative due, and steps that of what was paid by then. In falling order, steps first on ties, the
--- instalments before a step are those that it leaves unpaid. While a step lasts arrears only grow, so that the last
--- day of each month is its worst.
+-- A merge by amount replaces a join by time. The amount paid rises in steps. Per state of knowledge, each instalment is
+-- placed at its cumulative due amount and each step at its cumulative paid amount. In descending order, with steps
+-- before instalments of the same amount, the instalments before a step are the ones that it leaves unpaid. Arrears only
+-- grow during a step, so the last day of a step in a month is its worst.
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_ledger_to_rebuild', 'grows': true},
@@ -21,7 +21,7 @@ versions as (
     select * from {{ ref('int_ledger_versions') }} where {{ in_batch('loan_no') }}
 ),
 
--- one row per state of a loan with several and month: the month in which a later state supersedes it
+-- one row per state and month, for loans with several states: the month in which a later state replaces it
 revised as (
     select
         state_no,
@@ -36,7 +36,7 @@ revised as (
     ) as months
 ),
 
--- one row per state and instalment that takes part
+-- one row per state and instalment that counts
 scheduled as (
     select
         versions.state_no,
@@ -55,7 +55,7 @@ scheduled as (
         and instalments.amount <> 0
 ),
 
--- one row per state and instalment that holds, with sums up to it
+-- one row per state and instalment that stays due, with sums up to it
 holding as (
     select
         state_no,
@@ -70,7 +70,7 @@ holding as (
     )
 ),
 
--- one row per state and day with a payment, or with which a version comes into force
+-- one row per state and day on which something is paid or a schedule version comes into force
 days as (
     select
         state_no,
@@ -98,7 +98,7 @@ days as (
     group by state_no, day
 ),
 
--- one row per state and step: from its day until the next one the amount paid and the version are the same
+-- one row per state and step; the amount paid and the schedule version stay the same from its day until the next step
 steps as (
     select
         state_no,
@@ -112,8 +112,8 @@ steps as (
     window until_now as (partition by state_no order by day rows between unbounded preceding and current row)
 ),
 
--- one row per state and step or instalment. In falling order of the level, the last instalment before a step is the
--- oldest that it leaves unpaid: each of its columns is the smallest so far.
+-- one row per state and step or instalment. In descending order of amount, the last instalment before a step is the
+-- oldest one that the step leaves unpaid, so each of its columns is the running minimum.
 merged as (
     select
         *,
@@ -158,14 +158,14 @@ merged as (
     )
 ),
 
--- one row per state, step and month that the step lasts in
+-- one row per state, step and month in which the step lasts
 stretches as (
     select *, {{ each_month_end('from_day', 'until_day') }} as month_on
     from merged
     where is_instalment = 0 and from_day <= until_day
 ),
 
--- one row per state, step and month: how far behind the step leaves the loan on its last day there
+-- one row per state, step and month, with the days past due on the step's last day in the month
 shares as (
     select
         state_no,
@@ -186,7 +186,7 @@ shares as (
     from stretches
 ),
 
--- one row per state and month: the steps that end within it, what begins in it and what is due in it
+-- one row per state and month: the steps that end in it, what begins in it and what falls due in it
 within as (
     select
         state_no,
@@ -213,7 +213,7 @@ within as (
     group by state_no, month_on
 ),
 
--- one row per state and month, from the step that lasts until the month-end
+-- one row per state and month, from the step that lasts beyond the month-end
 by_month as (
     select
         shares.state_no,
@@ -232,7 +232,8 @@ by_month as (
     where shares.is_end
 ),
 
--- one row per state and version of the schedule: what holds until its end, and what the next one does away with
+-- one row per state and version of the schedule: the amount that stays due, and the amount that the next version
+-- cancels
 plans as (
     select
         *,
@@ -265,7 +266,7 @@ plans as (
     )
 ),
 
--- one row per state and month, with its version's plan and its loan
+-- one row per state and month, with the totals of its schedule version and the columns of its loan
 planned as (
     select
         by_month.*,
@@ -290,8 +291,8 @@ planned as (
     inner join plans on by_month.state_no = plans.state_no and by_month.version_no = plans.version_no
 ),
 
--- one row per state and instalment that the next version does away with, with sums up to it. Where all that holds
--- until its end is paid, such a version may have more to pay.
+-- one row per state and instalment that the next version cancels, with sums up to it. Such an instalment may be the
+-- oldest unpaid one if all instalments that stay due are paid.
 void as (
     select
         scheduled.state_no,
@@ -309,7 +310,7 @@ void as (
     )
 ),
 
--- one row per state and month whose oldest unpaid instalment is one that the next version does away with
+-- one row per state and month whose oldest unpaid instalment is one that the next version cancels
 void_unpaid as (
     select
         planned.state_no,
@@ -323,7 +324,7 @@ void_unpaid as (
     group by planned.state_no, planned.month_on
 ),
 
--- one row per state and month; `repaid` is null where nothing of the schedule in force is unpaid
+-- one row per state and month; `repaid` is null if nothing in the current schedule is unpaid
 repaid as (
     select
         planned.*,
@@ -336,8 +337,8 @@ repaid as (
     left join void_unpaid on planned.state_no = void_unpaid.state_no and planned.month_on = void_unpaid.month_on
 ),
 
--- one row per loan that was written off. It counts from the month in which it is known: one that becomes known late
--- leaves the months before as they were.
+-- one row per loan that was written off. A write-off counts from the month in which it is known; if it becomes known
+-- late, the months before do not change.
 written_off as (
     select loan_no, min(visible_month) as from_month
     from {{ ref('int_ledger_events') }}
@@ -345,7 +346,7 @@ written_off as (
     group by loan_no
 ),
 
--- one row per state and month: the amount in arrears, only where a default depends on it
+-- one row per state and month: the amount in arrears, only for sources whose default depends on it
 arrears as (
     select planned.state_no, planned.month_on, sum(scheduled.amount) - max(planned.paid_so_far) as amount
     from planned

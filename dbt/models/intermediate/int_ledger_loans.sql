@@ -1,5 +1,5 @@
 -- The loans of ledger sources that this build computes, each with a number: windows and joins over a whole number are
--- several times cheaper than over names. The number is valid within one build only.
+-- several times cheaper than over names. The number is valid within only one build.
 select
     cast(row_number() over (order by loans.source, loans.loan_id) as integer) as loan_no,
     loans.source,

@@ -1,7 +1,7 @@
--- Payments of ledger loans by day, and the month from which a feature may use them. A payment before the opening
--- counts on the opening day; a loan that became known late hides its payments until then. A payment version that was
--- corrected is reversed once the newer version is known, so that it counts until then and no longer. `payments` is
--- the number of payments less the reversed ones; days on which nothing is left have no row.
+-- Payments of ledger loans by day, and the month from which features may use them. A payment before the opening counts
+-- on the opening day. If a loan becomes known late, its payments are not visible before it. A corrected payment version
+-- is reversed once the newer version is known; it counts only until then. `payments` is the number of payments less the
+-- reversed ones. Days without remaining payments have no row.
 select
     loan_no,
     paid_on,

@@ -1,4 +1,4 @@
--- The last month that each ledger source has reported: something is known of the day on which the month is observed.
+-- The last month that each ledger source has reported: the last one whose day of observation the source's data reach.
 select
     source,
     {{ last_month_end(add_days('max(known_on)', "-(" ~ by_source('feature_lag_days') ~ ")")) }} as reported_month

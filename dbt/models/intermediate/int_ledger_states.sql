@@ -1,10 +1,10 @@
--- The states of knowledge of a loan; nearly every loan has one. A row that becomes known late (after the lag of its
--- own month) begins another state in the month in which it becomes visible. That state changes the months from the
--- row's event on. So each state is one simple ledger, and what was known before is kept beside it. A correction is
--- such a row, and takes the corrected row out of the states from then on.
+-- The states of knowledge of each loan; nearly every loan has only one. A row is late if it becomes known after the lag
+-- of its own month. A late row begins another state in the month in which it becomes visible. The new state changes the
+-- months from the row's event on. So each state is one simple ledger, and earlier knowledge is kept beside it. A
+-- correction is a late row too; it also removes the corrected row from the states after it.
 --
--- A state (`known_month`) has the rows that were visible by then, and those that are not late. Its months are those
--- from `first_month` until the next state begins.
+-- A state (`known_month`) contains the rows that are visible in its month, and all rows that are not late. It covers
+-- the months from `first_month` until the next state begins.
 -- one row per loan
 with loans as (
     select * from {{ ref('int_ledger_loans') }}
@@ -32,8 +32,8 @@ scheduled as (
     group by loan_no
 ),
 
--- One row per loan with its last month: nothing happens any more to a loan that has paid all that was ever scheduled.
--- Some months are too many; int_ledger_loan_months leaves them out.
+-- One row per loan, with its last month: nothing more happens to a loan that has paid everything that was ever
+-- scheduled. This may include too many months; int_ledger_loan_months leaves them out.
 spans as (
     select
         loans.*,

@@ -1,8 +1,8 @@
--- The loans of ledger sources whose months this build computes, and from which month on; all others stay as they are.
--- A first build, and a full one, compute all. Later builds compute the whole of a loan that has a changed row in a
--- reported month. Where a source has reported another month, that month is computed for each of its loans, with the
--- month before, which was the newest until now. A loan that has no months any more, because its opening was
--- corrected, is listed too: so its old rows are deleted.
+-- The loans of ledger sources whose months this build computes, and the first month to compute; all other months stay
+-- as they are. The first build and every full build compute everything. Later builds recompute all months of a loan
+-- that has a changed row in a reported month. If a source has reported another month, that month and the previous one,
+-- which was the newest until now, are computed for each of its loans. A loan that has lost all its months, because its
+-- opening was corrected, is listed too, so that its old rows are deleted.
 -- depends_on: {{ ref('stg_changed_rows') }}
 {%- set before = built_before('int_ledger_loan_months') %}
 

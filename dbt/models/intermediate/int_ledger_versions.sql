@@ -1,6 +1,7 @@
--- The versions of the schedule that a state of a loan's knowledge knows. Of a version those instalments hold that are
--- due before the next version begins (`next_from`); the version is in force at the month-ends from `in_force_month`
--- until the next version is. Until a loan has a schedule it has a version without one: its `valid_from` is null.
+-- The versions of the schedule that each state of a loan's knowledge sees. The instalments of a version count if they
+-- are due before the next version begins (`next_from`). A version is in force at the month-ends from `in_force_month`
+-- until the next version is in force. Before its first schedule a loan has a version without one, whose `valid_from` is
+-- null.
 with delivered as (
     select
         loan_no,
@@ -52,7 +53,7 @@ select
     valid_from,
     next_from,
     in_force_month,
-    -- another version of the same month is in force at its end
+    -- another version that begins in the same month is in force at its end
     coalesce(next_in_force_month > in_force_month, true) as is_ever_in_force,
     all_have_parts
 from numbered

@@ -1,7 +1,7 @@
--- Every observation of a loan that is not on time (int_on_time_loans), joined to the months that it may know. At
--- month-end t these are t and the eleven months before, in the versions that were known by t plus the source's
--- feature lag. `age` 0 is the observed month itself. A row that became known late is absent here, so no feature can
--- see it, not even through the month after it.
+-- Every observation of a loan that is not on time (int_on_time_loans), joined to the months that its features may use.
+-- For an observation at month-end t these are t and the eleven months before, in the versions that were known on t plus
+-- the source's feature lag. `age` 0 is the observed month itself. A row that became known later is absent, so no
+-- feature can see it, not even as the month before another.
 {{ config(materialized='view') }}
 
 with months as (
@@ -41,7 +41,7 @@ visible as (
     where history.month_on <= observations.month_on
         and history.known_on <= observations.visible_on
         and (history.superseded_on is null or history.superseded_on > observations.visible_on)
-        -- one month more than the widest window, so that its oldest month has a month before it
+        -- one month more than the widest window, so that the oldest month in it has a month before it
         and {{ months_between('history.month_on', 'observations.month_on') }} <= 12
 ),
 

@@ -1,6 +1,6 @@
--- Loan months of every source in one shape, whatever their arrears are known from. One row per loan, month and state of
--- knowledge: where something becomes known late, a month has several rows. Each is valid from its `known_on` until its
--- `superseded_on`; the one that is not superseded is what is known now.
+-- Loan months of every source in one shape, whatever their arrears basis. One row per loan, month and state of
+-- knowledge: if something becomes known late, a month has several rows. Each row is valid from its `known_on` until its
+-- `superseded_on`. The row without `superseded_on` is what is known now.
 -- noqa: disable=layout.indent
 {{ config(materialized='view') }}
 
@@ -11,7 +11,7 @@
 with months as (
     select
         {{ shared }},
-        -- without a ledger the month-end is also the worst day
+        -- without a ledger, the days past due at the month-end are also the month's largest
         dpd as dpd_max,
         dpd as dpd_end,
         limit_amount,

@@ -1,5 +1,6 @@
--- The loans whose observations this build makes, and from which month on. Of a source that reports statements these
--- are all loans, once any row of the source has changed: its months are as cheap to compute as to compare.
+-- The loans whose observations this build computes, and the first month to compute. For a source that reports
+-- statements these are all its loans, once any of its rows has changed: computing its months costs no more than
+-- comparing them.
 -- noqa: disable=layout.indent
 -- depends_on: {{ ref('stg_changed_rows') }}
 {%- set before = built_before('feat_loan_months') %}

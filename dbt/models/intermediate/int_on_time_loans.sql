@@ -1,7 +1,7 @@
--- Loans of which every row was known on time, was never corrected, and no month is missing. An observation of such a
--- loan may know all months before it, so that windows over the rows give its features (int_on_time_observations). For
--- other loans each observation is joined to the months that it may know (int_loan_month_history), which costs twelve
--- rows for each.
+-- Loans whose rows were all known on time and never corrected, and that have no missing month. An observation of such a
+-- loan may use all months before it, so windows over the rows give its features (int_on_time_observations). For other
+-- loans each observation is joined to the months that it may use (int_loan_month_history), at a cost of twelve rows per
+-- observation.
 with months as (
     select
         source,

@@ -1,6 +1,6 @@
 -- The observations of loans that are on time (int_on_time_loans), one row per loan and month, with the measures of
--- the months before in columns: a month back is a row back. A test compares the result with that of the other path,
--- which feat_loan_months takes for the other loans.
+-- earlier months in columns: the month before is the row before. A test compares the result with the other path, which
+-- feat_loan_months uses for the other loans.
 -- noqa: disable=layout.indent
 {{ config(materialized='view') }}
 
@@ -14,7 +14,7 @@ with months as (
         on months.source = on_time.source and months.loan_id = on_time.loan_id
     inner join {{ ref('int_observations_to_rebuild') }} as to_rebuild
         on months.source = to_rebuild.source and months.loan_id = to_rebuild.loan_id
-    -- the twelve months of the first observation that is made, and one more, so that its oldest has a month before it
+    -- the first computed observation needs twelve months, and one more so that the oldest has a month before it
     where {{ months_between('months.month_on', 'to_rebuild.from_month') }} <= 12
         {%- for table in ['months', 'on_time', 'to_rebuild'] %}
         and {{ in_batch(table ~ '.loan_id') }}

@@ -1,4 +1,4 @@
--- What funding partners bear of joint loans: every share but the lender's own.
+-- The shares of joint loans that funding partners bear: every share except the lender's own.
 {{ config(materialized='view') }}
 
 select

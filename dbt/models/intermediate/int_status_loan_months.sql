@@ -1,5 +1,5 @@
--- Loan months of sources that report a repayment status: k months late are 30k days past due. One row per version of a
--- statement.
+-- Loan months of sources that report a repayment status: k months late count as 30k days past due. One row per version
+-- of a statement.
 select
     source,
     loan_id,

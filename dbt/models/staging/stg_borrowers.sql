@@ -1,4 +1,4 @@
--- One row per borrower, as first known.
+-- One row per borrower, in the version that was delivered first.
 with accepted as (
     {{ first_known('borrowers') }}
 )

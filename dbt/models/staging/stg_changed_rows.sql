@@ -1,7 +1,7 @@
--- One row per row that the build before did not have: its loan, and the day that it is about. A row that was
--- superseded is one too; its day is null, because it is gone from whatever month it was in. `known_as_of` does not
--- matter here: a night as of an instant builds everything, and reads no changed rows. Ephemeral, since a full build
--- finds none.
+-- One row per row that the previous build did not have, with its loan and the day it refers to. Superseded rows are
+-- listed too, with a null day, because a correction may remove a row from any month. `known_as_of` is not applied: a
+-- night as of an instant builds everything, and reads no changed rows. The model is ephemeral, since in a full build it
+-- has no rows.
 {{ config(materialized='ephemeral') }}
 
 select source, loan_id, opened_on as event_on, 'loans' as table_name from {{ source('lake_changed', 'loans') }}

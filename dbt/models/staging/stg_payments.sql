@@ -1,4 +1,4 @@
--- Every version that counted for a day: from its `known_on` until its `superseded_on`, which is null for the newest.
+-- All versions that counted for at least a day: from `known_on` until `superseded_on`, which is null for the newest.
 with accepted as (
     {{ versions_that_counted('payments') }}
 )

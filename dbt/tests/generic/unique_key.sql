@@ -1,4 +1,4 @@
-{# Rows whose key occurs more than once, or has a null in it. #}
+{# Return keys that occur more than once or contain a null. #}
 {% test unique_key(model, columns) %}
 select {{ columns | join(", ") }}, count(*) as occurrences
 from {{ model }}

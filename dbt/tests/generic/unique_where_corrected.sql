@@ -1,5 +1,5 @@
-{# Keys that the rows of a raw table have more than once although only their newest versions count. Where a source has
-   no newer versions the border has proven the key, of all files together (decision 12), and nothing is looked at. #}
+{# Return keys that occur more than once among the newest versions of a raw table's rows. Only sources with corrections
+   are checked. For the others, ingestion has already proven that the key is unique over all files (decision 12). #}
 {% test unique_where_corrected(model, columns, table) %}
 select {{ columns | join(", ") }}, count(*) as occurrences
 from {{ model }}

@@ -1,10 +1,9 @@
--- Every default of a loan as it is known now, from its first day to the day that ended it. Days that hold a default
--- open (a trigger, too many days past due, changed terms) each do so until the day on which a cure could be complete.
--- Where the next such day comes later than all of these, the default before it is cured. Once nothing is owed, or the
--- loan is written off, it is over.
+-- Every default of a loan as known now, from its first day to the day on which it ended. A trigger, too many days past
+-- due, or changed terms keep a default open until the day on which a cure could be complete. If the next such period
+-- begins after all these days, the default is cured. It also ends once nothing is owed or the loan is written off.
 {%- set cure = default_policy().cure %}
 
--- one row per trigger, or other stretch or event: `clear_on` is the day until which it holds a default open
+-- one row per trigger, other period or event; `clear_on` is the day until which it keeps a default open
 with triggers as (
     select
         *,
@@ -15,7 +14,7 @@ with triggers as (
             else {{ add_months('until_on', cure.months) }}
         end as clear_on,
         kind in ('past_due', 'distressed_restructuring', 'reported') as is_trigger,
-        -- stretches in which nothing is owed, so far
+        -- the number of periods so far in which nothing was owed
         count(case when kind = 'closed' then 1 end) over (partition by source, loan_id order by from_on) as closed_no
     from {{ ref('int_default_triggers') }}
 ),
@@ -28,7 +27,7 @@ written_off as (
     group by source, loan_id, dated_by
 ),
 
--- one row per loan and stretch in which nothing is owed
+-- one row per loan and period in which nothing is owed
 settled as (
     select source, loan_id, closed_no, min(from_on) as settled_on
     from triggers
@@ -36,7 +35,7 @@ settled as (
     group by source, loan_id, closed_no
 ),
 
--- one row per trigger or stretch that holds a default open; `clear_before` is the latest `clear_on` before it
+-- one row per trigger or period that keeps a default open; `clear_before` is the latest `clear_on` of the rows before
 holding as (
     select
         triggers.*,
@@ -51,7 +50,7 @@ holding as (
         and (written_off.written_off_on is null or triggers.from_on < written_off.written_off_on)
 ),
 
--- the same rows; those of one default have the same `group_no`
+-- one row per trigger or period that keeps a default open; rows of the same default share a `group_no`
 grouped as (
     select
         *,
@@ -92,7 +91,7 @@ spells as (
         written_off.written_off_on
     from begun
     inner join (
-        -- of two triggers on one day the arrears are given
+        -- if two triggers begin on the same day, the arrears are named
         select source, loan_id, from_on, max(kind) as kind, min(known_on) as known_on, max(value_lost) as value_lost
         from grouped
         where is_trigger
@@ -120,7 +119,7 @@ ended as (
     from spells
 ),
 
--- one row per default. A loan that is written off without having been in default is in default from that day.
+-- one row per default. A loan that is written off without a default before is in default from that day.
 defaults as (
     select
         source,
@@ -167,8 +166,8 @@ numbered as (
     window by_day as (partition by source, loan_id order by defaulted_on)
 ),
 
--- one row per default that the plain month-end flag sees, too: it needs a day less, so that it may hold a month-end
--- earlier
+-- one row per default that the plain month-end flag finds too. The flag needs one day less, so it may be set a
+-- month-end earlier.
 at_month_ends as (
     select
         numbered.source,
@@ -186,7 +185,7 @@ at_month_ends as (
             or numbered.ended_by = 'written_off'
             or months.month_on < numbered.ended_on
         )
-    -- imputed days past due are a guess
+    -- imputed days past due are an estimate
     where months.superseded_on is null
         and months.arrears_basis <> 'imputed'
         and months.dpd_end >= {{ portfolio_policy().dpd_bad }}

@@ -1,6 +1,7 @@
--- One row per loan and month-end, as it is known now. A loan's standing follows from its defaults (fct_defaults): in
--- default from the month in which one begins, in probation once nothing holds it open at a month-end, performing
--- again once it is cured. The month before the first rebuilt one is rebuilt, too, because its `state_after` changes.
+-- One row per loan and month-end, as known now. A loan's standing follows from its defaults (fct_defaults): it is in
+-- default from the month in which a default begins, in probation once nothing keeps the default open at a month-end,
+-- and performing again once it is cured. The month before the first rebuilt one is rebuilt too, because its
+-- `state_after` changes.
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},
@@ -27,7 +28,7 @@ with months as (
     window by_month as (partition by months.source, months.loan_id order by months.month_on)
 ),
 
--- One row per loan and month in a default; `is_held` where something holds it open at the month-end. A write-off ends a
+-- One row per loan and month in a default; `is_held` if something keeps it open at the month-end. A write-off ends a
 -- default for good, and counts from the month in which it was known.
 in_default as (
     select

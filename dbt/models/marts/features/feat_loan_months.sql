@@ -1,4 +1,4 @@
--- One row per loan and month-end: keys, flags, then exactly the features of ml/features.py in its order. A window
+-- One row per loan and month-end: keys, flags, then exactly the features of ml/features.py, in the same order. A window
 -- that is longer than the known history is null, never 0.
 -- noqa: disable=layout.indent
 {{ config(
@@ -7,7 +7,7 @@
     pre_hook="{{ delete_for_rebuild('int_observations_to_rebuild') }}",
 ) }}
 
--- one row per observation of a loan that is not on time, and month that it may know
+-- one row per observation of a loan that is not on time, and month that the observation may use
 with history as (
     select * from {{ ref('int_loan_month_history') }}
 ),
@@ -34,7 +34,7 @@ revised_observations as (
         {%- endfor %}
     from history
     group by source, loan_id, month_on
-    -- a month that is not known yet is no observation
+    -- if the observed month itself is not known yet, there is no observation
     having max(case when age = 0 then 1 end) = 1
 ),
 
@@ -69,7 +69,7 @@ select
     summed.loan_id,
     summed.month_on,
     loans.borrower_id,
-    -- a card is live with nothing on it; a loan is not
+    -- a card without a balance is live; a loan without one is not
     summed.month_on = reported.last_month and (summed.limit_amount is not null or summed.balance > 0) as is_live,
     summed.in_default,
     summed.balance = 0 as zero_balance,

@@ -1,9 +1,10 @@
--- What became of each observation, once it is known; an observation that has not matured has no row. Rows that a
--- model may not learn from, or be judged on, are kept with the reason.
+-- The outcome of each matured observation; an observation that has not matured has no row. Rows that a model may not
+-- learn from or be judged on are kept, with the reason.
 --
--- The months are those known now. An observation is a month that was also known on time, and it is in default if it
--- was so by either knowledge. An observation matures with the month at the end of its horizon. Each build rebuilds
--- those whose horizon ends in a rebuilt month, and all outcomes that sources report themselves.
+-- The months are as known now. An observation is a month that was also known on time. It counts as in default if either
+-- the knowledge at that time or the knowledge of now says so. It matures with the month at the end of its horizon. Each
+-- build recomputes the observations whose horizon ends in a rebuilt month, and all outcomes that sources report
+-- themselves.
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},
@@ -16,7 +17,7 @@
     ],
 ) }}
 
--- one row per loan and month, as it is known now
+-- one row per loan and month, as known now
 with now_known as (
     select
         months.source,
@@ -37,7 +38,7 @@ with now_known as (
         and (to_rebuild.loan_id is not null or {{ by_source('label_horizon_months', 'months.source') }} is null)
 ),
 
--- one row per loan and month that had another version on the day on which it was observed; few have
+-- one row per loan and month that was known in another version on its day of observation; there are few
 older as (
     select source, loan_id, month_on, is_default
     from {{ ref('int_loan_months') }}
@@ -89,7 +90,7 @@ reported_outcomes as (
     where {{ in_batch('outcomes.loan_id') }} and {{ by_source('label_horizon_months', 'outcomes.source') }} is null
 ),
 
--- one row per loan of a source whose outcomes are seen in later months: a default that starts within the horizon
+-- one row per loan of a source whose labels come from later months: a default that starts within the horizon
 loans as (
     select
         source,
@@ -104,7 +105,7 @@ loans as (
     group by source, loan_id
 ),
 
--- one row per month of the few loans that need a window: those that were ever in default, and those with missing months
+-- one row per month of the few loans that need a window: loans that were ever in default or have missing months
 looked_at as (
     select
         months.source,
@@ -122,7 +123,7 @@ looked_at as (
     where loans.has_defaulted or loans.has_gaps
 ),
 
--- one row per loan and month, with its place in the loan and its horizon
+-- one row per loan and month, with its number within the loan and its horizon
 numbered as (
     select
         months.*,
@@ -139,8 +140,8 @@ numbered as (
         and months.month_on = looked_at.month_on
 ),
 
--- One row per source and reported month. A ledger source has one row, its last month, and has reported all months
--- before; another source has reported the months that it has statements of.
+-- One row per source and reported month. A ledger source has one row, its last month, and has also reported all months
+-- before it. Other sources have reported the months for which they have statements.
 reported as (
     select source, {{ month_index('reported_month') }} as month_no, true as and_before
     from {{ ref('int_ledger_reported') }}
@@ -151,7 +152,7 @@ reported as (
     group by source, month_on
 ),
 
--- one row per observation with a late month in its horizon: its outcome is known once all of them are
+-- one row per observation with a late month in its horizon; its outcome is known once all these months are
 delayed as (
     select numbered.source, numbered.loan_id, numbered.month_on, max(months.known_on) as known_on
     from numbered

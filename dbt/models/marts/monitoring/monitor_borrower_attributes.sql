@@ -1,4 +1,4 @@
--- Attributes that fairness is measured by. Never a feature, never published.
+-- Attributes for measuring fairness. They are never features and never published.
 select
     source,
     borrower_id,

@@ -1,6 +1,7 @@
--- Monthly figures that early warnings are judged on, by source, segment and indicator: how many accounts, how many of
--- them (or the sum over them), and the same by balance. A segment is the whole book, a product, a channel, or the joint
--- loans of a funding partner. Sums of ratios are sums of decimals: those do not depend on the order of addition.
+-- Monthly figures on which early warnings are judged, by source, segment and indicator: the number of accounts, how
+-- many of them have the event (or the sum of the value), and the same by balance. A segment is the whole book, a
+-- product, a channel, or the joint loans of a funding partner. Ratios are summed as decimals, because such sums do not
+-- depend on the order of addition.
 -- noqa: disable=layout.indent
 {%- set counted = {
     "share_30_plus": ("is_performing", "dpd_end > 30", "balance"),
@@ -36,8 +37,8 @@ with shares as (
     select * from {{ ref('int_partner_shares') }}
 ),
 
--- One row per joint loan, with all its partners. Loans with the same partners are counted together: there are far fewer
--- of such groups than loans.
+-- One row per joint loan, with all its partners as one group. Loans with the same partners are counted together,
+-- because there are far fewer groups than loans.
 funded as (
     select source, loan_id, string_agg(partner, chr(31) order by partner) as partners
     from shares

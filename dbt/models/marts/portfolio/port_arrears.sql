@@ -1,5 +1,5 @@
--- The newest month-end by product and arrears: loans, what they owe, their class, and the provision that the simplified
--- approach asks for.
+-- The newest month-end by product and arrears state: the number of loans, their balance and exposure, their risk class,
+-- and the provision under the simplified approach.
 {%- set rates = portfolio_policy().provision_rates %}
 with exposures as (
     {{ newest_exposures() }}

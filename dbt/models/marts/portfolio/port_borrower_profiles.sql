@@ -1,5 +1,5 @@
 -- One row per borrower with live loans, in five dimensions: credit history, ability to perform, behaviour, identity,
--- connections. What a source does not deliver is null.
+-- connections. A column is null if the source does not deliver it.
 
 -- one row per loan with an exposure
 with newest as (

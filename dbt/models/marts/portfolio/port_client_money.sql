@@ -1,5 +1,5 @@
--- The account that holds the money of others, by day and currency: what was received is allocated to a loan, or was
--- refunded, or is on the account still.
+-- The account that holds client money, by day and currency. Received money is allocated to a loan, refunded, or still
+-- on the account.
 with days as (
     select
         source,

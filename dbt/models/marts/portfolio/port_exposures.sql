@@ -1,7 +1,7 @@
--- What is owed, and could be, at the newest month-end of a source and at the one before: the loans that expected loss
--- is computed on.
+-- What is owed, and what could be, at a source's newest month-end and the one before: the loans for which expected loss
+-- is computed.
 --
--- The months are named, and not a range: DuckDB then selects the rows before it joins them to others.
+-- The two months are listed instead of given as a range: DuckDB then filters the rows before it joins them.
 with reported as (
     {{ last_months(ref('fct_loan_months')) }}
 ),

@@ -1,5 +1,5 @@
--- The policy's limits at the newest month-end: concentration, joint lending, the price. One row per limit and
--- segment; a limit that cannot be evaluated has the reason beside it.
+-- The policy's limits at the newest month-end: concentration, joint lending, price. One row per limit and segment. A
+-- limit that cannot be evaluated has a reason.
 {%- set limits = portfolio_policy().limits %}
 
 -- one row per loan with an exposure
@@ -74,7 +74,7 @@ funded as (
         on loans.source = shares.source and loans.loan_id = shares.loan_id
 ),
 
--- one row per source and currency: the smallest share that partners bear of a loan, and loans below the minimum
+-- one row per source and currency: the smallest share of a loan that partners bear, and the loans below the minimum
 joint as (
     select
         source,
@@ -135,7 +135,7 @@ measured as (
         {{ limits.partner_to_tier1 }}, {{ limits.partner_to_tier1 }}, 0
     from partners
     union all
-    -- of the last two limits one loan beyond them is enough
+    -- the last two limits are broken by a single loan
     select
         source, currency, 'partner_share_min', 'all', cast(smallest as double),
         {{ limits.partner_share_min }}, {{ limits.partner_share_min }}, below

@@ -1,5 +1,5 @@
--- One row per loan and month-end that a stage and an expected loss need: what is owed, and what could be drawn before a
--- default. A view, because each reader asks for few loans.
+-- One row per loan and month-end for which a stage and an expected loss can be computed: what is owed, and what could
+-- be drawn before a default. It is a view, because each reader needs only few loans.
 {{ config(materialized='view') }}
 
 with {{ exposures(ref('fct_loan_months')) }}

@@ -1,5 +1,6 @@
--- What comes in by months since default, as it was known at the two newest month-ends: the curve by which open workouts
--- are carried on. `open_exposure` is what was owed, when they began, by the defaults that were still open just before.
+-- Recoveries by months since default, as known at each of the two newest month-ends. With this curve open workouts are
+-- extrapolated. `open_exposure` is the exposure at the start of default of the defaults that were still open just
+-- before.
 
 -- one row per source
 with newest as (
@@ -13,7 +14,7 @@ as_of as (
     select source, {{ month_end_before('last_month') }} from newest
 ),
 
--- one row per month-end, default and month of it that was known by then
+-- one row per month-end, default and month of the default that was known at the month-end
 months_by_then as (
     select as_of.as_of_on, workout_months.*
     from {{ ref('port_workout_months') }} as workout_months

@@ -1,5 +1,5 @@
--- The state of the loans of a month-end one month later. A loan that is closed or written off and has no later month
--- stays so; one that vanishes otherwise is not in the rates, and is counted beside them.
+-- The arrears state of a month-end's loans one month later. A closed or written-off loan without a later month keeps
+-- its state. Any other loan without a later month is excluded from the rates and counted as `lost`.
 with reported as (
     {{ last_months(ref('fct_loan_months')) }}
 ),

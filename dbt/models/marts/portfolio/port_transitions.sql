@@ -1,5 +1,6 @@
--- The moves of the newest months in one matrix, by cohort: N_ij / N_i; and what the duration matrix is made from: how
--- often a state was left for another, and how long loans were in it. A state holds from one month-end to the next.
+-- The moves of the newest months in one matrix, by cohort: N_ij / N_i. Also the inputs of the duration matrix: how
+-- often loans moved from one state to another, and how long they were in each state. A state lasts from one month-end
+-- to the next.
 with reported as (
     {{ last_months(ref('port_roll_rates')) }}
 ),

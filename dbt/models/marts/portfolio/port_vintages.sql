@@ -1,6 +1,7 @@
--- Cohorts of loans of one origination month, followed month by month: how many were ever so many days past due, and
--- how many ever in default. A cohort is followed from its first month in the book, which for a purchased pool is not
--- the month of its origination, to the last month of its source: no month that only a part of it has reached.
+-- Cohorts of loans with the same origination month, followed month by month: how many loans were ever past due by the
+-- policy's days, and how many were ever in default. A cohort is followed from its first month in the book to the last
+-- month of its source. In a purchased pool the first month in the book is not the origination month. Months that only a
+-- part of the cohort has reached are left out.
 
 -- one row per loan
 with bad as (
@@ -70,7 +71,7 @@ grid as (
     from cohorts
 ),
 
--- one row per cohort and month in which a loan of it turned bad or went into default
+-- one row per cohort and month in which one of its loans turned bad or went into default
 turned as (
     select
         source,

@@ -1,7 +1,7 @@
--- One row per default and month of it: what came in, discounted to the month in which the default began at the loan's
--- own rate. A loan that is cured has recovered what it then owes; a write-off ends no workout. A restructuring that
--- never came to the plain flag is left out: PDs do not see it, and a loss given default is one of the defaults that
--- they see.
+-- One row per default and month of it: the recoveries, discounted at the loan's own rate to the month in which the
+-- default began. A cured loan counts as having recovered what it owes at the cure; a write-off does not end the
+-- workout. A restructuring that the plain month-end flag never showed is left out: PDs do not cover such defaults, and
+-- the loss given default must cover the same defaults as the PD.
 -- noqa: disable=layout.indent
 {%- set recovered -%}
     case when dated.age > 0 then dated.paid + case when dated.is_end then dated.balance else 0 end else 0 end
@@ -52,7 +52,7 @@ select
     dated.is_end,
     dated.state = 'closed' as is_closed,
     cast({{ recovered }} as decimal(18, 2)) as recovered,
-    -- as a decimal, so that its sums do not depend on the order
+    -- a decimal, so that sums do not depend on the order
     cast(
         {{ recovered }} * power(
             1 + coalesce(cast(loans.annual_rate as double), {{ portfolio_policy().loss.discount_rate }}),

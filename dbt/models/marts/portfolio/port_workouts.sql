@@ -1,5 +1,5 @@
--- One row per default: what was owed when it began, what came in since, and for how many months it was followed: to its
--- end, or to the last reported month.
+-- One row per default: what was owed when it began, what has been recovered since, and how many months it was followed,
+-- up to its end or the last reported month.
 with reported as (
     {{ last_months(ref('fct_loan_months')) }}
 ),
