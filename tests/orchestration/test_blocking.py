@@ -52,7 +52,7 @@ def test_broken_expectation_of_any_raw_table_stops_the_night(home_after_night):
     assert current_snapshot(pipeline.settings.published).sha256 == before.sha256
     why = tags_of(pipeline, result)[STOPPED_BY]
     assert re.match(
-        r"raw/taiwan_cards/\w+: planted__to_fail; [\d,]+ rows, the first: UCI_Credit_card\.csv "
+        r"raw/taiwan_cards/\w+: planted__to_fail; [\d,]+ rows, first UCI_Credit_card\.csv "
         r"\(delivery [0-9a-f]{16}\), line 2\. this one fails on purpose",
         why,
     ), why
@@ -83,10 +83,10 @@ def test_corrupt_lake_fails_the_night_with_exit_1(home_after_night):
     result = run_night(pipeline, force=True)
     assert result.exit is Exit.FAILED
     assert "statements" in result.failures[0]
-    assert "restore it from a backup" in result.failures[0]
+    assert "restore the file from a backup" in result.failures[0]
     why = tags_of(pipeline, result)[FAILED_IN]
     assert why.startswith("ingest_taiwan_cards: LakeCorruptionError: ")
-    assert "restore it from a backup" in why
+    assert "restore the file from a backup" in why
 
 
 def test_nothing_is_published_from_checks_of_another_run(home_after_night):
