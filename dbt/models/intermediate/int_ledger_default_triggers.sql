@@ -7,10 +7,10 @@
 --   distressed_restructuring  the terms were changed, and the loss of present value is above the policy's limit
 --   written_off   the lender has written the loan off
 --
--- The model does not loop over days. Sums change only on days on which something is paid, falls due, becomes old enough
--- or is scheduled; each period between two such days is one row. First in, first out, a loan is more than k days past
--- due exactly if the amounts that fell due more than k days before are not fully paid. Amounts are past due from the day
--- after they are due.
+-- The model does not loop over days. Sums change only on days on which something is paid, falls due, becomes old
+-- enough or is scheduled; each period between two such days is one row. First in, first out, a loan is more than k days
+-- past due exactly if the amounts that fell due more than k days before are not fully paid. Amounts are past due from
+-- the day after they are due.
 {{ config(
     materialized='batches',
     meta={'loans_of': 'int_ledger_to_rebuild', 'grows': true},

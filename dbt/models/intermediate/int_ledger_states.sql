@@ -5,6 +5,7 @@
 --
 -- A state (`known_month`) contains the rows that are visible in its month, and all rows that are not late. It covers
 -- the months from `first_month` until the next state begins.
+
 -- one row per loan
 with loans as (
     select * from {{ ref('int_ledger_loans') }}
