@@ -45,7 +45,7 @@ class Origin:
 
 
 def card(candidate: Candidate, training: TrainingSet, origin: Origin, decision: Decision) -> str:
-    """The card of a candidate after its promotion decision."""
+    """Return the model card of a candidate as Markdown, including its promotion decision."""
     parts = (
         f"# {decision.model_name}, version {decision.model_version}: {decision.decision}",
         _summary(candidate, origin, decision),

@@ -1,5 +1,7 @@
 """The command line `creditloom ...`, with one module per topic.
 
+To add a command, decorate a function with `@commands.command()` in the module of its topic.
+
 A command parses its arguments, calls one function and prints the result. Slow imports are inside the commands, so that
 the command line starts fast.
 """

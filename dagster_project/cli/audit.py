@@ -77,9 +77,10 @@ def restate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a month as first reported with the month as known now, and list the late or corrected rows between.
+    """Compare a month as first reported with the same month as known now.
 
-    Exit codes: 0 compared, 1 failed or a changed loan that no row explains, 2 usage.
+    Lists the late or corrected rows that explain the differences. Exit codes: 0 compared; 1 failed, or a loan changed
+    and no late or corrected row explains it; 2 usage.
 
     Example: creditloom restate 2026-06
     """

@@ -243,6 +243,7 @@ def _row(
 
 
 def _signal(move: float, adjusted: float, thresholds: IndicatorPolicy, significance: Significance) -> State:
+    """Compare a move with amber and red: it crosses a threshold only if it is significant, too."""
     if move >= thresholds.red and adjusted < significance.red:
         return State.RED
     return State.AMBER if move >= thresholds.amber and adjusted < significance.amber else State.GREEN

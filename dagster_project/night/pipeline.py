@@ -81,7 +81,7 @@ class Pipeline:
         )
 
     def receipts(self, source: str | None = None) -> list[Receipt]:
-        """The receipts that this night sees, of one source or of all sources."""
+        """The receipts ingested up to `known_as_of` (all, if it is not set), of one source or of all sources."""
         seen = self.ingest_context.book.all(source)
         return [r for r in seen if r.ingested_at <= self.known_as_of] if self.known_as_of else seen
 

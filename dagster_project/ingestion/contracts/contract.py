@@ -116,7 +116,7 @@ class Table:
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A delivery that is a file in a Python distribution. `path`: how the file's path in the distribution ends."""
+    """A delivery that ships as a file in an installed Python distribution. `path`: the end of the file's path in it."""
 
     distribution: str
     path: str

@@ -1,1 +1,1 @@
-"""Files on disk: landed files, the lake's Parquet files, and the receipts and indexes that describe them."""
+"""Landed files, the lake's Parquet files, the receipts and indexes that describe them, and the context of an intake."""

@@ -1,6 +1,7 @@
 """Applies the contract's rules to records of text. Every row is either good (typed), bad, or a duplicate.
 
 A bad row has the first rule that it breaks, and a message that names the column but never quotes the value.
+`_column_rules` lists the rules of one column; `_split_repeated` compares rows with the same key.
 """
 
 import re

@@ -117,7 +117,7 @@ def hide(
         search: the persons to search for.
 
     Raises:
-        UnreadableError: no layout can read the file, it is not text, and it may contain data of the persons.
+        UnreadableError: the file may contain data of the persons, but it is not text and no layout can read it.
     """
     if not _may_mention(content, search):
         return None
@@ -136,9 +136,10 @@ def hide(
 
 
 def _may_mention(content: bytes, search: PersonSearch) -> bool:
-    """Check quickly whether a file may mention the persons, by a search for their words.
+    """Check quickly whether a file may mention the searched persons: look for the words that identify them.
 
-    Return True without a search if there are no words, if a word is not ASCII, or if the file is not text.
+    Return True where this could miss a mention: if there are no words, if a word is not ASCII, or if the file is not
+    text.
     """
     if not search.words or not all(word.isascii() for word in search.words):
         return True
