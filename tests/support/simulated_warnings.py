@@ -132,12 +132,14 @@ def _book(plan: Plan, folder: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection,
         db.execute("attach ':memory:' as creditloom")
         db.register("book", book)
         db.register("shares", shares)
-        for schema in ("staging", "marts"):
+        db.register("partner_shares", shares.filter(pl.col("partner") != "own"))
+        for schema in ("staging", "intermediate", "marts"):
             db.execute(f"create schema creditloom.{schema}")
         for table, rows in (
             ("staging.stg_loans", "book"),
             ("marts.dim_loans", "book"),
             ("staging.stg_funding_shares", "shares"),
+            ("intermediate.int_partner_shares", "partner_shares"),
             ("marts.fct_loan_months", f"(select *, dpd_end as dpd_max, {before} from '{folder}/*.parquet')"),
         ):
             db.execute(f"create table creditloom.{table} as select '{SOURCE}' as source, * from {rows}")
