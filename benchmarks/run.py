@@ -1,14 +1,20 @@
 """`make bench`: measure the cost of a night compared with its bare work, for several sizes of a simulated book.
 
-For each size it simulates a book and sets the files of the last day apart. Each turn then runs a first night in a new
-home, the floor (`floor.py`) on the same files, the next night with the last day's files, and a retraining. Each of them
-runs in its own process, which is measured from outside. The results are ratios, because times depend on the machine.
+For each size it simulates a book and sets the files of the last day apart. Each turn then runs, in this order: a first
+night in a new home; the floor (`floor.py`) on the same files; the unit (`floor_v1.py`) on a frozen book of the same
+size; a night with the last day's files; a night that closes a month; a night with late payments; a night without new
+files; and a retraining. Each of them runs in its own process, which is measured from outside. The results are multiples
+of the unit's seconds in the same turn, because seconds depend on the machine.
 
-The figures are written to `results/<loans>.json`. The tables and the chart of docs/performance.md are rewritten from
-all files there.
+At the end it measures `creditloom night` on the card data in a new home, as `make run` does, beside the import of
+Dagster.
+
+The figures are written to `results/<loans>.json` and `results/cards/cards.json`. The tables and the chart of
+docs/performance.md are rewritten from all files there.
 """
 
 import argparse
+import datetime as dt
 import json
 import os
 import platform
@@ -23,6 +29,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import book_v1
+import polars as pl
 import report
 import yaml
 
@@ -31,6 +39,8 @@ ROOT = BENCHMARKS.parent
 SOURCE = "simulated"
 MONTHS = 37
 CREDITLOOM = str(Path(sys.executable).with_name("creditloom"))
+IMPORT_DAGSTER = [sys.executable, "-c", "import dagster"]
+LATE_SHARE = 20  # of the night with late payments: one loan in so many gets one
 SMALL = 10_000  # up to this size there are three turns, because short runs vary more
 SAMPLE_SECONDS = 0.1
 # The stage of a step, by the prefix of the step's name; the first match counts. Everything else counts as `rest`.
@@ -139,12 +149,14 @@ def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
         raise RuntimeError(f"the simulation failed; see {work / 'simulate.log'}")
     shutil.rmtree(book / "truth")
     first_days, last_day = split(book / "landing" / SOURCE)
+    unit = work / "unit"
+    book_v1.write(unit, loans)
     reported = simulated.reported
     say(f"{loans:,} loans, {reported['payment_rows']:,} payments: simulated in {simulated.seconds:.0f} s")
     turns = []
     for number in range(1, repeats + 1):
         turn = {}
-        for name, measured in take_turn(work / f"turn-{number}", first_days, last_day, policy):
+        for name, measured in take_turn(work / f"turn-{number}", first_days, last_day, unit, policy):
             turn[name] = asdict(measured)
             failed = "" if measured.exit == 0 else f", FAILED: {measured.reported.get('failures')}"
             say(f"  {number}/{repeats} {name}: {measured.seconds:.1f} s, {measured.peak_mb:,.0f} MB{failed}")
@@ -163,32 +175,73 @@ def split(landing: Path) -> tuple[list[Path], list[Path]]:
 
 
 def take_turn(
-    folder: Path, first_days: list[Path], last_day: list[Path], policy: Path
+    folder: Path, first_days: list[Path], last_day: list[Path], unit: Path, policy: Path
 ) -> Iterator[tuple[str, Measured]]:
-    """Yield (name, measurement) of first night, floor, next night and retraining, and remove their folders.
+    """Yield (name, measurement) of each run of a turn, in order, and remove their folders. `unit`: the frozen book.
 
     Raises:
         RuntimeError: the first night did not publish.
     """
-    home, bare = folder / "home", folder / "bare"
-    landing, log = home / "landing" / SOURCE, folder / "errors.log"
+    home, log = folder / "home", folder / "errors.log"
+    landing = home / "landing" / SOURCE
     settings = {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(policy)}
+    night = [CREDITLOOM, "night", "--json"]
     link(first_days, landing)
-    first = _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
+    first = _of_run(home, night, settings, log)
     first.reported |= model_of(home)
     yield "first night", first
     if first.exit:
         raise RuntimeError(f"the first night did not publish, so nothing else is measured; see {log} and {home}")
-    link(first_days, bare / "landing")
-    line = [sys.executable, str(BENCHMARKS / "floor.py"), str(bare / "landing"), str(bare / "out")]
-    floor = measure([*line, "--policy", str(policy)], {}, log)
-    floor.stages = stages_of_floor(floor)
-    yield "floor", floor
-    shutil.rmtree(bare)
+    link(first_days, folder / "bare")
+    yield "floor", _of_floor("floor.py", folder / "bare", folder / "out", ["--policy", str(policy)], log)
+    yield "unit", _of_floor("floor_v1.py", unit, folder / "out", [], log)
     link(last_day, landing)
-    yield "next night", _of_run(home, [CREDITLOOM, "night", "--json"], settings, log)
+    yield "next night", _of_run(home, night, settings, log)
+    shift_day(last_day, landing)
+    yield "month end", _of_run(home, night, settings, log)
+    write_late(first_days, landing)
+    yield "late rows", _of_run(home, night, settings, log)
+    yield "nothing new", _of_run(home, night, settings, log)
     yield "retrain", _of_run(home, [sys.executable, str(BENCHMARKS / "retrain.py")], settings, log)
     shutil.rmtree(home)
+
+
+def _of_floor(script: str, landing: Path, out: Path, more: list[str], log: Path) -> Measured:
+    """Measure a floor on the files of a landing folder, and remove what it wrote."""
+    floor = measure([sys.executable, str(BENCHMARKS / script), str(landing), str(out), *more], {}, log)
+    floor.stages = stages_of_floor(floor)
+    shutil.rmtree(out)
+    return floor
+
+
+def shift_day(last_day: list[Path], landing: Path) -> None:
+    """Deliver the payments of the last day, a month-end, once more: under new numbers and with the next day's date.
+
+    With a row of the next month, the month has ended for every loan.
+    """
+    today = last_day[0].stem.split("-", 1)[1]
+    tomorrow = (dt.date.fromisoformat(today) + dt.timedelta(days=1)).isoformat()
+    payments = pl.read_csv(next(file for file in last_day if file.stem.startswith("payments-")), infer_schema=False)
+    dated = payments.with_columns(paid_on=pl.lit(tomorrow), booked_on=pl.lit(tomorrow))
+    _renumbered(dated, "2").write_csv(landing / f"payments-{tomorrow}.csv")
+
+
+def write_late(first_days: list[Path], landing: Path) -> None:
+    """Deliver payments that become known late: some of half a year before the newest day, under new numbers."""
+    files = sorted(file for file in landing.iterdir() if file.stem.startswith("payments-"))
+    newest = dt.date.fromisoformat(files[-1].stem.split("-", 1)[1])
+    next_day = (newest + dt.timedelta(days=1)).isoformat()
+    month = f"{newest - dt.timedelta(days=183):%Y-%m}"
+    old = [file for file in first_days if file.stem.startswith(f"payments-{month}")]
+    payments = pl.concat([pl.read_csv(file, infer_schema=False) for file in old])
+    some = payments.filter(pl.col("loan_no").cast(pl.Int64) % LATE_SHARE == 0)
+    dated = some.with_columns(booked_on=pl.lit(next_day))
+    _renumbered(dated, "3").write_csv(landing / f"payments-{next_day}.csv")
+
+
+def _renumbered(payments: pl.DataFrame, first_digit: str) -> pl.DataFrame:
+    """Change the first digit of the payments' numbers, which is 1 in a simulated book."""
+    return payments.with_columns(payment_no=first_digit + pl.col("payment_no").str.slice(1))
 
 
 def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path) -> Measured:
@@ -229,6 +282,26 @@ def machine() -> Json:
     }
 
 
+# --- the cards -------------------------------------------------------------------------------------------------------
+
+
+def bench_cards(repeats: int, work: Path) -> Json:
+    """Measure a first night on the card data, which `make run` is, and the night after it, which finds nothing new."""
+    log, turns = work / "cards.log", []
+    for number in range(1, repeats + 1):
+        home = work / f"cards-{number}"
+        settings, night = {"CREDITLOOM_HOME": str(home)}, [CREDITLOOM, "night", "--json"]
+        turn = {
+            "first night": _of_run(home, night, settings, log),
+            "nothing new": _of_run(home, night, settings, log),
+            "import dagster": measure(IMPORT_DAGSTER, {}, log),
+        }
+        say(f"  {number}/{repeats} cards: " + ", ".join(f"{name} {run.seconds:.1f} s" for name, run in turn.items()))
+        turns.append({name: asdict(run) for name, run in turn.items()})
+        shutil.rmtree(home)
+    return {"machine": machine(), "turns": turns}
+
+
 # --- all sizes -------------------------------------------------------------------------------------------------------
 
 
@@ -264,13 +337,14 @@ def main() -> None:
             report.save(bench(loans, given.repeats or (3 if loans <= SMALL else 1), folder, policy))
             if not given.keep:
                 shutil.rmtree(folder)
+        report.save_cards(bench_cards(given.repeats or 3, work))
         if given.keep:
             say(f"books and logs are in {work}")
         else:
             shutil.rmtree(work)
-    results = report.load()
-    report.write_page(results)
-    sys.stdout.write(report.table(results) + "\n\n" + report.verdicts(results) + "\n")
+    results, cards = report.load(), report.load_cards()
+    report.write_page(results, cards)
+    sys.stdout.write(report.table(results, cards) + "\n\n" + report.verdicts(results, cards) + "\n")
 
 
 if __name__ == "__main__":
