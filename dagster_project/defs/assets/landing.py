@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 
 from dagster_project.defs.asset_keys import landing_asset
+from dagster_project.defs.event_log import batch_of_events
 from dagster_project.defs.partitions import add_landing_days, landing_day_partitions
 from dagster_project.defs.resources import NIGHT
 from dagster_project.ingestion.contracts.source import Source
@@ -64,12 +65,13 @@ def take_in(
 
 def fill_partitions(context: dg.AssetExecutionContext, source: Source, committed: dict[date, list[Receipt]]) -> None:
     """Report the partitions of the landing days that a night took in as materialized. `committed`: receipts by day."""
-    for day, receipts in committed.items():
-        context.log_event(
-            dg.AssetMaterialization(
-                dg.AssetKey(landing_asset(source.name)), partition=day.isoformat(), metadata=_figures(receipts)
+    with batch_of_events(context.instance):
+        for day, receipts in committed.items():
+            context.log_event(
+                dg.AssetMaterialization(
+                    dg.AssetKey(landing_asset(source.name)), partition=day.isoformat(), metadata=_figures(receipts)
+                )
             )
-        )
 
 
 def _figures(receipts: list[Receipt]) -> dict[str, int | str]:
