@@ -28,7 +28,7 @@ _KEPT = 4  # databases whose connections stay open: the index, the current run, 
 
 
 class KeptEventLog(SqliteEventLogStorage):
-    """The event log of a home. Each run has a database, and one more, the index, has the events of assets and checks."""
+    """The event log of a home. Each run has a database; one more, the index, has the events of assets and checks."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._kept: OrderedDict[str, Connection] = OrderedDict()
@@ -42,7 +42,7 @@ class KeptEventLog(SqliteEventLogStorage):
         return {}
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:  # noqa: ARG003
         """Open the event log of the home in `DAGSTER_HOME`."""
         return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data)
 

@@ -74,7 +74,7 @@ def classify(
     conflicts = matches.conflicts.with_columns(pl.lit("conflict").alias("rule"))
     return ClassifiedRows(
         accepted=good,
-        tables=_first_row_of_each_person(tables, source.contract),
+        tables=first_row_of_each_person(tables, source.contract),
         rejected=_in_order(_ragged(parsed), checked.bad, contradicting, conflicts),
         duplicates=pl.concat([checked.duplicates, matches.duplicates]).sort(LINE_NO),
         superseded=matches.superseded,
@@ -207,10 +207,15 @@ def _without(lines: pl.DataFrame, good: pl.DataFrame, tables: Tables) -> tuple[p
     return good, {name: rows.filter(is_left) for name, rows in tables.items()} if good.height else {}
 
 
-def _first_row_of_each_person(tables: Tables, contract: Contract) -> Tables:
-    """Keep the earliest row of each person. A person with two loans occurs in two lines of a file."""
+def first_row_of_each_person(tables: Tables, contract: Contract, *more_keys: str) -> Tables:
+    """Keep the earliest row of each person. A person with two loans occurs in two lines of a file.
+
+    `more_keys`: columns within whose values the first row is kept, for rows of several files.
+    """
     return {
-        name: rows.sort("event_on", LINE_NO).unique(contract.table(name).key, keep="first", maintain_order=True)
+        name: rows.sort(*more_keys, "event_on", LINE_NO).unique(
+            [*more_keys, *contract.table(name).key], keep="first", maintain_order=True
+        )
         if name in PERSONS
         else rows
         for name, rows in tables.items()

@@ -34,8 +34,9 @@ _COUNTS = tuple(
 class TakenIn:
     """A delivery before its commit.
 
-    `receipt`: its receipt. `keys`: hashes of the keys of the written rows, by table. `personal_values`: values that are
-    still to be written to the vault; None if there are none.
+    `receipt`: its receipt. `keys`: hashes of the keys in the lake files that the receipt names, by table; empty if the
+    result of another delivery has them, because the files are shared. `personal_values`: values that are still to be
+    written to the vault; None if there are none.
     """
 
     receipt: Receipt
@@ -117,7 +118,7 @@ def write(
     """
     name = f"{blank.delivery_id}{part}.parquet"
     files = [
-        _write(table, Path("raw") / source.name / table / name, frame, context.lake)
+        write_raw(table, source.name, name, frame, context.lake)
         for table, frame in (rows.tables | ({SUPERSEDED: rows.superseded} if rows.superseded.height else {})).items()
     ]
     if rows.rejected.height:
@@ -136,6 +137,16 @@ def with_vault(
     return [
         replace(t.receipt, files=(*t.receipt.files, *next(files))) if t.personal_values else t.receipt for t in taken
     ]
+
+
+def write_raw(table: str, source: str, name: str, rows: pl.DataFrame, lake: Path) -> LakeFile:
+    """Write rows of a canonical table to a lake file with this name."""
+    return _write(table, Path("raw") / source / table / name, rows, lake)
+
+
+def minor_units(column: str) -> pl.Expr:
+    """An amount in minor units."""
+    return (pl.col(column).cast(AMOUNT) * MINOR_PER_UNIT).cast(pl.Int64)
 
 
 def minor_of(amounts: pl.DataFrame, rows: pl.DataFrame) -> int:

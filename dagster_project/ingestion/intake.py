@@ -5,8 +5,9 @@ originals and their keys, then the Parquet files and the vault's files, then the
 the files are removed from the landing folder. After a crash without a receipt, the file is ingested again. After a
 crash with a receipt, the next start writes the missing audit rows and removes the files.
 
-A file is parsed as if its rows were new. The key index confirms that before anything is committed. If a key may be in
-the lake already, the files of the batch are parsed again, one by one, and compared with the lake row by row.
+Small files of one layout are parsed as one file; see `small_files`. A file is parsed as if its rows were new. The key
+index confirms that before anything is committed. If a key may be in the lake already, the files of the batch are parsed
+again, one by one, and compared with the lake row by row.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import ParamSpec
+from typing import NamedTuple, ParamSpec
 
 from dagster_project.ingestion.commit import commit, write_missing_audit_rows
 from dagster_project.ingestion.contracts.contract import Table
@@ -33,10 +34,11 @@ from dagster_project.ingestion.parsing.parse import Delivered
 from dagster_project.ingestion.parsing.records import DeliveryRefusedError
 from dagster_project.ingestion.persons.originals import (
     flush_originals,
-    keep_original,
+    keep_originals,
     open_original,
     sweep_originals,
 )
+from dagster_project.ingestion.small_files import MAX_BYTES, MAX_FILES, is_small, take_in_group
 
 P = ParamSpec("P")
 # Limits of a batch: files, rows, personal values. The receipts of a batch share a transaction, because flushing each
@@ -79,7 +81,8 @@ def ingest_files(files: list[Path], source: Source, context: IngestContext, now:
         return []
     known_rows = KnownRows(source.contract, context.lake, context.book.all(source.name))
     with context.key_store.kept_open(), ThreadPoolExecutor(_READERS) as readers, ThreadPoolExecutor(1) as committer:
-        intake = _Intake(source, context, forward(now, context), readers, committer, known_rows)
+        contents = context.book.contents(source.name)
+        intake = _Intake(source, context, forward(now, context), readers, committer, known_rows, contents)
         try:
             for path in files:
                 intake.add(path)
@@ -122,7 +125,12 @@ class DeliveryChangedError(RuntimeError):
     """A file changed while it was read, because it had not arrived completely."""
 
 
-_Task = tuple[Path, str, Future[TakenIn]]  # a file, its sha256, and its future result
+class _Task(NamedTuple):
+    """Files that one reader thread ingests, and the future results, one per file."""
+
+    paths: list[Path]
+    sha256s: list[str]
+    taken: Future[list[TakenIn]]
 
 
 def _no_batch() -> tuple[set[str], Future[None]]:
@@ -133,7 +141,10 @@ def _no_batch() -> tuple[set[str], Future[None]]:
 
 @dataclass
 class _Intake:
-    """The state of an intake: files being parsed, the batch being committed, and the receipts committed so far."""
+    """The state of an intake: files being parsed, the batch being committed, and the receipts committed so far.
+
+    `contents`: the sha256 of each content that has a receipt.
+    """
 
     source: Source
     context: IngestContext
@@ -141,10 +152,12 @@ class _Intake:
     readers: Executor
     committer: Executor
     known_rows: KnownRows
+    contents: set[str]
     committed: list[Receipt] = field(default_factory=list)
+    _group: list[tuple[Path, Delivered]] = field(default_factory=list)
     _reading: list[_Task] = field(default_factory=list)
     _committing: tuple[set[str], Future[None]] = field(default_factory=_no_batch)
-    _in_hand: deque[Future[TakenIn]] = field(default_factory=deque)
+    _in_hand: deque[Future[list[TakenIn]]] = field(default_factory=deque)
     _layout: Table | None = None
 
     def add(self, path: Path) -> None:
@@ -155,47 +168,86 @@ class _Intake:
         layout = self.source.contract.layout_of(path.name)
         once = layout is not None and layout.delivered_once
         # Commit earlier files first if this file's outcome may depend on them: payments are checked against loans.
-        in_progress = {sha256 for _, sha256, _ in self._reading} | self._committing[0]
-        if once or layout != self._layout or file.sha256 in in_progress:
+        if once or layout != self._layout or file.sha256 in self._in_progress():
             self.finish()
         self._layout = layout
-        leftover = self.context.book.unarchived(self.source.name, file.sha256, path.name)
-        if leftover is not None:
-            _archive([(path, file.sha256)], [leftover], self.source.name, self.context)  # it is encrypted in the lake
-            return
-        earlier = self.context.book.find(self.source.name, file.sha256, self.source.contract.version)
+        earlier = None
+        if file.sha256 in self.contents:
+            leftover = self.context.book.unarchived(self.source.name, file.sha256, path.name)
+            if leftover is not None:  # it is encrypted in the lake
+                _archive([(path, file.sha256)], [leftover], self.source.name, self.context)
+                return
+            earlier = self.context.book.find(self.source.name, file.sha256, self.source.contract.version)
         if earlier:
-            task = self._read(file, duplicate, earlier, path.name, self.now)
+            self._read_alone(path, file, duplicate, earlier, path.name, self.now)
         elif refused:
-            task = self._read(file, refuse, file, self.source, self.now, refused)
+            self._read_alone(path, file, refuse, file, self.source, self.now, refused)
         elif once and layout and has_accepted(layout, self.source, self.context):
-            task = self._read(file, hold_back, file, self.source, self.now)
+            self._read_alone(path, file, hold_back, file, self.source, self.now)
+        elif is_small(file, layout, self.source):
+            self._add_to_group(path, file)
         else:
-            task = self._read(file, self._take_in, file, compare=False)
-        self._reading.append((path, file.sha256, task))
-        self._in_hand.append(task)
+            self._read_alone(path, file, self._take_in, file, compare=False)
+
+    def _in_progress(self) -> set[str]:
+        """The sha256 of each file that was added and is not committed yet."""
+        read = {sha256 for task in self._reading for sha256 in task.sha256s}
+        return read | self._committing[0] | {file.sha256 for _, file in self._group}
+
+    def _add_to_group(self, path: Path, file: Delivered) -> None:
+        """Collect small files of one layout, which a reader thread ingests together once the group is full."""
+        if sum(len(other.content) for _, other in self._group) + len(file.content) > MAX_BYTES:
+            self._read_group()
+        self._group.append((path, file))
+        if len(self._group) == MAX_FILES:
+            self._read_group()
+
+    def _read_group(self) -> None:
+        group, self._group = self._group, []
+        files = [file for _, file in group]
+
+        def read() -> list[TakenIn]:
+            return take_in_group(files, self.source, self.context, self.known_rows, self.now)
+
+        if group:
+            self._start([path for path, _ in group], files, read)
+
+    def _read_alone(
+        self, path: Path, file: Delivered, read: Callable[P, TakenIn], *args: P.args, **more: P.kwargs
+    ) -> None:
+        """Ingest one file, after the files that were added before it."""
+        self._read_group()
+        self._start([path], [file], lambda: [read(*args, **more)])
+
+    def _start(self, paths: list[Path], files: list[Delivered], read: Callable[[], list[TakenIn]]) -> None:
+        """Start a reader thread that ingests files and writes their encrypted originals; commit a full batch."""
+
+        def both() -> list[TakenIn]:
+            taken = read()
+            contents = (file.content for file in files)
+            keep_originals(
+                [(content, one.receipt) for content, one in zip(contents, taken, strict=True)],
+                self.source,
+                self.context,
+            )
+            return taken
+
+        task = _Task(paths, [file.sha256 for file in files], self.readers.submit(both))
+        self._reading.append(task)
+        self._in_hand.append(task.taken)
         if len(self._in_hand) > _READERS:
             self._in_hand.popleft().result()  # wait, so that few files are in memory at once
-        done = [task.result() for _, _, task in self._reading if task.done()]
+        done = [taken for task in self._reading if task.taken.done() for taken in task.taken.result()]
         rows, personal_values = (
-            sum(t.receipt.landed_rows for t in done),
-            sum(t.personal_values.height for t in done if t.personal_values),
+            sum(taken.receipt.landed_rows for taken in done),
+            sum(taken.personal_values.height for taken in done if taken.personal_values),
         )
         if len(self._reading) >= _BATCH or rows > _BATCH_ROWS or personal_values > _BATCH_PERSONAL_VALUES:
             self.commit()
 
-    def _read(self, file: Delivered, read: Callable[P, TakenIn], *args: P.args, **more: P.kwargs) -> Future[TakenIn]:
-        """Start a reader thread that ingests a file and writes its encrypted original."""
-
-        def both() -> TakenIn:
-            taken = read(*args, **more)
-            keep_original(file.content, self.source, self.context, taken.receipt)
-            return taken
-
-        return self.readers.submit(both)
-
     def finish(self) -> None:
-        """Commit the batch of files read so far, and wait until the commit has ended."""
+        """Commit all files added so far, and wait until the commit has ended."""
+        self._read_group()
         self.commit()
         self.wait_for_batch()
 
@@ -210,39 +262,49 @@ class _Intake:
         """
         self.wait_for_batch()
         batch, self._reading = self._reading, []
-        self._committing = {sha256 for _, sha256, _ in batch}, self.committer.submit(self._commit, batch)
+        sha256s = {sha256 for task in batch for sha256 in task.sha256s}
+        self._committing = sha256s, self.committer.submit(self._commit, batch)
 
     def _commit(self, batch: list[_Task]) -> None:
         """Commit the receipts of a batch in order and in one transaction, then archive its files."""
         if not batch:
             return
-        taken = [task.result() for _, _, task in batch]
-        if self.known_rows.may_contain(t.keys for t in taken):
-            taken = [self._one_by_one(path, t) for (path, _, _), t in zip(batch, taken, strict=True)]
+        groups = [task.taken.result() for task in batch]
+        taken = [one for group in groups for one in group]
+        if self.known_rows.may_contain(one.keys for one in taken):
+            compared = (self._one_by_one(task.paths, group) for task, group in zip(batch, groups, strict=True))
+            taken = [one for group in compared for one in group]
         else:
-            self.known_rows.add([(t.receipt, t.keys) for t in taken])
+            self.known_rows.add([(one.receipt, one.keys) for one in taken])
         receipts = with_vault(taken, self.source, self.context, self.known_rows)
         self.known_rows.note(receipts)
         flush_originals(self.context, self.source.name, [r.sha256 for r in receipts])
         numbers = commit(receipts, self.context)
-        _archive([(path, sha256) for path, sha256, _ in batch], numbers, self.source.name, self.context)
+        self.contents |= {receipt.sha256 for receipt in receipts}
+        files = [file for task in batch for file in zip(task.paths, task.sha256s, strict=True)]
+        _archive(files, numbers, self.source.name, self.context)
         self.committed += receipts
 
     def _take_in(self, file: Delivered, *, compare: bool) -> TakenIn:
         return take_in(file, self.source, self.context, self.known_rows, self.now, compare=compare)
 
-    def _one_by_one(self, path: Path, taken: TakenIn) -> TakenIn:
-        """Ingest a file again, and compare it with the lake, if the lake may contain one of its keys."""
-        if self.known_rows.may_contain([taken.keys]):
+    def _one_by_one(self, paths: list[Path], group: list[TakenIn]) -> list[TakenIn]:
+        """Ingest files again, one by one, and compare each with the lake, if the lake may contain one of their keys."""
+        if not self.known_rows.may_contain(one.keys for one in group):
+            self.known_rows.add([(one.receipt, one.keys) for one in group])
+            return group
+        compared = []
+        for path, before in zip(paths, group, strict=True):
             file, _ = _unpacked(path)
-            if file.sha256 != taken.receipt.sha256:
+            if file.sha256 != before.receipt.sha256:
                 raise DeliveryChangedError(
                     f"{path} was written to while it was read. Write a file under a name that begins with a dot and "
                     "rename it, or have the contract ask for manifests"
                 )
             taken = self._take_in(file, compare=True)
-        self.known_rows.add([(taken.receipt, taken.keys)])
-        return taken
+            self.known_rows.add([(taken.receipt, taken.keys)])
+            compared.append(taken)
+        return compared
 
 
 def has_accepted(layout: Table, source: Source, context: IngestContext) -> bool:

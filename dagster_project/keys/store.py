@@ -196,6 +196,26 @@ class KeyStore:
             raise KeyDestroyedError(f"{source}: the key of delivery {sha256[:16]} was destroyed by an erasure")
         return DeliveryKey(found[0], self._unwrap(found[1], context))
 
+    def make_delivery_keys(self, source: str, sha256s: Sequence[str]) -> dict[str, DeliveryKey]:
+        """Return the keys of deliveries by sha256; create the missing ones, in one transaction.
+
+        The result leaves out the keys that an erasure destroyed.
+        """
+        marks = ", ".join("?" * len(sha256s))
+        query = f"select sha256, key_id, wrapped from deliveries where source = ? and sha256 in ({marks})"  # noqa: S608
+        with self._change() as db:
+            stored = {sha: (key_id, wrapped) for sha, key_id, wrapped in db.execute(query, (source, *sha256s))}
+            new = self._new_keys([(sha, f"{source}:{sha}") for sha in dict.fromkeys(sha256s) if sha not in stored])
+            made = {sha: (os.urandom(4).hex(), wrapped, key) for sha, (key, wrapped) in new.items()}
+            rows = ((source, sha, key_id, wrapped) for sha, (key_id, wrapped, _) in made.items())
+            db.executemany("insert into deliveries values (?, ?, ?, ?)", rows)
+        keys = {sha: DeliveryKey(key_id, key) for sha, (key_id, _, key) in made.items()}
+        return keys | {
+            sha: DeliveryKey(key_id, self._unwrap(wrapped, f"{source}:{sha}"))
+            for sha, (key_id, wrapped) in stored.items()
+            if wrapped is not None
+        }
+
     def delivery_keys(self, source: str) -> dict[str, DeliveryKey]:
         """The keys of a source's deliveries by sha256, without destroyed keys."""
         with self._open() as db:

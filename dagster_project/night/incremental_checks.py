@@ -7,7 +7,8 @@ suite changed, if a file was removed or replaced, and in a night that is rebuilt
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -55,7 +56,9 @@ def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Ev
     suite = guard.suite
     found = [f for r in pipeline.receipts(guard.source) for f in r.files if f.table == suite.table]
     paths = {f.sha256: pipeline.ingest_context.lake / f.path for f in found}
-    rows = {f.sha256: f.rows for f in found}
+    rows = Counter[str]()
+    for file in found:
+        rows[file.sha256] += file.rows
     keys = [check.key for check in suite.checks if check.key]
     by_file = len(keys) == 1 and all(check.is_by_row or check.key for check in suite.checks)
     if pipeline.known_as_of or not paths or not by_file:
@@ -85,7 +88,7 @@ def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Ev
     return result, len(new)
 
 
-def _parts(files: list[str], rows: dict[str, int]) -> Iterator[list[str]]:
+def _parts(files: list[str], rows: Mapping[str, int]) -> Iterator[list[str]]:
     """Yield the files in order, in parts of about `_ROWS_AT_ONCE` rows. There is at least one part."""
     part, held = list[str](), 0
     for file in files:

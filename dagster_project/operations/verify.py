@@ -70,6 +70,7 @@ def _receipts(pipeline: Pipeline, found: Verification, progress: Progress) -> It
     book = ingest_context.lake / "receipts.sqlite"
     numbered = ingest_context.book.numbered() if book.exists() else []
     found.checked |= {"receipts": len(numbered), "lake files": 0, "originals": 0}
+    checked: set[tuple[str, str]] = set()
     for done, (number, receipt) in enumerate(numbered):
         progress("receipts", done, len(numbered))
         name = f"receipt {number} ({receipt.source}/{receipt.file_name})"
@@ -78,6 +79,9 @@ def _receipts(pipeline: Pipeline, found: Verification, progress: Progress) -> It
             if landed != sum(parts):
                 yield f"{name}: {landed} {unit} landed, {' + '.join(map(str, parts))} are accounted for", _EDITED
         for item in receipt.files:
+            if (item.path, item.sha256) in checked:  # receipts of small files share it
+                continue
+            checked.add((item.path, item.sha256))
             found.checked["lake files"] += 1
             try:
                 verified(ingest_context.lake, item)

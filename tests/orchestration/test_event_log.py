@@ -94,8 +94,10 @@ def test_batch_that_fails_stores_none_of_its_events(instance):
         instance.report_runless_asset_event(dg.AssetMaterialization("inside"))
         raise RuntimeError("stopped")
     instance.report_runless_asset_event(dg.AssetMaterialization("after"))
-    found = {name: instance.get_latest_materialization_event(dg.AssetKey(name)) for name in ("before", "inside", "after")}
-    assert found["before"] and found["after"] and found["inside"] is None
+    before, inside, after = (
+        instance.get_latest_materialization_event(dg.AssetKey(name)) for name in ("before", "inside", "after")
+    )
+    assert before and after and inside is None
 
 
 def test_old_connections_are_closed(instance):

@@ -26,7 +26,8 @@ from dagster_project.ingestion.lake.landing import waiting
 from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults, table_of, write_snapshot
 from support.young_lender import SOURCE, pipeline_of
 
-intake._BATCH = 2  # so that one batch is committed while another is read
+# So that one batch is committed while another is read, and small files are ingested together in several groups.
+intake._BATCH, intake.MAX_FILES = 2, 3
 _ROOT = Path(dagster_project.__file__).parent
 WATCHED = {
     str(_ROOT / name)
@@ -42,6 +43,7 @@ WATCHED = {
         "ingestion/lake/receipts.py",
         "ingestion/parsing/parse.py",
         "ingestion/persons/vault.py",
+        "ingestion/small_files.py",
         "snapshots/snapshot.py",
     )
 }

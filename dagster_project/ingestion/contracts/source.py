@@ -28,6 +28,11 @@ class Source:
         """The source's name, as in its contract."""
         return self.contract.source
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the contract alone maps each delivered row, without comparing it with other rows."""
+        return self.adapt is contract_adapter.adapt
+
 
 def load_sources(own: Path | None = None) -> dict[str, Source]:
     """Return all sources by name: the project's sources and, if `own` is given, those in the user's folder `own`.

@@ -55,8 +55,8 @@ def write_parquet(
 
 def flush_files(lake: Path, receipts: Iterable[Receipt]) -> None:
     """Flush the files of these receipts to disk: each file, then each folder once."""
-    paths = [lake / item.path for receipt in receipts for item in receipt.files]
-    for path in paths:
+    paths = {lake / item.path for receipt in receipts for item in receipt.files}
+    for path in sorted(paths):
         flush(path)
     for folder in sorted({path.parent for path in paths}):
         flush(folder)
@@ -93,10 +93,13 @@ def select(
         folder = building / table
         folder.mkdir(parents=True)
         pl.DataFrame(schema=raw_schema(table)).write_parquet(folder / "_empty.parquet")
+    linked = set()
     for receipt in receipts:
         for item in receipt.files:
             if item.table in rows:
-                _link(verified(lake, item), building / item.table / Path(item.path).name)
+                if item.path not in linked:  # receipts of small files share it
+                    _link(verified(lake, item), building / item.table / Path(item.path).name)
+                    linked.add(item.path)
                 rows[item.table] += item.rows
     shutil.rmtree(target, ignore_errors=True)
     building.replace(target)

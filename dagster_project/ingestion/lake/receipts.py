@@ -76,7 +76,10 @@ class IdentityError(RuntimeError):
 
 @dataclass(frozen=True)
 class LakeFile:
-    """A Parquet file that a receipt names: its table, path inside the lake, hash and number of rows."""
+    """A Parquet file that a receipt names: its table, path inside the lake, hash, and number of the delivery's rows.
+
+    Receipts of small files that were ingested together name the same file, each with its own number of rows.
+    """
 
     table: str
     path: str
@@ -193,6 +196,11 @@ class ReceiptBook:
             landed_rows=receipt.landed_rows + sum(r.landed_rows for r in readmissions),
             landed_minor=receipt.landed_minor + sum(r.landed_minor for r in readmissions),
         )
+
+    def contents(self, source: str) -> set[str]:
+        """The sha256 of each content that has a receipt."""
+        with self._open() as db:
+            return {str(sha256) for (sha256,) in db.execute("select sha256 from receipts where source = ?", (source,))}
 
     def has_accepted(self, source: str) -> bool:
         """Whether any delivery of a source was accepted, entirely or in part."""

@@ -61,7 +61,7 @@ def read_records(content: bytes, layout: Table) -> Records:
     """
     if content.startswith(PARQUET):
         return _read_parquet(content, layout)
-    return _read_plain(content, layout) or _read_by_record(content, layout)
+    return read_plain(content, layout) or _read_by_record(content, layout)
 
 
 def _read_by_record(content: bytes, layout: Table) -> Records:
@@ -90,14 +90,14 @@ def _read_by_record(content: bytes, layout: Table) -> Records:
     return replace(frames, is_cut_off=not content.endswith(b"\n"))
 
 
-def _read_plain(content: bytes, layout: Table) -> Records | None:
+def read_plain(content: bytes, layout: Table) -> Records | None:
     """Read a simple file fast, with Polars: ASCII, no quotes, one record per line, the same number of fields per line.
 
     Returns None for any other file; `_read_by_record` reads it and finds what is wrong and where. All lines have the
     right number of fields if the file has the right number of delimiters in total, and no line has too many.
     """
     columns = list(layout.schema)
-    head = ",".join(columns).encode() + b"\n"
+    head = header_of(layout)
     if not content.startswith(head) or len(content) == len(head) or not content.endswith(b"\n") or len(columns) < 2:
         return None
     if not content.isascii() or any(sign in content for sign in (b'"', b"\r", b"\x00")) or content.find(head, 1) > 0:
@@ -118,6 +118,11 @@ def _read_plain(content: bytes, layout: Table) -> Records | None:
         pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE_NO), pl.lit(1, dtype=pl.Int64).alias(LINES), *columns
     )
     return Records(numbered, _places([]), landed, lambda: raw_lines(content))
+
+
+def header_of(layout: Table) -> bytes:
+    """The header of a file in the simplest format, with its line break."""
+    return ",".join(layout.schema).encode() + b"\n"
 
 
 def _read_parquet(content: bytes, layout: Table) -> Records:

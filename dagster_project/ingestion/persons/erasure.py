@@ -292,19 +292,26 @@ def _is_long_number(value: str) -> bool:
 
 def _last_event(context: IngestContext, source: Source, person: Person) -> date | None:
     """The day of the last event of the person or of the person's loans; None if the lake has no such event."""
-    paths: dict[str, list[Path]] = {}
+    paths: dict[str, set[Path]] = {}
     for receipt in context.book.all(source.name):
         for item in receipt.files:
             if item.table in CANONICAL:
-                paths.setdefault(item.table, []).append(context.lake / item.path)
+                paths.setdefault(item.table, set()).add(context.lake / item.path)
     loans: list[str] = []
     if "loans" in paths:
         theirs = pl.col("borrower_id").is_in(list(person.pseudonyms))
-        loans = pl.scan_parquet(paths["loans"]).filter(theirs).select("loan_id").unique().collect()["loan_id"].to_list()
+        loans = (
+            pl.scan_parquet(list(paths["loans"]))
+            .filter(theirs)
+            .select("loan_id")
+            .unique()
+            .collect()["loan_id"]
+            .to_list()
+        )
     newest = []
     for table, files in paths.items():
         ids = dict.fromkeys(PERSON_IDS, person.pseudonyms) | {"loan_id": loans}
         is_theirs = [pl.col(name).is_in(list(values)) for name, values in ids.items() if name in CANONICAL[table]]
-        rows = pl.scan_parquet(files).filter(pl.any_horizontal(is_theirs))
+        rows = pl.scan_parquet(list(files)).filter(pl.any_horizontal(is_theirs))
         newest.append(rows.select(pl.col("event_on").max()).collect().item())
     return max((day for day in newest if day), default=None)

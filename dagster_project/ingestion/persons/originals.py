@@ -25,7 +25,7 @@ from dagster_project.ingestion.lake.receipts import Receipt, State
 from dagster_project.ingestion.parsing.records import raw_lines
 from dagster_project.ingestion.persons.identity import PersonSearch, UnreadableError, hide, mentions
 from dagster_project.keys.master import seal, unseal
-from dagster_project.keys.store import KeyDestroyedError
+from dagster_project.keys.store import DeliveryKey, KeyDestroyedError
 
 
 class OriginalMissingError(LakeCorruptionError):
@@ -39,20 +39,30 @@ _PREFIX = 7  # bytes of a nonce's random prefix; a four-byte counter and the las
 _NAME = re.compile(r"^([0-9a-f]{64})\.([0-9a-f]{8})\.sealed$")
 
 
-def keep_original(content: bytes, source: Source, context: IngestContext, receipt: Receipt) -> None:
-    """Write a delivery's original, encrypted and without values that identify erased persons.
+def keep_originals(deliveries: Sequence[tuple[bytes, Receipt]], source: Source, context: IngestContext) -> None:
+    """Write the originals of deliveries, encrypted and without values that identify erased persons.
 
-    The same content is written only once. This function does not flush; `flush_originals` does it for many files at
-    once.
+    The same content is written only once. If an erasure destroyed an original, it stays destroyed even if the file is
+    delivered again. This function does not flush; `flush_originals` does it for many files at once.
+
+    Args:
+        deliveries: the content and the receipt of each delivery.
+        source: the source of the deliveries.
+        context: lake and keys.
     """
-    try:
-        key = context.key_store.delivery_key(source.name, receipt.sha256, make=True)
-    except KeyDestroyedError:
-        return  # an erasure destroyed this original; it stays destroyed even if the file is delivered again
+    keys = context.key_store.make_delivery_keys(source.name, [receipt.sha256 for _, receipt in deliveries])
+    erased = context.key_store.erased(source.name)
+    for content, receipt in deliveries:
+        if receipt.sha256 in keys:
+            _keep(content, source, context, receipt, keys[receipt.sha256], erased)
+
+
+def _keep(
+    content: bytes, source: Source, context: IngestContext, receipt: Receipt, key: DeliveryKey, erased: frozenset[str]
+) -> None:
     path = original_path(context.lake, source.name, receipt.sha256, key.key_id)
     if path.exists():
         return
-    erased = context.key_store.erased(source.name)
     if erased and _may_mention(receipt, context, erased):
         layout = source.contract.layout_of(receipt.file_name)
         try:
@@ -68,7 +78,7 @@ def _may_mention(receipt: Receipt, context: IngestContext, erased: frozenset[str
     if receipt.state is not State.ACCEPTED:
         return True
     for item in receipt.files:
-        table = pl.scan_parquet(context.lake / item.path)
+        table = pl.scan_parquet(context.lake / item.path).filter(pl.col("delivery_id") == receipt.delivery_id)
         ids = [c for c in PERSON_IDS if c in table.collect_schema()]
         is_erased = pl.any_horizontal(pl.col(ids).is_in(list(erased))) if ids else pl.lit(value=False)
         if table.select(is_erased.any()).collect().item():

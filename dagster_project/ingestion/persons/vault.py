@@ -189,7 +189,8 @@ def read_payer(context: IngestContext, source: Source, pseudonyms: Collection[st
         lines = [pl.Series(LINE_NO, dtype=pl.Int64)]
         for item in receipt.files:
             if PAYER in CANONICAL.get(item.table, {}):
-                rows = pl.scan_parquet(context.lake / item.path).filter(pl.col(PAYER).is_in(list(pseudonyms)))
+                is_theirs = pl.col(PAYER).is_in(list(pseudonyms)) & (pl.col("delivery_id") == receipt.delivery_id)
+                rows = pl.scan_parquet(context.lake / item.path).filter(is_theirs)
                 lines.append(rows.select(LINE_NO).collect().to_series())
         theirs = pl.concat(lines).unique().sort()
         if theirs.len():

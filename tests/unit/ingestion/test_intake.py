@@ -93,20 +93,21 @@ def test_crash_between_file_and_manifest_leaves_no_manifest_for_the_next(context
 
 def test_error_of_a_commit_is_raised_before_the_error_of_a_reader(lender, monkeypatch):
     """A batch is committed while others are read; nothing is committed after one that failed."""
-    monkeypatch.setattr("dagster_project.ingestion.intake._BATCH", 2)
-    tried, read = [], intake.take_in
+    monkeypatch.setattr(intake, "_BATCH", 2)
+    monkeypatch.setattr(intake, "MAX_FILES", 1)
+    tried, read = [], intake.take_in_group
 
     def commit(receipts, _border):
         tried.append([r.file_name for r in receipts])
         raise RuntimeError("no room for the receipts")
 
-    def take_in(file, *args, **more):
-        if file.name == "transfers-4.csv":
+    def take_in_group(files, *args):
+        if files[0].name == "transfers-4.csv":
             raise ValueError("cannot be read")
-        return read(file, *args, **more)
+        return read(files, *args)
 
     monkeypatch.setattr(intake, "commit", commit)
-    monkeypatch.setattr(intake, "take_in", take_in)
+    monkeypatch.setattr(intake, "take_in_group", take_in_group)
     with pytest.raises(RuntimeError, match="no room"):
         deliver(lender, {f"transfers-{n}.csv": csv_of("transfers", transfer(n, payer_no=f"P{n}")) for n in range(9)})
     assert tried == [["transfers-0.csv", "transfers-1.csv"]]
