@@ -5,6 +5,7 @@ out-of-fold predictions replace it, and a tag records that.
 """
 
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -14,12 +15,12 @@ from ml.features import Feature
 from ml.model import CreditModel
 from ml.reasons import ReasonPolicy, Reasons, explain
 from ml.splits import BLOCKS, OUT_OF_TIME
-from ml.train import TARGET, Fit, TrainingParams, fit, sampled, usable_features
+from ml.train import TARGET, Fit, TrainingParams, fit, sampled, side_by_side, usable_features
 from ml.training_set import TrainingSet
 from ml.validate import (
     CrossValidation,
     Performance,
-    ablation,
+    ablations,
     cross_validate,
     measure,
     out_of_fold_margins,
@@ -100,7 +101,13 @@ def train_candidate(
     model = CreditModel(source, fitted, platt, mean, _typical_good(train, fitted.features))
     oos_judges = int(oos[TARGET].sum()) >= params.min_defaults
     sample = sampled(training.labelled, params.sample_rows)
-    validation = cross_validate(sample if oos_judges else training.labelled, features, params)
+    validation, *compared = side_by_side(
+        [
+            partial(cross_validate, sample if oos_judges else training.labelled, features),
+            *(partial(cross_validate, sample, some) for some in ablations(features).values()),
+        ],
+        params,
+    )
     if oos_judges:
         judged_on, judged, performance = OOS_BLOCK, oos, _performance(model, oos)
     else:
@@ -115,7 +122,7 @@ def train_candidate(
         calibrated_on=calibrated_on,
         performance_on={n: _performance(model, r) for n, r in further.items() if r is not None and r.height},
         cross_validation=validation,
-        ablation=ablation(sample, features, params),
+        ablation={name: found.auc for name, found in zip(ablations(features), compared, strict=True)},
         reasons=_explained(model, sampled(judged, params.sample_rows), reason_policy),
         exclusions=training.excluded,
         block_rows={name: block.height for name, block in (blocks | {OUT_OF_TIME: late}).items() if block.height},

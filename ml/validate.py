@@ -7,6 +7,7 @@ logistic line of the outcome on logit(PD); ideally its slope is 1 and its interc
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ import polars as pl
 
 from ml.calibrate import Floats, fit_platt, logistic_line
 from ml.features import Block, Feature
-from ml.train import TARGET, TrainingParams, fit, fit_rounds
+from ml.train import TARGET, TrainingParams, fit, fit_rounds, side_by_side
 
 if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedKFold
@@ -222,24 +223,31 @@ def out_of_fold_margins(
 ) -> Floats:
     """The margin of each row, from a booster of `rounds` rounds that was fitted without any row of its borrower."""
     outcome, borrowers = outcome_of(frame), frame["borrower_id"].to_numpy()
+    folds = list(_folds(outcome, borrowers, params))
+
+    def margin_of(rest: np.ndarray, fold: np.ndarray, params: TrainingParams) -> Floats:
+        return fit_rounds(frame[np.sort(rest)], features, params, rounds).margin(frame[fold])
+
     margin = np.empty(len(outcome))
-    for rest, fold in _folds(outcome, borrowers, params):
-        margin[fold] = fit_rounds(frame[np.sort(rest)], features, params, rounds).margin(frame[fold])
+    found = side_by_side([partial(margin_of, rest, fold) for rest, fold in folds], params)
+    for (_, fold), values in zip(folds, found, strict=True):
+        margin[fold] = values
     return margin
 
 
-def ablation(frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> dict[str, float]:
-    """The cross-validated AUC of only the behavioural features, and of these with one other block of features added.
+def ablations(features: tuple[Feature, ...]) -> dict[str, tuple[Feature, ...]]:
+    """The sets of features whose cross-validated AUC shows what each block of features adds.
 
-    Keys: `behavioural`, `with_<block>`. Blocks without any of `features` are left out.
+    `behavioural`: only the behavioural features. `with_<block>`: these and one other block. Blocks without any of
+    `features` are left out.
     """
     behavioural = tuple(f for f in features if f.block is Block.BEHAVIOURAL)
-    result = {"behavioural": cross_validate(frame, behavioural, params).auc}
+    sets = {"behavioural": behavioural}
     for block in (Block.TERMS, Block.LIMIT, Block.STATUS, Block.AMOUNT):
         added = tuple(f for f in features if f.block in (Block.BEHAVIOURAL, block))
         if len(added) > len(behavioural):
-            result[f"with_{block.value}"] = cross_validate(frame, added, params).auc
-    return result
+            sets[f"with_{block.value}"] = added
+    return sets
 
 
 def outcome_of(frame: pl.DataFrame) -> Floats:
