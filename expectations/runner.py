@@ -1,7 +1,10 @@
 """Run a suite with Great Expectations, in SQL. The results have verdicts, counts and keys, but no other values."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +32,12 @@ def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: s
     Raises:
         IncompleteSuiteError: Great Expectations evaluated fewer or other checks than were declared.
     """
-    batch, gx = _batch(suite.table, database, schema, memory)
     declared = {check.name: check for check in suite.checks}
-    made = [_expectation(gx, check) for check in suite.checks]
-    # SUMMARY returns counts only: no value of a failing row is requested or kept.
-    wanted = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
-    outcome = batch.validate(gx.ExpectationSuite(suite.name, expectations=made), result_format=wanted)
+    with _batch(suite.table, database, schema, memory) as (batch, gx):
+        made = [_expectation(gx, check) for check in suite.checks]
+        # SUMMARY returns counts only: no value of a failing row is requested or kept.
+        wanted = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
+        outcome = batch.validate(gx.ExpectationSuite(suite.name, expectations=made), result_format=wanted)
     found = {r.expectation_config.meta["check"]: r for r in outcome.results}
     if found.keys() != declared.keys():
         raise IncompleteSuiteError(
@@ -45,25 +48,38 @@ def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: s
     return SuiteResult(suite.name, len(declared), _with_places(suite, results, database, schema))
 
 
-def _batch(table: str, database: Path, schema: str | None, memory: str | None) -> tuple[Any, Any]:
+@contextmanager
+def _batch(table: str, database: Path, schema: str | None, memory: str | None) -> Iterator[tuple[Any, Any]]:
+    """Yield the table as one batch of Great Expectations.
+
+    Great Expectations opens a connection for each of its queries. Opening the file takes longer than most queries, so
+    one more connection keeps it open meanwhile. Afterwards none is open, because that would keep the next writer out.
+    """
+    import sqlalchemy
+    from sqlalchemy.pool import NullPool
+
+    gx, context = _context()
+    # The connection sets the schema, because some metrics of Great Expectations ignore the schema of the asset.
+    arguments = {"read_only": True, "schema": schema, "memory": memory}
+    address, options = f"duckdb+gx:///{database}", {"connect_args": arguments, "poolclass": NullPool}
+    with sqlalchemy.create_engine(address, **options).connect():
+        data = context.data_sources.add_or_update_sql("warehouse", connection_string=address, kwargs=options)
+        asset = data.add_table_asset(table, table_name=table)
+        yield asset.add_batch_definition_whole_table("all").get_batch(), gx
+
+
+@cache
+def _context() -> tuple[Any, Any]:
+    """Great Expectations, and the one context of this process."""
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
     from sqlalchemy.dialects import registry
-    from sqlalchemy.pool import NullPool
 
     registry.register("duckdb.gx", "expectations.dialect", "BufferedDuckDB")
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    # The connection sets the schema, because some metrics of Great Expectations ignore the schema of the asset.
-    arguments = {"read_only": True, "schema": schema, "memory": memory}
-    data = context.data_sources.add_sql(
-        "warehouse",
-        connection_string=f"duckdb+gx:///{database}",
-        kwargs={"connect_args": arguments, "poolclass": NullPool},
-    )
-    asset = data.add_table_asset(table, table_name=table)
-    return asset.add_batch_definition_whole_table("all").get_batch(), gx
+    return gx, context
 
 
 def _expectation(gx: Any, check: Check) -> Any:
