@@ -12,10 +12,12 @@ from dagster_project.defs.instance import open_instance, prepare_home
 from dagster_project.home.disk_space import DiskFullError, disk_full_reason
 from dagster_project.home.locks import home_lock
 from dagster_project.ingestion.lake.receipts import Receipt
+from dagster_project.night.imports import importing_meanwhile
 from dagster_project.night.notify import send_pending
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.night.publish import nothing_new
 from dagster_project.snapshots.snapshot import Snapshot, current_snapshot, open_snapshot
+from dagster_project.warehouse.runner import prepare_manifest
 
 
 class Exit(IntEnum):
@@ -86,6 +88,8 @@ def _run(pipeline: Pipeline, started: float) -> NightResult:
 
     _quiet()
     before, receipts_before = current_snapshot(pipeline.settings.published), len(pipeline.ingest_context.book.all())
+    with importing_meanwhile(pipeline):
+        prepare_manifest(pipeline.settings, pipeline.policy)
     definitions = build_defs(pipeline)
     loaded = time.time()
     with _output_to(pipeline.settings.home / "logs" / "night.log"), open_instance(pipeline.settings) as instance:

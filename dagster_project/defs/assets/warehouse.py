@@ -1,6 +1,6 @@
 """The warehouse: dbt builds and tests all models from the selected lake files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from dagster_project.defs.asset_keys import mart_asset, raw_asset
 from dagster_project.defs.dbt_translator import CreditloomTranslator
 from dagster_project.defs.resources import NIGHT
 from dagster_project.defs.run_failures import dbt_test_failure
+from dagster_project.night.imports import importing_meanwhile
 from dagster_project.night.incremental_build import begin_build, end_build
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.night.publish import mark_warehouse_changed, record_dbt_tests
@@ -47,7 +48,8 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
         events: list[Any] = []
         mark_warehouse_changed(pipeline)
         try:
-            events.extend(dbt.cli(command, context=context, target_path=settings.dbt_target).stream())
+            with importing_meanwhile(pipeline):
+                events.extend(dbt.cli(command, context=context, target_path=settings.dbt_target).stream())
         except dg.Failure:
             yield from events  # show in the UI what was built, and which test failed, before the error
             failed = failed_tests(settings)
@@ -93,7 +95,14 @@ def _keys(model: str, tables: Mapping[str, frozenset[str]]) -> list[tuple[str, .
 
 
 class InstalledDbt(DbtCliResource):
-    """The dbt of this environment. Its version is read from the package, because asking dbt takes two seconds."""
+    """The dbt of this environment.
+
+    Its version is read from the package, because asking dbt takes two seconds. It has no adapter in this process, which
+    takes as long to load, and which only Dagster's own queries about columns and rows would use.
+    """
+
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002
+        return None
 
     @cached_property
     def _cli_version(self) -> Version:
