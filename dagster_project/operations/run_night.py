@@ -17,7 +17,7 @@ from dagster_project.night.notify import send_pending
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.night.publish import nothing_new
 from dagster_project.snapshots.snapshot import Snapshot, current_snapshot, open_snapshot
-from dagster_project.warehouse.runner import prepare_manifest
+from dagster_project.warehouse.runner import dbt_starting, prepare_manifest
 
 
 class Exit(IntEnum):
@@ -81,6 +81,11 @@ def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
 
 
 def _run(pipeline: Pipeline, started: float) -> NightResult:
+    with dbt_starting(pipeline.settings, pipeline.policy):
+        return _run_with_dbt(pipeline, started)
+
+
+def _run_with_dbt(pipeline: Pipeline, started: float) -> NightResult:
     from dagster_project.definitions import build_defs
     from dagster_project.defs.jobs import NIGHTLY, SILENT_CONSOLE, STARTED_BY
     from dagster_project.defs.resources import night_config

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from dagster_project.home.files import replace_text
 from dagster_project.home.settings import Settings
 from dagster_project.policy import Policy, dbt_vars
 from dagster_project.snapshots.fingerprint import values_fingerprint
+from dagster_project.warehouse.early_dbt import dbt_started, parsed_early, run_early
+
+_PARSE = ("parse", "--quiet")
 
 
 class DbtError(RuntimeError):
@@ -34,9 +38,28 @@ def run_dbt(
     settings: Settings, policy: Policy, command: Sequence[str], *, quiet: bool = False, **more_vars: object
 ) -> subprocess.CompletedProcess[str]:
     """Run dbt in its own process. `quiet`: capture its output instead of printing it."""
-    environment = os.environ | settings.tool_environment | dbt_environment(settings)
     line = [dbt_executable(), *arguments(settings, policy, command, **more_vars)]
-    return subprocess.run(line, env=environment, capture_output=quiet, text=True, check=False)
+    return subprocess.run(line, env=_environment(settings), capture_output=quiet, text=True, check=False)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return os.environ | settings.tool_environment | dbt_environment(settings)
+
+
+def dbt_starting(settings: Settings, policy: Policy) -> AbstractContextManager[None]:
+    """Start a dbt process that `prepare_manifest` and `early_build` then use; see `early_dbt`."""
+    _make_folders(settings)
+    parse = arguments(settings, policy, _PARSE)
+    return dbt_started(settings, parse, _environment(settings), project_fingerprint(settings, policy))
+
+
+def early_build(settings: Settings, policy: Policy, command: Sequence[str]) -> "subprocess.Popen[bytes] | None":
+    """Let the dbt process that was started early run a command as Dagster runs it. None if there is no such process.
+
+    Dagster reads dbt's events from the output as JSON.
+    """
+    environment = dbt_environment(settings) | {"DBT_LOG_FORMAT": "json", "DAGSTER_DBT_CLI": "true"}
+    return run_early(settings, project_fingerprint(settings, policy), command, environment)
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
@@ -57,16 +80,23 @@ def prepare_manifest(settings: Settings, policy: Policy) -> Path:
     state = project_fingerprint(settings, policy)
     if manifest.exists() and mark.exists() and mark.read_text() == state:
         return manifest
-    settings.dbt_target.mkdir(parents=True, exist_ok=True)
-    settings.warehouse.mkdir(parents=True, exist_ok=True)
-    done = run_dbt(settings, policy, ["parse", "--quiet"], quiet=True)
-    if done.returncode:
-        raise DbtError(f"dbt cannot parse {settings.dbt_project}:\n{done.stdout}{done.stderr}")
+    _make_folders(settings)
+    error = parsed_early(settings, state)
+    if error is None:
+        done = run_dbt(settings, policy, _PARSE, quiet=True)
+        error = f"{done.stdout}{done.stderr}" if done.returncode else ""
+    if error:
+        raise DbtError(f"dbt cannot parse {settings.dbt_project}:\n{error}")
     written = (settings.dbt_target / "manifest.json").read_text()
     json.loads(written)  # raises an error if another dbt process is writing the manifest
     replace_text(manifest, written)
     replace_text(mark, state)
     return manifest
+
+
+def _make_folders(settings: Settings) -> None:
+    settings.dbt_target.mkdir(parents=True, exist_ok=True)
+    settings.warehouse.mkdir(parents=True, exist_ok=True)
 
 
 def manifest_file(settings: Settings) -> Path:

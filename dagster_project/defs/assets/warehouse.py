@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt.dbt_manifest import validate_manifest
 from packaging.version import Version
 
 from dagster_project.defs.asset_keys import mart_asset, raw_asset
@@ -18,7 +20,7 @@ from dagster_project.night.imports import importing_meanwhile
 from dagster_project.night.incremental_build import begin_build, end_build
 from dagster_project.night.pipeline import Pipeline
 from dagster_project.night.publish import mark_warehouse_changed, record_dbt_tests
-from dagster_project.warehouse.runner import arguments, dbt_executable, failed_tests
+from dagster_project.warehouse.runner import arguments, dbt_executable, early_build, failed_tests
 from dagster_project.warehouse.table_metadata import TableMetadata, read_table_metadata
 
 # Leaves out dbt's unit tests: they check the code, not the night's data, and `make test` runs them.
@@ -32,10 +34,12 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
 
     tables = {name: frozenset(t.name for t in source.contract.tables) for name, source in pipeline.sources.items()}
 
+    translator = CreditloomTranslator(tables, pipeline.policy.owners.data)
+
     @dbt_assets(
         manifest=manifest,
         project=project,
-        dagster_dbt_translator=CreditloomTranslator(tables, pipeline.policy.owners.data),
+        dagster_dbt_translator=translator,
         name="build_warehouse",
         pool="warehouse",
         required_resource_keys={"dbt", NIGHT},
@@ -48,8 +52,14 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
         events: list[Any] = []
         mark_warehouse_changed(pipeline)
         try:
+            early = None if context.is_subset else early_build(settings, pipeline.policy, command)
             with importing_meanwhile(pipeline):
-                events.extend(dbt.cli(command, context=context, target_path=settings.dbt_target).stream())
+                started = (
+                    _invocation(early, manifest, translator, project, context)
+                    if early
+                    else dbt.cli(command, context=context, target_path=settings.dbt_target)
+                )
+                events.extend(started.stream())
         except dg.Failure:
             yield from events  # show in the UI what was built, and which test failed, before the error
             failed = failed_tests(settings)
@@ -63,6 +73,27 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
             yield _with_table_metadata(event, metadata, tables)
 
     return _warehouse
+
+
+def _invocation(
+    process: "Popen[bytes]",
+    manifest: Path,
+    translator: CreditloomTranslator,
+    project: DbtProject,
+    context: dg.AssetExecutionContext,
+) -> DbtCliInvocation:
+    """The build of all models in a dbt process that runs already, as Dagster reads it."""
+    return DbtCliInvocation(
+        process=process,
+        manifest=validate_manifest(manifest),
+        dagster_dbt_translator=translator,
+        project=project,
+        project_dir=Path(project.project_dir),
+        target_path=Path(project.target_path),
+        raise_on_error=True,
+        cli_version=Version(version("dbt-core")),
+        context=context,
+    )
 
 
 def _with_table_metadata(
