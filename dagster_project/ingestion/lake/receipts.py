@@ -7,12 +7,14 @@ quarantined. So the sums over all receipts are the current totals.
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 
 from dagster_project.home.sqlite import transaction
@@ -208,7 +210,12 @@ class ReceiptBook:
 
     def all(self, source: str | None = None) -> list[Receipt]:
         """All receipts, or only the receipts of one source; oldest first."""
-        return [receipt for _, receipt in (self.numbered("source = ?", (source,)) if source else self.numbered())]
+        return [receipt for _, receipt in self._stored() if source in (None, receipt.source)]
+
+    def _stored(self) -> tuple[tuple[int, Receipt], ...]:
+        """All receipts with their numbers. A night asks for them often, so they are read again only after a change."""
+        with self._open():  # creates the file
+            return _read_all(self._path, _state_of(self._path))
 
     def numbers(self) -> list[tuple[str, int]]:
         """Source and number of each receipt, oldest first."""
@@ -224,6 +231,20 @@ class ReceiptBook:
         query = f"select receipt_no, {', '.join(_COLUMNS)} from receipts where {where} order by receipt_no"  # noqa: S608
         with self._open() as db:
             return [(int(number), _receipt(tuple(row))) for number, *row in db.execute(query, values)]
+
+
+def _state_of(path: Path) -> tuple[int, ...]:
+    """What changes whenever a transaction changes an SQLite file: its change counter, its time and its size."""
+    with path.open("rb") as file:
+        header = file.read(100)
+        stat = os.fstat(file.fileno())
+    return int.from_bytes(header[24:28], "big"), stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+@lru_cache(maxsize=4)
+def _read_all(path: Path, state: tuple[int, ...]) -> tuple[tuple[int, Receipt], ...]:  # noqa: ARG001
+    """All receipts of a file with their numbers; `state` is the file's state, see `_state_of`."""
+    return tuple(ReceiptBook(path).numbered())
 
 
 def _check_quarantined(db: sqlite3.Connection, receipt: Receipt) -> None:
