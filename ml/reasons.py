@@ -16,8 +16,14 @@ from pydantic import Field
 from ml.features import by_name
 from ml.model import CreditModel
 from ml.section import Section
+from ml.train import values_of
+from ml.tree_shap import tables_of
 
 NO_REASON = "none"
+# How far a contribution from tables may be from XGBoost's own, in logits, and on how many rows that is checked.
+_TOLERANCE, _CHECKED_ROWS = 1e-5, 1_000
+# How near to a threshold XGBoost's own are used: a reason has up to ten features, and is compared with another one.
+_NEAR = 20 * _TOLERANCE
 
 
 class ReasonPolicy(Section):
@@ -114,17 +120,39 @@ class Reasons:
     additivity_error: float
 
 
-def explain(model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy: ReasonPolicy) -> Reasons:
-    """The reasons for each row of `frame`, which has all features. `margin`: the model's margin for each row."""
-    contributions = model.fit.contributions(frame)
-    additivity_error = float(np.abs(contributions.sum(axis=1) - margin).max()) if len(frame) else 0.0
-    features = by_name(model.fit.features)
-    mean = np.array([model.mean_contribution[f.name] for f in features])
-    above_mean = contributions[:, :-1] - mean
+class ContributionsError(RuntimeError):
+    """The contributions from tables differ from XGBoost's own, so no reason can be trusted."""
 
+
+def explain(
+    model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy: ReasonPolicy, *, from_tables: bool = False
+) -> Reasons:
+    """The reasons for each row of `frame`, which has all features. `margin`: the model's margin for each row.
+
+    `from_tables`: compute the contributions from tables (`ml.tree_shap`) if the model's trees are shallow enough. The
+    reasons are those that XGBoost's own contributions give: near a threshold, its own are used.
+
+    Raises:
+        ContributionsError: the tables and XGBoost differ on a sample of the rows.
+    """
+    features = by_name(model.fit.features)
     families = [f for f in FAMILIES if any(feature.family == f.code for feature in features)]
     members = [[i for i, feature in enumerate(features) if feature.family == f.code] for f in families]
-    adverse = np.column_stack([above_mean[:, columns].sum(axis=1) for columns in members])
+    mean = np.array([model.mean_contribution[f.name] for f in features])
+
+    def adverse_in(contributions: np.ndarray) -> np.ndarray:
+        above_mean = contributions[:, :-1] - mean
+        return np.column_stack([above_mean[:, columns].sum(axis=1) for columns in members])
+
+    tabulated = _from_tables(model, frame) if from_tables else None
+    contributions = model.fit.contributions(frame) if tabulated is None else tabulated
+    adverse = adverse_in(contributions)
+    if tabulated is not None:
+        near = np.flatnonzero(_is_near_a_threshold(adverse, policy))
+        if len(near):
+            contributions[near] = model.fit.contributions(frame[near])
+            adverse[near] = adverse_in(contributions[near])
+    additivity_error = float(np.abs(contributions.sum(axis=1) - margin).max()) if len(frame) else 0.0
     total = adverse.clip(min=0).sum(axis=1, keepdims=True)
     facts = frame.select(
         f.fact(model.reference, policy).fill_null(value=False).alias(f.code) for f in families
@@ -145,6 +173,34 @@ def explain(model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy:
         direction_failures=int((candidate & ~proven).sum()),
         additivity_error=additivity_error,
     )
+
+
+def _from_tables(model: CreditModel, frame: pl.DataFrame) -> np.ndarray | None:
+    """The contributions from tables, checked on every n-th row. None if the trees are too deep for tables."""
+    tables = tables_of(model.fit.booster, model.fit.best_iteration + 1)
+    if tables is None:
+        return None
+    found = tables.contributions(values_of(frame, model.fit.features))
+    every = max(1, frame.height // _CHECKED_ROWS)
+    own = model.fit.contributions(frame.gather_every(every))
+    worst = float(np.abs(found[::every] - own).max()) if len(own) else 0.0
+    if worst > _TOLERANCE:
+        raise ContributionsError(
+            f"the contributions of {model.source}'s model differ by {worst:.1e} logits from XGBoost's own, more than "
+            f"{_TOLERANCE:.0e}: XGBoost computes or saves its trees in another way than ml/tree_shap.py assumes"
+        )
+    return found
+
+
+def _is_near_a_threshold(adverse: np.ndarray, policy: ReasonPolicy) -> np.ndarray:
+    """Whether small differences of the contributions could change a row's reasons or their order."""
+    total = adverse.clip(min=0).sum(axis=1, keepdims=True)
+    to_minimum = np.abs(adverse - policy.min_contribution_logit)
+    to_share = np.abs(adverse - policy.min_share_of_adverse * total)
+    in_order = np.sort(adverse.clip(min=0), axis=1)
+    gap = np.where(in_order[:, 1:] > 0, np.diff(in_order, axis=1), np.inf)
+    nearest = np.minimum(to_minimum, to_share).min(axis=1)
+    return np.asarray(np.minimum(nearest, gap.min(axis=1, initial=np.inf)) < _NEAR)
 
 
 def _strongest(strength: np.ndarray, codes: list[str], count: int) -> pl.DataFrame:

@@ -45,7 +45,7 @@ def score_accounts(
         version: the champion's registered version; stored with each score.
     """
     live = live.sort("source", "loan_id")
-    reasons = explain(model, live, model.fit.margin(live), policy)
+    reasons = explain(model, live, model.fit.margin(live), policy, from_tables=True)
     scores = (
         live.select("source", "loan_id", pl.col("month_on").alias("as_of_on"), "in_default", "zero_balance")
         .with_columns(pl.Series("pd", model.pd(live, pd_floor=scale.pd_floor)))

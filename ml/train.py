@@ -112,11 +112,16 @@ def usable_features(train: pl.DataFrame) -> tuple[Feature, ...]:
     return tuple(f for f in FEATURES if train[f.name].null_count() < train.height)
 
 
+def values_of(frame: pl.DataFrame, features: tuple[str, ...]) -> np.ndarray:
+    """These columns in this order as 32-bit floats, XGBoost's own type. Nulls become NaN."""
+    return frame.select(pl.col(features).cast(pl.Float32)).to_numpy()
+
+
 def matrix(frame: pl.DataFrame, features: tuple[str, ...], *, with_target: bool = False) -> "xgb.DMatrix":
     """A DMatrix with these columns in this order. Nulls become missing values. `with_target`: add the labels."""
     import xgboost as xgb
 
-    values = frame.select(pl.col(features).cast(pl.Float32)).to_numpy()  # XGBoost stores 32-bit floats
+    values = values_of(frame, features)
     label = frame[TARGET].to_numpy() if with_target else None
     return xgb.DMatrix(values, label=label, feature_names=list(features), missing=np.nan)
 
