@@ -1,11 +1,12 @@
-"""`make bench-ingest`: measure the cost of ingesting payments, compared with a bare scan of the same files to Parquet.
+"""`make bench-ingest`: compare the cost of ingesting payments with the cost of only copying the files to Parquet.
 
-It makes a year of daily payment files in the layout of the simulated source, 1 GB in total. Each turn processes them
-twice, each time in a new process: with the project's own ingestion (hash, parse by contract, rules, pseudonyms,
-Parquet, receipts), and with `polars.scan_csv(...).sink_parquet(...)` and the same schema. The result is the ratio of
-the two. Each process reports its own seconds, without startup and imports; memory is measured from outside.
+The benchmark makes a year of daily payment files in the layout of the simulated source, 1 GB in total. In each turn,
+the files are processed twice, each time in a new process. One process uses the project's own ingestion: hash, parsing
+by contract, rules, pseudonyms, Parquet and receipts. The other, the bare scan, uses
+`polars.scan_csv(...).sink_parquet(...)` with the same schema. The result is the ratio of the two costs. Each process
+reports its own time, without startup and imports. Its memory is measured from outside.
 
-The figures are written to `results/ingest/payments.json`, and the section of docs/performance.md is rewritten.
+The figures are written to `results/ingest/payments.json`, and to their section of docs/performance.md.
 """
 
 import argparse
@@ -40,7 +41,10 @@ Json = dict[str, Any]
 
 
 def make_payments(folder: Path, size_gb: float, seed: int = 1) -> Json:
-    """Write daily payment files in the simulator's format. Return the number of files, rows and bytes."""
+    """Write DAYS daily payment files in the simulator's format, about `size_gb` GB in total.
+
+    Return the number of files, rows and bytes.
+    """
     folder.mkdir(parents=True)
     random, number = np.random.default_rng(seed), 1
     rows = int(size_gb * 1e9 / BYTES_A_ROW / DAYS)
@@ -52,7 +56,10 @@ def make_payments(folder: Path, size_gb: float, seed: int = 1) -> Json:
 
 
 def payments(random: np.random.Generator, number: int, rows: int, day: dt.date) -> pl.DataFrame:
-    """The payments of one day. A third party makes one in fifty of them."""
+    """Return random payments of one day, with consecutive payment numbers.
+
+    About one payment in fifty is made by a third party.
+    """
     paid_on = pl.Series([day], dtype=pl.Date).new_from_index(0, rows)
     payer = pl.Series(random.integers(10_000_000, 10_500_000, rows))
     return pl.DataFrame(
@@ -73,7 +80,7 @@ def payments(random: np.random.Generator, number: int, rows: int, day: dt.date) 
 
 
 def take_in(home: Path) -> None:
-    """Ingest all files in a home's landing folder, with the project's own code."""
+    """Ingest all files in the landing folder of a home with the project's own code, and print the figures as JSON."""
     from dagster_project.home.settings import Settings
     from dagster_project.ingestion.intake import ingest
     from dagster_project.night.pipeline import load_pipeline
@@ -84,7 +91,13 @@ def take_in(home: Path) -> None:
 
 
 def scan(home: Path) -> None:
-    """Copy the same files to one Parquet file with the contract's types, and do nothing else."""
+    """Copy all files in the landing folder of a home to one Parquet file, and print the figures as JSON.
+
+    The columns get the types of the contract. Nothing else that ingestion does is done here.
+
+    Raises:
+        LookupError: If the contract has no layout for payments.
+    """
     from dagster_project.ingestion.contracts.source import load_sources
 
     layout = load_sources()[SOURCE].contract.layout_of("payments-2020-01-01.csv")
@@ -101,7 +114,7 @@ def scan(home: Path) -> None:
 
 
 def _timed(work: Callable[[], int]) -> None:
-    """Call `work`, which returns a number of rows. Print the rows, seconds and CPU seconds as JSON."""
+    """Call `work`, which returns a number of rows, and print the rows, seconds and CPU seconds as JSON."""
     before, began = _cpu(), time.perf_counter()
     rows = work()
     reported = {"rows": rows, "seconds": time.perf_counter() - began, "cpu_seconds": _cpu() - before}
@@ -117,10 +130,10 @@ WORK = {"ingest": take_in, "scan": scan}
 
 
 def bench(size_gb: float, turns: int, work: Path) -> Json:
-    """Make the files, run all turns on them, and return the measurements.
+    """Make the payment files, run all turns on them, and return the measurements.
 
     Raises:
-        RuntimeError: a process failed, or did not read every row.
+        RuntimeError: If a process failed, or if it did not read every row.
     """
     files = make_payments(work / "files", size_gb)
     say(f"{files['files']} files, {files['rows']:,} payments, {files['bytes'] / 1e9:.2f} GB")
@@ -145,12 +158,16 @@ def bench(size_gb: float, turns: int, work: Path) -> Json:
 
 
 def ratio(found: Json, what: str) -> float:
-    """The median over the turns of ingestion's `seconds` or `cpu_seconds`, divided by the bare scan's."""
+    """Return the cost of ingestion divided by the cost of the bare scan (see the module's docstring).
+
+    The ratio is calculated for each turn, and the result is the median over all turns. `what` names the cost: `seconds`
+    or `cpu_seconds`.
+    """
     return float(median(turn["ingest"][what] / turn["scan"][what] for turn in found["turns"]))
 
 
 def section(found: Json) -> str:
-    """The figures as Markdown."""
+    """Return the figures and verdicts as Markdown."""
     megabytes = found["files"]["bytes"] / 1e6
     lines = ["| | seconds | CPU seconds | MB a second | memory |", "|---|---|---|---|---|"]
     for name, label in (("scan", "bare scan to Parquet"), ("ingest", "ingestion")):
@@ -186,13 +203,16 @@ def _verdict(is_met: bool) -> str:
 
 
 def write_section(page: str, found: Json) -> str:
-    """Return the page with the figures between its begin and end marks."""
+    """Return the text of the page, with the new figures between its begin and end marks."""
     before, _, rest = page.partition(BEGIN)
     return f"{before}{BEGIN}\n\n{section(found)}\n\n{END}{rest.partition(END)[2]}"
 
 
 def main() -> None:
-    """Measure, save the figures, and rewrite the section."""
+    """Run the benchmark, save its figures, and rewrite their section of docs/performance.md.
+
+    With the option `--child`, only process the files of one home, and print the figures.
+    """
     parser = argparse.ArgumentParser(description="Measure the ingestion of payments and a bare scan of the same files.")
     parser.add_argument("--gb", type=float, default=1.0, help="size of all files together, in GB")
     parser.add_argument("--turns", type=int, default=3)

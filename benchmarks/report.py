@@ -1,7 +1,8 @@
-"""Write the benchmarks' figures into docs/performance.md: tables, chart, and targets.
+"""The benchmarks' figures in docs/performance.md: tables, a chart, and a verdict on each target.
 
-The cost of a run is its seconds divided by the unit's (`floor_v1.py`) in the same turn. A night that did not publish is
-shown as failed. It has no ratio, because it did not do all the work. A run that was not measured is left out.
+The cost of a run is its time divided by the time of the unit (`floor_v1.py`) in the same turn. A night that did not
+publish is shown as failed. No ratio is shown for it, because it did not do all the work. A run that was not measured is
+left out.
 """
 
 import json
@@ -40,13 +41,16 @@ Json = dict[str, Any]
 
 
 def save(found: Json) -> None:
-    """Save the figures for one size of the book."""
+    """Write the measurements of one book size to `results/<loans>.json`."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{found['loans']}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def load() -> list[Json]:
-    """Load the figures for all sizes, smallest book first."""
+    """Return the saved measurements of all book sizes, starting with the smallest book.
+
+    If nothing has been saved, the list is empty.
+    """
     return sorted((json.loads(file.read_text()) for file in RESULTS.glob("*.json")), key=lambda found: found["loans"])
 
 
@@ -65,20 +69,28 @@ def load_cards() -> Json | None:
 
 
 def middle(found: Json, run: str, what: str) -> float:
-    """The median over the turns of a run's `what`: `seconds`, `cpu_seconds` or `peak_mb`."""
+    """Return the median of one figure of a run over all turns.
+
+    `found` has the measurements of one book size. `what` names the figure: `seconds`, `cpu_seconds` or `peak_mb`.
+    """
     return float(median(turn[run][what] for turn in found["turns"]))
 
 
 def stage(found: Json, run: str, name: str) -> float:
-    """The median over the turns of a stage's seconds. For a floor, the stages that do the same work are added up."""
+    """Return the median time of one stage of a run over all turns, in seconds.
+
+    A floor can have several stages that do the same work as this stage. Their times are added up. A stage that was not
+    measured counts as 0 seconds.
+    """
     names = STAGES[name] if run in FLOORS else (name,)
     return float(median(sum(turn[run]["stages"].get(n, 0.0) for n in names) for turn in found["turns"]))
 
 
 def ratio(found: Json, run: str, what: str = "seconds", of: str = "unit") -> float | None:
-    """The median over the turns of a run's `what`, divided by that of the run `of` in the same turn.
+    """Return a figure of a run divided by the same figure of the run `of`.
 
-    None if one of the two was not measured or failed.
+    The ratio is calculated for each turn, and the result is the median over all turns. `what` names the figure:
+    `seconds`, `cpu_seconds` or `peak_mb`. Return None if the run failed, or if one of the two runs was not measured.
     """
     if not (measured(found, run) and measured(found, of)) or failed(found, run):
         return None
@@ -91,12 +103,12 @@ def measured(found: Json, run: str) -> bool:
 
 
 def failed(found: Json, run: str) -> bool:
-    """Whether the run failed in any turn."""
+    """Return whether the run failed in at least one turn."""
     return any(turn[run]["exit"] for turn in found["turns"])
 
 
 def intake(found: Json, run: str) -> float:
-    """The seconds of a run for loading files and checking the raw tables."""
+    """Return the time that a run takes to load files and check the raw tables, in seconds."""
     return stage(found, run, "load") + stage(found, run, "raw checks")
 
 
@@ -104,7 +116,12 @@ def intake(found: Json, run: str) -> float:
 
 
 def table(results: list[Json], cards: Json | None = None) -> str:
-    """The tables of sizes and stages, the cards, and a line about the machine, as Markdown."""
+    """Return the measurements as Markdown.
+
+    The text has a table that compares the book sizes, a table of the later runs, a sentence about the card data if it
+    was measured, one table of stages for each size, and a line about the machine. Without results, it is a sentence
+    that nothing has been measured.
+    """
     if not results:
         return "Nothing has been measured yet."
     stages = (_stages(found) for found in results)
@@ -195,7 +212,11 @@ def _machine(results: list[Json]) -> str:
 
 
 def verdicts(results: list[Json], cards: Json | None = None) -> str:
-    """One line per target: PASS or MISSED with the figure; OPEN if it was not measured."""
+    """Return one line of text per target.
+
+    The line starts with PASS or MISSED and gives the measured figure. It starts with OPEN if the figure was not
+    measured.
+    """
     sizes = {found["loans"]: found for found in results}
     million, smaller = sizes.get(MILLION), sizes.get(HUNDRED_THOUSAND)
     lines = [
@@ -252,7 +273,10 @@ def _ratio(found: Json, run: str, of: str) -> float | None:
 
 
 def _figure(found: Json, run: str, value: float) -> float:
-    """Return the figure of a run. If the run failed, return infinity, which exceeds every limit."""
+    """Return `value`, or infinity if the run failed.
+
+    Infinity exceeds every limit, so a failed run misses its target.
+    """
     return inf if failed(found, run) else value
 
 
@@ -271,7 +295,10 @@ def _limit(what: str, value: float | Json | bool | None, limit: float) -> str:
 
 
 def write_page(results: list[Json], cards: Json | None) -> None:
-    """Write the tables between the page's begin and end marks, and draw the chart. The other text stays unchanged."""
+    """Write the tables, the chart and the verdicts to docs/performance.md.
+
+    Only the text between the page's begin and end marks is replaced. Without results, no chart is drawn.
+    """
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     shown = table(results, cards)
@@ -282,7 +309,10 @@ def write_page(results: list[Json], cards: Json | None) -> None:
 
 
 def draw(results: list[Json]) -> None:
-    """Draw the seconds by stage of each run and the floor, with one panel per size."""
+    """Draw a chart of the seconds by stage, and save it as an image.
+
+    The chart has one panel per book size, and one bar for the floor and each of the runs.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,6 +1,7 @@
-"""Run the job `retrain` on the home in CREDITLOOM_HOME, as its schedule does. The `creditloom` command cannot run it.
+"""Run the job `retrain` on the home in CREDITLOOM_HOME, in the same way as its schedule does.
 
-The script prints one JSON object with `exit` (0 if the run succeeded, else 1) and `run_id`.
+This script exists because the `creditloom` command cannot run the job. It prints one JSON object with `exit` (0 if the
+run succeeded, else 1) and `run_id`.
 """
 
 import json
@@ -13,7 +14,7 @@ from dagster_project.night.pipeline import load_pipeline
 
 
 def main() -> None:
-    """Run the job and print its result."""
+    """Run the job and print its result as JSON."""
     pipeline = load_pipeline()
     with open_instance(pipeline.settings) as instance:
         job = build_defs(pipeline).resolve_job_def(RETRAIN)

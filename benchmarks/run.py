@@ -1,16 +1,15 @@
-"""`make bench`: measure the cost of a night compared with its bare work, for several sizes of a simulated book.
+"""`make bench`: compare the cost of a night with the cost of its bare work, for several sizes of a simulated book.
 
-For each size it simulates a book and sets the files of the last day apart. Each turn then runs, in this order: a first
-night in a new home; the floor (`floor.py`) on the same files; the unit (`floor_v1.py`) on a frozen book of the same
-size; a night with the last day's files; a night that closes a month; a night with late payments; a night without new
-files; and a retraining. Each of them runs in its own process, which is measured from outside. The results are multiples
-of the unit's seconds in the same turn, because seconds depend on the machine.
+For each size, the benchmark simulates a book and holds back the files of its last day. Each turn then measures, in this
+order: a first night in a new home; the floor (`floor.py`) on the same files; the unit (`floor_v1.py`) on the frozen
+book of the same size; a night with the files of the last day; a night that closes a month; a night with late payments;
+a night without new files; and a retraining. Each of them runs in its own process, which is measured from outside. The
+results are multiples of the unit's time in the same turn, because times depend on the machine.
 
-At the end it measures `creditloom night` on the card data in a new home, as `make run` does, beside the import of
-Dagster.
+At the end, the benchmark measures `creditloom night` on the card data in a new home, as `make run` does.
 
-The figures are written to `results/<loans>.json` and `results/cards/cards.json`. The tables and the chart of
-docs/performance.md are rewritten from all files there.
+The figures are written to `results/<loans>.json` and `results/cards/cards.json`. The tables and the chart in
+docs/performance.md are then rewritten from all such files.
 """
 
 import argparse
@@ -59,9 +58,15 @@ Json = dict[str, Any]
 
 @dataclass
 class Measured:
-    """The resources that a process and its descendants used.
+    """What a process and its descendants used.
 
-    `exit`: exit code. `reported`: the JSON object that it printed. `stages`: seconds by stage, if known.
+    Attributes:
+        exit: The exit code.
+        seconds: The elapsed time.
+        cpu_seconds: The CPU time.
+        peak_mb: The highest total memory in MB.
+        reported: The JSON object that the process printed. It is empty if the process printed nothing.
+        stages: The seconds of each stage. It is empty if they are not known.
     """
 
     exit: int
@@ -76,7 +81,10 @@ class Measured:
 
 
 def measure(command: list[str], environment: dict[str, str], log: Path) -> Measured:
-    """Run a command that prints one JSON object, and measure it. Its stderr is appended to `log`."""
+    """Run a command that prints one JSON object, and return what it used.
+
+    Its error output is appended to `log`.
+    """
     before, began, peak = _cpu_of_children(), time.perf_counter(), 0.0
     with log.open("a") as errors, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, env=os.environ | environment, stdout=output, stderr=errors, cwd=ROOT)
@@ -92,13 +100,16 @@ def measure(command: list[str], environment: dict[str, str], log: Path) -> Measu
 
 
 def _cpu_of_children() -> float:
-    """CPU seconds of all child processes that have ended."""
+    """Return the CPU seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _tree(pid: int) -> list[int]:
-    """The process IDs of a process and its descendants. Processes that end in the meantime are left out."""
+    """Return the process IDs of a process and all its descendants.
+
+    Processes that end while the list is made are left out.
+    """
     try:
         children = {c for file in Path(f"/proc/{pid}/task").glob("*/children") for c in file.read_text().split()}
     except OSError:
@@ -115,9 +126,10 @@ def _resident_mb(pid: int) -> float:
 
 
 def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
-    """The seconds of a run by stage, from Dagster's event log.
+    """Return the seconds of each stage of a Dagster run, from Dagster's event log.
 
-    `rest`: startup, imports, other steps, and time between steps.
+    `seconds` is the total time of the process that ran it. The stage `rest` is the time of all other steps, of startup
+    and imports, and between steps.
     """
     from dagster import DagsterInstance
 
@@ -132,7 +144,10 @@ def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
 
 
 def stages_of_floor(floor: Measured) -> dict[str, float]:
-    """The seconds of the floor by stage, as it reports them. `rest`: startup and imports."""
+    """Return the seconds of each stage of the floor, as the floor reported them.
+
+    The stage `rest` is the remaining time: startup and imports.
+    """
     stages = {name: float(stage["seconds"]) for name, stage in floor.reported.get("stages", {}).items()}
     return stages | {"rest": round(floor.seconds - sum(stages.values()), 2)}
 
@@ -141,7 +156,11 @@ def stages_of_floor(floor: Measured) -> dict[str, float]:
 
 
 def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
-    """Simulate a book with this number of loans, run all turns on it, and return the measurements."""
+    """Simulate a book with this number of loans, run all turns on it, and return the measurements.
+
+    Raises:
+        RuntimeError: If the simulation failed, or if a first night did not publish.
+    """
     book = work / "book"
     plan = ["--loans", str(loans), "--months", str(MONTHS), "--opened-within", "1", "--seed", "1", "--json"]
     simulated = measure([CREDITLOOM, "simulate", *plan, "--out", str(book)], {}, work / "simulate.log")
@@ -166,7 +185,10 @@ def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
 
 
 def split(landing: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files of all days but the last, and the files of the last day."""
+    """Split the files of a landing folder into those of the last day and all others.
+
+    Return (files of all other days, files of the last day).
+    """
     by_day: dict[str, list[Path]] = {}
     for file in sorted(landing.iterdir()):
         by_day.setdefault(file.stem.split("-", 1)[1], []).append(file)
@@ -177,7 +199,10 @@ def split(landing: Path) -> tuple[list[Path], list[Path]]:
 def take_turn(
     folder: Path, first_days: list[Path], last_day: list[Path], unit: Path, policy: Path
 ) -> Iterator[tuple[str, Measured]]:
-    """Yield (name, measurement) of each run of a turn, in order, and remove their folders. `unit`: the frozen book.
+    """Run one turn, and yield (name, measurement) for each of its parts, in order.
+
+    `unit` is the landing folder of the frozen book. The home and the folder of the floor are removed after use. If the
+    first night fails, the home is kept.
 
     Raises:
         RuntimeError: the first night did not publish.
@@ -245,7 +270,11 @@ def _renumbered(payments: pl.DataFrame, first_digit: str) -> pl.DataFrame:
 
 
 def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path) -> Measured:
-    """Measure a command that starts a Dagster run and prints its exit code and run id. Drop its list of deliveries."""
+    """Measure a command that starts a Dagster run.
+
+    The command must print the exit code and the ID of the run as JSON. The list of deliveries that a night prints is
+    dropped.
+    """
     measured = measure(command, settings, log)
     measured.reported.pop("deliveries", None)
     if measured.reported.get("run_id"):
@@ -255,7 +284,10 @@ def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path)
 
 
 def model_of(home: Path) -> Json:
-    """The AUC of the published model; empty if none is published. It equals the floor's if both did the same work."""
+    """Return a dictionary with the AUC of the model that was published in a home.
+
+    If nothing was published, the dictionary is empty. The AUC is the same as the floor's if both did the same work.
+    """
     metrics = home / "published" / "current" / "metrics.json"
     if not metrics.exists():
         return {}
@@ -263,14 +295,17 @@ def model_of(home: Path) -> Json:
 
 
 def link(files: list[Path], folder: Path) -> None:
-    """Create hard links to the files in another folder."""
+    """Create hard links to these files in another folder, which is made if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         (folder / file.name).hardlink_to(file)
 
 
 def machine() -> Json:
-    """Describe the machine and the code's revision, without anything that identifies the machine's owner."""
+    """Return a description of the machine and the revision of the code.
+
+    It contains nothing that identifies the owner of the machine.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     revision = subprocess.check_output(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True)
     return {
@@ -306,7 +341,7 @@ def bench_cards(repeats: int, work: Path) -> Json:
 
 
 def write_policy(path: Path) -> Path:
-    """Write the default policy with the simulated source only."""
+    """Write a copy of the default policy that contains only the simulated source, and return its path."""
     policy = yaml.safe_load((ROOT / "policy" / "default.yaml").read_text())
     policy["sources"] = {SOURCE: policy["sources"][SOURCE]}
     path.write_text(yaml.safe_dump(policy, sort_keys=False))
@@ -314,12 +349,12 @@ def write_policy(path: Path) -> Path:
 
 
 def say(line: str) -> None:
-    """Print a line of progress."""
+    """Print a line of progress to the error output."""
     sys.stderr.write(line + "\n")
 
 
 def main() -> None:
-    """Measure the given sizes, then rewrite the page."""
+    """Run the benchmark for the given book sizes, and rewrite the figures in docs/performance.md."""
     parser = argparse.ArgumentParser(description="Measure nights and the bare work in them.")
     parser.add_argument("--loans", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes of the book")
     parser.add_argument("--repeats", type=int, help=f"turns per size; default: 3 up to {SMALL:,} loans, else 1")

@@ -1,7 +1,10 @@
-"""A SQLAlchemy dialect with which Great Expectations reads DuckDB; it extends the dialect of duckdb-engine.
+"""The SQLAlchemy dialect with which Great Expectations reads DuckDB. It extends the dialect of duckdb-engine.
 
-Great Expectations closes a connection before it fetches the rows, so each statement's rows are buffered at once. The
-runner opens new, read-only connections without a pool: a pooled connection would lock the file against the next writer.
+Great Expectations closes a connection before it fetches the rows. Therefore the dialect fetches all rows of a statement
+as soon as the statement has run.
+
+The runner opens new read-only connections without a pool, because a pooled connection would keep the file locked and
+the next process could not write to it.
 """
 
 from typing import Any
@@ -20,13 +23,17 @@ class _BufferingContext(PGExecutionContext_psycopg2):
 
 
 class BufferedDuckDB(Dialect):  # type: ignore[misc]
-    """DuckDB with buffered results. The runner registers it as `duckdb.gx`."""
+    """A DuckDB dialect that fetches all rows of a statement at once. The runner registers it as `duckdb.gx`."""
 
     supports_statement_cache = False
     execution_ctx_cls = _BufferingContext
 
     def connect(self, *arguments: Any, schema: str | None = None, memory: str | None = None, **options: Any) -> Any:
-        """Open a connection. Tables are looked up in `schema` first; DuckDB uses at most `memory`, like "2GB"."""
+        """Open a connection to a DuckDB file.
+
+        `schema` is the schema in which tables are looked up first. `memory` is the most memory that DuckDB may use, for
+        example "2GB". If one of them is None, DuckDB's default applies.
+        """
         connection = super().connect(*arguments, **options)
         if memory:
             connection.execute(f"set memory_limit = '{memory}'")

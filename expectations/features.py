@@ -1,4 +1,7 @@
-"""Checks of the feature mart: each feature is in the range that its definition allows. dbt tests check the keys."""
+"""Checks of the feature mart: each feature is in the range that its definition allows.
+
+The keys of the mart are not checked here, because dbt tests check them.
+"""
 
 from expectations.suite import Suite, between, no_row, some_rows
 
@@ -35,7 +38,7 @@ _RANGES: dict[str, tuple[float, float | None]] = {
 
 
 def suite() -> Suite:
-    """The suite of `feat_loan_months`."""
+    """Return the suite of checks for the table `feat_loan_months`."""
     return Suite(
         "features",
         "feat_loan_months",

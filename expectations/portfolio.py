@@ -1,4 +1,7 @@
-"""Checks of the portfolio tables made in Python: stages and their triggers, losses, and totals that must add up."""
+"""Checks of the portfolio tables that are computed in Python.
+
+They check the stages and their triggers, the losses, and that amounts and probabilities add up.
+"""
 
 from expectations.suite import Suite, between, no_row, not_null, one_of, unique
 
@@ -12,7 +15,7 @@ _NOT_ONE = (
 
 
 def suites() -> tuple[Suite, ...]:
-    """One suite per table. A suite has the name of its table."""
+    """Return the suites of checks, one per table. Each suite has the name of its table."""
     return (
         Suite(
             "port_expected_losses",

@@ -1,4 +1,4 @@
-"""Checks of the raw tables: every accepted row meets the contract's rules for its columns."""
+"""Checks of the raw tables: every accepted row obeys the contract's rules for its columns."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -7,31 +7,34 @@ from expectations.suite import Check, Suite, between, not_null, one_of, some_row
 
 
 class ColumnRules(Protocol):
-    """The properties of a contract's column that the checks need."""
+    """The properties of a column in a contract that the checks use."""
 
     @property
     def name(self) -> str:
-        """The name of the column."""
+        """Return the name of the column."""
         ...
 
     @property
     def required(self) -> bool:
-        """Whether nulls are refused."""
+        """Return whether every row must have a value in the column."""
         ...
 
     @property
     def minimum(self) -> float | None:
-        """The smallest allowed value; None if there is no limit."""
+        """Return the smallest allowed value, or None if there is no lower limit."""
         ...
 
     @property
     def maximum(self) -> float | None:
-        """The largest allowed value; None if there is no limit."""
+        """Return the largest allowed value, or None if there is no upper limit."""
         ...
 
     @property
     def documented_values(self) -> tuple[Any, ...]:
-        """The codes that the source documents; empty if any value is allowed. Other codes are kept, with a warning."""
+        """Return the codes that the source documents for the column. An empty tuple means that any value is allowed.
+
+        A row with another code is accepted, but the check gives a warning.
+        """
         ...
 
 
@@ -47,10 +50,15 @@ _KNOWN_EARLY = Check(
 def suite(
     source: str, table: str, columns: Iterable[ColumnRules], key: tuple[str, ...], *, delivered_again: bool = False
 ) -> Suite:
-    """Build the suite of one canonical table from its contract.
+    """Return the suite of checks for one canonical table of a source.
 
-    `delivered_again`: check that a key is unique within a delivery, and not in the whole table, because later
-    deliveries may repeat a person or correct a row.
+    Args:
+        source: the name of the source.
+        table: the name of the canonical table.
+        columns: the rules of the contract for the columns of the table.
+        key: the columns of the table's key.
+        delivered_again: whether later deliveries may contain the same key, for example to correct a row. If so, the key
+            must be unique only within each delivery. Otherwise it must be unique in all rows of the source.
     """
     whole_key = ("source", "delivery_id", *key) if delivered_again else ("source", *key)
     checks: list[Check] = [some_rows("warning"), unique(*whole_key), _KNOWN_EARLY]

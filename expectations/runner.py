@@ -1,4 +1,7 @@
-"""Run a suite with Great Expectations, in SQL. The results have verdicts, counts and keys, but no other values."""
+"""Evaluation of a suite with Great Expectations, in SQL.
+
+The results contain verdicts, counts, and the keys of some failing rows, but no other values of the data.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -20,17 +23,23 @@ _SHOWN = 5
 
 
 class IncompleteSuiteError(RuntimeError):
-    """Some declared checks were not evaluated, so a pass would prove nothing."""
+    """Great Expectations did not evaluate exactly the declared checks, so a pass would prove nothing."""
 
 
 def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: str | None = None) -> SuiteResult:
-    """Evaluate every check of `suite` on its table in a DuckDB file, which is opened read-only.
+    """Evaluate every check of a suite on its table in a DuckDB file.
 
-    `schema`: where the table is; None for the default schema. `memory`: how much memory DuckDB may use before it spills
-    to disk, like "2GB"; None for DuckDB's default, which is most of the machine's memory.
+    The file is opened read-only.
+
+    Args:
+        suite: the checks, and the name of their table.
+        database: the DuckDB file.
+        schema: the schema that contains the table; None for the default schema.
+        memory: how much memory DuckDB may use before it writes temporary data to disk, for example "2GB". None means
+            DuckDB's default, which is most of the machine's memory.
 
     Raises:
-        IncompleteSuiteError: Great Expectations evaluated fewer or other checks than were declared.
+        IncompleteSuiteError: the evaluated checks are not exactly the declared checks.
     """
     declared = {check.name: check for check in suite.checks}
     with _batch(suite.table, database, schema, memory) as (batch, gx):
@@ -105,7 +114,11 @@ def _result(check: Check, outcome: Any) -> CheckResult:
 def _with_places(
     suite: Suite, results: tuple[CheckResult, ...], database: Path, schema: str | None
 ) -> tuple[CheckResult, ...]:
-    """Add the places of the first failing rows to the results. If nothing failed, the table is not read again."""
+    """Return the results, and add to each failed result the keys of its first failing rows, five at most.
+
+    A result stays as it is if its check passed, raised an error, or is not about single rows, or if the table has none
+    of the key columns in `_PLACES`. If no result needs keys, the table is not read.
+    """
     conditions = {check.name: check.failing for check in suite.checks}
     if all(result.passed or result.error or not conditions[result.name] for result in results):
         return results
@@ -130,6 +143,10 @@ def _places(db: duckdb.DuckDBPyConnection, table: str, by: tuple[str, ...], cond
 
 
 def _raised(info: dict[str, Any]) -> bool:
-    """Whether any metric raised an exception. Great Expectations reports one flag, or one flag per metric."""
+    """Return whether the evaluation of a check raised an exception.
+
+    `info` is the `exception_info` of Great Expectations. It contains either one flag for the check, or one flag for
+    each metric of the check.
+    """
     flags = [info.get("raised_exception"), *(i.get("raised_exception") for i in info.values() if isinstance(i, dict))]
     return any(flags)

@@ -1,4 +1,4 @@
-"""Checks of the scores: ranges, and whether PD, score, grade and default flag agree."""
+"""Checks of the scores: values are in range, and PD, score, grade and default flag agree with each other."""
 
 from expectations.suite import Suite, between, no_row, not_null, one_of, some_rows, unique
 
@@ -19,9 +19,16 @@ def suite(
     reasons: tuple[str, ...],
     max_reasons: int,
 ) -> Suite:
-    """The suite for the scores of all sources. The thresholds come from the policy.
+    """Return the suite of checks for the scores of all sources.
 
-    `reasons`: the codes that the columns `reason_1` to `reason_<max_reasons>` may have.
+    Args:
+        score_min: the lowest score that the policy allows.
+        score_max: the highest score that the policy allows.
+        pd_floor: the lowest PD that a loan can have.
+        grades: all grades of the master scale, without the default grade.
+        default_grade: the grade of loans in default.
+        reasons: the reason codes that the columns `reason_1`, `reason_2` and so on may contain.
+        max_reasons: the number of reason columns.
     """
     behind_a_gap = [f"(reason_{n} is not null and reason_{n - 1} is null)" for n in range(3, max_reasons + 1)]
     if max_reasons > 1:

@@ -1,4 +1,4 @@
-"""Suites of checks, and their results, as frozen dataclasses; and one function per kind of check."""
+"""Suites of checks and their results as frozen dataclasses, with one function for each kind of check."""
 
 import re
 from collections.abc import Mapping
@@ -19,11 +19,17 @@ _BY_ROW = (
 
 @dataclass(frozen=True)
 class Check:
-    """One expectation: the name of its Great Expectations class, its arguments, and what to do when it fails.
+    """One check of a table, which is an expectation of Great Expectations.
 
-    A failed `critical` check stops the night; a failed `warning` is only shown. `kind`: name of the class. `label`: a
-    part of the check's name; empty for the default. `where`: the SQL condition that no row may meet; None if the check
-    was not made by `no_row`.
+    If a `critical` check fails, the night stops. If a `warning` check fails, the failure is only shown.
+
+    Attributes:
+        kind: name of the Great Expectations class.
+        kwargs: arguments of this class.
+        severity: `critical` or `warning`.
+        advice: what a person should do if the check fails.
+        label: the last part of the check's name. If it is empty, the part is derived from `kind`.
+        where: the SQL condition that no row may meet; None if the check was not made by `no_row`.
     """
 
     kind: str
@@ -35,9 +41,9 @@ class Check:
 
     @property
     def failing(self) -> str | None:
-        """The SQL condition that failing rows meet; None if the check is not about single rows.
+        """Return the SQL condition that selects the failing rows, or None if the check is not about single rows.
 
-        The placeholder `{batch}` means the table.
+        The condition may contain the placeholder `{batch}` for the name of the table.
         """
         kwargs, column = self.kwargs, self.kwargs.get("column")
         bounds = [f"{column} {sign} {kwargs[end]}" for sign, end in _BOUNDS if kwargs.get(end) is not None]
@@ -55,19 +61,22 @@ class Check:
 
     @property
     def is_by_row(self) -> bool:
-        """Whether a table passes the check whenever each part of the table passes it."""
+        """Return whether the check passes for a table whenever it passes for every part of the table."""
         return self.kind in _BY_ROW
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The columns that must be unique together; empty if the check is not about uniqueness."""
+        """Return the columns whose values must be unique together. For other kinds of checks, return an empty tuple."""
         if self.kind not in _UNIQUE:
             return ()
         return tuple(self.kwargs.get("column_list") or (self.kwargs["column"],))
 
     @property
     def name(self) -> str:
-        """The name of the check, unique within its suite: the columns, then the label or the expectation's name."""
+        """Return the name of the check, which is unique within its suite.
+
+        It consists of the columns, followed by the label. If the label is empty, the kind of check is used instead.
+        """
         what = re.sub(r"(?<!^)(?=[A-Z])", "_", self.kind).lower()
         what = re.sub(r"^expect_(column_values|compound_columns|column|table)?_?", "", what)
         columns = self.kwargs.get("column") or "_".join(self.kwargs.get("column_list", ()))
@@ -76,17 +85,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Suite:
-    """The checks of one table. `table` is its name in the database that the runner opens."""
+    """A named list of checks for one table. `table` is the name of this table in the database that the runner opens."""
 
     name: str
     table: str
     checks: tuple[Check, ...]
 
     def __post_init__(self) -> None:
-        """Refuse two checks of the same name.
+        """Check that no two checks of the suite have the same name.
 
         Raises:
-            ValueError: a name occurs twice.
+            ValueError: two checks have the same name.
         """
         names = [c.name for c in self.checks]
         twice = sorted({n for n in names if names.count(n) > 1})
@@ -96,10 +105,17 @@ class Suite:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of one check. It contains counts and the keys of failing rows, but no other value of the data.
+    """The result of one check. It contains counts and the keys of failing rows, but no other values of the data.
 
-    `rows`, `failing_rows`: None if not counted. `error`: why the check could not be evaluated; None if it was.
-    `places`: the keys of the first failing rows.
+    Attributes:
+        name: name of the check.
+        passed: whether the check was evaluated and passed.
+        severity: severity of the check.
+        advice: what a person should do if the check failed.
+        rows: number of rows in the table; None if they were not counted.
+        failing_rows: number of failing rows; None if they were not counted.
+        error: why the check could not be evaluated; None if it was evaluated.
+        places: keys of the first failing rows; empty if the check passed or has no keys to show.
     """
 
     name: str
@@ -114,7 +130,10 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """The results of one suite, in the suite's order. `declared`: the number of checks in the suite."""
+    """The results of one suite.
+
+    `declared` is the number of checks in the suite. `checks` contains the results in the order of the suite.
+    """
 
     suite: str
     declared: int
@@ -122,17 +141,17 @@ class SuiteResult:
 
     @property
     def blocking_failures(self) -> tuple[CheckResult, ...]:
-        """The critical checks that failed."""
+        """Return the results of the critical checks that did not pass."""
         return tuple(c for c in self.checks if not c.passed and c.severity == "critical")
 
 
 def not_null(column: str) -> Check:
-    """Check that every row has a value in this column."""
+    """Return a check that every row has a value in this column."""
     return Check("ExpectColumnValuesToNotBeNull", {"column": column})
 
 
 def unique(*columns: str) -> Check:
-    """Check that no two rows have the same values in these columns."""
+    """Return a check that no two rows have the same values in these columns."""
     if len(columns) == 1:
         return Check("ExpectColumnValuesToBeUnique", {"column": columns[0]})
     return Check("ExpectCompoundColumnsToBeUnique", {"column_list": list(columns)})
@@ -141,26 +160,36 @@ def unique(*columns: str) -> Check:
 def between(
     column: str, low: float | None, high: float | None, severity: Severity = "critical", advice: str | None = None
 ) -> Check:
-    """Check that every value is from `low` to `high`, both inclusive. None means no limit; nulls pass."""
+    """Return a check that every value of a column is between `low` and `high`, including these two values.
+
+    If `low` or `high` is None, there is no limit on that side. Nulls pass. If `advice` is None, the default advice of
+    `Check` is used.
+    """
     kwargs = {"column": column, "min_value": low, "max_value": high}
     named = {"advice": advice} if advice else {}
     return Check("ExpectColumnValuesToBeBetween", kwargs, severity, **named)
 
 
 def one_of(column: str, values: tuple[Any, ...], severity: Severity = "critical", advice: str | None = None) -> Check:
-    """Check that every value is one of `values`; nulls pass."""
+    """Return a check that every value of a column is one of `values`.
+
+    Nulls pass. If `advice` is None, the default advice of `Check` is used.
+    """
     named = {"advice": advice} if advice else {}
     return Check("ExpectColumnValuesToBeInSet", {"column": column, "value_set": list(values)}, severity, **named)
 
 
 def no_row(label: str, where: str, advice: str, severity: Severity = "critical") -> Check:
-    """Check that no row meets the condition `where`. The query returns no column of the data."""
+    """Return a check that no row meets the SQL condition `where`.
+
+    The query of the check returns a constant for each failing row, so that the result contains no values of the data.
+    """
     query = f"select 1 as failing from {{batch}} where {where}"  # noqa: S608
     return Check("UnexpectedRowsExpectation", {"unexpected_rows_query": query}, severity, advice, label, where)
 
 
 def some_rows(severity: Severity = "critical") -> Check:
-    """Check that the table is not empty."""
+    """Return a check that the table is not empty."""
     return Check(
         "ExpectTableRowCountToBeBetween",
         {"min_value": 1},

@@ -1,10 +1,14 @@
-"""Checks of the training set: labels, blocks, and that no borrower is in two blocks."""
+"""Checks of the training set: its labels are usable, and no borrower is in two of the blocks that must be separate."""
 
 from expectations.suite import Check, Suite, between, no_row, not_null, one_of, unique
 
 
 def suite(source: str, min_default_rate: float, max_default_rate: float) -> Suite:
-    """The suite for one source's training set. The thresholds come from the policy."""
+    """Return the suite of checks for the training set of one source.
+
+    `min_default_rate` and `max_default_rate` come from the policy. The share of defaults among the labels must be
+    between them.
+    """
     # The block oot may share borrowers with others: its observations are later than all that the model was fitted on.
     in_two_blocks = (
         "block <> 'oot' and borrower_id in (select borrower_id from {batch}"

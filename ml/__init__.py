@@ -1,5 +1,5 @@
-"""Credit models: features, splits, training, calibration, scoring, reasons, validation, promotion.
+"""Credit models, with their features, splits, training, calibration, scoring, reasons, validation and promotion.
 
 The package consists of plain functions over data frames, and frozen dataclasses. No module here imports Dagster or dbt,
-or decides where a file is. Only `ml.registry` imports MLflow.
+or decides where a file is stored. Only `ml.registry` imports MLflow.
 """

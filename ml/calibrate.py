@@ -1,4 +1,4 @@
-"""Platt calibration: a logistic regression of the outcome on the model's margin (Platt 1999)."""
+"""Platt calibration, which is a logistic regression of the outcome on the model's margin (Platt 1999)."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,28 @@ _CONVERGED = 1e-10
 
 
 class NoLineError(ValueError):
-    """No calibration line exists: the outcomes are all of one class, or the margins separate the classes perfectly."""
+    """Raised if no calibration line can be fitted.
+
+    This happens if all outcomes are of one class, or if the margins separate defaults from non-defaults perfectly.
+    """
 
 
 @dataclass(frozen=True)
 class Platt:
-    """PD = sigmoid(intercept + slope * margin); `margin` is the booster's raw output in logits."""
+    """A calibration line that converts margins to PDs.
+
+    PD = sigmoid(intercept + slope * margin), where `margin` is the booster's raw output in logits.
+    """
 
     intercept: float
     slope: float
 
     def pd(self, margin: Floats) -> Floats:
-        """The calibrated PD for each margin, rounded to 9 decimal places so that results can be compared."""
+        """Return the calibrated PD for each margin.
+
+        Each PD is rounded to 9 decimal places, so that results can be compared. It is at least 1e-9 and at most 1 minus
+        1e-9.
+        """
         pd = 1.0 / (1.0 + np.exp(-(self.intercept + self.slope * margin)))
         return np.clip(np.round(pd, 9), 1e-9, 1 - 1e-9)
 
@@ -30,11 +40,12 @@ def logistic_line(x: Floats, y: Floats) -> tuple[float, float]:
     """Return the maximum-likelihood (a, b) of `logit P(y = 1) = a + b x`, found by Newton's method.
 
     With two parameters and exact second derivatives, a few steps reach machine precision. There is no penalty term. A
-    step that lowers the likelihood is halved: where defaults are rare and x is far from 0, a whole step from the base
-    rate can overshoot, so that all probabilities become 0 or 1.
+    step that lowers the likelihood is halved. This is needed if defaults are rare and x is far from 0: a full step from
+    the base rate can overshoot so far that all probabilities become 0 or 1.
 
     Raises:
-        NoLineError: only one class is present, or x separates the classes, so that no maximum exists.
+        NoLineError: only one class is present, x separates the classes so that no maximum exists, or the method does
+            not converge.
     """
     if not 0 < y.sum() < len(y):
         raise NoLineError("a logistic line needs both defaults and non-defaults")
@@ -61,12 +72,12 @@ def _log_likelihood(margin: Floats, y: Floats) -> float:
 
 
 def fit_platt(margin: Floats, outcome: Floats) -> Platt:
-    """Fit the line of `outcome` (0 or 1) on `margin`. The parameters are rounded to 9 decimal places.
+    """Fit the calibration line of `outcome` (0 or 1) on `margin` (in logits).
 
-    The rounding is far smaller than their standard errors.
+    Both parameters are rounded to 9 decimal places. The rounding error is far smaller than their standard errors.
 
     Raises:
-        NoLineError: see `logistic_line`.
+        NoLineError: no line can be fitted; `logistic_line` describes when.
     """
     intercept, slope = logistic_line(margin, outcome)
     return Platt(round(intercept, 9), round(slope, 9))

@@ -1,7 +1,7 @@
-"""One training run: fit a model, calibrate it, compute its reference values, and validate it.
+"""Training of a candidate, which is fitted, calibrated and validated in one run.
 
-A candidate is calibrated on the CAL block and judged on the OOS block. If one of the two has too few defaults,
-out-of-fold predictions replace it, and a tag records that.
+A candidate is calibrated on the CAL block and validated on the OOS block. If one of these blocks has too few defaults,
+out-of-fold predictions are used instead, and a tag of the candidate records this.
 """
 
 from dataclasses import asdict, dataclass
@@ -32,11 +32,21 @@ CAL_BLOCK, OUT_OF_FOLD, OOS_BLOCK = "cal", "out_of_fold", "oos"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted model and the evidence for its promotion decision.
+    """A fitted model, with the evidence for the decision about its promotion.
 
-    `performance`: measured on usable rows outside of the training data. `judged_on` names them: `oos` or `out_of_fold`.
-    `performance_on`: the same figures for other sets of rows, by the set's name. `calibrated_on`: `cal` or
-    `out_of_fold`. `exclusions`: number of excluded observations by reason. `block_rows`: number of rows by block.
+    Attributes:
+        model: the calibrated model.
+        performance: the figures that the promotion decision is based on. They are measured on usable rows that were not
+            used to fit the model that predicted them.
+        judged_on: the rows on which `performance` was measured: `oos` or `out_of_fold`.
+        calibrated_on: the rows on which the model was calibrated: `cal` or `out_of_fold`.
+        performance_on: the same figures for other sets of rows, by the name of the set.
+        cross_validation: the result of the cross-validation.
+        ablation: the AUC of models with only some blocks of features, with the keys that `ml.validate.ablation`
+            returns.
+        reasons: the reason codes of a sample of rows, and figures about how they were proven.
+        exclusions: the number of excluded observations by reason.
+        block_rows: the number of usable rows in each block that has any.
     """
 
     model: CreditModel
@@ -51,7 +61,7 @@ class Candidate:
     block_rows: dict[str, int]
 
     def metrics(self) -> dict[str, float | int]:
-        """All figures by name. MLflow and the metric store use the same names."""
+        """Return all figures of the candidate by name. MLflow and the metric store use the same names."""
         further = {f"{what}_{n}": getattr(p, what) for n, p in self.performance_on.items() for what in ("auc", "slope")}
         return {
             **asdict(self.performance),
@@ -70,13 +80,13 @@ class Candidate:
         }
 
     def tags(self) -> dict[str, str]:
-        """Two tags: which rows the candidate was calibrated on, and which rows it was judged on."""
+        """Return two tags, which name the rows used for calibration and the rows used for validation."""
         return {"calibrated_on": self.calibrated_on, "judged_on": self.judged_on}
 
     def learning(self) -> dict[str, float]:
-        """The values of the learning curve at its best round, named `<figure>_<block>`.
+        """Return the values of the learning curve at the best round, by names such as `logloss_val`.
 
-        They serve to compare fits. Models are not judged by them.
+        They help to compare fits, but are not used to decide about a model.
         """
         best = self.model.fit.best_iteration
         curves = {"_".join(reversed(name.split("_"))): values for name, values in self.model.fit.curve.items()}
@@ -86,10 +96,12 @@ class Candidate:
 def train_candidate(
     source: str, training: TrainingSet, params: TrainingParams, reason_policy: ReasonPolicy
 ) -> Candidate:
-    """Fit a model on TRAIN with early stopping on VAL, then calibrate and judge it. Scoring uses this same model.
+    """Train and validate a candidate. The resulting model is used for scoring as it is, without a further fit.
 
-    Some figures only describe the model: the ablation, the mean contributions, the proof of reasons, and, if the model
-    is judged on the OOS block, the cross-validation. They are measured on at most `sample_rows` rows, every n-th one.
+    The model is fitted on the TRAIN block with early stopping on VAL. It is then calibrated and validated.
+
+    To save time, some figures are measured on a sample of at most `sample_rows` rows. These are the ablation, the mean
+    contributions, the figures about reasons and, if the model is validated on the OOS block, the cross-validation.
     """
     blocks = {name: training.block(name) for name in BLOCKS}
     late = training.block(OUT_OF_TIME)
@@ -132,9 +144,10 @@ def train_candidate(
 def _calibrate(
     fitted: Fit, blocks: dict[str, pl.DataFrame], features: tuple[Feature, ...], params: TrainingParams
 ) -> tuple[Platt, str]:
-    """Fit Platt's line on the CAL block, or, if CAL has too few defaults, on out-of-fold margins.
+    """Fit Platt's line on the CAL block, or on out-of-fold margins if CAL has too few defaults.
 
-    The out-of-fold margins are those of all rows of TRAIN, VAL and CAL. Returns the line, and `cal` or `out_of_fold`.
+    The out-of-fold margins are those of all rows of TRAIN, VAL and CAL. Returns the line and the name of the rows that
+    it was fitted on, `cal` or `out_of_fold`.
     """
     cal = blocks["cal"]
     if int(cal[TARGET].sum()) >= params.min_defaults:
@@ -150,7 +163,10 @@ def _performance(model: CreditModel, rows: pl.DataFrame) -> Performance:
 
 
 def _out_of_fold_performance(training: TrainingSet, validation: CrossValidation) -> Performance:
-    """Measure the usable rows. Each PD comes from a model and a calibration that were fitted without the row."""
+    """Measure the performance on all usable rows.
+
+    Each PD comes from a model and a calibration that were fitted without the row.
+    """
     rows = training.labelled
     outcome = outcome_of(rows)
     pd = validation.pd(outcome)
@@ -163,15 +179,16 @@ def _explained(model: CreditModel, rows: pl.DataFrame, policy: ReasonPolicy) -> 
 
 
 def _mean_contribution(fitted: Fit, train: pl.DataFrame) -> dict[str, float]:
-    """The mean contribution of each feature over `train`, in logits.
+    """Return the mean SHAP contribution of each feature over `train`, in logits.
 
-    It is rounded to 6 decimal places, far finer than the threshold of a reason. TRAIN has no account in default.
+    The values are rounded to 6 decimal places, which is much finer than the threshold for a reason. The TRAIN block
+    contains no accounts in default.
     """
     mean = fitted.contributions(train)[:, :-1].mean(axis=0)
     return {name: round(float(value), 6) for name, value in zip(fitted.features, mean, strict=True)}
 
 
 def _typical_good(train: pl.DataFrame, features: tuple[str, ...]) -> dict[str, float | None]:
-    """The median of each feature over the accounts that did not default; None if none of them has a value."""
+    """Return the median of each feature over the accounts that did not default, or None if none of them has a value."""
     good = train.filter(pl.col(TARGET) == 0)
     return good.select(pl.col(features).cast(pl.Float64).median()).row(0, named=True)

@@ -1,6 +1,7 @@
-"""Write the model card in Markdown: purpose, performance, data, features, limits, and how to reproduce the model.
+"""The model card in Markdown.
 
-Every figure comes from the candidate, the training set or the decision.
+It covers the purpose, performance, data, features and limits of a model, and how to reproduce the model. Every figure
+comes from the candidate, the training set, their origin or the decision.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,11 +27,19 @@ _SIGNS = {1: " ↑", -1: " ↓", 0: ""}
 
 @dataclass(frozen=True)
 class Origin:
-    """Facts for the card that neither the model nor its training set contains.
+    """Facts for the model card that neither the model nor its training set contains.
 
-    `title`, `contract_version`: of the source. `deliveries`, `lines`: number of its deliveries, and of their accepted
-    lines. `horizon_months`: within how many months after an observation a default counts; None if the source itself
-    reports the outcome.
+    Attributes:
+        title: the title of the source.
+        contract_version: the version of the source's contract.
+        deliveries: the number of deliveries of the source.
+        lines: the number of accepted lines in these deliveries.
+        horizon_months: the number of months after an observation in which a default counts, or None if the source
+            itself reports the outcome.
+        split: the buckets of each block.
+        policy_version: the version of the policy file.
+        git_revision: the revision of the code.
+        training_set_sha256: the hash of the training set.
     """
 
     title: str
@@ -165,7 +174,10 @@ def _reproduce(origin: Origin, decision: Decision) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table. Each cell ends with a wide space, because MLflow shows columns without space between them."""
+    """Return a Markdown table with the given headings and rows.
+
+    Each cell ends with a wide space, because MLflow leaves no space between columns.
+    """
     lines = [" | ".join(f"{cell}&emsp;" for cell in cells) for cells in (heads, *rows)]
     lines.insert(1, " | ".join(["---"] * len(heads)))
     return "\n".join(f"| {line} |" for line in lines)

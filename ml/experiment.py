@@ -1,4 +1,4 @@
-"""The texts that MLflow shows for a source's experiment: run names, description, saved view.
+"""The texts that MLflow shows for a source's experiment: run names, the description and the saved view.
 
 `ml.registry` writes these texts to MLflow. The text about a single model is made in `ml.card`.
 """
@@ -48,23 +48,34 @@ data. `reason_…`: the proof of reasons. `{curve}/…`: one point per boosting 
 
 
 def run_name(candidate: Candidate, training: TrainingSet, status: str = UNDECIDED) -> str:
-    """The name of a run. The most distinctive part comes first, because MLflow's table shows about 25 characters.
+    """Return the name of a run in MLflow.
 
-    `status`: the model's version and decision; `undecided` before the decision.
+    The most distinctive part comes first, because MLflow's table shows about 25 characters. `status` is the model's
+    version and decision, or `undecided` before the decision.
     """
     features, (_, last) = len(candidate.model.fit.features), training.months
     return f"{status} · AUC {candidate.performance.auc:.4f} · xgboost, {features} features · data to {last:%Y-%m}"
 
 
 def about(source: str, title: str, model: str, experiment_id: str) -> str:
-    """The experiment's description, in Markdown."""
+    """Return the description of a source's experiment, in Markdown.
+
+    Args:
+        source: the name of the source.
+        title: the title of the source.
+        model: the name of the registered model.
+        experiment_id: MLflow's ID of the experiment, for the link to the saved view.
+    """
     return _ABOUT.format(
         source=source, title=title, model=model, experiment=experiment_id, view=VIEW_NAME, key=VIEW_KEY, curve=CURVE
     )
 
 
 def compare_view() -> str:
-    """A saved view of the runs, as the text of MLflow's tag. Its columns are `COMPARED`; the newest run is first."""
+    """Return the saved view of an experiment's runs, in the form in which MLflow stores it in a tag.
+
+    The view shows the columns `COMPARED` and lists the newest run first.
+    """
     state = {
         "searchFilter": "",
         "orderByKey": "attributes.start_time",
@@ -91,7 +102,9 @@ def compare_view() -> str:
 
 
 def curve_rounds(rounds: int, best: int) -> list[int]:
-    """The indices of the boosting rounds to plot: evenly spaced rounds, the best round and the last round.
+    """Return the indices of the boosting rounds to plot.
+
+    These are fewer than `CURVE_POINTS` evenly spaced rounds, the best round and the last round.
 
     >>> curve_rounds(5, 2)
     [0, 1, 2, 3, 4]

@@ -1,10 +1,10 @@
-"""The list of all model features: name, direction of risk, reason code and ablation block.
+"""The list of all model features, with the direction of risk, the reason code and the ablation block of each.
 
-dbt's mart `feat_loan_months` has its keys and flags, and then exactly these columns (a test compares them with the
-manifest). Training takes the monotone constraints from here, and the reasons take their codes from here. If a source
-cannot have a feature, the feature is null in the mart and is left out of that source's model.
+The columns of the dbt model `feat_loan_months` are its keys and flags, followed by exactly these features. A test
+compares the two. Training takes the monotone constraints from this list, and the reasons take their codes from it. If a
+source does not provide a feature, the feature is null in `feat_loan_months` and is left out of that source's model.
 
-These are never features: age, sex, marital status, education, nationality, ethnicity.
+The following are never features: age, sex, marital status, education, nationality, ethnicity.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Sign = Literal[-1, 0, 1]
 
 
 class Block(StrEnum):
-    """Groups of features. The ablation measures how much each group adds to the behavioural features."""
+    """A group of features. The ablation measures how much each group adds to the behavioural features."""
 
     BEHAVIOURAL = "behavioural"
     TERMS = "terms"
@@ -28,8 +28,12 @@ class Block(StrEnum):
 class Feature:
     """One model feature.
 
-    `sign`: the direction of risk. +1: the PD may only rise with the value; -1: the PD may only fall; 0: no constraint.
-    `family`: the reason code that the feature's contribution counts towards. `block`: its group in the ablation.
+    Attributes:
+        name: the name of the feature, which is also its column in the feature mart.
+        sign: the direction of risk. With +1 the PD may only rise as the value rises, with -1 it may only fall, and with
+            0 there is no constraint.
+        family: the reason code that the feature's contribution counts towards.
+        block: the group of the feature in the ablation.
     """
 
     name: str
@@ -86,10 +90,10 @@ FEATURE_NAMES: tuple[str, ...] = tuple(f.name for f in FEATURES)
 
 
 def by_name(names: list[str] | tuple[str, ...]) -> tuple[Feature, ...]:
-    """The features with these names, in the order of `FEATURES`.
+    """Return the features with these names, in the order of `FEATURES`.
 
     Raises:
-        KeyError: a name is not in the list.
+        KeyError: a name is not the name of a feature.
     """
     unknown = set(names) - set(FEATURE_NAMES)
     if unknown:

@@ -1,7 +1,7 @@
-"""The credit model: booster, calibration, and the reference values for its reasons.
+"""The credit model, which consists of a booster, a calibration and the reference values for its reasons.
 
 A model is saved as two files: `model.ubj` (XGBoost's own format, never a pickle) and `scoring.json`. One sha256 over
-both files identifies it. Loading checks this hash before it interprets the files.
+both files identifies the model. Loading checks this hash before it interprets the files.
 """
 
 import hashlib
@@ -19,16 +19,20 @@ BOOSTER_FILE, SCORING_FILE = "model.ubj", "scoring.json"
 
 
 class ModelIntegrityError(RuntimeError):
-    """A file of the model is missing, or differs from the promoted one."""
+    """Raised if a file of a model is missing, or if the model's files differ from those that were promoted."""
 
 
 @dataclass(frozen=True)
 class CreditModel:
-    """Everything that scoring needs.
+    """A trained model with everything that scoring needs.
 
-    `mean_contribution`: mean SHAP contribution of each feature over the TRAIN block, in logits. `reference`: the
-    feature values of a typical good account (None: missing). The direction check of reasons replaces an account's
-    values with them.
+    Attributes:
+        source: the source whose accounts the model scores.
+        fit: the booster, its best round and its features.
+        platt: the calibration of the booster's margin.
+        mean_contribution: the mean SHAP contribution of each feature over the TRAIN block, in logits.
+        reference: the value of each feature for a typical good account, or None if no good account has a value. The
+            direction check of the reasons replaces an account's values with these values.
     """
 
     source: str
@@ -38,21 +42,27 @@ class CreditModel:
     reference: dict[str, float | None]
 
     def pd(self, rows: pl.DataFrame, *, pd_floor: float) -> Floats:
-        """The PD of each row: calibrated, at least `pd_floor`, and 1 in default. Scores and early warnings use it.
+        """Return the PD of each row: calibrated, at least `pd_floor`, and 1 if the account is in default.
+
+        Scores, PD history and early warnings use this method.
 
         Args:
-            rows: the model's features, and `in_default`: whether the account was in default at the row's month-end.
+            rows: the features of the model, and `in_default`, which is true if the account was in default at the row's
+                month-end.
             pd_floor: the policy's `scale.pd_floor`. It is not part of the model, so it can change without retraining.
         """
         floored = np.maximum(self.calibrated_pd(rows), pd_floor)
         return np.where(rows["in_default"].to_numpy(), 1.0, floored)
 
     def calibrated_pd(self, rows: pl.DataFrame) -> Floats:
-        """The calibrated PD of each row, without the floor and also for accounts in default. Validation measures it."""
+        """Return the calibrated PD of each row, without the PD floor.
+
+        For accounts in default, this is also the PD from the model instead of 1. Validation measures this PD.
+        """
         return self.platt.pd(self.fit.margin(rows))
 
     def save(self, folder: Path) -> None:
-        """Write the two files into an existing folder."""
+        """Write the model's two files, `model.ubj` and `scoring.json`, into an existing folder."""
         self.fit.booster.save_model(folder / BOOSTER_FILE)
         scoring = {
             "source": self.source,
@@ -66,7 +76,10 @@ class CreditModel:
 
 
 def model_sha256(folder: Path) -> str:
-    """One sha256 over the model's two files."""
+    """Return the sha256 that identifies the saved model in `folder`, as a hexadecimal string.
+
+    It is computed from the sha256 values of the model's two files.
+    """
     digest = hashlib.sha256()
     for name in (BOOSTER_FILE, SCORING_FILE):
         digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
@@ -74,10 +87,14 @@ def model_sha256(folder: Path) -> str:
 
 
 def load_model(folder: Path, expected_sha256: str) -> CreditModel:
-    """Check that the model's files hash to `expected_sha256` (from the promotion ledger), then load the model.
+    """Load the model in `folder`, after checking its files against the hash in the promotion ledger.
+
+    Args:
+        folder: the folder with the model's two files.
+        expected_sha256: the hash that the promotion ledger recorded for the model.
 
     Raises:
-        ModelIntegrityError: a file is missing or differs from what was promoted.
+        ModelIntegrityError: a file is missing, or the files do not match the hash.
     """
     check_files(folder, expected_sha256)
     import xgboost as xgb
@@ -94,10 +111,10 @@ def load_model(folder: Path, expected_sha256: str) -> CreditModel:
 
 
 def check_files(folder: Path, expected_sha256: str) -> None:
-    """Check that a model's files hash to `expected_sha256`. The files are not interpreted.
+    """Check that the model files in `folder` exist and match `expected_sha256`. Their content is not interpreted.
 
     Raises:
-        ModelIntegrityError: a file is missing or differs from what was promoted.
+        ModelIntegrityError: a file is missing, or the files do not match the hash.
     """
     missing = [name for name in (BOOSTER_FILE, SCORING_FILE) if not (folder / name).is_file()]
     if missing:

@@ -1,4 +1,7 @@
-"""Figures about a candidate for MLflow: ROC, calibration, scores, importance and learning curve, with Matplotlib."""
+"""Plots of a candidate for MLflow, drawn with Matplotlib.
+
+They show the ROC curve, the calibration, the scores, the feature importance and the learning curve.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,14 @@ _BLUE, _GREY, _RED = "#1f4e79", "#8c8c8c", "#b5322b"
 
 
 def pictures(fit: Fit, outcome: Floats, pd: Floats, score: Floats) -> "dict[str, Figure]":
-    """The five figures, by file name. Each array has one entry per account of the OOS block; `score` is in points."""
+    """Draw the five plots of a candidate and return them by file name.
+
+    Args:
+        fit: the fitted booster.
+        outcome: the outcome (0 or 1) of each account of the OOS block.
+        pd: the calibrated PD of each of these accounts.
+        score: the score of each of these accounts, in points.
+    """
     return {
         "roc.png": roc(outcome, pd),
         "calibration.png": calibration(outcome, pd),
@@ -40,7 +50,7 @@ def _figure(title: str, x: str, y: str) -> "tuple[Figure, Axes]":
 
 
 def roc(outcome: Floats, pd: Floats) -> "Figure":
-    """Plot the share of defaults found (y) against the share of good accounts flagged (x)."""
+    """Plot the ROC curve: the share of defaults found (y) against the share of good accounts flagged (x)."""
     from sklearn.metrics import auc, roc_curve
 
     flagged, found, _ = roc_curve(outcome, pd)
@@ -54,7 +64,11 @@ def roc(outcome: Floats, pd: Floats) -> "Figure":
 
 
 def calibration(outcome: Floats, pd: Floats) -> "Figure":
-    """Plot default rate against mean PD for ten groups of equal size, with binomial 95 % intervals."""
+    """Plot the default rate against the mean PD for ten groups of accounts, with 95 % intervals.
+
+    The accounts are sorted by PD and divided into groups of about equal size. The intervals use the normal
+    approximation of the binomial distribution.
+    """
     figure, axes = _figure("Calibration, out of sample", "mean PD of the group", "default rate of the group")
     groups = np.array_split(np.argsort(pd, kind="stable"), 10)
     expected = np.array([pd[g].mean() for g in groups])
@@ -80,7 +94,7 @@ def score_distribution(outcome: Floats, score: Floats) -> "Figure":
 
 
 def importance(fit: Fit) -> "Figure":
-    """Plot the fifteen features with the largest total gain."""
+    """Plot the fifteen features with the largest total gain, each as a share of the total gain of all features."""
     gain = fit.booster.get_score(importance_type="total_gain")
     top = sorted(gain.items(), key=lambda item: item[1])[-15:]
     figure, axes = _figure("Importance", "share of total gain", "")
@@ -89,7 +103,11 @@ def importance(fit: Fit) -> "Figure":
 
 
 def learning_curve(fit: Fit) -> "Figure":
-    """Plot the log loss on TRAIN and on VAL after each boosting round. VAL decides when training stops."""
+    """Plot the log loss after each boosting round on the TRAIN and VAL blocks.
+
+    A dashed line marks the best round, which is the one with the lowest log loss on VAL. TRAIN is only drawn if the fit
+    measured it.
+    """
     figure, axes = _figure(f"Learning curve: best round {fit.best_iteration + 1}", "boosting round", "log loss")
     for block, colour in (("train", _GREY), ("val", _BLUE)):
         values = fit.curve.get(f"{block}_logloss", [])

@@ -1,7 +1,8 @@
-"""Decide which model may score: the gate for a source's first champion, and the append-only promotion ledger.
+"""Decisions about which model may score: the gate for a source's first champion, and the promotion ledger.
 
-The ledger answers "which model scored on date D, and why?". It has one row per decision, with the sha256 that scoring
-checks before it loads a champion. Database triggers prevent changes and deletions of its rows.
+The ledger is an append-only table that answers the question "which model scored on date D, and why?". It has one row
+per decision. Each row contains the sha256 of the model, which scoring checks before it loads a champion. Database
+triggers prevent rows from being changed or deleted.
 """
 
 import json
@@ -39,7 +40,7 @@ create trigger if not exists promotions_keep_rows before delete on promotions
 
 
 class BootstrapGate(Section):
-    """The limits that the first champion of a source must meet."""
+    """Limits that the first candidate of a source must meet to become champion."""
 
     slope_min: float = Field(ge=0, description="Smallest allowed slope of the calibration.")
     slope_max: float = Field(gt=0, description="Largest allowed slope of the calibration. Must be above `slope_min`.")
@@ -60,9 +61,10 @@ class BootstrapGate(Section):
 
 
 def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity_error: float) -> list[str]:
-    """The objections to a candidate as the first champion, as texts; empty if it may become the champion.
+    """Return the reasons against making a candidate the first champion, as messages.
 
-    Reasons that fail the direction check are never given, so they do not count here.
+    The list is empty if the candidate may become champion. Reason codes that fail the direction check are not counted
+    against the candidate, because they are never given for a score.
     """
     checks = {
         f"calibration slope {performance.slope:.3f} is outside {gate.slope_min}-{gate.slope_max}": (
@@ -80,10 +82,18 @@ def bootstrap_failures(gate: BootstrapGate, performance: Performance, additivity
 
 @dataclass(frozen=True)
 class Decision:
-    """One row of the ledger. `decided_at` is in UTC, without time zone.
+    """One decision about a model, which is one row of the promotion ledger.
 
-    `decision`: promoted, rejected, or held (the candidate waits as a challenger). `reason`: `bootstrap`, or the
-    objections. `evidence`: the figures that the decision is based on.
+    Attributes:
+        source: the source that the model belongs to.
+        decided_at: the time of the decision in UTC, without time zone information.
+        decision: `promoted`, `rejected` or `held`. A held candidate does not replace the champion.
+        reason: `bootstrap` if the candidate became the first champion, otherwise the reasons against its promotion.
+        model_name: the name under which the model is registered in MLflow.
+        model_version: the version of the registered model.
+        run_id: the ID of the MLflow run that logged the model.
+        sha256: the hash of the model's files.
+        evidence: the figures and tags that the decision is based on, by name.
     """
 
     source: str
@@ -101,7 +111,7 @@ _COLUMNS = tuple(Decision.__dataclass_fields__)
 
 
 class PromotionLedger:
-    """The promotion ledger, one SQLite file."""
+    """The promotion ledger, stored in one SQLite file. The file is created when the ledger is first used."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -122,7 +132,7 @@ class PromotionLedger:
             connection.close()
 
     def append(self, decision: Decision) -> int:
-        """Write one decision and return its number."""
+        """Append a decision to the ledger and return its number."""
         row = asdict(decision) | {
             "decided_at": decision.decided_at.isoformat(),
             "evidence": json.dumps(decision.evidence, sort_keys=True),
@@ -135,13 +145,16 @@ class PromotionLedger:
             return int(done.lastrowid or 0)
 
     def numbered(self) -> list[tuple[int, Decision]]:
-        """Every decision as (number, decision), oldest first."""
+        """Return all decisions as (number, decision), oldest first."""
         query = f"select {', '.join(_COLUMNS)}, decision_no from promotions order by decision_no"  # noqa: S608
         with self._open() as db:
             return [(int(row[-1]), _decision(row[:-1])) for row in db.execute(query)]
 
     def champion(self, source: str, as_of: datetime | None = None) -> Decision | None:
-        """The newest promoted model of a source, now or at an instant (`as_of`); None before the first promotion."""
+        """Return the decision that promoted the champion of a source, or None if no model was promoted.
+
+        If `as_of` is given, only decisions up to that time count.
+        """
         query = f"select {', '.join(_COLUMNS)} from promotions where source = ? and decision = 'promoted'"  # noqa: S608
         values = [source]
         if as_of is not None:

@@ -1,9 +1,14 @@
-"""Why an account got its score: the strongest reason codes, each proven in three ways.
+"""The reason codes of each score, each of which must pass three tests.
 
-A reason is given only if (1) its features together raise the account's margin above the population's mean by more than
-a threshold and make up a minimum share of all adverse contributions, (2) its sentence is true for the account, and
-(3) the margin falls when its features are set to those of a typical good account (the direction check). If no reason
-passes, the account gets `none` and a person reviews it. There is no generic text.
+A reason is given only if all three of these conditions are met:
+
+- Its features together raise the account's margin above the population's mean by more than a threshold, and they make
+  up a minimum share of all adverse contributions.
+- Its sentence is true for the account.
+- The margin falls by at least a minimum amount when the reason's features are set to those of a typical good account.
+  This is the direction check.
+
+If no reason passes, the account gets the code `none` and a person reviews it. No generic text is given instead.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +32,7 @@ _NEAR = 20 * _TOLERANCE
 
 
 class ReasonPolicy(Section):
-    """When a reason for a score may be given."""
+    """Conditions under which a reason for a score may be given."""
 
     min_contribution_logit: float = Field(
         ge=0, description="A reason must raise the margin above the population's mean by more than this, in logits."
@@ -51,9 +56,13 @@ class ReasonPolicy(Section):
 
 @dataclass(frozen=True)
 class Family:
-    """A reason code, the sentence that a person reads, and the fact that makes the sentence true.
+    """A reason code, its sentence, and the condition under which the sentence is true.
 
-    `fact` takes the values of the typical good account and the policy, and returns an expression over the features.
+    Attributes:
+        code: the reason code, such as RC01.
+        text: the sentence that a person reads.
+        fact: a function that takes the feature values of a typical good account and the policy. It returns a boolean
+            expression over the features, which is true for the accounts for which the sentence is true.
     """
 
     code: str
@@ -107,11 +116,15 @@ FAMILIES: tuple[Family, ...] = (
 
 @dataclass(frozen=True)
 class Reasons:
-    """The reasons of all accounts, and figures of the tests.
+    """The reasons of all accounts, with figures about the tests.
 
-    `codes`: one row per account with reason_1..n; reason_1 is `none` if no reason was proven. `candidates`: number of
-    reasons that passed the first two tests. `direction_failures`: how many candidates failed the direction check.
-    `additivity_error`: the largest |sum of contributions - margin|, in logits.
+    Attributes:
+        codes: one row per account, with the columns `reason_1`, `reason_2` and so on, strongest reason first.
+            `reason_1` is `none` if no reason was proven. The remaining columns are null if there are fewer reasons.
+        candidates: the number of reasons that passed the first two tests.
+        direction_failures: the number of these reasons that failed the third test, the direction check.
+        additivity_error: the largest absolute difference between an account's margin and the sum of its contributions,
+            in logits. It is 0 if there are no accounts.
     """
 
     codes: pl.DataFrame
@@ -127,10 +140,15 @@ class ContributionsError(RuntimeError):
 def explain(
     model: CreditModel, frame: pl.DataFrame, margin: np.ndarray, policy: ReasonPolicy, *, from_tables: bool = False
 ) -> Reasons:
-    """The reasons for each row of `frame`, which has all features. `margin`: the model's margin for each row.
+    """Find the reasons for the score of each row.
 
-    `from_tables`: compute the contributions from tables (`ml.tree_shap`) if the model's trees are shallow enough. The
-    reasons are those that XGBoost's own contributions give: near a threshold, its own are used.
+    Args:
+        model: the model that scores the rows.
+        frame: one row per account, with all features.
+        margin: the model's margin for each row, in logits.
+        policy: the thresholds of the tests.
+        from_tables: whether to compute the contributions from tables (`ml.tree_shap`) if the model's trees are shallow
+            enough. The reasons are the same as with XGBoost's contributions, because rows near a threshold use those.
 
     Raises:
         ContributionsError: the tables and XGBoost differ on a sample of the rows.
@@ -204,9 +222,10 @@ def _is_near_a_threshold(adverse: np.ndarray, policy: ReasonPolicy) -> np.ndarra
 
 
 def _strongest(strength: np.ndarray, codes: list[str], count: int) -> pl.DataFrame:
-    """The codes of each row's `count` largest finite strengths, strongest first.
+    """Return the codes with the largest strengths of each row, strongest first.
 
-    If a row has fewer, the remaining columns are null; if it has none, reason_1 is `none`.
+    The result has `count` columns, `reason_1` to `reason_<count>`. Only codes with a finite strength are used. If a row
+    has fewer than `count` such codes, the remaining columns are null. If a row has none, `reason_1` is `none`.
     """
     order = np.argsort(-strength, axis=1, kind="stable")
     named = np.array(codes, dtype=object)

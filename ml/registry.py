@@ -1,6 +1,7 @@
-"""Write to MLflow: runs, pictures, registered models, aliases, and descriptions. Only this module imports MLflow.
+"""Recording of models in MLflow: runs, plots, registered models, aliases and descriptions.
 
-People compare models in MLflow. The promotion ledger decides which model scores; an alias only shows it.
+Only this module imports MLflow. People use MLflow to compare models. The promotion ledger decides which model scores;
+the alias in MLflow only displays that decision.
 """
 
 import hashlib
@@ -33,13 +34,13 @@ _NOTE = "mlflow.note.content"  # MLflow stores the description of a run or an ex
 
 
 def model_name(source: str) -> str:
-    """The name under which a source's model is registered. Its experiment has the same name."""
+    """Return the name under which a source's model is registered. The source's experiment has the same name."""
     return f"credit_pd_{source}"
 
 
 @dataclass(frozen=True)
 class Registered:
-    """Where MLflow has a candidate: registered name, version, and id of its run."""
+    """The location of a candidate in MLflow: its registered name, its version and the ID of its run."""
 
     name: str
     version: str
@@ -48,7 +49,12 @@ class Registered:
 
 @dataclass(frozen=True)
 class Registry:
-    """An MLflow store. `uri`: its database for tracking and registry; `artifacts`: absolute path of its artifacts."""
+    """An MLflow store.
+
+    Attributes:
+        uri: the address of MLflow's database, which contains both the runs and the registered models.
+        artifacts: the absolute path of the folder for artifacts.
+    """
 
     uri: str
     artifacts: Path
@@ -64,19 +70,19 @@ class Registry:
         tags: Mapping[str, str],
         title: str,
     ) -> Registered:
-        """Log one run with all that modellers compare, and register its model.
+        """Log a run with everything that is needed to compare the candidate with other models, and register its model.
 
-        If a version with the same sha256 is registered already, return that version and log nothing.
+        If a version with the same sha256 is already registered, return that version and log nothing.
 
         Args:
-            candidate: the judged candidate.
-            training: its training set; only schema, size and digest of each block are logged.
-            training_file: the file of the training set; the run's datasets name it as their source.
-            model_folder: folder of the saved model.
-            figures: pictures by file name.
-            params: hyper-parameters and other settings of the fit.
-            tags: revisions of code, data and lock file, and the model's sha256 (`model_sha256`).
-            title: the source's title.
+            candidate: the candidate after validation.
+            training: the training set of the candidate. Only the schema, size and digest of each block are logged.
+            training_file: the Parquet file of the training set. The run's datasets name it as their source.
+            model_folder: the folder that contains the saved model.
+            figures: plots by file name.
+            params: the hyper-parameters and other settings of the fit.
+            tags: the revisions of code, data and lock file, and the sha256 of the model (`model_sha256`).
+            title: the title of the source.
         """
         mlflow = self._mlflow()
         source = candidate.model.source
@@ -106,9 +112,11 @@ class Registry:
             return Registered(name, version, run.info.run_id)
 
     def decided(self, decision: Decision, run_name: str, card: str) -> None:
-        """Show a decision in MLflow: set the run's name and tags, and the model version's tags, alias and card.
+        """Show a promotion decision in MLflow.
 
-        Scoring does not read them; it reads the ledger. A second call changes nothing.
+        This sets the name, description and tags of the run, and the tags, alias and model card of the model version.
+        Scoring does not use them; it reads the promotion ledger. Calling the method a second time with the same
+        arguments changes nothing.
         """
         client = self._mlflow().MlflowClient()
         name, version = decision.model_name, decision.model_version
@@ -128,16 +136,20 @@ class Registry:
             client.set_registered_model_alias(name, CANDIDATE, version)
 
     def _registered(self, mlflow: Any, name: str, sha256: str) -> Registered | None:
-        """The version with this hash; None if there is none.
+        """Return the registered version with this sha256, or None if there is none.
 
-        There is one if a night crashed before its decision, or trained again on unchanged data.
+        Such a version exists if a night crashed before its decision, or if the same model was trained again on
+        unchanged data.
         """
         versions = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
         found = [v for v in versions if v.tags.get(_SHA_TAG) == sha256]
         return Registered(name, str(found[0].version), found[0].run_id) if found else None
 
     def _experiment(self, mlflow: Any, source: str, title: str) -> None:
-        """Make the source's experiment current, and update its description: a new release may change the text."""
+        """Make the source's experiment the current one, and create it if it does not exist.
+
+        Its description is written each time, because a new release may have changed the text.
+        """
         name = model_name(source)
         if mlflow.get_experiment_by_name(name) is None:
             mlflow.create_experiment(name, artifact_location=(self.artifacts / name).as_uri())
@@ -166,20 +178,30 @@ class Registry:
 
 
 def _tags(candidate: Candidate, traced: Mapping[str, str]) -> dict[str, str]:
-    """The tags for searching runs, followed by the `traced` tags, which trace a run to its inputs."""
+    """Return all tags of a run.
+
+    The first tags are for searching runs. The `traced` tags follow; they identify the inputs of the run.
+    """
     split = "borrower, last months apart" if OUT_OF_TIME in candidate.block_rows else "borrower"
     searched = {"source": candidate.model.source, "split": split, "decision": experiment.UNDECIDED}
     return {**searched, **candidate.tags(), **traced}
 
 
 def _metrics(candidate: Candidate) -> dict[str, float]:
-    """All figures, with those of `experiment.COMPARED` first: MLflow keeps the order."""
+    """Return all figures of a candidate by name.
+
+    The figures named in `experiment.COMPARED` come first, because MLflow shows figures in the order in which it gets
+    them.
+    """
     figures = candidate.metrics() | candidate.learning()
     return {name: float(figures[name]) for name in dict.fromkeys((*experiment.COMPARED, *figures))}
 
 
 def _note(decision: Decision) -> str:
-    """The description of a run. It links to the card, because a whole card would push the metrics off the page."""
+    """Return the description of a run, with a link to the model card.
+
+    The card is not copied into the description, because it would push the metrics off the page.
+    """
     return (
         f"**{decision.decision}**: {decision.reason}. The card is at "
         f"[{decision.model_name} version {decision.model_version}]"
@@ -188,7 +210,10 @@ def _note(decision: Decision) -> str:
 
 
 def _log_curve(mlflow: Any, run_id: str, candidate: Candidate) -> None:
-    """Log the learning curve in one batch, because one call per point would take longer than the fit."""
+    """Log the learning curve of a candidate in one batch.
+
+    A separate call for each point would take longer than fitting the model.
+    """
     fit, now = candidate.model.fit, int(time.time() * 1000)
     points = [
         mlflow.entities.Metric(f"{experiment.CURVE}/{name}", values[i], now, i + 1)
@@ -199,7 +224,10 @@ def _log_curve(mlflow: Any, run_id: str, candidate: Candidate) -> None:
 
 
 def _datasets(mlflow: Any, candidate: Candidate, training: TrainingSet, file: Path) -> list[Any]:
-    """One MLflow dataset per block: name, schema, size, digest. It has no rows and no IDs of borrowers or loans."""
+    """Return one MLflow dataset per block, with its name, schema, size and digest.
+
+    The datasets contain no rows, and no IDs of borrowers or loans.
+    """
     from mlflow.types.schema import ColSpec, Schema
 
     columns = [*(ColSpec("double", name) for name in candidate.model.fit.features), ColSpec("long", TARGET)]
@@ -224,7 +252,10 @@ def _datasets(mlflow: Any, candidate: Candidate, training: TrainingSet, file: Pa
 
 
 def _signature(mlflow: Any, candidate: Candidate, training: TrainingSet) -> Any:
-    """The model's signature. All inputs are doubles: a signature with narrower types refuses ordinary frames."""
+    """Return the MLflow signature of the model, in which all inputs are doubles.
+
+    With narrower types, the model would refuse ordinary data frames.
+    """
     names = list(candidate.model.fit.features)
     rows = training.frame.head(100).select(pl.col(names).cast(pl.Float64)).to_pandas()
     outputs = candidate.model.calibrated_pd(training.frame.head(100))

@@ -1,7 +1,10 @@
-"""Convert a probability of default to a score and a grade.
+"""Conversion of a probability of default to a score, a band and a grade.
 
-Score: `score + pdo * log2(odds / anchor_odds)` with odds = (1 - PD) / PD, clipped and rounded. Grade: the unrounded PD
-is compared with the lower edges of the master scale, inclusive. An account that is already in default has grade `D`.
+The score is `anchor.score + points_to_double_odds * log2(odds / anchor.odds)` with odds = (1 - PD) / PD. It is then
+limited to the range of the scale and rounded.
+
+The grade is found by comparing the unrounded PD with the lower edges of the master scale, which are inclusive. An
+account that is already in default has grade `D`.
 """
 
 from itertools import pairwise
@@ -17,14 +20,14 @@ DEFAULT_GRADE = "D"
 
 
 class ScoreAnchor(Section):
-    """A score with known odds, which fixes the scale. Each source has its own, because label horizons differ."""
+    """A score with known odds, which fixes the scale. Each source has its own anchor, because label horizons differ."""
 
     score: float = Field(ge=0, description="The score of the anchor, in points.")
     odds: float = Field(gt=0, description="Number of good accounts per bad account at this score.")
 
 
 class Scale(Section):
-    """Range and slope of the score, smallest PD, and lower edge of each grade and band."""
+    """Range and slope of the score, the PD floor, and the lower edge of each grade and band."""
 
     points_to_double_odds: float = Field(
         gt=0, description="Number of points by which the score rises when the odds double."
@@ -82,23 +85,32 @@ def _must_rise(edges: dict[str, float] | dict[str, int]) -> None:
 
 
 def _wrong(name: str, what: str) -> PydanticCustomError:
-    """The error to raise for one entry of a mapping. `at`: the entry's path within the mapping."""
+    """Return the error to raise for the entry `name` of a mapping. `what` is the message."""
     return PydanticCustomError("order", "{what}", {"what": what, "at": (name,)})
 
 
 def raw_score(pd: pl.Expr, scale: Scale, anchor: ScoreAnchor) -> pl.Expr:
-    """The score before clipping and rounding, in points. `pd`: a probability in (0, 1)."""
+    """Return the score in points, neither rounded nor limited to the scale's range.
+
+    `pd` is a probability between 0 and 1, both excluded.
+    """
     return anchor.score + scale.points_to_double_odds * (((1 - pd) / pd) / anchor.odds).log(2)
 
 
 def score(pd: pl.Expr, scale: Scale, anchor: ScoreAnchor) -> pl.Expr:
-    """The score as a whole number between `score_min` and `score_max`. PD = 1 gives the minimum."""
+    """Return the score as a whole number from `score_min` to `score_max`.
+
+    A PD of 1 gives `score_min`. Scores outside the range are set to its nearest end.
+    """
     points = pl.when(pd >= 1).then(float(scale.score_min)).otherwise(raw_score(pd, scale, anchor))
     return points.clip(scale.score_min, scale.score_max).round(0, mode="half_away_from_zero").cast(pl.Int32)
 
 
 def grade(pd: pl.Expr, scale: Scale) -> pl.Expr:
-    """The grade of the master scale (R1 is best), from the unrounded PD."""
+    """Return the grade of the master scale for a PD. R1 is the best grade.
+
+    The PD must not be rounded before. Grade D of accounts in default is not assigned here.
+    """
     names, edges = zip(*scale.grade_edges.items(), strict=True)
     result: pl.Expr = pl.lit(names[0])
     for name, edge in zip(names[1:], edges[1:], strict=True):
@@ -107,7 +119,10 @@ def grade(pd: pl.Expr, scale: Scale) -> pl.Expr:
 
 
 def band(points: pl.Expr, scale: Scale) -> pl.Expr:
-    """The band of a score as readers see it: poor, fair, good, very good or excellent in the default policy."""
+    """Return the name of the band that a score belongs to.
+
+    In the default policy the bands are poor, fair, good, very good and excellent.
+    """
     result: pl.Expr = pl.lit(next(iter(scale.bands)))
     for name, lower in list(scale.bands.items())[1:]:
         result = pl.when(points >= lower).then(pl.lit(name)).otherwise(result)

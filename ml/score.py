@@ -1,4 +1,4 @@
-"""Score accounts: PD, score, grade, band and reasons of every live account."""
+"""Scoring of live accounts, which gives each account its PD, score, grade, band and reasons."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,22 @@ KEYS = ("source", "loan_id", "as_of_on")
 
 @dataclass(frozen=True)
 class Scored:
-    """`scores`: one row per account, sorted by source and loan. `reasons`: reason codes and figures of their proof."""
+    """The result of scoring the accounts of one source.
+
+    Attributes:
+        scores: one row per account, sorted by source and loan.
+        reasons: the reason codes of the accounts, and figures about how the reasons were proven.
+    """
 
     scores: pl.DataFrame
     reasons: Reasons
 
 
 def no_scores(policy: ReasonPolicy) -> pl.DataFrame:
-    """The table of scores without rows, for a night on which no source has a model."""
+    """Return an empty table of scores, for a night in which no source has a model.
+
+    The number of its reason columns is the policy's `max_reasons`.
+    """
     reasons = {f"reason_{place}": pl.String() for place in range(1, policy.max_reasons + 1)}
     own = {"pd": pl.Float64(), "score": pl.Int32(), "grade": pl.String(), "band": pl.String()}
     flags = {"in_default": pl.Boolean(), "zero_balance": pl.Boolean(), "model_version": pl.String()}
@@ -34,15 +42,17 @@ def score_accounts(
 ) -> Scored:
     """Score the live rows of the feature mart.
 
-    An account in default has PD 1 and grade D by definition. Its reasons come from the model, as for other accounts.
+    An account in default has PD 1 and grade D by definition. Its reasons come from the model, as they do for other
+    accounts.
 
     Args:
         model: the champion.
-        live: rows of `feat_loan_months` with `is_live`, `in_default`, `zero_balance` and all features.
-        scale: range, slope and grades.
-        anchor: the score with known odds, for this source.
-        policy: thresholds of the reasons.
-        version: the champion's registered version; stored with each score.
+        live: the rows of `feat_loan_months` whose `is_live` is true, with `in_default`, `zero_balance` and all
+            features.
+        scale: the range and slope of the score, the PD floor, and the edges of grades and bands.
+        anchor: the score with known odds for this source.
+        policy: the thresholds that a reason must meet.
+        version: the registered version of the champion, which is stored with each score.
     """
     live = live.sort("source", "loan_id")
     reasons = explain(model, live, model.fit.margin(live), policy, from_tables=True)

@@ -1,9 +1,12 @@
-"""The base class of those sections of the policy file that `ml` reads."""
+"""The base class of the policy sections that are defined in `ml`."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """Frozen values. An unknown key, a value of another type and a number that is not finite are errors."""
+    """A frozen section of the policy file.
+
+    Validation fails for an unknown key, for a value of the wrong type, and for an infinite number or NaN.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,4 +1,8 @@
-"""Assign each borrower to a block of the data: training, early stopping, calibration or out of sample."""
+"""The split of the data into blocks for training, early stopping, calibration and validation.
+
+All rows of a borrower are in the same block, with one exception: the newest months may be set apart as an out-of-time
+block, which contains rows of any borrower.
+"""
 
 import hashlib
 from typing import Annotated, Self
@@ -18,7 +22,7 @@ Buckets = Annotated[tuple[Bucket, Bucket], Field(strict=False, title="[first, la
 
 
 class SplitPolicy(Section):
-    """First and last bucket, from 0 to 99, of each block. A borrower's bucket is a hash of the borrower's ID."""
+    """First and last bucket (0 to 99) of each block. A hash of the borrower's ID determines a borrower's bucket."""
 
     salt: str = Field(
         min_length=1, description="Salt of the hash. Do not change it later: borrowers would move to other blocks."
@@ -64,12 +68,17 @@ class SplitPolicy(Section):
 
 
 def stable_hash(*parts: object) -> int:
-    """The first 64 bits of the sha256 of the parts, joined by `|`: the same on every machine."""
+    """Return the first 64 bits of the sha256 of the parts, joined by `|`.
+
+    The result is the same on every machine, unlike that of Python's `hash`.
+    """
     return int.from_bytes(hashlib.sha256("|".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
 def bucket(borrower_id: str, salt: str) -> int:
-    """The bucket (0-99) of a borrower: the same on every machine and for every row of the borrower.
+    """Return the bucket of a borrower, from 0 to 99.
+
+    It is the same on every machine and for every row of the borrower.
 
     >>> bucket("b0", "creditloom-split-1")
     14
@@ -78,7 +87,11 @@ def bucket(borrower_id: str, salt: str) -> int:
 
 
 def assign(frame: pl.DataFrame, policy: SplitPolicy) -> pl.DataFrame:
-    """Add `bucket` (0-99) and `block` (one of `BLOCKS`, or `oot`) to a frame that has `borrower_id` and `month_on`."""
+    """Add the columns `bucket` and `block` to a frame that has `borrower_id` and `month_on`.
+
+    `bucket` is a number from 0 to 99. `block` is one of `BLOCKS`, or `oot` for the newest `oot_months` months. No rows
+    are set apart as `oot` if the frame has fewer than `oot_min_cohorts` months.
+    """
     ids = frame["borrower_id"].unique(maintain_order=True)
     table = pl.DataFrame(
         {"borrower_id": ids, "bucket": [bucket(i, policy.salt) for i in ids]},

@@ -1,4 +1,4 @@
-"""Fit the booster: with monotone constraints and early stopping on the VAL block, without resampling."""
+"""Training of the booster, with monotone constraints and early stopping on the VAL block, and without resampling."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +58,10 @@ class TrainingParams(Section):
         return value
 
     def xgboost(self, features: tuple[Feature, ...]) -> dict[str, object]:
-        """The parameters in XGBoost's form, with one monotone constraint per feature that has a sign."""
+        """Return the parameters in XGBoost's form.
+
+        They include a monotone constraint for each feature whose sign is not 0.
+        """
         return {
             "objective": "binary:logistic",
             "tree_method": "hist",
@@ -77,10 +80,16 @@ class TrainingParams(Section):
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted booster, the index of its best round (inclusive), and its features.
+    """A fitted booster.
 
-    `curve`: the learning curve, one value per boosting round for each of `val_auc`, `val_logloss` and, with
-    `follow_train` of `fit`, `train_auc` and `train_logloss`. It is only for display and is not saved with the model.
+    Attributes:
+        booster: the trees of all rounds, including those after the best round.
+        best_iteration: the index of the best round, counted from 0. Predictions use the trees up to and including this
+            round.
+        features: the names of the features, in the order in which the booster expects them.
+        curve: the learning curve, with one value per boosting round for `val_auc` and `val_logloss`. If `fit` was
+            called with `follow_train`, `train_auc` and `train_logloss` are included. The curve is only for display and
+            is not saved with the model. It is empty after `fit_rounds`.
     """
 
     booster: "xgb.Booster"
@@ -89,11 +98,11 @@ class Fit:
     curve: Mapping[str, list[float]] = field(default_factory=dict, compare=False)
 
     def margin(self, frame: pl.DataFrame) -> np.ndarray:
-        """The raw output in logits, one value per row, from the trees up to the best round."""
+        """Return the raw output in logits, one value per row, from the trees up to and including the best round."""
         return self._predict(frame, output_margin=True)
 
     def contributions(self, frame: pl.DataFrame) -> np.ndarray:
-        """The SHAP contributions in logits, with shape (rows, features + 1). The last column is the bias."""
+        """Return the SHAP contributions in logits, with shape (rows, features + 1). The last column is the bias."""
         return self._predict(frame, pred_contribs=True)
 
     def _predict(self, frame: pl.DataFrame, **kind: bool) -> np.ndarray:
@@ -103,12 +112,15 @@ class Fit:
 
 
 def sampled(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
-    """Return every n-th row, so that at most `rows` rows are left; the whole frame if it is not larger."""
+    """Return every n-th row of a frame, so that at most `rows` rows are left.
+
+    If the frame has no more than `rows` rows, all of them are returned.
+    """
     return frame.gather_every(-(-frame.height // rows)) if frame.height > rows else frame
 
 
 def usable_features(train: pl.DataFrame) -> tuple[Feature, ...]:
-    """The features that have at least one value in the TRAIN block of the source."""
+    """Return the features that have at least one value in the TRAIN block."""
     return tuple(f for f in FEATURES if train[f.name].null_count() < train.height)
 
 
@@ -118,7 +130,10 @@ def values_of(frame: pl.DataFrame, features: tuple[str, ...]) -> np.ndarray:
 
 
 def matrix(frame: pl.DataFrame, features: tuple[str, ...], *, with_target: bool = False) -> "xgb.DMatrix":
-    """A DMatrix with these columns in this order. Nulls become missing values. `with_target`: add the labels."""
+    """Return an XGBoost matrix with these columns in this order.
+
+    Nulls become missing values. If `with_target` is true, the matrix also contains the labels.
+    """
     import xgboost as xgb
 
     values = values_of(frame, features)
@@ -134,13 +149,16 @@ def fit(
     *,
     follow_train: bool = False,
 ) -> Fit:
-    """Fit on `train`, and stop early on `val`. Both contain the features and `label` (0/1), in a stable row order.
+    """Fit a booster on `train`, with early stopping on `val`.
 
-    `follow_train`: after each round also measure the model on at most `sample_rows` rows of `train`. This takes time
-    and does not change the model.
+    Both frames must contain the features and `label` (0 or 1). Their rows must have the same order in every run, so
+    that the result can be reproduced.
+
+    If `follow_train` is true, the learning curve also has the figures on `train`. They are measured after each round on
+    at most `sample_rows` rows. This takes time and does not change the model.
 
     Raises:
-        ValueError: a block has no rows, or only one class.
+        ValueError: `train` or `val` has no rows, or has only one class of outcome.
     """
     import xgboost as xgb
 
@@ -180,7 +198,7 @@ def side_by_side(calls: Sequence[Callable[[TrainingParams], T]], params: Trainin
 
 
 def fit_rounds(train: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int) -> Fit:
-    """Fit a fixed number of rounds, without early stopping."""
+    """Fit a booster with exactly `rounds` rounds, without early stopping. The last round counts as the best."""
     import xgboost as xgb
 
     names = tuple(f.name for f in features)

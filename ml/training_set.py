@@ -1,6 +1,7 @@
-"""The training set: features joined to labels whose horizon has passed, with a count of the excluded observations.
+"""The training set, which joins features to labels and counts the observations that are left out.
 
-All rows of a borrower are in one block; only the out-of-time block may share borrowers with the others.
+All rows of a borrower are in the same block, with one exception: rows of the newest months may be in the out-of-time
+block, even if the borrower's other rows are in another block.
 """
 
 import datetime as dt
@@ -58,11 +59,14 @@ _COUNTED = """
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The observations of one source, and how many were excluded.
+    """The observations of one source, and the number of observations that were excluded.
 
-    `frame`: observations sorted by their keys, with `label`, `in_default`, `bucket`, `block` and the features. Models
-    are fitted and validated on the rows whose `exclusion_reason` is null. The only other rows are accounts already in
-    default whose outcome the source reports (see `labelled`). `excluded`: number of excluded observations by reason.
+    Attributes:
+        frame: the observations, sorted by source, loan and month-end, with `label`, `in_default`, `bucket`, `block` and
+            the features. Models are fitted and validated on the rows whose `exclusion_reason` is null. The only other
+            rows are accounts already in default whose outcome the source reports.
+        excluded: the number of excluded observations by reason. It includes the accounts already in default that are in
+            `frame`.
     """
 
     frame: pl.DataFrame
@@ -70,40 +74,49 @@ class TrainingSet:
 
     @property
     def usable(self) -> pl.DataFrame:
-        """The rows of all blocks that are not excluded."""
+        """Return the rows of all blocks whose `exclusion_reason` is null."""
         return self.frame.filter(pl.col("exclusion_reason").is_null())
 
     @property
     def labelled(self) -> pl.DataFrame:
-        """The usable rows, and the accounts already in default whose outcome the source reports."""
+        """Return all rows: the usable ones, and the accounts already in default whose outcome the source reports."""
         return self.frame
 
     def block(self, name: str) -> pl.DataFrame:
-        """The rows of one block that are not excluded."""
+        """Return the usable rows of one block. The frame is empty if the block has no such rows."""
         return self.usable.filter(pl.col("block") == name)
 
     def blocks(self) -> list[tuple[str, int, int]]:
-        """(block, number of usable rows, number of defaults) of each block, sorted by name."""
+        """Return the size of each block that has usable rows, as (block, rows, defaults), sorted by name.
+
+        Only usable rows are counted.
+        """
         counted = self.usable.group_by("block").agg(pl.len(), pl.col(TARGET).sum()).sort("block")
         return [(str(name), int(rows), int(defaults)) for name, rows, defaults in counted.iter_rows()]
 
     @property
     def months(self) -> tuple[dt.date, dt.date]:
-        """The first and the last observed month-end."""
+        """Return the first and the last month-end among the observations."""
         return cast("tuple[dt.date, dt.date]", self.frame.select(pl.min("month_on"), last=pl.max("month_on")).row(0))
 
     def metadata(self) -> dict[str, str]:
-        """The metadata to write into the Parquet file of the training set."""
+        """Return the metadata for the training set's Parquet file.
+
+        It contains the number of excluded observations by reason, as JSON.
+        """
         return {_EXCLUSIONS: json.dumps(self.excluded)}
 
 
 def read(path: Path) -> TrainingSet:
-    """Read a training set from its Parquet file."""
+    """Read a training set from its Parquet file, with the counts of excluded observations in the file's metadata."""
     return TrainingSet(pl.read_parquet(path), json.loads(pl.read_parquet_metadata(path)[_EXCLUSIONS]))
 
 
 def too_short(path: Path, min_rows: int, min_defaults: int) -> str | None:
-    """Why the training set in this file is too small for a model, as a text; None if it is large enough."""
+    """Return a message if the training set in this file is too small for a model, or None if it is large enough.
+
+    Only usable rows count. There must be at least `min_rows` of them, and at least `min_defaults` defaults among them.
+    """
     usable = pl.scan_parquet(path).filter(pl.col("exclusion_reason").is_null())
     rows, defaults = usable.select(pl.len(), pl.col(TARGET).sum().alias("defaults")).collect().row(0)
     if rows >= min_rows and defaults >= min_defaults:
@@ -121,12 +134,13 @@ def build(
 
     Args:
         db: a connection to the database that contains the two tables.
-        labels: the name of the table `label_loan_months`. Its `label` is 0 or 1; it may be null in excluded rows.
+        labels: the name of the table `label_loan_months`. Its `label` is 0 or 1, but may be null in excluded rows.
         features: the name of the table `feat_loan_months`.
-        source: the source.
-        policy: the blocks, and the salt of the hashes.
-        snapshots: how many months of a year are kept per borrower, evenly spaced from the drawn month. More than one is
-            for a book with too few defaults.
+        source: the name of the source.
+        policy: the buckets of each block, and the salt of the hashes.
+        snapshots: the number of months to draw per borrower and calendar year. A hash of the borrower and the year
+            determines which of the source's observed months are drawn. If this number does not divide the number of
+            observed months, more months may be drawn. Use more than one only for a book with too few defaults.
     """
     names = {"labels": labels, "features": features, "target": TARGET}
     kept = _KEPT.format(months=_MONTHS.format(**names), **names)

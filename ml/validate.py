@@ -1,8 +1,11 @@
-"""Measure how good a model is: discrimination, calibration, cross-validation, ablation. All functions are pure.
+"""Measures of how good a model is: discrimination, calibration, cross-validation and ablation.
 
-Formulas: AUC is the Mann-Whitney statistic; ties count one half. Its standard error is DeLong's (1988), which is valid
-if every borrower has one row. KS is the largest distance between the two cumulative distributions. Calibration is the
-logistic line of the outcome on logit(PD); ideally its slope is 1 and its intercept 0.
+All functions are pure. The formulas are:
+
+- AUC is the Mann-Whitney statistic, in which ties count one half. Its standard error is DeLong's (1988), which is valid
+  if every borrower has one row.
+- KS is the largest distance between the cumulative distributions of defaults and non-defaults.
+- Calibration is the logistic line of the outcome on logit(PD). Its ideal slope is 1 and its ideal intercept 0.
 """
 
 from collections.abc import Iterator
@@ -26,7 +29,9 @@ BOOTSTRAP_ROWS = 50_000
 
 
 def auc(outcome: Floats, risk: Floats) -> float:
-    """The area under the ROC curve. A higher `risk` means a more likely default; only the order of the values matters.
+    """Return the area under the ROC curve.
+
+    A higher `risk` means that a default is more likely. Only the order of the values matters.
 
     >>> auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
     0.75
@@ -36,13 +41,20 @@ def auc(outcome: Floats, risk: Floats) -> float:
 
 
 def auc_standard_error(outcome: Floats, risk: Floats) -> float:
-    """DeLong's standard error of the AUC. It assumes one row per borrower."""
+    """Return DeLong's standard error of the AUC, which is valid only if every borrower has one row."""
     of_bad, of_good = _placements(outcome, risk)
     return float(np.sqrt(of_bad.var(ddof=1) / len(of_bad) + of_good.var(ddof=1) / len(of_good)))
 
 
 def _placements(outcome: Floats, risk: Floats) -> tuple[Floats, Floats]:
-    """Per default, the share of non-defaults ranked below it; per non-default, the share of defaults ranked above."""
+    """Return the placement of each default and of each non-default, from which the AUC is computed.
+
+    The first array has, for each default, the share of non-defaults with a lower risk. The second has, for each
+    non-default, the share of defaults with a higher risk. Ties count one half.
+
+    Raises:
+        ValueError: there are no defaults or no non-defaults.
+    """
     from scipy.stats import rankdata
 
     bad, good = risk[outcome == 1], risk[outcome == 0]
@@ -56,7 +68,10 @@ def _placements(outcome: Floats, risk: Floats) -> tuple[Floats, Floats]:
 
 
 def ks(outcome: Floats, risk: Floats) -> float:
-    """The Kolmogorov-Smirnov distance between the risk of defaults and of non-defaults, from 0 to 1."""
+    """Return the Kolmogorov-Smirnov distance between the risk distributions of defaults and non-defaults.
+
+    It is between 0 (equal distributions) and 1 (no overlap).
+    """
     grid = np.unique(risk)
     bad, good = np.sort(risk[outcome == 1]), np.sort(risk[outcome == 0])
     gap = np.searchsorted(bad, grid, side="right") / len(bad) - np.searchsorted(good, grid, side="right") / len(good)
@@ -64,10 +79,11 @@ def ks(outcome: Floats, risk: Floats) -> float:
 
 
 def clustered_standard_error(outcome: Floats, risk: Floats, clusters: np.ndarray) -> float:
-    """The standard error of the AUC if rows of one cluster are correlated. `clusters`: the cluster of each row.
+    """Return the standard error of the AUC if the rows of one cluster are correlated.
 
-    It sums DeLong's placements by cluster. Instead of treating defaults and non-defaults as independent, it adds the
-    covariance of a cluster's two sums: Obuchowski, "Nonparametric analysis of clustered ROC curve data", Biometrics 53
+    `clusters` contains the cluster of each row. The method sums DeLong's placements by cluster. It does not assume that
+    defaults and non-defaults are independent: it adds the covariance between a cluster's sum over its defaults and its
+    sum over its non-defaults. Source: Obuchowski, "Nonparametric analysis of clustered ROC curve data", Biometrics 53
     (1997).
     """
     of_bad, of_good = _placements(outcome, risk)
@@ -87,11 +103,13 @@ def clustered_standard_error(outcome: Floats, risk: Floats, clusters: np.ndarray
 
 
 def auc_interval(outcome: Floats, risk: Floats, clusters: np.ndarray | None = None) -> tuple[float, float]:
-    """The 95 % interval of the AUC, as (low, high). `clusters`: the borrower of each row; None if none repeats.
+    """Return the 95 % interval of the AUC as (low, high).
+
+    `clusters` contains the borrower of each row. It can be None if no borrower has more than one row.
 
     If each borrower has one row, the interval comes from DeLong's standard error. With repeated borrowers that error
-    is far too small. Then borrowers are drawn with replacement (bootstrap); above BOOTSTRAP_ROWS rows,
-    `clustered_standard_error` is used.
+    would be far too small, so the interval comes from a bootstrap that draws borrowers with replacement. Above
+    BOOTSTRAP_ROWS rows, `clustered_standard_error` replaces the bootstrap, which would take minutes.
     """
     if clusters is None or len(np.unique(clusters)) == len(clusters):
         error = auc_standard_error(outcome, risk)
@@ -105,9 +123,9 @@ def auc_interval(outcome: Floats, risk: Floats, clusters: np.ndarray | None = No
 
 
 def _bootstrap(outcome: Floats, risk: Floats, clusters: np.ndarray) -> Floats:
-    """The AUCs of `BOOTSTRAPS` samples of borrowers, drawn with replacement.
+    """Return the AUC of each of `BOOTSTRAPS` samples of borrowers, drawn with replacement.
 
-    A row counts once for each time that its borrower was drawn. Samples with only one class of outcome are left out.
+    A row counts as often as its borrower was drawn. Samples with only one class of outcome are skipped.
     """
     random = np.random.default_rng(BOOTSTRAP_SEED)
     _, owner = np.unique(clusters, return_inverse=True)
@@ -126,7 +144,11 @@ def _bootstrap(outcome: Floats, risk: Floats, clusters: np.ndarray) -> Floats:
 
 @dataclass(frozen=True)
 class Performance:
-    """The figures of one model on one set of rows. Rates and probabilities are fractions."""
+    """The performance of one model on one set of rows.
+
+    Rates, probabilities and the AUC are fractions, not percentages. `auc_low` and `auc_high` are the ends of the 95 %
+    interval of the AUC. `slope` and `intercept` describe the calibration.
+    """
 
     rows: int
     defaults: int
@@ -143,9 +165,14 @@ class Performance:
 
 
 def measure(outcome: Floats, pd: Floats, risk: Floats, clusters: np.ndarray | None = None) -> Performance:
-    """Compute all figures. `pd`: calibrated PDs; `risk`: raw margins, which rank the rows.
+    """Compute all performance figures of a model on a set of rows.
 
-    PDs are rounded, so they could tie where margins differ.
+    Args:
+        outcome: the outcome of each row, 0 or 1.
+        pd: the calibrated PD of each row.
+        risk: the value that ranks the rows for AUC and KS, normally the raw margin. PDs are rounded, so two rows with
+            different margins could have the same PD.
+        clusters: the borrower of each row, or None if no borrower has more than one row.
     """
     area = auc(outcome, risk)
     low, high = auc_interval(outcome, risk, clusters)
@@ -170,9 +197,12 @@ def measure(outcome: Floats, pd: Floats, risk: Floats, clusters: np.ndarray | No
 class CrossValidation:
     """The result of a cross-validation.
 
-    `auc`, `auc_sd`: mean and standard deviation of the AUC over the folds. `auc_performing`: the mean without accounts
-    already in default. `fold`: the fold of each row. `margin`: the margin of each row in logits, from the model that
-    was fitted without it.
+    Attributes:
+        auc: the mean of the AUC over the folds.
+        auc_sd: the standard deviation of the AUC over the folds.
+        auc_performing: the mean of the AUC over the folds if accounts already in default are left out.
+        fold: the number of the fold that each row belongs to.
+        margin: the margin of each row in logits, from the model that was fitted without the row's fold.
     """
 
     auc: float
@@ -182,7 +212,10 @@ class CrossValidation:
     margin: Floats
 
     def pd(self, outcome: Floats) -> Floats:
-        """The calibrated out-of-fold PD of each row. A fold's Platt line is fitted on margins of the other folds."""
+        """Return the calibrated out-of-fold PD of each row.
+
+        The rows of a fold are calibrated with a Platt line that was fitted on the margins of all other folds.
+        """
         result = np.empty_like(self.margin)
         for k in np.unique(self.fold):
             held = self.fold == k
@@ -193,8 +226,9 @@ class CrossValidation:
 def cross_validate(frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> CrossValidation:
     """Cross-validate on all rows of `frame`, which has the features, `label`, `in_default` and `borrower_id`.
 
-    The folds are stratified by label. Each model is measured on one fold and fitted on the others, a tenth of which
-    decides early stopping. All rows of a borrower are in one fold.
+    All rows of a borrower are in the same fold, and the folds are stratified by outcome. For each fold, a model is
+    fitted on the other folds and measured on this one. A tenth of the rows in the other folds is set aside for early
+    stopping.
     """
     outcome = outcome_of(frame)
     performing = ~frame["in_default"].to_numpy()
@@ -221,7 +255,10 @@ def cross_validate(frame: pl.DataFrame, features: tuple[Feature, ...], params: T
 def out_of_fold_margins(
     frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int
 ) -> Floats:
-    """The margin of each row, from a booster of `rounds` rounds that was fitted without any row of its borrower."""
+    """Return the margin of each row in logits, from a booster that was fitted without the rows of its borrower.
+
+    Each booster has `rounds` rounds.
+    """
     outcome, borrowers = outcome_of(frame), frame["borrower_id"].to_numpy()
     folds = list(_folds(outcome, borrowers, params))
 
@@ -251,7 +288,7 @@ def ablations(features: tuple[Feature, ...]) -> dict[str, tuple[Feature, ...]]:
 
 
 def outcome_of(frame: pl.DataFrame) -> Floats:
-    """The label of each row as 0.0 or 1.0."""
+    """Return the label of each row as 0.0 or 1.0."""
     return frame[TARGET].to_numpy().astype(np.float64)
 
 
@@ -268,9 +305,9 @@ def _folds(outcome: Floats, borrowers: np.ndarray, params: TrainingParams) -> It
 def _by_borrower(
     folds: "StratifiedKFold", outcome: Floats, borrowers: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (rows outside the fold, rows in it) per fold, with all rows of a borrower in one fold.
+    """Yield (rows outside the fold, rows in the fold) for each fold, with all rows of a borrower in one fold.
 
-    The folds are stratified by whether a borrower ever defaults.
+    Rows are given by their positions in `outcome`. The folds are stratified by whether a borrower ever defaults.
     """
     _, owner = np.unique(borrowers, return_inverse=True)
     ever = np.bincount(owner, outcome) > 0
@@ -282,7 +319,11 @@ def _by_borrower(
 def _stopping_rows(
     outcome: Floats, borrowers: np.ndarray, rows: np.ndarray, params: TrainingParams
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split `rows` into nine tenths for fitting and one tenth for early stopping, each in ascending order."""
+    """Split `rows` into nine tenths for fitting and one tenth for early stopping.
+
+    If any borrower has several rows, all of a borrower's rows go to the same part. Both parts are sorted in ascending
+    order.
+    """
     from sklearn.model_selection import StratifiedKFold, train_test_split
 
     if _repeats(borrowers):

@@ -1,4 +1,7 @@
-"""Fixtures: isolated homes, and one whole real night that tests copy instead of running it again."""
+"""Fixtures for all tests: empty homes, and copies of a home in which one complete night was run.
+
+Running that night once and copying its home is faster than running a night in each test.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,25 +20,31 @@ settings.load_profile("creditloom")
 
 @pytest.fixture(scope="session")
 def first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of one whole first night on the Taiwan cards, shared by all test workers; never changed."""
+    """Return the home of a complete first night on the source `taiwan_cards`.
+
+    All test workers share this home, so a test must not change it.
+    """
     return shared_night(tmp_path_factory, "first-night", lambda home: run_night(pipeline_in(home)))
 
 
 @pytest.fixture
 def home_after_night(first_night: Path, tmp_path: Path) -> Path:
-    """A copy of the first night's home that a test may change."""
+    """Return a copy of the first night's home, which the test may change."""
     return copy_home(first_night, tmp_path / "home")
 
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Pipeline:
-    """A pipeline with an empty home."""
+    """Return a pipeline with an empty home."""
     return pipeline_in(tmp_path / "home")
 
 
 @pytest.fixture
 def drop() -> Callable[[Pipeline, str, bytes], Path]:
-    """Drop a file into the landing folder of taiwan_cards."""
+    """Return a function that writes a file into the landing folder of `taiwan_cards`.
+
+    The function takes a pipeline, a file name and the content, and returns the path of the file.
+    """
 
     def _drop(pipeline: Pipeline, name: str, content: bytes) -> Path:
         folder = pipeline.ingest_context.landing / "taiwan_cards"

@@ -1,13 +1,14 @@
-"""Compare what two commits publish after the same night on the same data, value for value.
+"""Compare the published results of two commits, value for value, after the same night on the same data.
 
     python tools/compare_commits.py BEFORE [AFTER]
 
-Each commit is checked out into its own folder. Its code simulates a book with faulty rows, ingests it with the cards
-and the car loans, and runs a night. Then all published tables and metrics of the two commits are compared.
-`renamed.toml` lists the renames and the intended differences. Metrics of the run itself (`run.*`, `checks.*`) and the
-order of columns are not compared.
+Each commit is checked out into its own folder. Its code simulates a book with faulty rows, ingests this book, the cards
+and the car loans, and runs a night. The script then compares all tables and metrics that the two commits published. It
+ignores the order of columns, and metrics about the run itself (`run.*` and `checks.*`). Renames and intended
+differences are listed in `renamed.toml`.
 
-Exit codes: 0 both publish the same, 1 they do not, 2 wrong usage, or a night failed.
+The exit code is 0 if both commits published the same, and 1 if they did not. It is 2 if the arguments are wrong, or if
+the commits cannot be compared, for example because a night failed.
 """
 
 import argparse
@@ -39,29 +40,37 @@ LOAN = ("source", "loan_id")
 
 
 class NotComparableError(RuntimeError):
-    """The two results cannot be compared, for example because a commit is unknown or its night failed."""
+    """Raised if two results cannot be compared, for example because a commit is unknown or its night failed."""
 
 
 @dataclass(frozen=True)
 class Repair:
-    """An intended difference, and why. `table` and `column` are patterns for the newer names."""
+    """An intended difference between two commits, and the reason for it.
+
+    `table` and `column` are patterns, such as `fct_*`, for the names in the newer commit.
+    """
 
     table: str
     column: str
     why: str
 
     def covers(self, table: str, column: str) -> bool:
-        """Whether a difference in this column is intended by this repair."""
+        """Return whether this repair explains a difference in the given column."""
         return fnmatchcase(table, self.table) and fnmatchcase(column, self.column)
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """The renames and the intended differences. Each mapping is from old to new names.
+    """The renames and the intended differences between two commits.
 
-    `columns`: one mapping per table, under the table's old name; `*` is for all tables. A name counts as renamed if the
-    newer side has the new name and lacks the old one. So one file can list the renames of many issues, and fits any two
-    commits.
+    Each mapping has old names as keys and new names as values. A rename applies only if the newer commit has the new
+    name and lacks the old one. So one file can list many renames and be used for any two commits.
+
+    Attributes:
+        tables: The renamed tables.
+        columns: The renamed columns of each table. The key is the table's old name, or `*` for all tables.
+        metrics: The renamed metrics. A name can contain one `*` for any text.
+        repairs: The intended differences.
     """
 
     tables: Mapping[str, str] = field(default_factory=dict)
@@ -70,16 +79,26 @@ class Renamed:
     repairs: Sequence[Repair] = ()
 
     def table(self, name: str, newer: Collection[str]) -> str:
-        """The newer name of a table. `newer`: the names of the newer tables."""
+        """Return the newer name of a table, which is the same name if the table was not renamed.
+
+        `newer` has the names of all tables of the newer commit.
+        """
         return _known_as(name, self.tables.get(name, name), newer)
 
     def table_columns(self, table: str, columns: Sequence[str], newer: Collection[str]) -> dict[str, str]:
-        """The newer name of each column in `columns`. `table`: the table's old name; `newer`: its newer columns."""
+        """Return the newer name of each column in `columns`.
+
+        `table` is the table's old name. `newer` has the names of its columns in the newer commit. Columns that were not
+        renamed keep their name.
+        """
         names = {**self.columns.get("*", {}), **self.columns.get(table, {})}
         return {old: _known_as(old, names.get(old, old), newer) for old in columns}
 
     def metric(self, name: str, newer: Collection[str]) -> str:
-        """The newer name of a metric. `newer`: the names of the newer metrics."""
+        """Return the newer name of a metric, which is the same name if the metric was not renamed.
+
+        `newer` has the names of all metrics of the newer commit.
+        """
         for old, new in self.metrics.items():
             found = re.fullmatch(re.escape(old).replace(r"\*", "(.*)"), name)
             if found:
@@ -87,7 +106,7 @@ class Renamed:
         return name
 
     def repair(self, table: str, column: str) -> Repair | None:
-        """The first repair that covers a difference in this column; None if there is none."""
+        """Return the first repair that explains a difference in this column, or None if there is none."""
         return next((repair for repair in self.repairs if repair.covers(table, column)), None)
 
 
@@ -97,9 +116,14 @@ def _known_as(old: str, new: str, newer: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference in one column, or the rows that only one side has.
+    """One difference between what the two commits published.
 
-    `what`: a description. `rows`: number of rows that differ. `which`: their loans, or the keys of rows without a loan.
+    Attributes:
+        table: The newer name of the table, or METRICS.
+        column: The newer name of the column or metric, or ROWS for a whole table or its rows.
+        what: A description of the difference.
+        rows: The number of rows that differ. It is 0 for a metric, and for a table or column that only one side has.
+        which: The loans of the rows that differ, or the keys of these rows if the table has no loans.
     """
 
     table: str
@@ -113,14 +137,15 @@ class Difference:
 
 
 def load_renamed(path: Path = RENAMED, *, earlier: bool = False) -> Renamed:
-    """Read the file with the renames and repairs.
+    """Read the renames and the repairs from a file.
 
     Args:
-        path: the file.
-        earlier: also read the repairs of earlier issues, to compare with a result from before the last issue.
+        path: The file.
+        earlier: Whether to include the repairs of earlier issues. They are needed to compare with a result that is
+            older than the last issue.
 
     Raises:
-        NotComparableError: the file cannot be read.
+        NotComparableError: If the file cannot be read.
     """
     try:
         found = tomllib.loads(path.read_text())
@@ -132,7 +157,10 @@ def load_renamed(path: Path = RENAMED, *, earlier: bool = False) -> Renamed:
 
 
 def compare_snapshots(before: Path, after: Path, renamed: Renamed) -> list[Difference]:
-    """Find all differences between the tables and metrics of two published snapshots."""
+    """Return all differences between the tables and metrics of two published snapshots.
+
+    `before` and `after` are the folders of the snapshots.
+    """
     new = {path.stem: path for path in after.glob("*.parquet")}
     old = {renamed.table(path.stem, new): path for path in before.glob("*.parquet")}
     found = [Difference(name, ROWS, "table is only in BEFORE") for name in sorted(old.keys() - new.keys())]
@@ -146,10 +174,12 @@ def compare_snapshots(before: Path, after: Path, renamed: Renamed) -> list[Diffe
 
 
 def compare_tables(table: str, before: pl.DataFrame, after: pl.DataFrame) -> list[Difference]:
-    """Find the differences in one table, whose columns have the newer names on both sides.
+    """Return the differences between the two versions of one table.
 
-    Rows are compared in stored order. If the two sides do not have the same rows, rows are matched by the shortest
-    sequence of leading columns that is unique. All rows that only one side has count as one difference.
+    Renamed columns must have their newer names in both frames. Rows are compared in the order in which they are stored.
+    If the frames do not have the same rows in the same order, rows are matched by a key: the shortest sequence of
+    leading columns that is unique in both frames. All rows that only one of the frames contains are reported as one
+    difference.
     """
     found = [Difference(table, c, "column is only in BEFORE") for c in before.columns if c not in after.columns]
     found += [Difference(table, c, "column is only in AFTER") for c in after.columns if c not in before.columns]
@@ -175,7 +205,12 @@ def compare_tables(table: str, before: pl.DataFrame, after: pl.DataFrame) -> lis
 def _matched(
     table: str, before: pl.DataFrame, after: pl.DataFrame, keys: Sequence[str]
 ) -> tuple[list[Difference], pl.DataFrame, pl.DataFrame]:
-    """Return the differences in which rows there are, and both sides' common rows, in the same order."""
+    """Match the rows of two frames by `keys`.
+
+    Return a list of differences, and the matched rows of each frame in the same order. The differences are rows that
+    only one frame contains. If there are no such rows, the one difference is that rows are repeated or in another
+    order.
+    """
     found = []
     for side, rows, other in (("BEFORE", before, after), ("AFTER", after, before)):
         unmatched = rows.join(other, on=keys, how="anti", nulls_equal=True)
@@ -192,7 +227,10 @@ def _matched(
 
 
 def _keys(before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
-    """The shortest sequence of leading columns that is unique on both sides; all columns if there is none."""
+    """Return the shortest sequence of leading columns that is unique in both frames.
+
+    If no such sequence is unique, return all columns.
+    """
     columns = before.columns
     for count in range(1, len(columns) + 1):
         keys = columns[:count]
@@ -202,13 +240,13 @@ def _keys(before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
 
 
 def _which(rows: pl.DataFrame, keys: Sequence[str]) -> tuple[str, ...]:
-    """The loans of these rows, each once; if the table has no loans, the keys of the rows."""
+    """Return the loans of these rows without repetitions, or the keys of the rows if the table has no loans."""
     shown = [c for c in LOAN if c in rows.columns] if LOAN[1] in rows.columns else list(keys)
     return tuple("/".join(str(value) for value in row) for row in rows.select(shown).unique(maintain_order=True).rows())
 
 
 def compare_metrics(before: Mapping[str, Any], after: Mapping[str, Any], renamed: Renamed) -> list[Difference]:
-    """Find the metrics that differ. They are compared under their newer names."""
+    """Return the metrics that differ or that only one side has, under their newer names."""
     new = {name: value for name, value in after.items() if not name.startswith(NOT_COMPARED)}
     old = {renamed.metric(name, new): value for name, value in before.items() if not name.startswith(NOT_COMPARED)}
     absent = "(absent)"
@@ -254,8 +292,11 @@ def _line(difference: Difference) -> str:
 class Plan:
     """What to run for each commit.
 
-    `loans`, `months`: size of the simulated book. `cars`: folder of the car loan tapes; None to run without car loans.
-    `again`: whether to run a second, forced night.
+    Attributes:
+        loans: The number of loans in the simulated book.
+        months: The number of months in the simulated book.
+        cars: The folder of the car loan tapes. None means that the night runs without car loans.
+        again: Whether to run a second night with `--force`.
     """
 
     loans: int
@@ -265,23 +306,30 @@ class Plan:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages whose snapshots are compared."""
+        """Return the names of the nights after which snapshots are compared."""
         return (NIGHT, AGAIN) if self.again else (NIGHT,)
 
     @property
     def name(self) -> str:
-        """The name of the plan in the folder names of kept results."""
+        """Return a name for this plan, which is part of the folder name of kept results."""
         tapes = hashlib.sha256(str(self.cars).encode()).hexdigest()[:8] if self.cars else "none"
         return f"{self.loans}-loans-{self.months}-months-cars-{tapes}"
 
 
 def snapshots(revision: str, plan: Plan, work: Path) -> dict[str, Path]:
-    """Return the published snapshots of a commit by stage. The nights run only if their results are not kept yet.
+    """Return the folder of the published snapshot for each stage of the plan.
+
+    The nights are run only if their results have not been kept from an earlier comparison. The folder of a home has
+    only the stage `night`.
 
     Args:
-        revision: a commit; "" for the working tree, which always runs; or the folder of a home that has published.
-        plan: what to run.
-        work: folder for checkouts, homes and results.
+        revision: A commit, or the folder of a home that has published. An empty text means the working tree, for which
+            the nights are always run.
+        plan: What to run.
+        work: The folder for checkouts, homes and results.
+
+    Raises:
+        NotComparableError: If the commit is unknown, or if a command failed.
     """
     home = Path(revision)
     if revision and (home / "published" / "current").exists():
@@ -297,7 +345,10 @@ def snapshots(revision: str, plan: Plan, work: Path) -> dict[str, Path]:
 
 
 def _run(commit: str | None, plan: Plan, work: Path, results: Path) -> None:
-    """Run the plan's nights with a commit's code, and copy what they publish to `results`. None: the working tree."""
+    """Run the nights of a plan with the code of a commit, and copy what they publish to `results`.
+
+    If `commit` is None, use the code of the working tree.
+    """
     if plan.cars is None:
         print("  without car loans: no folder of tapes is given with --cars, and none is beside the checkout")
     place = Path(tempfile.mkdtemp(prefix="run-", dir=work))
@@ -329,10 +380,10 @@ def _commands(plan: Plan, home: Path) -> list[tuple[str, list[list[str]]]]:
 
 
 def _creditloom(tree: Path, home: Path, log: Path, *arguments: str) -> None:
-    """Run the `creditloom` command from the code in `tree`, with this environment's Python.
+    """Run the `creditloom` command with the code in `tree`, using the Python environment of this process.
 
     Raises:
-        NotComparableError: the command failed.
+        NotComparableError: If the command failed.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CREDITLOOM_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
@@ -347,7 +398,10 @@ def _creditloom(tree: Path, home: Path, log: Path, *arguments: str) -> None:
 
 
 def _copy_working_tree(tree: Path) -> None:
-    """Copy all files that git tracks or would add, so that the tree may be edited while its night runs."""
+    """Copy all files that git tracks, or would add, to the folder `tree`.
+
+    So the working tree can be edited while its night runs on the copy.
+    """
     for name in _git("ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0"):
         if name and (ROOT / name).is_file():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -365,7 +419,7 @@ def _git(*arguments: str) -> str:
 
 
 def main() -> int:
-    """Compare two commits and return the exit code."""
+    """Compare two commits, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description="Compare what two commits publish, value for value.")
     parser.add_argument("before", help="a commit, or the folder of a home that such a night has published in")
     parser.add_argument("after", nargs="?", help="the same; default: the working tree if it has changes, else HEAD")

@@ -1,10 +1,12 @@
-"""`make protections`: remove each protection, one at a time, and check that its test fails. See docs/promises.md.
+"""`make protections`: remove each protection, one at a time, and check that a test then fails. See docs/promises.md.
 
-A test that passes with and without the code that it tests proves nothing. So this file lists, for each promise, lines
-that keep it, replacements that break it, and the tests that must then fail. The tree is copied, the line is replaced in
-the copy, and the test runs there. It is an error if the line is not in its file exactly once, or if the test passes.
-Run `make test` first, because this command does not show that the tests pass with the protections in place.
-`tests/unit/test_protections.py` checks within a second that the files, lines and tests exist.
+A test that passes with and without the code that it tests proves nothing. So this file lists the lines of code that
+keep each promise. For each of them, it has a replacement that breaks the promise, and the tests that must then fail.
+The script copies the project, replaces the line in the copy, and runs the tests there. It reports an error if the file
+does not contain the line exactly once, or if the tests still pass.
+
+Run `make test` first, because this script does not show that the tests pass while the protections are in place.
+`tests/unit/test_protections.py` checks within a second that the listed files, lines and tests exist.
 """
 
 import argparse
@@ -27,11 +29,16 @@ _FAILURE = re.compile(r"^FAILED (\S+)(?: - (.*))?$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Protection:
-    """A line that keeps a promise.
+    """A line of code that keeps a promise.
 
-    `promise`: number of the promise. `what`: what the line does. `line`: text that is in `file` exactly once.
-    `instead`: its replacement. `tests`: tests as arguments for pytest, one of which must fail. `also`: (line,
-    replacement) pairs of the same file, if replacing a single line does not break the promise.
+    Attributes:
+        promise: The promise's number, such as R1.
+        what: What the line does.
+        file: The file with the line, as a path in the project.
+        line: The text of the line. The file must contain it exactly once.
+        instead: The text that replaces the line and breaks the promise.
+        tests: Tests, as arguments for pytest. At least one of them must fail without the line.
+        also: Further (line, replacement) pairs in the same file, for cases in which replacing one line is not enough.
     """
 
     promise: str
@@ -276,9 +283,9 @@ PROTECTIONS = (
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a protection's tests in a tree without the protection.
+    """The result of running a protection's tests without the protection.
 
-    `failed`, `error`: name and message of the first failed test; empty if none failed.
+    `failed` and `error` are the name and the message of the first test that failed. Both are empty if no test failed.
     """
 
     protection: Protection
@@ -287,10 +294,10 @@ class Result:
 
 
 def broken(protection: Protection) -> str:
-    """The text of the protection's file with its lines replaced.
+    """Return the text of a protection's file, with the protecting lines replaced.
 
     Raises:
-        LookupError: a line is not in the file exactly once.
+        LookupError: If the file does not contain each of the lines exactly once.
     """
     text = (ROOT / protection.file).read_text()
     for old, new in ((protection.line, protection.instead), *protection.also):
@@ -301,11 +308,11 @@ def broken(protection: Protection) -> str:
 
 
 def run_without(protection: Protection, work: Path) -> Result:
-    """Run a protection's tests in a copy of the tree in which its lines are replaced.
+    """Run a protection's tests in a copy of the project in which the protecting lines are replaced.
 
     Raises:
-        LookupError: see `broken`.
-        RuntimeError: the tests could not run, or Python would import the original module.
+        LookupError: If the file does not contain each of the lines exactly once.
+        RuntimeError: If the tests could not run, or if Python would import the unchanged file.
     """
     tree = work / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "target", "results"))
@@ -330,10 +337,12 @@ def run_without(protection: Protection, work: Path) -> Result:
 
 
 def _check_import(file: str, tree: Path, environment: Mapping[str, str]) -> None:
-    """Check that Python imports the changed file. An editable install could put another tree first on the path.
+    """Check that Python imports the changed file from the copy of the project.
+
+    With an editable install, Python could import the file of the original project instead.
 
     Raises:
-        RuntimeError: Python imports another file.
+        RuntimeError: If Python would import another file.
     """
     module = file.removesuffix(".py").replace("/", ".")
     line = [sys.executable, "-c", f"import importlib.util; print(importlib.util.find_spec({module!r}).origin)"]
@@ -345,7 +354,7 @@ def _check_import(file: str, tree: Path, environment: Mapping[str, str]) -> None
 
 
 def section(results: list[Result]) -> str:
-    """The results as Markdown: one row per protection."""
+    """Return the results as a Markdown table with one row per protection."""
     lines = ["| promise | what keeps it | the line that was changed | the test that then fails |", "|---|---|---|---|"]
     for one in results:
         taken, (file, _, test) = one.protection, one.failed.partition("::")
@@ -357,9 +366,10 @@ def section(results: list[Result]) -> str:
 
 
 def main() -> int:
-    """Check all protections, or those of the given promises. Rewrite the page only after a check of all.
+    """Check all protections, or only those of the promises given as arguments.
 
-    Returns 1 if some tests passed without their protection, else 0.
+    The table in docs/promises.md is rewritten only if all protections were checked, and a test failed without each of
+    them. Return 1 if there is a protection without which no test failed, and 0 otherwise.
     """
     parser = argparse.ArgumentParser(description="Removes each protection, one at a time; its test must then fail.")
     parser.add_argument("promises", nargs="*", help="R1, S5, ...: only these; the page is then not written")

@@ -1,7 +1,8 @@
 """`make screenshots`: take the README's pictures from running systems.
 
-It runs nights on the card data in a temporary folder: a successful night, a retraining, and a night that a check stops.
-Each picture shows a page of a real server for one of these homes, in the system's Chromium.
+The script runs nights on the card data in a temporary folder. It makes three homes: one with a successful night, one
+that was also retrained, and one with a night that a check stopped. Each picture shows a page of a real Dagster or
+MLflow server for one of these homes, in the system's Chromium.
 """
 
 import json
@@ -28,9 +29,12 @@ LARGEST = 200_000
 
 @dataclass(frozen=True)
 class Picture:
-    """A page to take a picture of.
+    """A page of which a picture is taken.
 
-    `awaited`: a text to wait for. `part`: the part to show, as (x, y, width, height); None for the visible page.
+    Attributes:
+        address: The address of the page.
+        awaited: The picture is taken only after this text has appeared on the page.
+        part: The part of the page to show, as (x, y, width, height) in pixels. None shows the whole visible page.
     """
 
     address: str
@@ -39,7 +43,11 @@ class Picture:
 
 
 def shoot(pictures: Mapping[str, Picture], folder: Path = IMAGES) -> list[Path]:
-    """Write each picture to `folder/<name>.png`, and return the paths."""
+    """Write each picture to `folder/<name>.png`, and return the paths.
+
+    Raises:
+        AssertionError: If a picture is too large for the repository, or if the browser reported problems.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     troubles, made = Troubles(), []
     with started_browser() as browser:
@@ -60,7 +68,7 @@ def shoot(pictures: Mapping[str, Picture], folder: Path = IMAGES) -> list[Path]:
 
 
 def dagster_pages(_: Pipeline, address: str) -> dict[str, Picture]:
-    """The pages for a payment's way through the assets, and for a table."""
+    """Return two Dagster pages: the assets that a payment passes through, and a table of the warehouse."""
     assets = f"{address}/assets"
     # Payments of cards are part of their statements.
     way = "raw/taiwan_cards/statements?view=lineage&lineageScope=downstream&lineageDepth=10"
@@ -71,9 +79,9 @@ def dagster_pages(_: Pipeline, address: str) -> dict[str, Picture]:
 
 
 def stopped_pages(pipeline: Pipeline, address: str) -> dict[str, Picture]:
-    """The pages for a failed check, and for the run that it stopped.
+    """Return two Dagster pages: a failed check, and the run that the check stopped.
 
-    The second picture leaves out the stack trace, which shows local paths.
+    The picture of the run leaves out the stack trace, which shows local paths.
     """
     with open_instance(pipeline.settings) as instance:
         (run, *_) = instance.get_runs(limit=1)
@@ -87,7 +95,10 @@ def stopped_pages(pipeline: Pipeline, address: str) -> dict[str, Picture]:
 
 
 def mlflow_pages(pipeline: Pipeline, address: str) -> dict[str, Picture]:
-    """The pages for the first source with an experiment: runs, a comparison of two, learning curves, and the card."""
+    """Return four MLflow pages for the first source that has an experiment.
+
+    They show the runs, a comparison of two runs, the learning curves of a run, and the model card.
+    """
     with sqlite3.connect(pipeline.settings.mlflow / "mlflow.db") as db:
         ((experiment, model),) = db.execute(
             "select experiment_id, name from experiments where experiment_id > 0 order by experiment_id limit 1"
@@ -111,7 +122,7 @@ def mlflow_pages(pipeline: Pipeline, address: str) -> dict[str, Picture]:
 
 
 def main() -> None:
-    """Run the nights, take the pictures, and print their sizes."""
+    """Run the nights, take the pictures, and print the size of each file."""
     if chromium() is None:
         sys.exit(ABSENT)
     with tempfile.TemporaryDirectory() as folder:

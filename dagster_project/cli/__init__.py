@@ -1,9 +1,9 @@
-"""The command line `creditloom ...`, with one module per topic.
+"""The command line `creditloom`, with one module per topic.
 
 To add a command, decorate a function with `@commands.command()` in the module of its topic.
 
-A command parses its arguments, calls one function and prints the result. Slow imports are inside the commands, so that
-the command line starts fast.
+Each command parses its arguments, calls one function and prints the result. Slow imports belong inside the command
+functions, so that the command line starts quickly.
 """
 
 import typer

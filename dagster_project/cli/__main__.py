@@ -1,4 +1,4 @@
-"""Run the command line with `python -m dagster_project.cli`."""
+"""The entry point that makes `python -m dagster_project.cli` run the command line."""
 
 from dagster_project.cli import app
 

@@ -1,4 +1,4 @@
-"""Commands that inspect a home: show its status, verify it, compare a month."""
+"""Commands that inspect a home: show its status, verify it, and compare two versions of a month."""
 
 import json
 import sys
@@ -15,6 +15,8 @@ commands = typer.Typer()
 @commands.command()
 def status(as_json: AsJson = False) -> None:
     """Show the published snapshot, the last night, and each source's deliveries, quarantine and champion.
+
+    Exit codes: 0 shown, 1 the manifest of the current snapshot is missing or unreadable, 2 usage.
 
     Example: creditloom status --json
     """
@@ -36,11 +38,11 @@ def status(as_json: AsJson = False) -> None:
 
 @commands.command()
 def verify(as_json: AsJson = False) -> None:
-    """Verify that nothing in the home was changed or lost: receipts, files, audit chain, snapshots, champions.
+    """Verify that nothing in the home was changed or lost: receipts, files, audit chain, snapshots and champions.
 
-    Nothing is repaired; each fault is listed with what to do.
+    Nothing is repaired. For each fault, the command prints what is wrong and what to do about it.
 
-    Exit codes: 0 no faults, 1 at least one fault.
+    Exit codes: 0 no faults, 1 at least one fault, or a night is running, 2 usage.
 
     Example: creditloom verify --json
     """
@@ -79,8 +81,10 @@ def restate(
 ) -> None:
     """Compare a month as first reported with the same month as known now.
 
-    Lists the late or corrected rows that explain the differences. Exit codes: 0 compared; 1 failed, or a loan changed
-    and no late or corrected row explains it; 2 usage.
+    The command shows the figures of both versions, and the late or corrected rows that explain the differences.
+
+    Exit codes: 0 compared; 1 failed, or a loan changed and no late or corrected row explains it; 2 usage, or the month
+    was never reported.
 
     Example: creditloom restate 2026-06
     """

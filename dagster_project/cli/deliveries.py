@@ -1,4 +1,4 @@
-"""Commands about deliveries: land files, list the quarantine, readmit quarantined rows."""
+"""Commands for deliveries: copy files into the landing folder, list quarantined lines, and readmit them."""
 
 import json
 import sys
@@ -24,7 +24,9 @@ def land(
         ),
     ],
 ) -> None:
-    """Copy a source's files into its landing folder. Files that match no layout of its contract are left out.
+    """Copy the files of a source from a folder into the source's landing folder.
+
+    Files whose names match no layout of the source's contract are not copied.
 
     Example: creditloom land ally_auto ~/tapes
     """
@@ -50,7 +52,9 @@ def quarantine(
     everything: Annotated[bool, typer.Option("--all", help="Also list the lines that were readmitted.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List quarantined lines and files: file, line, rule and message. The delivered text itself stays sealed.
+    """List quarantined lines and files, with the rule that refused them and its message.
+
+    The text of the lines is not shown, because it may contain personal data. It stays encrypted.
 
     Example: creditloom quarantine --source simulated
     """
@@ -74,10 +78,10 @@ def quarantine(
 
 @commands.command()
 def readmit(source: Source = None, delivery: Delivery = None, as_json: AsJson = False) -> None:
-    """Readmit quarantined rows that are valid now, for example after a contract was corrected.
+    """Accept quarantined rows that are valid now, for example because the contract was corrected.
 
-    The rows are read again from their originals under the current contract. Rows that are still invalid stay in
-    quarantine. The next night builds on the readmitted rows.
+    The rows are read again from the original files, under the current contract. Rows that are still invalid stay in
+    quarantine. The next night uses the readmitted rows.
 
     Exit codes: 0 done (even if no row is valid yet), 1 failed, 2 usage.
 

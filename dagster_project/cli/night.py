@@ -1,4 +1,4 @@
-"""Commands that run nights: a single one, or a backfill of a range of days."""
+"""Commands that run a single night, or a backfill of a range of landing days."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ def night(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a whole night: take in landed files, build, check, score, publish.
+    """Run a whole night: take in the landed files, build the tables, check them, score the accounts, and publish.
 
     Exit codes: 0 published (or nothing new), 1 failed, 2 usage, 3 a blocking check stopped the night.
 
@@ -91,9 +91,12 @@ def backfill(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take in a range of landing days, one after the other, then run a night. Started again, it resumes.
+    """Take in the files of a range of landing days, one day after the other, then run one night.
 
-    Exit codes: as for `night`.
+    With --replay, a whole night runs for each day instead. If a backfill is interrupted, run the same command again: it
+    continues with the files that remain.
+
+    Exit codes: as for `night`. 2 also means that --replay found no day to replay.
 
     Example: creditloom backfill --from 2017-06-15 --to 2018-06-15
     """
@@ -125,7 +128,11 @@ def backfill(
 
 
 def show_night(pipeline: "Pipeline", result: "NightResult") -> None:
-    """Print a night's outcome: quarantined deliveries, then the summary, or why the night was not published."""
+    """Print the outcome of a night on the terminal.
+
+    Deliveries with quarantined lines are printed first. Then comes the summary of the published snapshot, or the reason
+    why nothing was published.
+    """
     from dagster_project.operations.run_night import Exit
     from dagster_project.reporting.summary import summary, where_to_look
 
@@ -160,7 +167,10 @@ def show_night(pipeline: "Pipeline", result: "NightResult") -> None:
 
 
 def _quarantined(pipeline: "Pipeline", receipt: "Receipt") -> str:
-    """A text about a delivery with quarantined lines: file, lines, reason, and the path of the quarantined rows."""
+    """Return a text about a delivery with quarantined lines, for the terminal.
+
+    It contains the file name, the numbers of lines, the reason, and the path of the quarantined rows if there is one.
+    """
     text = f"{receipt.source}/{receipt.file_name}: {receipt.quarantined_rows:,} of {receipt.landed_rows:,} lines"
     text += f" quarantined, {receipt.duplicate_rows:,} duplicate; {receipt.reason}"
     paths = [f.path for f in receipt.files if f.table == "quarantine"]
@@ -168,7 +178,7 @@ def _quarantined(pipeline: "Pipeline", receipt: "Receipt") -> str:
 
 
 def night_as_json(result: "NightResult") -> dict[str, object]:
-    """A night's outcome as the JSON object that `--json` prints."""
+    """Return the outcome of a night as the object that `--json` prints."""
     snapshot = result.snapshot
     return {
         "exit": int(result.exit),

@@ -1,4 +1,4 @@
-"""Commands about persons and keys: erase, hold, reveal, rotate the master key."""
+"""Commands for personal data and keys: erase, hold, reveal, and rotate the master key."""
 
 import json
 import sys
@@ -23,11 +23,12 @@ OneSource = Annotated[
 
 @commands.command()
 def erase(borrower: Borrower, source: OneSource = None, as_json: AsJson = False) -> None:
-    """Erase what identifies a borrower: destroy the data key, then scan the home to prove that nothing is left.
+    """Erase a borrower's identifying data: destroy the data key, then search the home to prove that nothing is left.
 
-    Figures do not change, because rows stay under their pseudonym.
+    No figure changes, because the borrower's rows stay under a pseudonym.
 
-    Exit codes: 0 erased and proven, 1 not erased or not proven, 2 usage, 3 not erased because of a hold or retention.
+    Exit codes: 0 erased and proven, 1 not erased or not proven, 2 usage, 3 not erased because of a hold or the
+    retention period.
 
     Example: creditloom erase 10000421 --source simulated
     """
@@ -52,7 +53,9 @@ def hold(
     reason: Annotated[str, typer.Option(help="The reason, without personal data.")],
     source: OneSource = None,
 ) -> None:
-    """Put a retention hold on a borrower's data, which blocks erasure until a day. It replaces an earlier hold.
+    """Put a retention hold on a borrower's data, which prevents an erasure until a given day.
+
+    An earlier hold on the same borrower is replaced.
 
     Example: creditloom hold 10000421 --until 2031-01-01 --reason "investigation 17"
     """
@@ -69,7 +72,9 @@ def reveal(
     reason: Annotated[str, typer.Option(help="Why the vault is read. It is recorded, so write no personal data.")],
     source: OneSource = None,
 ) -> None:
-    """Show a borrower's or payer's personal data as delivered, for a letter or an access request.
+    """Show the personal data of a borrower or payer as delivered, for a letter or an access request.
+
+    The access and its reason are recorded in the audit chain.
 
     Example: creditloom reveal 10000421 --reason "adverse action letter"
     """
@@ -89,9 +94,9 @@ def rotate_keys(
         Path, typer.Argument(help="File with the new master key: 64 hex digits.", exists=True, dir_okay=False)
     ],
 ) -> None:
-    """Wrap all data keys with a new master key. Pseudonyms do not change.
+    """Encrypt all data keys with a new master key. Pseudonyms do not change.
 
-    Afterwards set CREDITLOOM_MASTER_KEY_FILE to the new file. If the rotation is cut off, the old key stays valid.
+    Afterwards, set CREDITLOOM_MASTER_KEY_FILE to the new file. If the rotation is interrupted, the old key stays valid.
 
     Example: creditloom rotate-keys /etc/creditloom/master-2027.key
     """
@@ -108,7 +113,11 @@ def rotate_keys(
 
 @contextmanager
 def _person_command(*, as_json: bool = False) -> "Iterator[None]":
-    """If the commands within fail, print a message and exit with an exit code."""
+    """Turn errors that a user can cause into a message and an exit code.
+
+    An unknown person or an invalid master key ends the command with exit code 2. Other expected errors end it with exit
+    code 1.
+    """
     from dagster_project.audit.chain import AuditError
     from dagster_project.home.locks import NightRunningError
     from dagster_project.home.version import HomeVersionError

@@ -1,4 +1,4 @@
-"""Commands that start other programs on the home: the web UIs, and dbt."""
+"""Commands that start other programs for the home: the web UIs, and dbt."""
 
 from typing import Annotated
 
@@ -14,7 +14,10 @@ def up(
     dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
 ) -> None:
-    """Start the Dagster UI, the Dagster daemon and the MLflow UI on this machine. Ctrl-C ends all three."""
+    """Start the Dagster UI, the Dagster daemon and the MLflow UI on this machine. Ctrl-C ends all three.
+
+    If a port is in use, the next free port is used. The command prints the addresses.
+    """
     from dagster_project.home.locks import NightRunningError, home_lock
     from dagster_project.home.version import HomeVersionError
     from dagster_project.operations.servers import serve
@@ -29,7 +32,9 @@ def up(
 
 @commands.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def dbt(context: typer.Context) -> None:
-    """Run dbt on the home's warehouse, with the policy's variables. The next night is a full build.
+    """Run dbt on the warehouse of the home, with the variables from the policy.
+
+    All arguments are passed on to dbt. Because dbt may change the warehouse, the next night builds it completely.
 
     Example: creditloom dbt build --select feat_loan_months
     """

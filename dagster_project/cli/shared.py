@@ -1,4 +1,4 @@
-"""Functions that all commands share: the terminal, the environment's pipeline, the progress bar, and error exits."""
+"""Functions that several commands share: the terminal, the configured pipeline, error exits and the progress bar."""
 
 import json
 import sqlite3
@@ -23,7 +23,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def environment_pipeline(**night: Any) -> "Pipeline":
-    """The pipeline built from the environment's settings. An invalid setting ends the command with a usage error."""
+    """Return the pipeline that the environment variables configure.
+
+    The arguments are passed on to `load_pipeline`. If a setting, the policy, a contract, the master key or the version
+    of the home is invalid, the command ends with exit code 2. If the database of receipts cannot be read, it ends with
+    exit code 1.
+    """
     from pydantic import ValidationError
 
     from dagster_project.home.version import HomeVersionError
@@ -46,13 +51,16 @@ def environment_pipeline(**night: Any) -> "Pipeline":
 
 
 def check_source(pipeline: "Pipeline", source: str | None, *, as_json: bool) -> None:
-    """End the command with a usage error if the policy does not have this source."""
+    """End the command with exit code 2 if `source` is the name of a source that the policy does not have."""
     if source is not None and source not in pipeline.sources:
         stop(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}", 2, as_json=as_json)
 
 
 def stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:
-    """Print a message to stderr, with `as_json` also as JSON to stdout, and end the command with an exit code."""
+    """Print an error message to stderr and end the command with the exit code `code`.
+
+    With `as_json`, the message is also printed to stdout as a JSON object.
+    """
     if as_json:
         sys.stdout.write(json.dumps({"exit": code, "failures": [message]}) + "\n")
     err.print(f"[bold red]creditloom:[/] {escape(message)}", highlight=False, soft_wrap=True)
@@ -61,7 +69,11 @@ def stop(message: str, code: int, *, as_json: bool = False) -> NoReturn:
 
 @contextmanager
 def progress_bar(*, shown: bool) -> "Iterator[Callable[[date | str, int, int], None]]":
-    """Show a progress bar. Call the yielded function with a day or step, the number done, and the total number."""
+    """Show a progress bar on stderr while the block runs, and yield the function that updates it.
+
+    The function takes a day or the name of a step, the number of items done, and the total number of items. If `shown`
+    is false, nothing is displayed.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

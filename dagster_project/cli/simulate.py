@@ -1,4 +1,4 @@
-"""The command that simulates a loan book with known truth."""
+"""The command that simulates a loan book whose true risks are known."""
 
 import json
 import sys
@@ -49,9 +49,9 @@ def simulate(
     dirt: Annotated[bool, typer.Option(help="Add typical platform faults; truth/dirt.parquet lists them.")] = (False),
     as_json: AsJson = False,
 ) -> None:
-    """Simulate a loan book: the files that a platform would deliver, and the truth about every loan.
+    """Simulate a loan book: write the files that a lending platform would deliver, and the truth about every loan.
 
-    A policy that names the source `simulated` takes the files in; see docs/simulated-book.md.
+    To take the files in, use a policy with the source `simulated`; see docs/simulated-book.md.
 
     Example: creditloom simulate --loans 20000 --months 36 --seed 1 --out simulated-home
     """

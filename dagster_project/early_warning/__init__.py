@@ -1,4 +1,4 @@
-"""Early warnings: states of segments from monthly figures, and messages about changes of state.
+"""Early warnings: the states of segments, computed from monthly figures, and the messages about changes of state.
 
-No module here imports Dagster.
+No module in this package imports Dagster.
 """

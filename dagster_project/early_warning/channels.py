@@ -1,4 +1,4 @@
-"""The channels that send messages: as a line in a file, or by POST to an address."""
+"""The channels through which messages are sent: a log file, and a webhook."""
 
 import http.client
 import json
@@ -12,18 +12,21 @@ from dagster_project.home.files import flush
 
 
 class ChannelError(RuntimeError):
-    """A message was not accepted. The text does not contain the webhook's address, which may contain a secret."""
+    """A channel did not accept a message.
+
+    The text of the error does not contain the webhook's address, because the address may contain a secret.
+    """
 
 
 class Channel(Protocol):
-    """A way to send messages to people."""
+    """A way to send messages to people. The classes in this module implement it."""
 
     @property
     def name(self) -> str:
-        """The channel's name in the policy."""
+        """Return the name that the policy uses for the channel."""
 
     def send(self, message_id: str, body: str) -> None:
-        """Send one message.
+        """Send one message, whose content is the JSON text `body`.
 
         Raises:
             ChannelError: the message was not accepted.
@@ -32,16 +35,22 @@ class Channel(Protocol):
 
 @dataclass(frozen=True)
 class LogChannel:
-    """Write messages to a file, one JSON line per message.
+    """A channel that writes each message as one line of JSON to a file.
 
-    A message that is already in the file, as can happen after a crash, is not written again.
+    After a crash, the same message may be sent twice. A message that is already in the file is not written again.
     """
 
     path: Path
     name: str = "log"
 
     def send(self, message_id: str, body: str) -> None:
-        """Append the message, and first remove an unfinished last line that a crash left."""
+        """Append the message to the file, unless the file already contains it.
+
+        If a crash left an incomplete last line, that line is removed first.
+
+        Raises:
+            ChannelError: the file cannot be read or written.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             text = self.path.read_text() if self.path.exists() else ""
@@ -60,9 +69,10 @@ class LogChannel:
 
 @dataclass(frozen=True)
 class WebhookChannel:
-    """Send messages as JSON by POST.
+    """A channel that sends each message as JSON in a POST request.
 
-    After a crash a message may be sent again. The header `Idempotency-Key` has its id, so the receiver can notice.
+    After a crash, the same message may be sent twice. The header `Idempotency-Key` contains the message's id, so that
+    the receiver can ignore the second request.
     """
 
     address: str
@@ -70,7 +80,11 @@ class WebhookChannel:
     name: str = "webhook"
 
     def send(self, message_id: str, body: str) -> None:
-        """POST the message. Any 2xx status means that it was accepted."""
+        """Send the message in a POST request. The message is accepted if the status of the response is 2xx.
+
+        Raises:
+            ChannelError: the webhook cannot be reached, does not answer in time, or answers with another status.
+        """
         headers = {"Content-Type": "application/json", "Idempotency-Key": message_id, "User-Agent": "creditloom"}
         request = urllib.request.Request(self.address, body.encode(), headers, method="POST")  # noqa: S310 - see Settings
         try:
@@ -87,7 +101,10 @@ class WebhookChannel:
 
 
 def _why(reason: object) -> str:
-    """The kind of failure. The error's own text is not used, because it may contain the address."""
+    """Return a short description of a network error that does not reveal the webhook's address.
+
+    The text of the error itself is not used, because it may contain the address.
+    """
     if isinstance(reason, TimeoutError):
         return "no answer in time"
     return getattr(reason, "strerror", None) or type(reason).__name__

@@ -1,8 +1,11 @@
-"""Compute the history of states from monthly figures: one state per indicator, segment and month.
+"""Computation of the history of states from monthly figures: one state per indicator, segment and month.
 
-Every night judges the whole history from scratch. So the result does not depend on which nights ran, and a late row
-changes the months it belongs to. A month is compared with earlier months: its base. While a warning is open, the base
-is the months before it opened; otherwise a lasting deterioration would become its own base.
+Every night computes the whole history again. Therefore the result does not depend on which nights ran, and a late row
+changes the months to which it belongs.
+
+Each month is compared with earlier months, which are called its base. While a warning is open, the base consists of
+months before the warning opened. Otherwise, the figures of a lasting deterioration would soon be part of the base, and
+the warning would close.
 """
 
 import datetime as dt
@@ -62,9 +65,10 @@ Series = tuple[str, str, str]  # indicator, segment kind, segment
 
 @dataclass(frozen=True)
 class Figure:
-    """The figures of one month of a series; the fields are columns of `FIGURES`.
+    """The figures of a series in one month.
 
-    `by_amount`: the value weighted by amounts; None if the source has no amounts for it.
+    The fields have the same meaning as the columns of `FIGURES`. `by_amount` is the share weighted by amounts; it is
+    None if the source delivers no amounts for it.
     """
 
     month_on: dt.date
@@ -76,16 +80,19 @@ class Figure:
 
     @property
     def value(self) -> float:
-        """The share or the mean that the indicator measures."""
+        """Return the share or the mean that the indicator measures."""
         return self.total / self.accounts
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A month compared with its base.
+    """The comparison of a month with its base.
 
-    `base`: value of the base. `move`: difference or ratio to the base, by the indicator's `rule`. `p_value`: of the
-    test, before Holm's correction.
+    Attributes:
+        base: value of the base; for an indicator that is compared with the model, the model's mean PD.
+        move: the month's value compared with the base, as a ratio, a difference or a number of standard deviations,
+            according to the indicator's `rule`.
+        p_value: result of the significance test, before Holm's correction.
     """
 
     base: float
@@ -95,9 +102,10 @@ class Judged:
 
 @dataclass
 class _Run:
-    """A series and its status, while its months are judged one after another.
+    """A series, together with its status after the months that have been judged so far.
 
-    `begins`: its first month. `segment_begins`: the first month of its segment under any indicator.
+    `begins` is the first month of the series. `segment_begins` is the first month in which any indicator has figures
+    for the segment.
     """
 
     policy: IndicatorPolicy
@@ -108,15 +116,16 @@ class _Run:
 
 
 def evaluate(figures: pl.DataFrame, policy: EarlyWarningPolicy) -> pl.DataFrame:
-    """Compute the history of states, sorted by `KEYS`.
+    """Compute the history of states from monthly figures.
 
     Args:
         figures: rows with the columns of `FIGURES`, in any order. Indicators that are not in the policy are ignored.
-        policy: indicators and thresholds.
+        policy: the indicators and their thresholds.
 
     Returns:
-        Rows with the columns of `HISTORY`: per series, every month of its source from the series' first month on. The
-        whole book has a series for every indicator, so that indicators without figures are shown, too.
+        Rows with the columns of `HISTORY`, sorted by `KEYS`. Each series has one row for every month of its source,
+        beginning with the first month of the series. The whole book has a series for every indicator of the policy,
+        even if there are no figures for it.
     """
     wanted = _without_copies_of_the_book(figures.filter(pl.col("indicator").is_in(list(policy.indicators)))).sort(KEYS)
     rows: list[dict[str, Any]] = []
@@ -126,7 +135,10 @@ def evaluate(figures: pl.DataFrame, policy: EarlyWarningPolicy) -> pl.DataFrame:
 
 
 def _without_copies_of_the_book(figures: pl.DataFrame) -> pl.DataFrame:
-    """Drop segment kinds whose only segment is the whole book, which would otherwise be judged and reported twice."""
+    """Remove the segment kinds that have only one segment, if this segment is the whole book.
+
+    Such a segment has the same figures as the book, so every warning about the book would be reported twice.
+    """
     kind = ["source", "segment_kind"]
     kinds = figures.group_by(kind).agg(pl.col("segment").n_unique().alias("segments"), pl.col("accounts").sum())
     books = kinds.filter(pl.col("segment_kind") == BOOK[0]).select("source", pl.col("accounts").alias("of_book"))
@@ -160,7 +172,7 @@ def _source(own: pl.DataFrame, policy: EarlyWarningPolicy) -> list[dict[str, Any
 
 
 def _judge(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> Judged | str:
-    """Compare a month with its base. If that is not possible, return a note that says why."""
+    """Compare a month of a series with its base. If this is not possible, return a note with the reason."""
     now = run.figures.get(month)
     if now is None:
         return "no figures" if run.figures else "this source does not give it"
@@ -191,9 +203,15 @@ def _against(base: Sequence[Figure], now: Figure, test: Test, rule: Rule) -> Jud
 
 
 def _base(indicator: str, run: _Run, month: dt.date, policy: EarlyWarningPolicy) -> list[Figure]:
-    """The months to compare `month` with: the newest usable months before it, or before its open warning began.
+    """Return the months that make up the base of `month`, oldest first. There may be fewer than `base_months`.
 
-    If `base_lag_months` is above 1 and the month at that lag is not usable, the result is empty.
+    They are the newest usable months that are at least `base_lag_months` months before `month`. During the first
+    `hold_base_months` months of an open warning, this distance is counted back from the month in which the warning
+    opened.
+
+    A month is usable if it has enough accounts, is not too old for the indicator, and is not one of the first
+    `young_months` months of its segment. If `base_lag_months` is above 1 and the month at exactly this distance is not
+    usable, the result is empty.
     """
     before, opened = month, run.status.opened_on
     if opened and _months(opened, month) <= policy.hold_base_months:
@@ -243,7 +261,7 @@ def _row(
 
 
 def _signal(move: float, adjusted: float, thresholds: IndicatorPolicy, significance: Significance) -> State:
-    """Compare a move with amber and red: it crosses a threshold only if it is significant, too."""
+    """Return the state that a move gives by itself. A threshold is crossed only if the move is also significant."""
     if move >= thresholds.red and adjusted < significance.red:
         return State.RED
     return State.AMBER if move >= thresholds.amber and adjusted < significance.amber else State.GREEN
@@ -255,7 +273,7 @@ def _figure(row: Mapping[str, Any]) -> Figure:
 
 
 def _multiple(value: float, of: float) -> float:
-    """Return `value / of`. If `of` is 0, return infinity for a positive `value`, else 0."""
+    """Return `value / of`. If `of` is 0, return infinity if `value` is positive, and 0 otherwise."""
     return value / of if of > 0 else float("inf") if value > 0 else 0.0
 
 
@@ -269,5 +287,5 @@ def _months(earlier: dt.date, later: dt.date) -> int:
 
 
 def _digits(p: float) -> float:
-    """Round to six significant digits, because the last bits may differ between versions of a library."""
+    """Round a p-value to six significant digits, because library versions may differ in the digits after that."""
     return float(f"{p:.6g}")

@@ -1,4 +1,4 @@
-"""Messages about changes of state: which messages are due, and their text for the owner of the indicator."""
+"""Messages about changes of state: which messages are due, and which text the owner of the indicator receives."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ Series = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Reported:
-    """The last message about a series: its id, and the state that it reported."""
+    """The last message that was stored about a series: its id, and the state that it reported."""
 
     message_id: str
     state: State
@@ -24,9 +24,9 @@ class Reported:
 
 @dataclass(frozen=True)
 class Message:
-    """A message about a change of state, from `previous` to `state`.
+    """A message that a series has changed from the state `previous` to the state `state`.
 
-    `body`: the content to send. It has figures of a segment and a text, but no personal data.
+    `body` is the content to send. It contains a text and the figures of a segment, but no personal data.
     """
 
     message_id: str
@@ -38,15 +38,20 @@ class Message:
 
 
 def newest(history: pl.DataFrame) -> pl.DataFrame:
-    """The current row of each series: the row of its source's newest month."""
+    """Return the rows of a history that belong to the newest month of their source."""
     return history.filter(pl.col("month_on") == pl.col("month_on").max().over("source"))
 
 
 def changes(history: pl.DataFrame, reported: Mapping[Series, Reported], policy: EarlyWarningPolicy) -> list[Message]:
-    """The messages that are due: one per series whose state differs from the last reported state.
+    """Return the messages that are due.
 
-    A series without any message counts as reported green. A change between green and not enough history is not
-    reported.
+    A message is due for each series whose state in the newest month differs from the state that was last reported. A
+    series that was never reported counts as green. A change between green and `not_enough_history` is not reported.
+
+    Args:
+        history: the result of `evaluate`.
+        reported: the last message about each series. A series without a message has no entry.
+        policy: the indicators and their thresholds, which are part of the text.
     """
     found = []
     for row in newest(history).iter_rows(named=True):
@@ -92,12 +97,12 @@ def _text(row: Mapping[str, Any], previous: State, policy: EarlyWarningPolicy) -
 
 
 def place(row: Mapping[str, Any]) -> str:
-    """The segment as text, for example `car_loan (product)` or `the whole book`."""
+    """Return the name of a row's segment as text, for example `car_loan (product)` or `the whole book`."""
     return "the whole book" if row["segment_kind"] == "book" else f"{row['segment']} ({row['segment_kind']})"
 
 
 def figures(row: Mapping[str, Any], policy: EarlyWarningPolicy) -> str:
-    """The value, base and move of a month as text, or why the month cannot be judged."""
+    """Return the value, the base and the move of a row as text, or the reason why there is no comparison."""
     month = f"{row['month_on']:%Y-%m}"
     if row["base"] is None:
         return f"{month} cannot be judged: {row['note']}"
@@ -120,6 +125,6 @@ def _move(move: float, rule: Rule) -> str:
 
 
 def open_series(history: pl.DataFrame) -> Iterator[Mapping[str, Any]]:
-    """Yield the current rows whose state is amber or red, red first."""
+    """Yield the rows of the newest month whose state is amber or red. Red rows come first."""
     rows = newest(history).filter(pl.col("state").is_in([s.value for s in OPEN]))
     yield from rows.sort(pl.col("state") != State.RED.value, *SERIES).iter_rows(named=True)

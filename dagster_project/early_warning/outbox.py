@@ -1,7 +1,7 @@
-"""The outbox: all messages about changes of state, and when each channel sent them.
+"""The outbox: all messages about changes of state, and the time at which each channel accepted them.
 
-A message is committed before it is sent, and marked as sent once the channel accepts it. After a crash in between, it
-is sent again under the same id. So no message is lost, and none is stored twice.
+A message is stored before it is sent, and is marked as sent after the channel has accepted it. If a crash happens in
+between, the message is sent again with the same id. Therefore no message is lost, and none is stored twice.
 """
 
 import json
@@ -48,9 +48,9 @@ create trigger if not exists messages_keep_rows before delete on messages
 
 @dataclass(frozen=True)
 class Sent:
-    """The result of one round of sending.
+    """The result of sending the waiting messages once.
 
-    `taken`: number of accepted messages by channel. `failed`: reason by channel, only for channels that failed.
+    `taken`: the number of messages that each channel accepted. `failed`: for each channel that failed, the reason.
     """
 
     taken: dict[str, int]
@@ -58,7 +58,7 @@ class Sent:
 
 
 class Outbox:
-    """The outbox, stored in one SQLite file."""
+    """The outbox of a home, stored in one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -69,9 +69,10 @@ class Outbox:
     def write(
         self, changes: Callable[[dict[Series, Reported]], Sequence[Message]], channels: Sequence[str], now: datetime
     ) -> list[Message]:
-        """Store the messages that are due for these channels, in one transaction, and return them.
+        """Store the messages that are due, mark them as waiting in each of the channels, and return them.
 
-        `changes`: takes the last message about each series, and returns the messages that are due.
+        All of this happens in one transaction. `changes` is called with the last message about each series, and returns
+        the messages that are due. Messages are stored with the time `now`.
         """
         with self._open() as db:
             db.execute("begin immediate")
@@ -91,9 +92,10 @@ class Outbox:
         return messages
 
     def send(self, channels: Sequence[Channel], now: datetime) -> Sent:
-        """Send the waiting messages through each channel, oldest first.
+        """Send all waiting messages through each channel, oldest first, and record each attempt.
 
-        After its first failure a channel sends nothing more in this round, so that the order is kept.
+        If a channel fails, the rest of its messages wait for the next call, so that each channel delivers messages in
+        order. The other channels are not affected.
         """
         taken, failed = {}, {}
         for channel in channels:
@@ -111,10 +113,10 @@ class Outbox:
         return Sent(taken, failed)
 
     def waiting(self, channel: str | None = None) -> list[tuple[str, str]]:
-        """Unsent messages as (message id, body), oldest first.
+        """Return the messages that were not sent yet, as (message id, body), oldest first.
 
-        These are the messages that `channel` has not accepted yet or, without `channel`, those that any channel has not
-        accepted yet.
+        If `channel` is given, these are the messages that this channel has not accepted. If `channel` is None, these
+        are the messages that at least one channel has not accepted.
         """
         query = (
             "select distinct m.message_no, m.message_id, m.body from messages m join deliveries d using (message_id)"
@@ -124,7 +126,7 @@ class Outbox:
             return [(message_id, body) for _, message_id, body in db.execute(query, (channel,)).fetchall()]
 
     def reported(self) -> dict[Series, Reported]:
-        """The last message about each series; a series without a message is not in it."""
+        """Return the last message about each series. A series that no message was stored about has no entry."""
         with self._open() as db:
             return _reported(db)
 

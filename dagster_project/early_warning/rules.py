@@ -1,4 +1,4 @@
-"""The indicators: what each one measures, and the thresholds that the policy sets."""
+"""The indicators: what each of them measures, and which thresholds the policy sets."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,11 +23,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Measure:
-    """What an indicator measures, and how a change in it is tested.
+    """The definition of an indicator: what it measures, and how a change is tested for significance.
 
-    `what`: the figure and the accounts that it covers. `test`: `share` for a count of accounts, by Fisher's exact test;
-    `mean` for a mean over accounts, by Welch's test; `expected` for the number of defaults compared with the number
-    that the model expected, by Jeffreys' test.
+    Attributes:
+        title: short name of the indicator, for messages.
+        what: the figure, and the accounts that it covers.
+        test: `share` for a share of accounts (Fisher's exact test), `mean` for a mean over accounts (Welch's test), or
+            `expected` for the number of defaults compared with the number that the model expects (Jeffreys' test).
     """
 
     title: str
@@ -70,21 +72,21 @@ class _Section(BaseModel):
 
 
 class ByState(_Section):
-    """What the owner does at amber and at red."""
+    """Actions that the owner of an indicator takes when a warning is amber, and when it is red."""
 
     amber: str = Field(min_length=1, description="What the owner does when a warning is amber.")
     red: str = Field(min_length=1, description="What the owner does when a warning is red.")
 
 
 class SeverityByState(_Section):
-    """Severity of the failed check in Dagster's UI. It never stops a night."""
+    """Severity of the failed check in Dagster's UI. A failed check for a warning never stops a night."""
 
     amber: Severity = Field(default="WARN", description="Severity of the failed check when a warning is amber.")
     red: Severity = Field(default="ERROR", description="Severity of the failed check when a warning is red.")
 
 
 class Significance(_Section):
-    """Significance levels of a move, after Holm's correction over all indicators and segments of a source's month."""
+    """Significance levels of a move, after Holm's correction for all tests of a source in the same month."""
 
     amber: float = Field(
         gt=0, lt=0.5, description="A move can be amber if the probability of such a move by chance is below this value."
@@ -106,7 +108,7 @@ class Significance(_Section):
 
 
 class IndicatorPolicy(_Section):
-    """The thresholds of one indicator, and its owner. Only a significant move crosses a threshold."""
+    """The thresholds of one indicator, and its owner. A move crosses a threshold only if it is also significant."""
 
     rule: Rule = Field(
         description="How a month is compared with its base. `multiple`: as a multiple of the base's pooled value. "
@@ -171,7 +173,7 @@ def _known(name: str) -> str:
 
 
 class EarlyWarningPolicy(_Section):
-    """When an indicator is amber or red for a segment."""
+    """Rules that decide when an indicator is amber or red for a segment."""
 
     significance: Significance
     false_alarm_rate: float = Field(
@@ -202,7 +204,7 @@ class EarlyWarningPolicy(_Section):
     )
 
     def oldest_base(self, indicator: str) -> int:
-        """How many months back a base of the indicator may reach."""
+        """Return how far back the base of an indicator may reach, in months before the month that is judged."""
         own = self.indicators[indicator]
         return own.base_months + own.base_lag_months - 1 + self.hold_base_months
 

@@ -1,4 +1,4 @@
-"""Test whether a change is more than noise: one-sided tests, and Holm's correction for many tests at once."""
+"""Tests of whether a change is more than chance: one-sided tests, and Holm's correction for many tests at once."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,14 @@ _EXACT_TO = 2_000
 
 
 def more_often(hits: int, of: int, base_hits: int, base_of: int) -> float:
-    """The p-value of Fisher's exact test (1935; hypergeometric tail). A small p: hits are more frequent now.
+    """Return the p-value of Fisher's exact test (1935), which is a tail of the hypergeometric distribution.
 
-    `hits` of `of` now, `base_hits` of `base_of` in the base. Above 2,000 hits in total, p is the binomial tail instead
-    (the test of two equal Poisson rates). Its time does not grow with the hits, and its p is a little larger.
+    A small p-value means that hits are more frequent now than in the base. Now, `hits` of `of` accounts are hits. In
+    the base, `base_hits` of `base_of` accounts are hits. If no account or every account is a hit, the p-value is 1.
+
+    If there are more than 2,000 hits in total, a tail of the binomial distribution is returned instead, which is the
+    test of two equal Poisson rates. Its computing time does not grow with the number of hits. Its p-value is a little
+    larger.
 
     >>> round(more_often(3, 4, 1, 4), 4)
     0.2429
@@ -26,9 +30,10 @@ def more_often(hits: int, of: int, base_hits: int, base_of: int) -> float:
 
 
 def higher_mean(now: tuple[int, float, float], base: tuple[int, float, float]) -> float:
-    """The p-value of Welch's test (1947). A small p: the mean is higher now than in the base.
+    """Return the p-value of Welch's test (1947).
 
-    `now`, `base`: (count, sum, sum of squares).
+    A small p-value means that the mean is higher now than in the base. `now` and `base` are (count, sum, sum of
+    squares). With a count below 2, the p-value is 1. If neither side varies, it is 0 for a higher mean and 1 otherwise.
     """
     (n, mean, variance), (base_n, base_mean, base_variance) = _moments(*now), _moments(*base)
     if n < 2 or base_n < 2:
@@ -41,7 +46,9 @@ def higher_mean(now: tuple[int, float, float], base: tuple[int, float, float]) -
 
 
 def above_expected(defaults: int, of: int, pd: float) -> float:
-    """The p-value of Jeffreys' test. A small p: `pd` is too low for the observed `defaults` of `of` accounts.
+    """Return the p-value of Jeffreys' test.
+
+    A small p-value means that `pd` is too low for the observed number of `defaults` among `of` accounts.
 
     Source: ECB, instructions for validation reporting, February 2019.
 
@@ -52,7 +59,7 @@ def above_expected(defaults: int, of: int, pd: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values after Holm's step-down correction (1979), in the order of `p_values`.
+    """Return the p-values after Holm's step-down correction (1979), in the order of `p_values`.
 
     >>> [round(p, 2) for p in holm([0.01, 0.04, 0.03, 0.005])]
     [0.03, 0.06, 0.06, 0.02]

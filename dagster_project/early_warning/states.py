@@ -1,4 +1,7 @@
-"""The state machine of an indicator. A state rises at once; it falls by one step at a time, after calm months."""
+"""The rules by which the state of a series changes from month to month.
+
+A state rises at once. It falls by one step at a time, and only after some calm months in a row.
+"""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -21,10 +24,13 @@ LEGAL: Mapping[State, frozenset[State]] = {
 
 @dataclass(frozen=True)
 class Status:
-    """A state and how long it has lasted.
+    """The state of a series, and how long it has lasted.
 
-    `since`: the month in which the state began. `calm`: number of months in a row whose figures gave a lower state.
-    `opened_on`: the month in which an open warning first became amber or red; None if no warning is open.
+    Attributes:
+        state: the state after the last month.
+        since: the month in which the state began; None before the first month.
+        calm: number of months in a row, up to the last one, whose figures alone gave a lower state.
+        opened_on: the month in which the open warning first became amber or red; None if no warning is open.
     """
 
     state: State = NEH
@@ -34,7 +40,18 @@ class Status:
 
 
 def step(status: Status, signal: State, month_on: dt.date, calm_months: int) -> Status:
-    """The status after one more month. `signal`: the state that only this month's figures give."""
+    """Return the status after one more month.
+
+    If `signal` is lower than the present state, the state falls by one step, but not before `calm_months` such months
+    in a row. Until then it stays as it is. In all other cases, `signal` becomes the state at once. This includes months
+    before or after which there is not enough history.
+
+    Args:
+        status: the status after the month before.
+        signal: the state that the figures of this month alone give.
+        month_on: the month-end of this month.
+        calm_months: number of calm months in a row that are needed before the state falls.
+    """
     before = status.state
     if signal is NEH or before is NEH:
         return _moved(status, signal, month_on)

@@ -1,1 +1,1 @@
-"""The data folder (home) on disk: settings and paths, version and upgrades, locks, atomic writes, free space."""
+"""Code for the data folder (home): settings, paths, versions and upgrades, locks, atomic writes and free disk space."""

@@ -1,4 +1,4 @@
-"""Free disk space: whether it is enough for a night, and whether a night failed because the disk was full."""
+"""Checks of free disk space before a night, and after a night that failed because the disk may have been full."""
 
 import shutil
 from collections.abc import Iterable
@@ -14,23 +14,23 @@ _FULL_MESSAGES = ("no space left", "disk is full", "disk quota exceeded")
 
 
 class DiskFullError(RuntimeError):
-    """The home's disk has too little free space to start a night, or became full during a night."""
+    """Raised if the disk of the home has too little free space for a night, or became full during a night."""
 
 
 def check_disk_space(home: Path, waiting: int, warehouse: Path, snapshot: Path | None) -> None:
-    """Refuse to start a night that would fill the disk.
+    """Raise an error if the disk has less free space than a night may need.
 
-    A night writes every waiting file twice (as typed rows, and as the original). It also writes a new warehouse beside
-    the old one, and a new snapshot beside the current one.
+    A night writes every waiting file twice: as typed rows and as an encrypted original. It also writes a new warehouse
+    and a new snapshot while the old ones still exist.
 
     Args:
         home: the data folder.
-        waiting: total size of the waiting files in bytes.
-        warehouse: the warehouse's database file, which may be missing.
-        snapshot: the current snapshot's folder; None if there is no snapshot.
+        waiting: the total size of the waiting files in bytes.
+        warehouse: the database file of the warehouse, which may not exist yet.
+        snapshot: the folder of the current snapshot, or None if there is no snapshot.
 
     Raises:
-        DiskFullError: there is less free space than the night needs.
+        DiskFullError: if there is less free space than the night may need.
     """
     built = warehouse.stat().st_size if warehouse.exists() else 0
     shown = sum(p.stat().st_size for p in snapshot.iterdir()) if snapshot else 0
@@ -43,9 +43,10 @@ def check_disk_space(home: Path, waiting: int, warehouse: Path, snapshot: Path |
 
 
 def disk_full_reason(home: Path, failures: Iterable[str]) -> str | None:
-    """Say why a run failed, and what to do, if the disk was full; return None if the disk was not full.
+    """Return a message for the user if a run failed because the disk was full, or None if the disk was not full.
 
-    The error messages in `failures` count, too, because the failed run may have released its space since then.
+    The disk counts as full if less than 1 MiB is free now, or if one of the error messages in `failures` mentions a
+    full disk. The messages are checked too because the failed run may have freed its space in the meantime.
     """
     free = shutil.disk_usage(home).free
     if free >= _FULL and not any(text in failure.lower() for failure in failures for text in _FULL_MESSAGES):

@@ -1,4 +1,4 @@
-"""File locks of a home. The kernel releases a lock when the process that holds it ends."""
+"""File locks in a home. The operating system releases a lock when the process that holds it ends."""
 
 import fcntl
 from collections.abc import Iterator
@@ -11,15 +11,17 @@ BACKFILL = "backfill"
 
 
 class NightRunningError(RuntimeError):
-    """Another process holds a lock of this home."""
+    """Raised if a lock of the home cannot be acquired because another process holds it."""
 
 
 @contextmanager
 def home_lock(home: Path, what: str = "night") -> Iterator[None]:
-    """Hold a lock of the home, by default the night's lock. The kernel releases it when the process ends.
+    """Hold a lock of the home during a `with` block, without waiting for another process.
+
+    `what` is the name of the lock; by default it is the lock of a night.
 
     Raises:
-        NightRunningError: another process holds the lock.
+        NightRunningError: if another process holds the lock.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / f"{what}.lock").open("w") as handle:
@@ -32,14 +34,14 @@ def home_lock(home: Path, what: str = "night") -> Iterator[None]:
 
 @contextmanager
 def wait_for_lock(home: Path, what: str) -> Iterator[None]:
-    """Wait until no other process holds a lock of the home, then hold it."""
+    """Wait until no other process holds the given lock of the home, and then hold it during a `with` block."""
     with (home / f"{what}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 def is_locked(home: Path, *what: str) -> bool:
-    """Whether a process holds any of these locks of the home at this moment."""
+    """Return whether a process holds at least one of the given locks of the home at this moment."""
     try:
         for name in what:
             with home_lock(home, name):

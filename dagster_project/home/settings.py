@@ -1,4 +1,4 @@
-"""Settings and all paths. Only this module reads the environment."""
+"""The settings of an installation, and the paths of all its files. Only this module reads the environment."""
 
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,9 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Settings(BaseSettings):
-    """The settings that differ between installations.
+    """The settings that may differ between installations.
 
-    Each field comes from the environment variable CREDITLOOM_<NAME>.
+    Each field is read from the environment variable CREDITLOOM_<NAME>, for example CREDITLOOM_HOME.
     """
 
     model_config = SettingsConfigDict(env_prefix="CREDITLOOM_", frozen=True, extra="ignore")
@@ -75,7 +75,10 @@ class Settings(BaseSettings):
     @field_validator("warnings_webhook")
     @classmethod
     def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
-        """Check the address. The error never shows the address, because it may contain a secret."""
+        """Check that the address begins with http:// or https://, and turn an empty address into None.
+
+        The error message never contains the address, because it may contain a secret.
+        """
         if value is None or not value.get_secret_value():
             return None
         parts = urlsplit(value.get_secret_value())
@@ -92,97 +95,106 @@ class Settings(BaseSettings):
 
     @property
     def key_store_file(self) -> Path:
-        """The file of the data keys: by default beside the data folder, never in it."""
+        """Return the path of the key store. By default it is beside the data folder; it is never in the data folder."""
         return self.key_store or self.home.with_name(f"{self.home.name}-keys") / "keys.sqlite"
 
     @property
     def landing(self) -> Path:
-        """The folder of delivered files, with one folder per source."""
+        """Return the folder into which files are delivered. It has one folder per source."""
         return self.home / "landing"
 
     @property
     def contracts(self) -> Path:
-        """The folder of the contracts of the user's own sources, with one folder per source."""
+        """Return the folder of the contracts that the user has added. It has one folder per source."""
         return self.home / "contracts"
 
     @property
     def lake(self) -> Path:
-        """The folder of the lake: append-only Parquet files, receipts, quarantine, vault and originals."""
+        """Return the folder of the lake, with its Parquet files, receipts, quarantine, vault and originals."""
         return self.home / "lake"
 
     @property
     def audit_head_file(self) -> Path:
-        """The file of the audit chain's head: outside the lake, and preferably outside the home."""
+        """Return the path of the file that stores the head of the audit chain.
+
+        It is outside the lake. By default it is in the home, but a place outside the home is safer.
+        """
         return self.audit_head or self.home / "audit.head"
 
     @property
     def warehouse(self) -> Path:
-        """The folder of the DuckDB file and of the other files that a night builds before it publishes."""
+        """Return the folder of the DuckDB database and of the other files that a night builds before it publishes."""
         return self.home / "warehouse"
 
     @property
     def warehouse_file(self) -> Path:
-        """The DuckDB database that dbt writes."""
+        """Return the path of the DuckDB database that dbt writes."""
         return self.warehouse / "creditloom.duckdb"
 
     @property
     def selection(self) -> Path:
-        """The folder of links to the lake files that the night reads."""
+        """Return the folder of links to the lake files that a night reads."""
         return self.warehouse / "selection"
 
     @property
     def changed_files(self) -> Path:
-        """The folder of links to the lake files that the previous build did not have."""
+        """Return the folder of links to the lake files that are new since the previous build of the warehouse."""
         return self.warehouse / "changed_files"
 
     @property
     def build(self) -> Path:
-        """The folder of files between warehouse and snapshot: training sets, scores and check results."""
+        """Return the folder of the intermediate files that a night writes after the warehouse was built.
+
+        Examples are training sets, scores and check results.
+        """
         return self.warehouse / "build"
 
     @property
     def published(self) -> Path:
-        """The folder of the snapshots and of the `current` pointer."""
+        """Return the folder of the published snapshots and of the link `current`, which points to one of them."""
         return self.home / "published"
 
     @property
     def outbox_file(self) -> Path:
-        """The database of the notifications: those that were sent, and those that wait to be sent."""
+        """Return the path of the outbox, a database of the notifications that were sent or are waiting to be sent."""
         return self.home / "outbox" / "outbox.sqlite"
 
     @property
     def warnings_log(self) -> Path:
-        """The log of the early warnings that were sent, with one JSON line per warning."""
+        """Return the path of the log of early warnings. It has one line of JSON for each warning that was sent."""
         return self.home / "logs" / "early_warnings.jsonl"
 
     @property
     def mlflow(self) -> Path:
-        """The folder of MLflow's database and artifacts and of the promotion ledger."""
+        """Return the folder of the promotion ledger and of MLflow's database and artifacts."""
         return self.home / "mlflow"
 
     @property
     def ledger_file(self) -> Path:
-        """The database of the promotion ledger."""
+        """Return the path of the promotion ledger, which is a SQLite database."""
         return self.mlflow / "promotions.sqlite"
 
     @property
     def dagster_home(self) -> Path:
-        """The folder of Dagster's instance."""
+        """Return the folder in which Dagster stores its configuration and its runs (DAGSTER_HOME)."""
         return self.home / "dagster"
 
     @property
     def dbt_project(self) -> Path:
-        """The dbt project; it is part of the code."""
+        """Return the folder of the dbt project. It is part of the code, not of the home."""
         return PROJECT_ROOT / "dbt"
 
     @property
     def dbt_target(self) -> Path:
-        """The folder where dbt writes its manifest and results; there is one per home."""
+        """Return the folder in which dbt writes its manifest and results. Each home has its own."""
         return self.home / "dbt"
 
     @cached_property
     def tool_environment(self) -> dict[str, str]:
-        """The environment variables for dbt, Dagster, MLflow and GX: their folders and limits, and no telemetry."""
+        """Return the environment variables to set for dbt, Dagster, MLflow and Great Expectations (GX).
+
+        They set folders and limits, and turn off telemetry.
+        """
         return {
             "CREDITLOOM_DUCKDB_MEMORY": self.duckdb_memory,
             "CREDITLOOM_HOME": str(self.home),
@@ -197,5 +209,5 @@ class Settings(BaseSettings):
 
     @property
     def mlflow_uri(self) -> str:
-        """The address of MLflow's tracking and registry store."""
+        """Return the address of the SQLite database that MLflow uses for runs and registered models."""
         return f"sqlite:///{self.mlflow / 'mlflow.db'}"

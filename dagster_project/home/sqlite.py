@@ -1,4 +1,4 @@
-"""Transactions on small SQLite files. Each store is one file, which is opened for one transaction at a time."""
+"""Transactions on small SQLite files. A file is opened for one transaction and closed afterwards."""
 
 import sqlite3
 import zlib
@@ -9,13 +9,13 @@ from pathlib import Path
 
 @contextmanager
 def transaction(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
-    """Open a file for one transaction; create the file if it is missing.
+    """Open a SQLite file and run the body of the `with` statement as one transaction.
 
-    At the end, the changes are flushed to disk. After an exception, they are rolled back.
+    The changes are committed and flushed to disk at the end. After an exception, they are rolled back.
 
     Args:
-        path: the file; its folder is created if it is missing.
-        schema: SQL statements that can run more than once (`if not exists`).
+        path: the file. The file and its folder are created if they are missing.
+        schema: the SQL statements that create the tables. They may run more than once, so they need `if not exists`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, timeout=30)) as db:

@@ -1,14 +1,19 @@
-"""The version of a home. Before a write, an older home is upgraded; a home that newer code wrote is refused.
+"""The version of a home, and the upgrade of an older home.
 
-`version.json` holds the version. If this file is missing and a night has run, the home has version 1. Each version has
-one upgrade step. Before the first step, everything that a night cannot build again is backed up beside the home:
+A home is upgraded before anything is written to it. A home that was written by newer code is refused. The file
+`version.json` contains the version. If this file is missing and a night has run, the home has version 1. There is one
+upgrade step from each version to the next.
+
+Before the first step, everything that a night cannot build again is backed up in a folder beside the home:
 
     HOME-backups/home-v1-<time>/    receipts, audit chain and head, promotion ledger, outbox, MLflow's database, models,
                                     published snapshots, and `restore.txt`, which explains how to go back
 
-Databases are copied. Models and snapshots are hard links, because their files never change. The backup leaves out the
-Parquet files of the lake, the quarantine, the vault and the originals: no step changes them, and an erasure must find
-all data of a person. For the same reason, no backup contains keys. This module does not use Dagster.
+Databases are copied. Models and snapshots are hard links, because their files never change. The Parquet files of the
+lake, the quarantine, the vault and the originals are not in the backup, for two reasons: no step changes them, and an
+erasure must be able to find all data of a person. For the second reason, a backup also contains no keys.
+
+This module does not use Dagster.
 """
 
 import json
@@ -54,14 +59,16 @@ This folder may be removed once nobody wants to go back.
 
 
 class HomeVersionError(RuntimeError):
-    """The code cannot work with the version of the home, or could not upgrade the home."""
+    """Raised if this code cannot work with the version of the home, or if the home could not be upgraded."""
 
 
 def home_version(home: Path) -> int | None:
-    """The version of a home; None if it has no version file and no night has run in it.
+    """Return the version of a home, or None if it has no version file and no night has run in it.
+
+    If it has no version file but a night has run in it, the version is 1.
 
     Raises:
-        HomeVersionError: the version file cannot be read.
+        HomeVersionError: if the version file cannot be read.
     """
     found = _read(home)
     if found is not None:
@@ -70,10 +77,12 @@ def home_version(home: Path) -> int | None:
 
 
 def check_home(home: Path) -> None:
-    """Refuse a home that newer code has written. Readers accept an older home without an upgrade.
+    """Raise an error if a home was written by newer code than this.
+
+    An older home is accepted, because code that only reads does not need an upgrade.
 
     Raises:
-        HomeVersionError: the home is newer than this code, or its version cannot be read.
+        HomeVersionError: if the home is newer than this code, or if its version file cannot be read.
     """
     version = home_version(home)
     if version is not None and version > HOME_VERSION:
@@ -86,18 +95,18 @@ def check_home(home: Path) -> None:
 
 
 def upgrade_home(settings: Settings, written_by: Callable[[], str]) -> None:
-    """Bring a new or older home to this code's version; leave a current home as it is.
+    """Upgrade an older home to the version of this code, or write the version into a new home.
 
-    Call this before the home is written to. An upgrade that was interrupted runs again from its first step and keeps
-    the backup that it made.
+    A home that already has this version is not changed. Call this function before anything is written to the home. If
+    an upgrade was interrupted, all its steps run again, and the backup that was already made is kept.
 
     Args:
-        settings: the settings, which name the home.
-        written_by: returns a readable name of this code; called only when the version is written.
+        settings: the settings, which contain the path of the home.
+        written_by: a function that returns a readable name of this code. It is called only when the version is written.
 
     Raises:
-        HomeVersionError: the home is newer than the code, or cannot be backed up or upgraded.
-        NightRunningError: the home needs an upgrade, but a night is running in it.
+        HomeVersionError: if the home is newer than this code, or if it cannot be backed up or upgraded.
+        NightRunningError: if the home needs an upgrade, but a night is running in it.
     """
     home = settings.home
     check_home(home)
@@ -126,9 +135,9 @@ def upgrade_home(settings: Settings, written_by: Callable[[], str]) -> None:
 
 
 def _remove_what_is_rebuilt(settings: Settings) -> None:
-    """Upgrade from 1 to 2: remove the warehouse, whose relations were renamed, and dbt's files.
+    """Upgrade a home from version 1 to 2 by removing the warehouse and dbt's target folder.
 
-    The next night builds all of them again.
+    The relations of the warehouse have new names in version 2. The next night builds both folders again.
     """
     for folder in _rebuilt(settings):
         if folder.exists():
@@ -136,7 +145,7 @@ def _remove_what_is_rebuilt(settings: Settings) -> None:
 
 
 def _rebuilt(settings: Settings) -> tuple[Path, Path]:
-    """The folders that a night builds again: the warehouse and dbt's target folder."""
+    """Return the folders that a night can build again: the warehouse and dbt's target folder."""
     return settings.warehouse, settings.dbt_target
 
 
@@ -144,12 +153,16 @@ _STEPS: Mapping[int, Callable[[Settings], None]] = {1: _remove_what_is_rebuilt}
 
 
 def _backups(home: Path) -> Path:
-    """The folder of a home's backups, beside the home."""
+    """Return the folder of a home's backups, which is beside the home."""
     return home.with_name(f"{home.name}-backups")
 
 
 def _backup_of(settings: Settings, version: int) -> Path:
-    """Return the backup of an upgrade that was interrupted; make a backup if there is none."""
+    """Make a backup of the home before an upgrade, and return its path.
+
+    If an interrupted upgrade has already made a backup, return the path of that backup instead. `version` is the
+    version of the home before the upgrade.
+    """
     home = settings.home
     begun = _read(home) or {}
     if "backup" in begun and Path(begun["backup"]).exists():
@@ -181,7 +194,7 @@ def _backup_of(settings: Settings, version: int) -> Path:
 
 
 def _restoring(settings: Settings, backup: Path) -> list[str]:
-    """Return the shell commands that restore a backup."""
+    """Return the shell commands with which a user can restore a backup."""
     home, head = settings.home, settings.audit_head_file
     gone = [VERSION_FILE, *_NEVER_CHANGED, *(str(p.relative_to(home)) for p in _rebuilt(settings))]
     commands = [
@@ -194,13 +207,13 @@ def _restoring(settings: Settings, backup: Path) -> list[str]:
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """Copy a database completely, including the changes that SQLite still keeps in a journal."""
+    """Copy a SQLite database, including the changes that are still in its journal."""
     with closing(sqlite3.connect(source)) as db, closing(sqlite3.connect(target)) as copy:
         db.backup(copy)
 
 
 def _link(source: str, target: str) -> None:
-    """Make a hard link; copy the file if the file system supports no links."""
+    """Make a hard link to a file, or copy the file if a link cannot be made."""
     with suppress(OSError):
         os.link(source, target, follow_symlinks=False)
         return
@@ -208,7 +221,11 @@ def _link(source: str, target: str) -> None:
 
 
 def _read(home: Path) -> dict[str, Any] | None:
-    """Return the content of the version file; None if there is no version file."""
+    """Return the content of the version file, or None if there is no version file.
+
+    Raises:
+        HomeVersionError: if the file cannot be read, or if it contains no valid version.
+    """
     path = home / VERSION_FILE
     try:
         found: dict[str, Any] = json.loads(path.read_text())

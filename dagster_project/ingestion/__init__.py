@@ -1,1 +1,4 @@
-"""From the landing folder to the lake: contracts, parsing, row rules, pseudonyms, quarantine, receipts. No Dagster."""
+"""Code that brings delivered files from the landing folder into the lake.
+
+It includes contracts, parsing, row rules, pseudonyms, quarantine and receipts. It does not import Dagster.
+"""

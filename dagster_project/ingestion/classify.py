@@ -1,8 +1,11 @@
-"""The outcome of each line of a file: accepted, rejected by a rule, or a duplicate.
+"""Functions that decide the outcome of each line of a delivered file: accepted, rejected by a rule, or duplicate.
 
-`classify` calls the steps in order. Each step takes and returns data frames. `validate` checks each row by itself.
-`make_canonical` converts the good rows to canonical tables. `cross_check` checks their currency, and compares payments
-with known loans. `deduplicate` compares the rows with the rows in the lake.
+`classify` calls the following steps in order. Each step takes and returns data frames.
+
+- `validate` applies the rules that need only the file itself.
+- `make_canonical` converts the good rows to canonical tables.
+- `cross_check` rejects rows in the wrong currency, and payments dated before their loan was opened.
+- `deduplicate` compares the rows with the rows in the lake.
 """
 
 from dataclasses import dataclass, replace
@@ -34,11 +37,15 @@ _NONE_REJECTED = pl.DataFrame(schema=REJECTED)
 
 @dataclass(frozen=True)
 class ClassifiedRows:
-    """The lines of a file by outcome.
+    """The lines of one file, grouped by outcome.
 
-    `accepted`: line_no and typed columns. `tables`: the accepted rows as canonical tables, by name. `rejected`:
-    line_no, rule, message, and for a conflict the accepted line that it contradicts. `duplicates`: line_no.
-    `superseded`: rows of the canonical table `superseded`, for accepted corrections.
+    Attributes:
+        accepted: the accepted rows, with `line_no` and the typed columns of the layout.
+        tables: the accepted rows as canonical tables, by table name.
+        rejected: the rejected lines, with the columns of `REJECTED`. If a line contradicts a row in the lake,
+            `against_delivery_id` and `against_line_no` identify that row; otherwise both are null.
+        duplicates: the `line_no` of each duplicate line.
+        superseded: rows for the canonical table `superseded`, which record the row versions that corrections replace.
     """
 
     accepted: pl.DataFrame
@@ -57,13 +64,20 @@ def classify(
     *,
     compare: bool,
 ) -> ClassifiedRows:
-    """Find the outcome of every line of a parsed file.
+    """Decide the outcome of every line of a parsed file.
 
-    `compare`: whether to look for the rows in the lake; if False, the caller must make sure that their keys are new.
+    Args:
+        parsed: the parsed file.
+        source: the source that delivered the file.
+        context: the keys and limits of ingestion.
+        known_rows: the rows of this source that are already in the lake.
+        receipt: the delivery's receipt, which provides the values of the lineage columns.
+        compare: whether to compare the rows with the rows in the lake. If False, the caller must make sure that none
+            of the file's keys is in the lake before it commits the receipt.
 
     Raises:
         DeliveryRefusedError: the file ends in the middle of a record.
-        ContractError: the adapter's tables differ from the contract.
+        ContractError: the tables that the adapter built differ from the contract.
     """
     checked = validate(parsed, context.max_bad_row_share)
     tables = make_canonical(parsed.layout, checked.good, source, context.keys, receipt)
@@ -82,7 +96,9 @@ def classify(
 
 
 def validate(parsed: Parsed, max_bad_row_share: float) -> Checked:
-    """Apply the layout's rules to each row. If too many rows are bad, reject the others too.
+    """Apply the rules of the layout to each row, and return the good rows, the bad rows and the duplicates.
+
+    If the share of bad lines exceeds `max_bad_row_share`, all good rows are returned as bad rows as well.
 
     Raises:
         DeliveryRefusedError: the file ends in the middle of a record.
@@ -93,12 +109,15 @@ def validate(parsed: Parsed, max_bad_row_share: float) -> Checked:
 
 
 def make_canonical(layout: Table, good: pl.DataFrame, source: Source, keys: Keys, receipt: Receipt) -> Tables:
-    """Build the canonical tables from good rows: pseudonyms replace identifiers, and lineage columns are added.
+    """Convert good rows to canonical tables.
 
-    Returns the tables by name; no tables if there is no good row.
+    Identifiers are replaced by pseudonyms, and the lineage columns are added. The adapter does not receive the columns
+    that are classified as personal.
+
+    Returns the tables by name. If there are no good rows, the result is empty.
 
     Raises:
-        ContractError: the adapter's tables differ from the contract.
+        ContractError: a table that the adapter built does not have the columns and types of the contract.
     """
     if good.is_empty():
         return {}
@@ -123,9 +142,11 @@ def make_canonical(layout: Table, good: pl.DataFrame, source: Source, keys: Keys
 
 
 def cross_check(tables: Tables, source: Source, known_rows: KnownRows) -> pl.DataFrame:
-    """Find rows in another currency than the source's, and payments dated before their loan was opened.
+    """Return the rows to reject because of their currency, or because a payment is dated before its loan was opened.
 
-    Returns the columns of `REJECTED`, without rows if nothing was found.
+    A row is rejected for its currency if that is not the currency of the source. A payment is only checked if its loan
+    is already in the lake. The result has the columns of `REJECTED` and at most one row per line. It is empty if there
+    is nothing to reject.
     """
     currency = source.contract.currency
     found = [
@@ -147,12 +168,19 @@ def cross_check(tables: Tables, source: Source, known_rows: KnownRows) -> pl.Dat
 
 
 def deduplicate(tables: Tables, known_rows: KnownRows) -> KeyMatches:
-    """Find the lines that repeat, contradict or correct rows in the lake."""
+    """Return the lines that repeat, contradict or correct rows in the lake.
+
+    The result is `NO_MATCHES` if there are no tables.
+    """
     return known_rows.match(tables) if tables else NO_MATCHES
 
 
 def count_lines(parsed: Parsed, rows: pl.DataFrame) -> int:
-    """The number of raw lines that these records span."""
+    """Return the number of raw lines that the given records span.
+
+    `rows` is a frame with the `line_no` of each record to count. A record spans several raw lines if it contains
+    quoted line breaks.
+    """
     if rows.is_empty():
         return 0
     text = parsed.records.text
@@ -162,9 +190,10 @@ def count_lines(parsed: Parsed, rows: pl.DataFrame) -> int:
 
 
 def _refuse_truncated(parsed: Parsed, checked: Checked) -> None:
-    """Refuse a file that was cut off: its last line has no line break, and its last record is bad.
+    """Raise a DeliveryRefusedError if the file was cut off.
 
-    A missing line break after a good record is allowed.
+    A file was cut off if its last line has no line break and its last record is bad. A missing line break after a good
+    record is allowed.
     """
     records = parsed.records
     if not records.is_cut_off:
@@ -176,10 +205,10 @@ def _refuse_truncated(parsed: Parsed, checked: Checked) -> None:
 
 
 def _limit_bad_share(checked: Checked, parsed: Parsed, limit: float) -> Checked:
-    """Reject all rows of a file if the share of bad lines exceeds the limit: its good rows are not trusted either.
+    """Reject the good rows of a file as well if its share of bad lines exceeds `limit`.
 
-    Only lines that break a rule by themselves count. A conflict with another delivery does not count, because it does
-    not suggest that the file was misread.
+    A file with many bad lines may have been misread as a whole. Conflicts with rows in the lake do not suggest this, so
+    they are not counted.
     """
     landed = parsed.records.landed
     wrong = count_lines(parsed, checked.bad) + int(parsed.records.ragged[LINES].sum())
@@ -199,7 +228,10 @@ def _pseudonymise(frame: pl.DataFrame, table: Table, keys: Keys, source: str) ->
 
 
 def _without(lines: pl.DataFrame, good: pl.DataFrame, tables: Tables) -> tuple[pl.DataFrame, Tables]:
-    """Remove these lines from the good rows and the canonical tables; return no tables if no good row remains."""
+    """Remove the given lines from the good rows and from the canonical tables.
+
+    If no good rows remain, return no tables at all.
+    """
     if lines.is_empty():
         return good, tables
     is_left = ~pl.col(LINE_NO).is_in(lines[LINE_NO].implode())
@@ -228,6 +260,6 @@ def _ragged(parsed: Parsed) -> pl.DataFrame:
 
 
 def _in_order(*rejected: pl.DataFrame) -> pl.DataFrame:
-    """Return all rejected lines with the columns of `REJECTED`, sorted by line."""
+    """Combine the rejected lines into one frame with the columns of `REJECTED`, sorted by line number."""
     some = [rows for rows in rejected if rows.height]
     return pl.concat([_NONE_REJECTED, *some], how="diagonal").sort(LINE_NO).select(list(REJECTED))

@@ -1,6 +1,7 @@
-"""Commits receipts and writes the audit row of each; also writes the audit rows lost in a crash.
+"""Functions that commit receipts and write an audit row for each receipt.
 
-An audit row contains the fingerprint of the complete receipt, so a later change of the receipt is detected.
+If a crash prevented an audit row, `write_missing_audit_rows` writes it later. An audit row contains a fingerprint of
+all fields of the receipt, so that a later change of the receipt is detected.
 """
 
 import hashlib
@@ -15,11 +16,13 @@ from dagster_project.ingestion.lake.receipts import Receipt
 
 
 def commit(receipts: Sequence[Receipt], context: IngestContext) -> list[int]:
-    """Flush the files of receipts, commit the receipts and write their audit rows. Returns the receipts' numbers.
+    """Flush the files that the receipts name, commit the receipts, and write their audit rows.
+
+    Returns the numbers of the receipts, in the order of `receipts`.
 
     Raises:
-        IdentityError: see `ReceiptBook.commit`; nothing was committed.
-        AuditError: the audit chain is broken; the receipts are committed, but their audit rows are missing.
+        IdentityError: a receipt is invalid (see `ReceiptBook.commit`). No receipt was committed.
+        AuditError: the audit chain is broken. The receipts were committed, but their audit rows were not written.
     """
     flush_files(context.lake, receipts)
     numbers = context.book.commit(receipts)
@@ -28,7 +31,9 @@ def commit(receipts: Sequence[Receipt], context: IngestContext) -> list[int]:
 
 
 def write_missing_audit_rows(context: IngestContext) -> int:
-    """Write the audit rows of receipts that have none, because of a crash. Returns the number of rows written.
+    """Write the audit rows that are missing because a crash happened after receipts were committed.
+
+    Returns the number of audit rows written.
 
     Raises:
         AuditError: the audit chain is broken.
@@ -42,7 +47,7 @@ def write_missing_audit_rows(context: IngestContext) -> int:
 
 
 def entry(number: int, receipt: Receipt) -> Entry:
-    """The audit row of a receipt."""
+    """Return the audit row for the receipt with this number: its state, counts and fingerprint."""
     counts = {
         f"{outcome}_{unit}": getattr(receipt, f"{outcome}_{unit}")
         for outcome in ("landed", "accepted", "quarantined", "duplicate")
@@ -61,6 +66,10 @@ def _subject(source: str, number: int) -> str:
 
 
 def receipt_fingerprint(receipt: Receipt) -> str:
-    """The sha256 of all fields of a receipt except None, so a new optional field keeps old fingerprints valid."""
+    """Return the sha256 of a receipt's fields, in hexadecimal.
+
+    Fields that are None are left out. The fingerprints of existing receipts therefore stay the same when a new optional
+    field is added to `Receipt`.
+    """
     said = {name: value for name, value in asdict(receipt).items() if value is not None}
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()

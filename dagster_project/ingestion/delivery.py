@@ -1,6 +1,7 @@
-"""Ingests one delivered file: parse it, classify its lines, write them to the lake, count them in a receipt.
+"""The ingestion of one delivered file, up to the commit of its receipt.
 
-The written files have no effect until `intake` commits the receipt.
+A file is parsed, its lines are classified and written to the lake, and the lines are counted in a receipt. The files
+written to the lake are ignored until `intake` commits the receipt.
 """
 
 from collections.abc import Sequence
@@ -32,11 +33,13 @@ _COUNTS = tuple(
 
 @dataclass(frozen=True)
 class TakenIn:
-    """A delivery before its commit.
+    """A delivery that was processed, but whose receipt is not committed yet.
 
-    `receipt`: its receipt. `keys`: hashes of the keys in the lake files that the receipt names, by table; empty if the
-    result of another delivery has them, because the files are shared. `personal_values`: values that are still to be
-    written to the vault; None if there are none.
+    Attributes:
+        receipt: the receipt to commit.
+        keys: sorted hashes of the keys in the lake files that the receipt names, by raw table. Tables of persons are
+            left out. If deliveries share lake files, the first of them has all keys, and the others have none.
+        personal_values: the values that must still be written to the vault, or None if there are none.
     """
 
     receipt: Receipt
@@ -47,21 +50,22 @@ class TakenIn:
 def take_in(
     file: Delivered, source: Source, context: IngestContext, known_rows: KnownRows, now: datetime, *, compare: bool
 ) -> TakenIn:
-    """Ingest one file: write its good and bad rows to the lake, and count both in a receipt.
+    """Ingest one file: write its accepted and rejected rows to the lake, and count its lines in a receipt.
 
-    The same content with the same `now` always writes the same bytes to the same file names. `with_vault` adds
-    the vault's files to the receipt later.
+    If the file is refused, nothing is written and the receipt counts the whole file as quarantined. The vault's files
+    are not written here; `with_vault` writes them and adds them to the receipt. The same content with the same `now`
+    is always written to the same file names.
 
     Args:
-        file: the delivery.
-        source: its contract and adapter.
-        context: lake and keys.
-        known_rows: the rows that the lake has from this source.
-        now: the time of ingestion.
-        compare: whether to look for the file's rows in the lake, see `classify`.
+        file: the delivered file.
+        source: the source that delivered the file.
+        context: the lake, the keys and the limits of ingestion.
+        known_rows: the rows of this source that are already in the lake.
+        now: the time of ingestion in the receipt.
+        compare: whether to compare the file's rows with the rows in the lake; see `classify`.
 
     Raises:
-        ContractError: the adapter's tables differ from the contract.
+        ContractError: the tables that the adapter built differ from the contract.
     """
     blank = blank_receipt(file, source, now)
     try:
@@ -73,7 +77,11 @@ def take_in(
 
 
 def hold_back(file: Delivered, source: Source, now: datetime) -> TakenIn:
-    """Count and quarantine a whole file, because its layout is delivered once and another file was accepted."""
+    """Return a delivery whose receipt quarantines the whole file, because its layout may be delivered only once.
+
+    Call this if another file with the same layout has already been accepted. If the file cannot be parsed, that is the
+    reason in the receipt instead. Nothing is written to the lake.
+    """
     blank = blank_receipt(file, source, now)
     try:
         parsed = parse_unchecked(file, source.contract)
@@ -85,12 +93,23 @@ def hold_back(file: Delivered, source: Source, now: datetime) -> TakenIn:
 
 
 def refuse(file: Delivered, source: Source, now: datetime, refused: DeliveryRefusedError) -> TakenIn:
-    """Quarantine a whole file that was refused before it was parsed."""
+    """Return a delivery whose receipt quarantines the whole file, for the reason given by `refused`.
+
+    Call this for a file that was refused before it could be parsed. Nothing is written to the lake.
+    """
     return TakenIn(_refused(blank_receipt(file, source, now), refused), {})
 
 
 def duplicate(original: Receipt, file_name: str, now: datetime) -> TakenIn:
-    """Return the receipt of content that was delivered before, under any name: counted, but nothing is written."""
+    """Return a delivery whose receipt counts all lines as duplicates.
+
+    Call this if the same content was already delivered, under this or another name. Nothing is written to the lake.
+
+    Args:
+        original: the receipt of the earlier delivery.
+        file_name: the name of the new file.
+        now: the time of ingestion in the new receipt.
+    """
     receipt = replace(
         original,
         file_name=file_name,
@@ -111,10 +130,18 @@ def duplicate(original: Receipt, file_name: str, now: datetime) -> TakenIn:
 def write(
     blank: Receipt, parsed: Parsed, rows: ClassifiedRows, source: Source, context: IngestContext, part: str = ""
 ) -> TakenIn:
-    """Write accepted and rejected rows to the lake, and count them in the receipt.
+    """Write the accepted and rejected rows to the lake, and count the lines of the file in a receipt.
 
-    `part`: a suffix for the file names, needed if rows of the same delivery were written before. `with_vault` writes
-    the values for the vault later.
+    The values for the vault are returned, but not written; `with_vault` writes them.
+
+    Args:
+        blank: the receipt of the file, with all counts 0.
+        parsed: the parsed file.
+        rows: the lines of the file by outcome.
+        source: the source that delivered the file.
+        context: the lake and the keys.
+        part: a suffix for the names of the lake files. It is needed if rows of the same delivery were written before,
+            so that no file is overwritten.
     """
     name = f"{blank.delivery_id}{part}.parquet"
     files = [
@@ -131,7 +158,11 @@ def write(
 def with_vault(
     taken: Sequence[TakenIn], source: Source, context: IngestContext, known_rows: KnownRows
 ) -> list[Receipt]:
-    """Write the personal values of these deliveries to the vault. Returns their receipts with the vault's files."""
+    """Write the personal values of these deliveries to the vault.
+
+    Returns the receipts of the deliveries in the same order. Each receipt now also names the vault files that were
+    written for its delivery.
+    """
     personal_values = [t.personal_values for t in taken if t.personal_values]
     files = iter(write_vault(personal_values, source, context, known_rows))
     return [
@@ -150,12 +181,19 @@ def minor_units(column: str) -> pl.Expr:
 
 
 def minor_of(amounts: pl.DataFrame, rows: pl.DataFrame) -> int:
-    """The control amount of these rows in minor units."""
+    """Return the sum of the control amounts of the given rows, in minor units (cents).
+
+    `amounts` has the control amount of each record, and `rows` has the `line_no` of each record to include. If `rows`
+    is empty, the sum is 0.
+    """
     return _minor(amounts.join(rows, on=LINE_NO, how="semi")) if rows.height else 0
 
 
 def blank_receipt(file: Delivered, source: Source, now: datetime) -> Receipt:
-    """A receipt whose counts are all 0."""
+    """Return a receipt for this file with all counts 0 and no lake files.
+
+    The state is QUARANTINED, so a caller that accepts rows must replace it.
+    """
     return Receipt(
         source=source.name,
         delivery_id=file.sha256[:16],
@@ -173,7 +211,11 @@ def blank_receipt(file: Delivered, source: Source, now: datetime) -> Receipt:
 def _count(
     blank: Receipt, parsed: Parsed, rows: ClassifiedRows, files: list[LakeFile], lake: Path, control: Table
 ) -> Receipt:
-    """Fill in the receipt. Landed lines are counted in the delivered bytes, accepted lines in the written files."""
+    """Return the receipt with its counts, state, reason and files filled in.
+
+    Landed lines are counted in the delivered bytes. Accepted lines and amounts are counted in the files that were
+    written, by reading them back.
+    """
     accepted, accepted_minor = _read_back(lake, files, control)
     return replace(
         blank,
@@ -208,7 +250,10 @@ def _refused(blank: Receipt, refused: DeliveryRefusedError) -> Receipt:
 
 
 def _quarantined(blank: Receipt, lines: int, minor: int, reason: str) -> Receipt:
-    """The receipt of a file that is quarantined whole."""
+    """Return the receipt of a file that is quarantined as a whole.
+
+    `minor` is the control amount of the file, in minor units.
+    """
     return replace(
         blank,
         landed_rows=lines,
@@ -227,9 +272,10 @@ def _write(table: str, path: Path, rows: pl.DataFrame, lake: Path) -> LakeFile:
 def _write_quarantine(
     rejected: pl.DataFrame, parsed: Parsed, source: Source, context: IngestContext, receipt: Receipt, part: str
 ) -> LakeFile:
-    """Write rejected rows: rule and message in plain text, the delivered record encrypted (`open_row` decrypts it).
+    """Write the rejected rows to a file of the quarantine.
 
-    Column `minor` is the row's control amount in minor units; 0 if it could not be read.
+    The rule and the message are stored as plain text. The delivered text of each row is encrypted; `open_row` decrypts
+    it. The column `minor` is the row's control amount in minor units, or 0 if the amount could not be read.
     """
     spans = line_spans(parsed.records)
     kept = rejected.join(spans, on=LINE_NO, how="left").join(parsed.amounts, on=LINE_NO, how="left")
@@ -252,7 +298,11 @@ def _minor(amounts: pl.DataFrame) -> int:
 
 
 def _read_back(lake: Path, files: list[LakeFile], control: Table) -> tuple[pl.DataFrame, int]:
-    """Read the written raw files: the distinct delivered lines in them, and their control amount in minor units."""
+    """Read the raw files that were written to the lake, and count what they contain.
+
+    Returns a frame with the distinct `line_no` values in these files, and the sum of their control amounts in minor
+    units. Files of the quarantine and of the table `superseded` are not counted.
+    """
     lines, minor = [pl.Series(LINE_NO, dtype=pl.Int64)], 0
     for file in files:
         if file.table in (QUARANTINE, SUPERSEDED):

@@ -1,13 +1,21 @@
-"""Ingests the waiting files: parses them in parallel, and commits them in order, in batches.
+"""Ingestion of the files that wait in the landing folder.
 
-One batch is committed while the next is parsed. The order of writes makes a crash harmless: first the encrypted
-originals and their keys, then the Parquet files and the vault's files, then the receipts, then their audit rows. Then
-the files are removed from the landing folder. After a crash without a receipt, the file is ingested again. After a
-crash with a receipt, the next start writes the missing audit rows and removes the files.
+Files are parsed in parallel, and committed in order and in batches. One batch is committed while the next batch is
+parsed. Small files of one layout are parsed together, as one file; see `small_files`. A crash does no harm because of
+the order of the writes:
 
-Small files of one layout are parsed as one file; see `small_files`. A file is parsed as if its rows were new. The key
-index confirms that before anything is committed. If a key may be in the lake already, the files of the batch are parsed
-again, one by one, and compared with the lake row by row.
+1. The encrypted originals and their keys are written.
+2. The Parquet files and the vault's files are written.
+3. The receipts are committed.
+4. The audit rows of the receipts are written.
+5. The files are removed from the landing folder.
+
+If a crash happens before step 3 is complete, the next run ingests the files again. If it happens later, the next run
+writes the missing audit rows and removes the files from the landing folder.
+
+Each file is first parsed on the assumption that all its keys are new. Before a batch is committed, the key index shows
+whether a key may already be in the lake, or may occur in two files of the batch. A file with such a key is parsed
+again, by itself, and compared with the lake row by row.
 """
 
 import hashlib
@@ -56,14 +64,17 @@ def ingest(
     on: date | None = None,
     days: Collection[date] | None = None,
 ) -> list[Receipt]:
-    """Ingest the waiting files of a source. Returns the receipts written, in order.
+    """Ingest the waiting files of a source.
+
+    Returns the receipts that were committed, in the order of the files.
 
     Args:
-        source: its contract and adapter.
-        context: landing folder, lake and keys.
+        source: the source whose files are ingested.
+        context: the landing folder, the lake and the keys.
         now: the time of ingestion in the receipts, in UTC.
-        on: the day of a replay, see `waiting`; None for a normal run.
-        days: ingest only the files of these landing days; None for all files.
+        on: the day of a replay, or None for a normal run. In a replay, files that arrive after this day are left out;
+            see `waiting`.
+        days: the landing days of the files to ingest, or None for all waiting files.
     """
     files = waiting(source, context, on)
     if days is not None:
@@ -72,9 +83,10 @@ def ingest(
 
 
 def ingest_files(files: list[Path], source: Source, context: IngestContext, now: datetime) -> list[Receipt]:
-    """Ingest these files. Returns the receipts written, in order.
+    """Ingest the given files.
 
-    A file that already has a receipt, but stayed in the landing folder after a crash, gets no second receipt.
+    Returns the receipts that were committed, in the order of the files. After a crash, a file that already has a
+    receipt may still be in the landing folder. Such a file is removed from the folder and gets no second receipt.
     """
     prepare(source, context)
     if not files:
@@ -94,10 +106,13 @@ def ingest_files(files: list[Path], source: Source, context: IngestContext, now:
 
 
 def prepare(source: Source, context: IngestContext) -> None:
-    """Before anything is written, repair what a crash left incomplete, and check the root key.
+    """Check the root key, and repair what a crash left incomplete.
+
+    This also upgrades a key store that an older version created. Call this before anything is written to the lake.
 
     Raises:
-        MasterKeyError: the pseudonyms of this lake were made with another key.
+        MasterKeyError: the pseudonyms of this lake were made with another key, or the key store is missing.
+        AuditError: audit rows are missing and the audit chain is broken.
     """
     sweep(context.lake)
     context.book.key_mark(context.keys.mark)
@@ -109,11 +124,11 @@ def prepare(source: Source, context: IngestContext) -> None:
 
 
 def read_original(receipt: Receipt, context: IngestContext) -> Delivered:
-    """The delivered file of a receipt, decrypted from its original.
+    """Return the delivered file of a receipt, decrypted from the original in the lake.
 
     Raises:
         OriginalMissingError: the original is missing.
-        KeyDestroyedError: the key of the original was destroyed.
+        KeyDestroyedError: an erasure destroyed the key of the original.
         LakeCorruptionError: the original is damaged.
     """
     content = open_original(context, receipt.source, receipt.sha256)
@@ -122,11 +137,14 @@ def read_original(receipt: Receipt, context: IngestContext) -> Delivered:
 
 
 class DeliveryChangedError(RuntimeError):
-    """A file changed while it was read, because it had not arrived completely."""
+    """A file changed while it was being read, because its sender had not finished writing it."""
 
 
 class _Task(NamedTuple):
-    """Files that one reader thread ingests, and the future results, one per file."""
+    """The files that one reader thread ingests.
+
+    `sha256s` has the sha256 of each file. `taken` is the future list of results, one per file.
+    """
 
     paths: list[Path]
     sha256s: list[str]
@@ -141,9 +159,10 @@ def _no_batch() -> tuple[set[str], Future[None]]:
 
 @dataclass
 class _Intake:
-    """The state of an intake: files being parsed, the batch being committed, and the receipts committed so far.
+    """The state of an intake.
 
-    `contents`: the sha256 of each content that has a receipt.
+    It consists of the files that are being parsed, the batch that is being committed, and the receipts that were
+    committed so far. `contents` contains the sha256 of each content that has a receipt.
     """
 
     source: Source
@@ -161,7 +180,12 @@ class _Intake:
     _layout: Table | None = None
 
     def add(self, path: Path) -> None:
-        """Hash a file and pass it to a reader thread; a file that already has a receipt is only archived."""
+        """Read a file and start a reader thread that ingests it.
+
+        Files that were added before are committed first if the outcome of this file may depend on them. If the file
+        already has a receipt and was left in the landing folder by a crash, it is only archived. If the batch is full,
+        its commit is started.
+        """
         if self._committing[1].done():
             self.wait_for_batch()
         file, refused = _unpacked(path)
@@ -190,12 +214,12 @@ class _Intake:
             self._read_alone(path, file, self._take_in, file, compare=False)
 
     def _in_progress(self) -> set[str]:
-        """The sha256 of each file that was added and is not committed yet."""
+        """Return the sha256 of each file that was added, but is not committed yet."""
         read = {sha256 for task in self._reading for sha256 in task.sha256s}
         return read | self._committing[0] | {file.sha256 for _, file in self._group}
 
     def _add_to_group(self, path: Path, file: Delivered) -> None:
-        """Collect small files of one layout, which a reader thread ingests together once the group is full."""
+        """Add a small file to the current group. A full group is passed to a reader thread."""
         if sum(len(other.content) for _, other in self._group) + len(file.content) > MAX_BYTES:
             self._read_group()
         self._group.append((path, file))
@@ -215,12 +239,15 @@ class _Intake:
     def _read_alone(
         self, path: Path, file: Delivered, read: Callable[P, TakenIn], *args: P.args, **more: P.kwargs
     ) -> None:
-        """Ingest one file, after the files that were added before it."""
+        """Pass one file to a reader thread. The files that were added before it are passed on first."""
         self._read_group()
         self._start([path], [file], lambda: [read(*args, **more)])
 
     def _start(self, paths: list[Path], files: list[Delivered], read: Callable[[], list[TakenIn]]) -> None:
-        """Start a reader thread that ingests files and writes their encrypted originals; commit a full batch."""
+        """Start a reader thread that ingests files and writes their encrypted originals.
+
+        If the batch is full after that, it is committed.
+        """
 
         def both() -> list[TakenIn]:
             taken = read()
@@ -246,19 +273,23 @@ class _Intake:
             self.commit()
 
     def finish(self) -> None:
-        """Commit all files added so far, and wait until the commit has ended."""
+        """Commit all files that were added so far, and wait until the commit is complete."""
         self._read_group()
         self.commit()
         self.wait_for_batch()
 
     def wait_for_batch(self) -> None:
-        """Wait for the batch that is being committed, and raise its error if it failed."""
+        """Wait until the batch that is being committed is complete.
+
+        If the commit failed, raise its error.
+        """
         self._committing[1].result()
 
     def commit(self) -> None:
-        """Start to commit the batch of files read so far, once the previous batch is committed.
+        """Start the commit of the current batch in another thread.
 
-        The reader threads continue with the next batch meanwhile.
+        If the previous batch is still being committed, wait for it first. While the commit runs, the reader threads can
+        parse the files of the next batch.
         """
         self.wait_for_batch()
         batch, self._reading = self._reading, []
@@ -289,7 +320,13 @@ class _Intake:
         return take_in(file, self.source, self.context, self.known_rows, self.now, compare=compare)
 
     def _one_by_one(self, paths: list[Path], group: list[TakenIn]) -> list[TakenIn]:
-        """Ingest files again, one by one, and compare each with the lake, if the lake may contain one of their keys."""
+        """Ingest files again and compare each with the lake, if the lake may contain one of their keys.
+
+        Returns the new results, or `group` if the lake contains none of the keys.
+
+        Raises:
+            DeliveryChangedError: the content of a file is no longer the content that was read first.
+        """
         if not self.known_rows.may_contain(one.keys for one in group):
             self.known_rows.add([(one.receipt, one.keys) for one in group])
             return group
@@ -308,13 +345,17 @@ class _Intake:
 
 
 def has_accepted(layout: Table, source: Source, context: IngestContext) -> bool:
-    """Whether a file of this layout was accepted, entirely or in part."""
+    """Return whether any file with this layout was accepted, entirely or in part."""
     accepted = (r for r in context.book.all(source.name) if r.state in TAKEN_IN)
     return any(source.contract.layout_of(r.file_name) == layout for r in accepted)
 
 
 def _unpacked(path: Path) -> tuple[Delivered, DeliveryRefusedError | None]:
-    """Return a file with its unpacked content and None; or with its packed content and the error if it is refused."""
+    """Read a file and decompress its content.
+
+    Returns the delivery and None. If the file cannot be decompressed, returns the delivery with the compressed content,
+    and the error.
+    """
     content, refused = path.read_bytes(), None
     try:
         content = unpack(path.name, content)
@@ -324,7 +365,16 @@ def _unpacked(path: Path) -> tuple[Delivered, DeliveryRefusedError | None]:
 
 
 def _archive(files: list[tuple[Path, str]], numbers: list[int], source: str, context: IngestContext) -> None:
-    """Remove files from the landing folder, because the lake has their originals; mark their receipts as archived."""
+    """Remove files from the landing folder, and mark their receipts as archived.
+
+    The originals are already in the lake. The manifests of the files are copied to the lake and then removed as well.
+
+    Args:
+        files: the path and the sha256 of each file.
+        numbers: the numbers of the receipts of these files.
+        source: the name of the source.
+        context: the lake and the receipts.
+    """
     for path, sha256 in files:
         keep_manifest(path, context.lake, source, sha256)
         path.unlink()
@@ -333,7 +383,10 @@ def _archive(files: list[tuple[Path, str]], numbers: list[int], source: str, con
 
 
 def _mark_archived_files(source: Source, context: IngestContext) -> None:
-    """Mark the receipts whose files had left the landing folder when a crash prevented the mark."""
+    """Mark receipts as archived if their files are no longer in the landing folder.
+
+    This is needed if a crash happened after the files were removed and before their receipts were marked.
+    """
     landing = context.landing / source.name
     moved = [(n, name) for n, name in context.book.all_unarchived(source.name) if not (landing / name).exists()]
     for _, name in moved:

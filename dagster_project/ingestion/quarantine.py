@@ -1,7 +1,8 @@
-"""The quarantine: one row per quarantined record or refused file, with the rule that it breaks and its state.
+"""Functions that read the quarantine, which has one row per quarantined record or refused file.
 
-The files of the quarantine never change. Notes about readmitted rows are in other files, which READMITTED receipts
-name. The delivered text stays encrypted in the quarantine.
+Each row has the rule that was broken and the current state. The delivered text stays encrypted. Files of the
+quarantine never change. When rows are readmitted, notes about them are written to separate files, which the receipt
+of the readmission names.
 """
 
 from collections.abc import Iterable
@@ -38,18 +39,21 @@ NOTES: dict[str, pl.DataType] = {"receipt_no": pl.Int64(), LINE_NO: pl.Int64(), 
 
 
 def held(context: IngestContext, source: str | None = None, until: datetime | None = None) -> pl.DataFrame:
-    """All rows that were ever quarantined, with the columns of `HELD`, in the order of their receipts.
+    """Return all rows that were ever quarantined, with their state, sorted by receipt and line.
 
-    `receipt_no` is the receipt that counted the row as quarantined. `minor` is the row's control amount in that
-    receipt, in minor units.
+    The result has the columns of `HELD`, among them:
+
+    - `receipt_no`: the number of the receipt that counted the row as quarantined.
+    - `minor`: the control amount that this receipt counted for the row, in minor units.
+    - `state`: `open`, `readmitted`, or `duplicate` if the row turned out to be a duplicate when it was readmitted.
 
     Args:
-        context: the lake.
-        source: only the rows of this source; None for all sources.
-        until: the state of the quarantine at this instant; None for now.
+        context: the lake and its receipts.
+        source: the name of the source whose rows are returned, or None for all sources.
+        until: return the quarantine as it was at this time, or None for its current state.
 
     Raises:
-        LakeCorruptionError: a file of the quarantine does not match its receipt.
+        LakeCorruptionError: a file of the quarantine is missing, or does not match its receipt.
     """
     found = context.book.numbered("source = ?", (source,)) if source else context.book.numbered()
     receipts = [(n, r) for n, r in found if until is None or r.ingested_at <= until]
@@ -67,10 +71,13 @@ def held(context: IngestContext, source: str | None = None, until: datetime | No
 
 
 def counts(rows: pl.DataFrame) -> pl.DataFrame:
-    """Count quarantined lines per source and rule.
+    """Return the number of quarantined lines per source and rule.
 
-    `files`: number of deliveries. `open`: lines still in quarantine. `readmitted`: lines that left it, duplicates
-    included.
+    `rows` has the columns of `HELD`. The result has these columns besides `source` and `rule`:
+
+    - `files`: the number of deliveries.
+    - `open`: the number of lines that are still in quarantine.
+    - `readmitted`: the number of lines that have left the quarantine, including those that were duplicates.
     """
     return (
         rows.group_by("source", "rule")
@@ -88,7 +95,11 @@ def _files(receipt: Receipt, table: str) -> Iterable[LakeFile]:
 
 
 def _rows(number: int, receipt: Receipt, context: IngestContext) -> pl.DataFrame:
-    """The rows that one receipt counted as quarantined; one row if the whole file was refused."""
+    """Return the rows that one receipt counted as quarantined, without their state.
+
+    If the file was refused as a whole, the result is one row with the line number `WHOLE_FILE`. If nothing was
+    quarantined, the result is empty.
+    """
     columns = [c for c in HELD if c != "state"]
     files = list(_files(receipt, QUARANTINE))
     own = {"file_name": pl.lit(receipt.file_name), "receipt_no": pl.lit(number, dtype=pl.Int64())}

@@ -1,7 +1,8 @@
-"""Readmits quarantined rows: reads them again under the current contract, and accepts the good ones.
+"""Functions that readmit quarantined rows by reading them again under the current contract.
 
-The rows are read from the delivered original, because it has the header; the encrypted row in quarantine has none. Rows
-that are still bad stay in quarantine. Each readmission commits its own receipt, so repeating it has no effect.
+Good rows are accepted, and rows that are still bad stay in quarantine. The rows are read from the delivered original,
+because the encrypted text in the quarantine lacks the header. Each readmission commits its own receipt, so running a
+readmission again has no effect.
 """
 
 from dataclasses import dataclass, replace
@@ -37,7 +38,9 @@ from dagster_project.keys.store import KeyDestroyedError
 class Readmission:
     """The result of a readmission.
 
-    `receipts`: the new receipts of the readmitted rows. `gone`: names of files whose originals no longer exist.
+    Attributes:
+        receipts: the new receipts, one for each earlier receipt of which rows left the quarantine.
+        gone: names of the files that could not be read again, because the original is missing or its key was destroyed.
     """
 
     receipts: tuple[Receipt, ...]
@@ -45,13 +48,20 @@ class Readmission:
 
 
 def readmit(source: Source, context: IngestContext, now: datetime, delivery: str | None = None) -> Readmission:
-    """Readmit the quarantined rows of a source that are good now.
+    """Readmit the quarantined rows of a source that are good under its current contract.
 
-    `delivery`: readmit only rows of the deliveries whose id begins with this text; None for all deliveries.
+    Rows that turn out to be duplicates leave the quarantine as well.
+
+    Args:
+        source: the source, with its current contract.
+        context: the lake and the keys.
+        now: the time of ingestion in the new receipts.
+        delivery: the beginning of a delivery ID. Only rows of the deliveries whose ID begins with it are readmitted.
+            None for all deliveries.
 
     Raises:
-        LakeCorruptionError: a file does not match its receipt.
-        IdentityError: the lines or cents of a delivery do not add up; that delivery was not committed.
+        LakeCorruptionError: a file of the lake is missing, or does not match its receipt.
+        IdentityError: the lines or amounts in a new receipt do not add up. That receipt was not committed.
     """
     prepare(source, context)
     rows = held(context, source.name).filter(pl.col("state") == OPEN)
@@ -79,7 +89,7 @@ def readmit(source: Source, context: IngestContext, now: datetime, delivery: str
 
 @dataclass(frozen=True)
 class _Holding:
-    """A receipt, and those of its rows that are still in quarantine."""
+    """A receipt with its rows that are still in quarantine, and what is needed to read these rows again."""
 
     number: int
     receipt: Receipt
@@ -90,7 +100,15 @@ class _Holding:
     now: datetime
 
     def taken_back(self) -> TakenIn | None:
-        """Write the rows that are good or duplicates now; return None if there are none."""
+        """Read the rows again, and write those that are accepted now to the lake.
+
+        Rows that are duplicates now leave the quarantine as well. If the file was quarantined as a whole, the rows that
+        are still bad are quarantined individually.
+
+        Returns the delivery with its new receipt, which is not committed yet. Returns None if no row can leave the
+        quarantine. This is also the case if the file is refused again, or if its layout may be delivered only once and
+        another file was accepted.
+        """
         file = read_original(self.receipt, self.context)
         is_whole = (self.rows[LINE_NO] == WHOLE_FILE).any()
         try:
@@ -123,12 +141,12 @@ class _Holding:
 
     @property
     def _root(self) -> int:
-        """The number of the file's first receipt."""
+        """Return the number of the first receipt of the file."""
         return self.receipt.readmits or self.number
 
     @property
     def _before(self) -> int:
-        """The number of earlier readmissions of that receipt."""
+        """Return how many readmissions of the file's rows were committed before."""
         return len(self.context.book.numbered("readmits = ?", (self._root,)))
 
     def _notes(self, lines: list[int], rows: ClassifiedRows) -> pl.DataFrame:
@@ -137,9 +155,14 @@ class _Holding:
         return pl.DataFrame(notes, schema=NOTES, orient="row")
 
     def _change(self, now: Receipt, left: pl.DataFrame, amounts: pl.DataFrame) -> Receipt:
-        """The receipt of rows that leave the quarantine. Landed amounts change if an unreadable amount is readable now.
+        """Return the receipt of a readmission, whose counts are changes to the counts of earlier receipts.
 
-        An unreadable amount had counted as 0.
+        The landed amount changes if an amount that could not be read before can be read now. Before, it counted as 0.
+
+        Args:
+            now: the receipt of the rows that were written in this readmission.
+            left: the rows that leave the quarantine.
+            amounts: the control amount of each record, read under the current contract.
         """
         before = int(left["minor"].sum())
         return replace(
@@ -151,7 +174,11 @@ class _Holding:
         )
 
     def _change_of_whole(self, now: Receipt) -> Receipt:
-        """The receipt of a file that was quarantined as a whole: its counts minus those of the earlier receipt."""
+        """Return the receipt of a readmission of a whole file, whose counts are changes.
+
+        `now` is the receipt of the whole file under the current contract. The counts of the earlier receipt are
+        subtracted from the landed and quarantined counts.
+        """
         then = self.receipt
         return replace(
             now,

@@ -1,1 +1,1 @@
-"""The master key, and the store of the data keys, which the master key encrypts (wraps)."""
+"""The master key, and the key store, which contains the data keys encrypted (wrapped) with the master key."""

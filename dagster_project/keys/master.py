@@ -1,9 +1,11 @@
-"""The master key: loading it, deriving keys and pseudonyms (HMAC-SHA256), and encrypting values (AES-GCM).
+"""The master key: loading it, deriving keys and pseudonyms from it (HMAC-SHA256), and encrypting values (AES-GCM).
 
-A lake has two secrets. The master key encrypts (wraps) the data keys and can be replaced (`creditloom rotate-keys`).
-The root key makes the pseudonyms and never changes. It is the first master key of the lake; the key store keeps it,
-wrapped with the current master key. If no master key is set, the development key is used. It is public, so that two
-development machines produce the same bytes. It protects nothing, and production refuses it.
+A lake has two secrets. The master key encrypts (wraps) the data keys and can be replaced with `creditloom rotate-keys`.
+The root key is used to make the pseudonyms and never changes. It is the first master key of the lake. The key store
+contains it, wrapped with the current master key.
+
+If no master key is set, the development key is used. It is public, so that two development machines produce the same
+bytes. It protects nothing, and it is refused in production.
 """
 
 import hashlib
@@ -23,14 +25,14 @@ KEY_BYTES = 32
 
 
 class MasterKeyError(RuntimeError):
-    """The master key is missing or cannot be used."""
+    """Raised if the master key is missing or cannot be used."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The master key, and the root key if it is a different key. `repr` shows neither.
+    """The master key of a lake, and its root key if that is a different key. The result of `repr` contains neither key.
 
-    `is_development`: whether one of the two keys is the development key.
+    `is_development` is True if at least one of the two keys is the public development key.
     """
 
     _master: bytes = field(repr=False)
@@ -39,29 +41,32 @@ class Keys:
 
     @property
     def root(self) -> bytes:
-        """The root key, which makes the pseudonyms."""
+        """Return the root key, which is used to make the pseudonyms."""
         return self._root or self._master
 
     def rooted(self, root: bytes) -> "Keys":
-        """Return the same master key with the root key of a lake."""
+        """Return a copy with the same master key and the given root key."""
         return replace(self, _root=root, is_development=self.is_development or root == _DEVELOPMENT)
 
     def derive(self, purpose: str) -> bytes:
-        """Derive a 32-byte key for one purpose from the root key. It never changes during the life of a lake."""
+        """Derive a 32-byte key for the given purpose from the root key.
+
+        The derived key never changes during the life of a lake, because the root key does not change.
+        """
         return hmac.new(self.root, purpose.encode(), hashlib.sha256).digest()
 
     @property
     def wrapping(self) -> bytes:
-        """The key that wraps the data keys; it changes with the master key."""
+        """Return the key that wraps the data keys. It is derived from the master key and changes with it."""
         return hmac.new(self._master, b"wrap", hashlib.sha256).digest()
 
     @property
     def mark(self) -> str:
-        """A text that identifies the root key of a lake without revealing it."""
+        """Return a text that identifies the root key of a lake without revealing the key."""
         return self.derive("mark").hex()
 
     def pseudonyms(self, values: pl.Series, domain: str) -> pl.DataFrame:
-        """Return a frame (value, pseudonym) with one row per distinct value.
+        """Return a frame with one row per distinct value and the columns `value` and `pseudonym`. Nulls are left out.
 
         A pseudonym has 32 hex digits. The same value has different pseudonyms in different domains.
         """
@@ -72,37 +77,45 @@ class Keys:
 
 
 def seal(key: bytes, content: bytes, context: str) -> bytes:
-    """Encrypt a value. `context` names the place of the value; decryption needs the same context."""
+    """Encrypt a value with AES-GCM.
+
+    `context` is a text that identifies the place where the value is stored. The value can only be decrypted with the
+    same context, so it cannot be moved to another place unnoticed.
+    """
     nonce = os.urandom(_NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, content, context.encode())
 
 
 def unseal(key: bytes, sealed: bytes, context: str) -> bytes:
-    """Decrypt a value that `seal` encrypted.
+    """Decrypt a value that `seal` encrypted with the same key and the same context.
 
     Raises:
-        cryptography.exceptions.InvalidTag: the key or the context is wrong, or the bytes were changed.
+        cryptography.exceptions.InvalidTag: if the key or the context is wrong, or if the bytes were changed.
     """
     return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context.encode())
 
 
 def _digest(keyed: HMAC, text: str) -> bytes:
-    """Return the HMAC of a text. Copying the keyed state takes 0.8 microseconds per value, a new state 2."""
+    """Return the HMAC of a text, computed from a copy of the state `keyed`.
+
+    Copying the state takes 0.8 microseconds per value, whereas creating a new state takes 2 microseconds.
+    """
     state = keyed.copy()
     state.update(text.encode())
     return state.finalize()
 
 
 def load_keys(master_key: str | None, master_key_file: Path | None, *, production: bool) -> Keys:
-    """Load the keys from the environment or a key file; return the development key if neither is set.
+    """Load the master key from a text or a file. If neither is given, return the public development key.
 
     Args:
-        master_key: 64 hex digits (CREDITLOOM_MASTER_KEY).
-        master_key_file: a file outside the data folder that contains the digits (CREDITLOOM_MASTER_KEY_FILE).
-        production: whether to refuse the development key.
+        master_key: 64 hex digits (CREDITLOOM_MASTER_KEY). If this is given, the file is ignored.
+        master_key_file: a file outside the data folder that contains 64 hex digits (CREDITLOOM_MASTER_KEY_FILE).
+        production: True if the development key must be refused.
 
     Raises:
-        MasterKeyError: the key is malformed or cannot be read; in production, it is missing or is the development key.
+        MasterKeyError: if the file cannot be read, if the key is not 64 hex digits, or if `production` is True and the
+            key is missing or is the development key.
     """
     try:
         text = master_key or (master_key_file.read_text().strip() if master_key_file else None)

@@ -1,8 +1,9 @@
-"""The key store: data keys of persons and deliveries, wrapped with the master key; tombstones; retention holds.
+"""The key store, which contains data keys, tombstones and retention holds.
 
-A tombstone records that a person was erased. The store is one SQLite file outside the data folder. Therefore a backup
-of the data folder contains no keys, and restoring it cannot bring back a destroyed key. Tombstones and holds are in
-this file for the same reason.
+Each person and each delivery has a data key. The data keys are wrapped (encrypted) with the master key. A tombstone
+records that a person was erased. The store is one SQLite file outside the data folder. A backup of the data folder
+therefore contains no keys, and restoring it cannot bring back a destroyed key. Tombstones and holds are in the same
+file, so that restoring a backup cannot undo them either.
 """
 
 import contextlib
@@ -54,18 +55,21 @@ _REWRAP_ROWS = 50_000
 
 
 class KeyDestroyedError(RuntimeError):
-    """The key of this delivery or person was destroyed; nothing can decrypt the data."""
+    """Raised if the key of a delivery or a person was destroyed or does not exist.
+
+    Without the key, the data cannot be decrypted.
+    """
 
 
 class KeyMissingError(KeyDestroyedError):
-    """The key store never had a key of this delivery: it is the wrong key store, or a new one."""
+    """Raised if the key store has never had a key for a delivery. It is probably new, or belongs to another lake."""
 
 
 @dataclass(frozen=True)
 class DeliveryKey:
-    """The key that encrypts a delivery's original and quarantined rows.
+    """The data key that encrypts the original and the quarantined rows of a delivery.
 
-    `key_id` is part of the original's file name.
+    `key_id` is part of the file name of the original. `key` is the unwrapped key.
     """
 
     key_id: str
@@ -74,27 +78,29 @@ class DeliveryKey:
 
 @dataclass(frozen=True)
 class Hold:
-    """A retention hold: a person's data must be kept until the day `until`."""
+    """A retention hold, which means that the data of a person must be kept until the day `until`."""
 
     until: date
     reason: str
 
 
 class KeyStore:
-    """The key store of one lake. The first key creates the file."""
+    """The key store of one lake. The file is created by the first method that opens it."""
 
     def __init__(self, path: Path, keys: Keys) -> None:
         self.path, self._keys = path, keys
 
     def __repr__(self) -> str:
-        """Show the path, but no keys."""
+        """Return a text that shows the path of the file, but no keys."""
         return f"KeyStore({str(self.path)!r})"
 
     def lake_keys(self) -> Keys:
-        """Return the current master key with the root key of the lake.
+        """Return the current master key together with the root key of the lake.
+
+        If the file does not exist yet, the master key is also the root key.
 
         Raises:
-            MasterKeyError: the keys in this store are wrapped with another master key.
+            MasterKeyError: if the keys in this store are wrapped with another master key.
         """
         if not self.path.exists():
             return self._keys
@@ -105,13 +111,17 @@ class KeyStore:
     def person_keys(
         self, source: str, vault_files: Mapping[str, str], in_vault: Callable[[str], bool] | None = None
     ) -> dict[str, bytes]:
-        """Return the data keys of persons by pseudonym; create missing keys. Erased persons are not in the result.
+        """Return the data keys of persons by pseudonym, and create the keys that are missing.
+
+        Erased persons are not in the result.
 
         Args:
             source: the source of the persons.
-            vault_files: by pseudonym, the path of the vault file that will contain the person's data.
-            in_vault: returns whether a receipt names a vault file. If given, the result leaves out the persons who are
-                already in the vault: a receipt names the vault file for which their key was made.
+            vault_files: the path of the vault file that will contain the person's data, by pseudonym.
+            in_vault: a function that returns whether a receipt names a vault file. If it is given, persons who are
+                already in the vault are left out of the result. A person is in the vault if a receipt names the vault
+                file for which the person's key was made. For the other persons, the path in `vault_files` is recorded
+                as that file.
         """
         asked = sorted(vault_files)  # in the table's order, so that pages are read and written in sequence
         with self._change() as db:
@@ -136,7 +146,10 @@ class KeyStore:
         return keys | {p: self._unwrap(wrapped, f"{source}:{p}") for p, wrapped in existing.items()}
 
     def upgrade(self) -> None:
-        """Add the column `told_by` to a file that an older version created."""
+        """Add the column `told_by` if the file was created by an older version that did not have it.
+
+        If the file does not exist, this method does nothing.
+        """
         if not self.path.exists():
             return
         with self._open() as db:
@@ -144,17 +157,21 @@ class KeyStore:
                 db.execute("alter table persons add column told_by text")
 
     def known_persons(self, source: str, pseudonyms: Iterable[str]) -> dict[str, datetime | None]:
-        """Return, for each person who has or had a key, the time of the erasure (UTC); None if not erased."""
+        """Return the time of erasure (UTC) of each person who has an entry in the key store, by pseudonym.
+
+        The time is None if the person was not erased. A person has an entry if a key was made for the person, even if
+        it was destroyed later, or if the person was erased. Other persons are left out of the result.
+        """
         query = "select erased_at from persons where source = ? and pseudonym = ?"
         with self._open() as db:
             rows = {p: db.execute(query, (source, p)).fetchone() for p in pseudonyms}
         return {p: row[0] and datetime.fromisoformat(row[0]) for p, row in rows.items() if row}
 
     def person_key(self, source: str, pseudonym: str) -> bytes:
-        """The data key of a person.
+        """Return the data key of a person.
 
         Raises:
-            KeyDestroyedError: the person was erased, or never had a key in this store.
+            KeyDestroyedError: if the person was erased, or if this store never had a key for the person.
         """
         with self._open() as db:
             query = "select wrapped from persons where source = ? and pseudonym = ?"
@@ -164,7 +181,7 @@ class KeyStore:
         return self._unwrap(row[0], f"{source}:{pseudonym}")
 
     def erased(self, source: str) -> frozenset[str]:
-        """The pseudonyms of the erased persons of a source."""
+        """Return the pseudonyms of all erased persons of a source. The result is empty if the file does not exist."""
         if not self.path.exists():
             return frozenset()
         with self._open() as db:
@@ -173,13 +190,11 @@ class KeyStore:
             return frozenset(p for (p,) in db.execute(query, (source,)))
 
     def delivery_key(self, source: str, sha256: str, *, make: bool = False) -> DeliveryKey:
-        """Return the key of a delivery.
-
-        `make`: whether to create the key if it is missing.
+        """Return the data key of a delivery. If there is no key and `make` is True, a new key is created.
 
         Raises:
-            KeyMissingError: the delivery has no key, and `make` is False.
-            KeyDestroyedError: an erasure destroyed the key, so that the original cannot be decrypted.
+            KeyMissingError: if there is no key and `make` is False.
+            KeyDestroyedError: if an erasure destroyed the key, so that the original cannot be decrypted.
         """
         query = "select key_id, wrapped from deliveries where source = ? and sha256 = ?"
         context = f"{source}:{sha256}"
@@ -217,31 +232,45 @@ class KeyStore:
         }
 
     def delivery_keys(self, source: str) -> dict[str, DeliveryKey]:
-        """The keys of a source's deliveries by sha256, without destroyed keys."""
+        """Return the data keys of all deliveries of a source, by sha256 of the delivery.
+
+        Destroyed keys are left out.
+        """
         with self._open() as db:
             query = "select sha256, key_id, wrapped from deliveries where source = ? and wrapped is not null"
             rows = db.execute(query, (source,)).fetchall()
         return {sha: DeliveryKey(key_id, self._unwrap(w, f"{source}:{sha}")) for sha, key_id, w in rows}
 
     def delivery_key_ids(self, source: str) -> dict[str, str]:
-        """The ID of each delivery's key by sha256. The ID is an empty text if the key was destroyed."""
+        """Return the ID of each delivery's key, by sha256 of the delivery.
+
+        The ID of a destroyed key is an empty string.
+        """
         with self._open() as db:
             return dict(db.execute("select sha256, key_id from deliveries where source = ?", (source,)))
 
     def new_delivery_key(self) -> DeliveryKey:
-        """Make a new key, with which `erase` can replace a delivery's key. This stores nothing."""
+        """Return a new random key that can replace the key of a delivery.
+
+        The key is not stored here; pass it to `erase` to store it.
+        """
         return DeliveryKey(os.urandom(4).hex(), os.urandom(KEY_BYTES))
 
     def erase(
         self, source: str, pseudonyms: Iterable[str], deliveries: Mapping[str, DeliveryKey | None], at: datetime
     ) -> None:
-        """Destroy the keys of a person, and replace or destroy keys of deliveries, in one transaction.
+        """Destroy the keys of a person, and replace or destroy the keys of deliveries, in one transaction.
 
         Args:
             source: the source of the person.
-            pseudonyms: the person's pseudonyms; each gets a tombstone, even if it had no key.
-            deliveries: by sha256, the key of the rewritten original, or None to destroy the original.
-            at: the time on the tombstones, in UTC.
+            pseudonyms: the pseudonyms of the person. Each of them gets a tombstone, even if it had no key.
+            deliveries: the key of the rewritten original, by sha256 of the delivery. The value None destroys the old
+                key without a replacement, so that the original can no longer be decrypted.
+            at: the time to record in the tombstones, in UTC. If a pseudonym already has a tombstone, its time is kept.
+
+        Raises:
+            RuntimeError: if another process was reading the store for a minute. The erasure is committed, but the
+                destroyed keys are still in the journal of the file; run the command again to remove them.
         """
         with self._change() as db:
             db.executemany(
@@ -258,24 +287,27 @@ class KeyStore:
         self._empty_journal()
 
     def hold(self, source: str, pseudonym: str, hold: Hold) -> None:
-        """Set a retention hold on a person's data. It replaces an earlier hold."""
+        """Set a retention hold on the data of a person. An earlier hold on the same pseudonym is replaced."""
         with self._change() as db:
             row = (source, pseudonym, hold.until.isoformat(), hold.reason)
             db.execute("insert or replace into holds values (?, ?, ?, ?)", row)
         self.flush()
 
     def held(self, source: str, pseudonym: str) -> Hold | None:
-        """The hold on a person's data, even if it has expired; None if there is no hold."""
+        """Return the retention hold on the data of a person, even if it has expired, or None if there is no hold."""
         with self._open() as db:
             query = "select until, reason from holds where source = ? and pseudonym = ?"
             row = db.execute(query, (source, pseudonym)).fetchone()
         return Hold(date.fromisoformat(row[0]), row[1]) if row else None
 
     def rotate(self, new: Keys) -> int:
-        """Wrap all keys with another master key in one transaction; return the number of rewrapped data keys.
+        """Wrap all keys with another master key in one transaction, and return the number of data keys.
 
         Raises:
-            MasterKeyError: the lake uses the public development key, or `new` is that key.
+            MasterKeyError: if the lake uses the public development key, or if `new` contains the development key.
+            RuntimeError: if another process was reading the store for a minute. All keys are already wrapped with the
+                new master key, but the journal of the file still contains the keys as they were wrapped with the old
+                one.
         """
         keys = self.lake_keys()
         if keys.is_development or new.is_development:
@@ -304,16 +336,21 @@ class KeyStore:
         return count
 
     def flush(self) -> None:
-        """Flush all changes to disk. Commits do not flush, because that would cost one flush per file."""
+        """Flush all changes to disk.
+
+        A commit does not flush to disk, because one flush per delivered file would be slow.
+        """
         for path in (self.path.with_name(f"{self.path.name}-wal"), self.path):
             with contextlib.suppress(FileNotFoundError):
                 flush(path)
 
     def _empty_journal(self) -> None:
-        """Remove overwritten bytes from the journal; `secure_delete` removes them from the database file.
+        """Empty the journal of the SQLite file, so that it no longer contains destroyed or replaced keys.
+
+        In the database file itself, the option `secure_delete` overwrites them.
 
         Raises:
-            RuntimeError: another process was reading the store for a whole minute.
+            RuntimeError: if another process was reading the store for a minute.
         """
         with self._open() as db:
             busy, _, _ = db.execute("pragma wal_checkpoint(truncate)").fetchone()
@@ -324,7 +361,10 @@ class KeyStore:
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Keep the file open during many small changes, because SQLite flushes when the last connection closes."""
+        """Keep a connection to the file open during many small changes.
+
+        SQLite flushes to disk whenever the last connection is closed. With this connection open, it does so only once.
+        """
         with self._open():
             yield
 
@@ -341,7 +381,10 @@ class KeyStore:
             ) from None
 
     def _new_keys(self, names: Sequence[tuple[str, str]]) -> dict[str, tuple[bytes, bytes]]:
-        """Make a new key for each (name, context); return (key, wrapped key) by name."""
+        """Make a new random key for each (name, context), and return (key, wrapped key) by name.
+
+        The context is needed again to unwrap the key. The keys are not stored here.
+        """
         keys, nonces = os.urandom(KEY_BYTES * len(names)), os.urandom(_NONCE_BYTES * len(names))
         wrapping = AESGCM(self._keys.wrapping)
         made = {}
@@ -367,7 +410,7 @@ class KeyStore:
             db.close()
 
     def _create(self) -> None:
-        """Create the file atomically, because other processes may open it at the same time."""
+        """Create the file atomically, because other processes may create or open it at the same time."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.path.with_name(f".{self.path.name}.{os.urandom(4).hex()}.tmp")
         temporary.touch(mode=0o600)
@@ -384,7 +427,10 @@ class KeyStore:
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
-        """Run one transaction on the store."""
+        """Run the body of a `with` statement as one transaction on the store.
+
+        After an exception, the transaction is rolled back.
+        """
         with self._open() as db, db:
             db.execute("begin immediate")
             yield db

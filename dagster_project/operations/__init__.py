@@ -1,1 +1,4 @@
-"""What a person starts by hand: nights, backfills, month comparisons, verification, status, data subject requests."""
+"""Operations that a person starts by hand.
+
+They are nights, backfills, month comparisons, verification, status, data subject requests and the web servers.
+"""

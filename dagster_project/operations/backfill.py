@@ -1,7 +1,8 @@
-"""Backfill a range of landing days: with one load run per day and one night at the end, or with one night per day.
+"""Backfill of a range of landing days.
 
-Both resume where they stopped: a file leaves the landing folder once it has a receipt, so a second start finds only the
-remaining days.
+There are two kinds. `load_range` runs one load job per day and source, and one night at the end. `replay_range` runs
+one night per day. Both can be interrupted and started again: a file leaves the landing folder once it has a receipt, so
+the second start processes only the remaining files.
 """
 
 from collections.abc import Callable
@@ -19,14 +20,15 @@ Progress = Callable[[date, int, int], None]
 
 
 class BackfillError(RuntimeError):
-    """A day could not be taken in. The days before it have been taken in."""
+    """A landing day could not be taken in. The days before this day have been taken in."""
 
 
 def waiting_days(pipeline: Pipeline, since: date | None, until: date | None) -> dict[date, list[str]]:
-    """The landing days of a range that have files to take in, in order: day -> names of the files' sources.
+    """Return the landing days of a range that have waiting files, each with the names of the sources of these files.
 
-    A file without a date in its name belongs to every range, because it contains data that other files refer to, such
-    as a loan book.
+    The days are sorted. If `since` or `until` is None, the range is open at that end. Files without a date in their
+    names belong to every range, because other files may refer to their data. A loan book is an example. Data files that
+    are installed as Python packages are copied into the landing folder first.
     """
     found: dict[date, list[str]] = {}
     for name, source in pipeline.sources.items():
@@ -40,13 +42,17 @@ def waiting_days(pipeline: Pipeline, since: date | None, until: date | None) -> 
 
 
 def load_range(pipeline: Pipeline, since: date | None, until: date | None, progress: Progress) -> NightResult:
-    """Take in each landing day of the range in its own run, then run one night on the lake.
+    """Take in the files of each landing day in the range, then run one night on the whole lake.
 
-    Files outside the range stay in the landing folder.
+    There is one run per day and source. Files outside the range stay in the landing folder. If `since` or `until` is
+    None, the range is open at that end. `progress` is called before each day.
+
+    Returns:
+        The result of the night, with the receipts of all files that were taken in.
 
     Raises:
-        BackfillError: a day's run failed.
-        NightRunningError: another night is running in this home.
+        BackfillError: the run of a day failed.
+        NightRunningError: a night or another backfill is running in this home.
     """
     from dagster_project.definitions import build_defs
     from dagster_project.defs.jobs import SILENT_CONSOLE, STARTED_BY, load_job_name
@@ -76,11 +82,14 @@ def load_range(pipeline: Pipeline, since: date | None, until: date | None, progr
 
 
 def replay_range(pipeline: Pipeline, since: date | None, until: date | None, progress: Progress) -> NightResult | None:
-    """Run a whole night on each landing day of the range, by that day's clock.
+    """Run a whole night for each landing day in the range, with the clock set to that day.
 
-    A file without a date in its name is available from the first day on. The replay stops after the first night that
-    does not publish. It begins with the newest day that was taken in before, because the night of that day may have
-    been interrupted. If it was not, that night finds nothing new.
+    Only days before today are replayed. A file without a date in its name is taken in by the first night. The replay
+    stops after the first night that does not publish.
+
+    The newest day that was already taken in is replayed too, if it is in the range, because its night may have been
+    interrupted. If it was not interrupted, its night finds nothing new. If `since` or `until` is None, the range is
+    open at that end. `progress` is called before each day.
 
     Returns:
         The result of the last night; None if there is no day to replay.

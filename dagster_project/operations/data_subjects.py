@@ -1,7 +1,8 @@
-"""Data subject requests, and key rotation. No Dagster.
+"""Data subject requests (erase, hold, reveal) and the rotation of the master key.
 
-All of them hold the home's lock and are recorded in the audit chain. Each read of the vault is recorded, with the user
-id of the caller, before any of the vault's content is shown.
+All of these operations hold the home's lock. Erasures and reads of the vault are recorded in the audit chain. A read of
+the vault is recorded with the caller's user id before any content of the vault is shown. This module starts no Dagster
+run.
 """
 
 import os
@@ -23,15 +24,18 @@ from dagster_project.night.pipeline import Pipeline
 
 
 class UnknownPersonError(LookupError):
-    """No source has this borrower, or more than one has."""
+    """The borrower was found in no source or in several sources, or the given source does not exist."""
 
 
 def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasure:
-    """Erase a borrower, unless a hold or the retention prevents it; see `ingestion.persons.erasure.erase`.
+    """Erase a borrower's identifying data, unless a hold or the retention period prevents it.
+
+    If the erasure is prevented, nothing is changed and `held` of the result contains the hold. If `source` is None, all
+    sources are searched for the borrower.
 
     Raises:
-        UnknownPersonError: no source has the borrower, or more than one has.
-        ErasureError: files of the source have not been taken in yet.
+        UnknownPersonError: the borrower was found in no source or in several sources, or `source` does not exist.
+        ErasureError: files of the source still wait in the landing folder.
         NightRunningError: a night is running in this home.
     """
     with _prepared_and_locked(pipeline):
@@ -43,10 +47,13 @@ def erase_person(pipeline: Pipeline, borrower: str, source: str | None) -> Erasu
 
 
 def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: date, reason: str) -> str:
-    """Put a retention hold on a borrower's data until a day, and return the pseudonym.
+    """Put a retention hold on a borrower's data, and return the first of the borrower's pseudonyms.
+
+    The hold prevents an erasure. `until` is the first day on which the data may be erased again. If `source` is None,
+    all sources are searched for the borrower.
 
     Raises:
-        UnknownPersonError: no source has the borrower, or more than one has.
+        UnknownPersonError: the borrower was found in no source or in several sources, or `source` does not exist.
         NightRunningError: a night is running in this home.
     """
     with _prepared_and_locked(pipeline):
@@ -57,11 +64,14 @@ def hold_person(pipeline: Pipeline, borrower: str, source: str | None, until: da
 
 
 def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason: str) -> list[Kept]:
-    """The vault's rows about a borrower, or a payer's rows in the originals. Records the reason in the audit chain.
+    """Return a person's personal data as delivered, and record the access and its reason in the audit chain.
+
+    The data of borrowers comes from the vault. The data of payers comes from the original files. If `source` is None,
+    all sources are searched for the person.
 
     Raises:
-        UnknownPersonError: no source has the borrower, or more than one has.
-        KeyDestroyedError: the borrower was erased.
+        UnknownPersonError: the person was found in no source or in several sources, or `source` does not exist.
+        KeyDestroyedError: the person was erased.
         NightRunningError: a night is running in this home.
     """
     with _prepared_and_locked(pipeline):
@@ -72,10 +82,12 @@ def reveal_person(pipeline: Pipeline, borrower: str, source: str | None, reason:
 
 
 def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
-    """Wrap all data keys with the master key in a file, and return the number of data keys.
+    """Encrypt all data keys with the new master key in `new_key_file`, and return the number of data keys.
+
+    The data itself is not encrypted again.
 
     Raises:
-        MasterKeyError: the old or the new master key is invalid.
+        MasterKeyError: the old or the new master key is invalid, or one of them is the public development key.
         NightRunningError: a night is running in this home.
     """
     with _prepared_and_locked(pipeline):
@@ -85,7 +97,7 @@ def rotate_keys(pipeline: Pipeline, new_key_file: Path) -> int:
 
 @contextmanager
 def _prepared_and_locked(pipeline: Pipeline) -> Iterator[None]:
-    """Upgrade the home to this code's version if needed, then hold its lock.
+    """Upgrade the home to the version of this code if necessary, then hold the home's lock while the block runs.
 
     Raises:
         NightRunningError: a night is running in this home.
@@ -99,10 +111,13 @@ def _prepared_and_locked(pipeline: Pipeline) -> Iterator[None]:
 def _find_owner(
     pipeline: Pipeline, borrower: str, source: str | None, why: str, reason: str | None = None
 ) -> tuple[Source, Person]:
-    """Return the source that has a borrower, and the person. Record in the audit chain that the vault was read.
+    """Find a borrower, and return the source that has the borrower together with the person found there.
+
+    If `source` is None, all sources are searched. The search reads the vault, so an audit row is written for each
+    pseudonym found. The row contains `why`, `reason` and the caller's user id.
 
     Raises:
-        UnknownPersonError: no source has the borrower, or more than one has.
+        UnknownPersonError: the borrower was found in no source or in several sources, or `source` does not exist.
     """
     if source is not None and source not in pipeline.sources:
         raise UnknownPersonError(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}")
@@ -123,7 +138,7 @@ def _find_owner(
 
 
 def _sinks(pipeline: Pipeline) -> list[Path]:
-    """The folders of a home that must not contain identifying values in clear text."""
+    """Return the folders of a home that must not contain unencrypted identifying values."""
     s = pipeline.settings
     return [
         s.lake,
@@ -138,5 +153,8 @@ def _sinks(pipeline: Pipeline) -> list[Path]:
 
 
 def _now() -> datetime:
-    """The real time in UTC, also in a replay, because tombstones and holds depend on the day of the request."""
+    """Return the real time in UTC, even if the pipeline replays an earlier day.
+
+    Erasures and holds depend on the day of the request, not on the day that is replayed.
+    """
     return datetime.now(UTC).replace(tzinfo=None)

@@ -1,7 +1,8 @@
-"""Compare a month as first reported with the month as known now. Both are rebuilt from the lake in a temporary home.
+"""Comparison of a month as first reported with the same month as known now.
 
-Both versions use today's code and policy, so that every difference comes from rows that arrived in between. A night may
-run at the same time, because the warehouse and the published snapshots do not change.
+Both versions are rebuilt from the lake in a temporary home. Both use today's code and policy, so that every difference
+comes from rows that arrived after the first report. A night may run at the same time, because neither the warehouse nor
+the published snapshots are changed.
 """
 
 import shutil
@@ -37,8 +38,11 @@ _BUILD = ("run", "--quiet", "--full-refresh", "--select", "+int_loan_months")
 class _Part:
     """A raw table that loan months are built from.
 
-    `columns`: the columns that loan months use. `moves`: an SQL condition for the rows that may change a month.
-    `reports`: whether a row of the table shows that the months before the row's date have been reported.
+    Attributes:
+        table: the name of the table.
+        columns: the columns that affect loan months.
+        moves: an SQL condition for the rows that may affect the month `$month_on`.
+        reports: whether a row of the table shows that the source has reported the months before the row's date.
     """
 
     table: str
@@ -67,12 +71,17 @@ Progress = Callable[[str], None]
 
 
 def restate_month(pipeline: Pipeline, source: str, month_on: date, progress: Progress) -> MonthComparison | None:
-    """Compare a source's month as first reported with the month as known now. None if the month was never reported.
+    """Compare a month of one source as first reported with the same month as known now.
+
+    `month_on` is the month-end. `progress` is called before each step.
+
+    Returns:
+        The comparison; None if the source never reported the month.
 
     Raises:
         NightRunningError: another comparison is running in this home.
-        LakeCorruptionError: a file of the lake differs from its receipt.
-        DbtError: dbt cannot build the months.
+        LakeCorruptionError: a lake file is missing, or differs from its receipt.
+        DbtError: dbt failed to build the loan months.
     """
     receipts = [r for r in pipeline.receipts(source) if r.files]
     with _private_home(pipeline) as private:
@@ -102,7 +111,13 @@ def restate_month(pipeline: Pipeline, source: str, month_on: date, progress: Pro
 
 @contextmanager
 def _private_home(pipeline: Pipeline) -> Iterator[Settings]:
-    """Yield the settings of a temporary home, whose lake files are links. Delete the home at the end."""
+    """Yield the settings of a temporary home that is deleted when the block ends.
+
+    The temporary home is inside the warehouse folder of the real home, and is empty at first.
+
+    Raises:
+        NightRunningError: another comparison is running in this home.
+    """
     settings = pipeline.settings
     home = settings.warehouse / "restate"
     with home_lock(settings.home, "restate"):
@@ -117,10 +132,10 @@ def _private_home(pipeline: Pipeline) -> Iterator[Settings]:
 
 
 def _build(pipeline: Pipeline, private: Settings) -> None:
-    """Build the loan months from the selected files.
+    """Build the loan months in the temporary home from the lake files that were selected for it.
 
     Raises:
-        DbtError: dbt failed. The message is dbt's own.
+        DbtError: dbt failed. The message contains dbt's own output.
     """
     done = run_dbt(private, pipeline.policy, _BUILD, quiet=True)
     if done.returncode:
@@ -128,9 +143,11 @@ def _build(pipeline: Pipeline, private: Settings) -> None:
 
 
 def _month(private: Settings, source: str, month_on: date, reported: Reported | None = None) -> pl.DataFrame:
-    """One row per loan that has the month, with the month's newest version.
+    """Read one version of a month from the temporary warehouse.
 
-    But if `reported` is given and not `as_newest`, the version that was known on `observed_on`.
+    The result has one row per loan, with `loan_id` and the `MONTH` columns. If `reported` is None or
+    `reported.as_newest` is true, it is the newest version of the month. Otherwise it is the version that was known on
+    `reported.observed_on`.
     """
     version = "superseded_on is null"
     values: list[object] = [source, month_on]
@@ -151,7 +168,7 @@ def _file_names(receipts: list[Receipt]) -> pl.DataFrame:
 
 
 class _Raw:
-    """The raw rows that one source's loan months are built from."""
+    """The raw rows from which the loan months of one source are built."""
 
     def __init__(self, pipeline: Pipeline, source: str, private: Settings) -> None:
         policy = pipeline.policy.sources[source]
@@ -163,10 +180,11 @@ class _Raw:
         self._folder, self._memory = private.selection / source, private.duckdb_memory
 
     def reported(self, month_on: date) -> Reported | None:
-        """When the month was first reported; None if it was never reported.
+        """Return when the source first reported a month, or None if it never did.
 
-        A source with a ledger reports a month with the first row that is known on or after the month's observation day.
-        Other sources report a month with the month's statements.
+        If days past due come from a ledger, the month counts as reported when the first row arrives that is known on or
+        after the month's observation day (the month-end plus the feature lag). For other sources, it counts as reported
+        when the first statement of this month or a later month arrives.
         """
         lag = self._lag if self._is_ledger else timedelta()
         parts = [part for part in self._parts if part.reports]
@@ -184,7 +202,11 @@ class _Raw:
         )
 
     def known_since(self, month_on: date, reported: Reported, loans: pl.Series, files: pl.DataFrame) -> pl.DataFrame:
-        """The rows of these loans that may change the month and were not known when the month was first reported."""
+        """Return the rows that explain why the month of the given loans changed, with the columns of `ROW`.
+
+        These are the rows of the loans that may affect the month and that were not known when the month was first
+        reported. `files` contains the file name of each delivery.
+        """
         found = [self._changes(part, month_on, reported, loans, files) for part in self._parts]
         return pl.concat([pl.DataFrame(schema=ROW), *found])
 
@@ -213,7 +235,7 @@ class _Raw:
         return f"read_parquet('{self._folder}/{table}/*.parquet')"
 
     def _query(self, query: str, loans: pl.DataFrame | None = None, **values: object) -> pl.DataFrame:
-        """Run a query, which may refer to the frame `loans` by that name."""
+        """Run an SQL query and return its result. If `loans` is given, the query can use it as the table `loans`."""
         with duckdb.connect(config={"memory_limit": self._memory}) as db:
             if loans is not None:
                 db.register("loans", loans)
@@ -222,5 +244,5 @@ class _Raw:
 
 
 def month_end(day: date) -> date:
-    """The last day of the month that contains a day."""
+    """Return the last day of the month that contains `day`."""
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)

@@ -1,4 +1,7 @@
-"""Run one night from the command line: the nightly job in this process, or nothing if there is nothing new."""
+"""The function that runs one night from the command line.
+
+It runs the nightly job in this process, unless there is nothing new.
+"""
 
 import logging
 import time
@@ -21,7 +24,10 @@ from dagster_project.warehouse.runner import dbt_starting, prepare_manifest
 
 
 class Exit(IntEnum):
-    """The exit codes of the command line."""
+    """The exit codes of `creditloom night` and `creditloom backfill`.
+
+    `PUBLISHED` is also used if there was nothing new. `STOPPED` means that a blocking check stopped the night.
+    """
 
     PUBLISHED = 0
     FAILED = 1
@@ -33,8 +39,16 @@ class Exit(IntEnum):
 class NightResult:
     """The outcome of a night.
 
-    `stages`: seconds per step, in order. `failures`: what stopped the night, as texts. `receipts`: the receipts of
-    deliveries that the night took in or quarantined.
+    Attributes:
+        exit: the exit code of the command.
+        snapshot: the snapshot that the night published or rebuilt. If there is none, the current snapshot, or None if
+            nothing was ever published.
+        changed: whether the night published new content.
+        run_id: the id of the Dagster run; None if there was nothing new.
+        seconds: the duration of the whole night.
+        stages: seconds per step, in the order of the steps.
+        failures: the reasons why the night failed or was stopped.
+        receipts: the receipts of the files that the night took in, including quarantined files.
     """
 
     exit: Exit
@@ -50,16 +64,18 @@ class NightResult:
 def run_night(pipeline: Pipeline, *, force: bool = False) -> NightResult:
     """Run a night in this process.
 
+    If there is nothing new, no run is started and only the messages that are still in the outbox are sent.
+
     Args:
-        pipeline: the settings, policy, sources and checks.
-        force: run the night even if nothing is new.
+        pipeline: the pipeline of the home in which the night runs.
+        force: run the night even if there is nothing new.
 
     Raises:
         NightRunningError: another night is running in this home.
         ClockError: the day to replay is in the future, or before the newest delivery that was taken in.
         DiskFullError: there is too little disk space to begin, or the disk became full during the night.
         SnapshotCorruptionError: the manifest of the current snapshot is missing or unreadable.
-        HomeVersionError: the home cannot be upgraded to this code's version.
+        HomeVersionError: the home cannot be upgraded to the version of this code.
     """
     started = time.time()
     prepare_home(pipeline.settings)
@@ -126,13 +142,13 @@ def _run_with_dbt(pipeline: Pipeline, started: float) -> NightResult:
 
 @contextmanager
 def _output_to(log: Path) -> Iterator[None]:
-    """Write the output of dbt and other tools to a log file. Each night overwrites the file."""
+    """Redirect stdout and stderr to a log file while the block runs. An existing file is overwritten."""
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as handle, redirect_stdout(handle), redirect_stderr(handle):
         yield
 
 
 def _quiet() -> None:
-    """Make libraries with their own loggers log only errors."""
+    """Set the loggers of Alembic, Great Expectations and MLflow to log only errors."""
     for name in ("alembic", "great_expectations", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,4 +1,7 @@
-"""Run Dagster's web server and daemon, and MLflow's server, as child processes that end together."""
+"""Dagster's web server and daemon, and MLflow's server.
+
+They run as child processes of one command. When the command ends, or when one of them ends, all of them are stopped.
+"""
 
 import os
 import signal
@@ -26,9 +29,13 @@ _STOP_SECONDS = 15
 
 
 def serve(pipeline: Pipeline, dagster_port: int, mlflow_port: int, report: Callable[[str], None]) -> int:
-    """Start the three servers, report their addresses, and wait until Ctrl-C, SIGTERM or the end of one server.
+    """Start the three servers, report their addresses, and wait until the user or a failure ends them.
 
-    Then end all of them. Returns the exit code: 0 if the user ended the servers, 1 if a server failed.
+    The wait ends with Ctrl-C, with SIGTERM or SIGHUP, or when one of the servers ends. In each case all servers are
+    stopped. If a port is in use, the next free port is used. `report` is called with each line of text for the user.
+
+    Returns:
+        The exit code: 0 if the user ended the servers, 1 if a server failed.
     """
     settings = pipeline.settings
     logs = settings.home / "logs"
@@ -89,31 +96,31 @@ def _commands(pipeline: Pipeline, dagster_port: int, mlflow_port: int) -> dict[s
 
 
 def dagster_command(port: int) -> list[str]:
-    """The command line of Dagster's web server. Environment variables set the home."""
+    """Return the command line of Dagster's web server. The home is passed in environment variables."""
     return [_tool("dagster-webserver"), "-h", _HOST, "-p", str(port), *_WORKSPACE]
 
 
 def mlflow_command(settings: Settings, port: int) -> list[str]:
-    """The command line of MLflow's server for a home."""
+    """Return the command line of MLflow's server, with the home's database and its folder for artifacts."""
     stores = ["--backend-store-uri", settings.mlflow_uri]
     stores += ["--default-artifact-root", (settings.mlflow / "artifacts").as_uri()]
     return [_tool("mlflow"), "server", "--host", _HOST, "--port", str(port), "--workers", "1", *stores]
 
 
 def _tool(name: str) -> str:
-    """The path of an executable of this Python environment. It need not be on PATH."""
+    """Return the path of an executable in this Python environment, so that the environment need not be on PATH."""
     return str(Path(sys.executable).with_name(name))
 
 
 class ServerError(RuntimeError):
-    """A server did not start."""
+    """A server could not be started: no port is free, the preparation failed, or the server did not answer."""
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port or, if it is in use, the next free port above it.
+    """Return the port `wanted` if it is free, or the next free port above it.
 
     Raises:
-        ServerError: none of the next 100 ports is free.
+        ServerError: neither `wanted` nor any of the 99 ports above it is free.
     """
     for port in range(wanted, wanted + 100):
         with socket.socket() as probe, suppress(OSError):
@@ -123,7 +130,9 @@ def free_port(wanted: int) -> int:
 
 
 def upgrade_mlflow(settings: Settings) -> None:
-    """Upgrade MLflow's database to the schema of the installed version. Call it before a server opens the database.
+    """Upgrade MLflow's database to the schema of the installed MLflow version.
+
+    Call this before a server opens the database.
 
     Raises:
         ServerError: the upgrade failed.
@@ -136,10 +145,12 @@ def upgrade_mlflow(settings: Settings) -> None:
 
 
 def wait_until_up(name: str, address: str, server: subprocess.Popen[bytes]) -> None:
-    """Wait until the server answers.
+    """Wait until a server answers at its address.
+
+    `name` is used in error messages.
 
     Raises:
-        ServerError: the server ended, or did not answer in time.
+        ServerError: the server process ended, or the server did not answer within 90 seconds.
     """
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
@@ -152,7 +163,10 @@ def wait_until_up(name: str, address: str, server: subprocess.Popen[bytes]) -> N
 
 
 def end(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    """End servers and their child processes: SIGTERM first, SIGKILL if they do not end in time."""
+    """End the servers and their child processes.
+
+    Each process group gets SIGTERM first. Groups that do not end within 15 seconds get SIGKILL.
+    """
     for child in children.values():
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Read the status of a home: the published snapshot and its age, the last night, each source's deliveries and model."""
+"""The status of a home: its published snapshot, the last night, and the deliveries and the model of each source."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,12 +18,22 @@ Freshness = Literal["fresh", "late", "stale", "nothing published"]
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """The status of one source. Row counts are over all deliveries.
+    """The status of one source.
 
-    `waiting_files`: files that can be taken in. `unfinished_files`: files that are still being written or have no
-    manifest although one is required. `quarantined_files`: number of files with lines that are still in quarantine.
-    `model`: `champion`, or why the source is not scored. `scored`: number of scored accounts. `newest_file` and
-    `newest_at` are None before the first delivery, `model_version` and `auc` before the first champion.
+    Attributes:
+        name: the source's name.
+        waiting_files: number of files that are ready to be taken in.
+        unfinished_files: number of files that are still being written, or lack a manifest that the contract requires.
+        deliveries: number of deliveries that were taken in.
+        newest_file: file name of the newest delivery; None before the first delivery.
+        newest_at: time (UTC) at which the newest delivery was taken in; None before the first delivery.
+        accepted_rows: number of accepted rows in all deliveries.
+        quarantined_rows: number of rows in all deliveries that are still in quarantine.
+        quarantined_files: number of files that still have lines in quarantine.
+        model: `champion`, or the reason why the source is not scored.
+        model_version: version of the champion; None if the source has no champion.
+        auc: AUC of the champion as recorded at its promotion; None if the source has no champion.
+        scored: number of scored accounts in the current snapshot.
     """
 
     name: str
@@ -45,9 +55,15 @@ class SourceStatus:
 class Status:
     """The status of a home.
 
-    `verified_at`: when the last successful night ended, even if its content was not new; None before the first one.
-    `strays`: files in the landing folder that belong to no source. `snapshot_id` and `snapshot_sha256` are None if
-    nothing is published.
+    Attributes:
+        snapshot_id: id of the current snapshot; None if nothing is published.
+        snapshot_sha256: hash of the current snapshot; None if nothing is published.
+        verified_at: time (UTC) at which the last successful night ended, even if it published nothing new; None if
+            nothing is published.
+        freshness: how old `verified_at` is, judged by the limits in the policy.
+        last_night: the newest run of the nightly job; None before the first one.
+        strays: files in the landing folder that belong to no source.
+        sources: the status of each source.
     """
 
     snapshot_id: str | None
@@ -60,7 +76,11 @@ class Status:
 
 
 def status(pipeline: Pipeline) -> Status:
-    """Read the status from the receipts, the promotion ledger, the current snapshot and the Dagster instance."""
+    """Read the status of a home from its receipts, promotion ledger, current snapshot and Dagster instance.
+
+    Raises:
+        SnapshotCorruptionError: the manifest of the current snapshot is missing or unreadable.
+    """
     published = pipeline.settings.published
     snapshot = current_snapshot(published)
     metrics = snapshot.metrics() if snapshot else {}

@@ -1,6 +1,7 @@
-"""Verify a home: receipts and their files, the audit chain, snapshots, champions. No Dagster.
+"""Verification of a home: its receipts and their files, the audit chain, the snapshots and the champions.
 
-Verification changes nothing. Each fault says what is wrong, where, and what to do.
+Verification changes nothing. For each fault, it reports what is wrong, where, and what to do about it. This module does
+not use Dagster.
 """
 
 import sqlite3
@@ -29,7 +30,11 @@ _NOT_RECORDED = "if a run has just been cut off, the next run writes the row, ma
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: the part of the home, what is wrong, and what to do (`advice`)."""
+    """A fault that verification found in a home.
+
+    `part`: the part of the home that has the fault, for example `receipts`. `what`: what is wrong. `advice`: what the
+    user should do about it.
+    """
 
     part: str
     what: str
@@ -40,7 +45,8 @@ class Fault:
 class Verification:
     """The result of a verification.
 
-    `checked`: number of checked items per kind. `notes`: remarks that are not faults.
+    `checked`: the number of checked items of each kind, for example `lake files`. `notes`: remarks about things that
+    are unusual but are not faults.
     """
 
     checked: dict[str, int] = field(default_factory=dict)
@@ -49,7 +55,11 @@ class Verification:
 
 
 def verify(pipeline: Pipeline, progress: Progress = lambda _part, _done, _total: None) -> Verification:
-    """Verify every part of a home. No other process may write to the home meanwhile."""
+    """Verify every part of a home, and return the faults that were found.
+
+    A database that cannot be read is reported as a fault. The caller must make sure that no other process writes to the
+    home during the verification. `progress` is called before and during each part.
+    """
     found = Verification()
     for part, check in _PARTS.items():
         progress(part, 0, 1)
@@ -65,7 +75,11 @@ _Finding = tuple[str, str]
 
 
 def _receipts(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
-    """Check the row identity of each receipt, and the bytes of its lake files and of its original."""
+    """Yield what is wrong with the receipts, their lake files or their originals.
+
+    For each receipt, rows and amounts must add up: landed = accepted + quarantined + duplicate. Its lake files must be
+    unchanged. If the delivery is not a duplicate, its original is checked as well, see `_original`.
+    """
     ingest_context = pipeline.ingest_context
     book = ingest_context.lake / "receipts.sqlite"
     numbered = ingest_context.book.numbered() if book.exists() else []
@@ -95,7 +109,10 @@ _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
 def _original(ingest_context: IngestContext, name: str, receipt: Receipt, found: Verification) -> Iterator[_Finding]:
-    """Check that a receipt's original can be decrypted and is unchanged. An erasure may have destroyed its key."""
+    """Yield a finding if the original of a receipt is missing, was changed, or cannot be decrypted.
+
+    A key that was destroyed by an erasure is not a fault.
+    """
     try:
         open_original(ingest_context, receipt.source, receipt.sha256)
         found.checked["originals"] += 1
@@ -110,7 +127,11 @@ def _original(ingest_context: IngestContext, name: str, receipt: Receipt, found:
 
 
 def _chain(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
-    """Check the audit chain itself, then compare each receipt and decision with its audit row."""
+    """Check the audit chain, then compare each receipt and each promotion decision with its row in the chain.
+
+    If the audit log cannot be read, only this fault is reported and nothing is compared. Rows that were written late
+    are added to `found.notes`.
+    """
     audit = pipeline.ingest_context.audit
     faults = audit.faults(lambda done, total: progress("audit chain", done, total))
     for fault in faults:
@@ -136,7 +157,17 @@ def _chain(pipeline: Pipeline, found: Verification, progress: Progress) -> Itera
 
 
 def _against(rows: list[Row], kind: Kind, fact: str, stored: Mapping[str, str]) -> Iterator[_Finding]:
-    """Compare the audit rows of a kind with the stored records. `stored`: fingerprints of the records by subject."""
+    """Compare the audit rows of one kind with the stored records that they describe.
+
+    A finding is yielded for each record without an audit row, for each audit row without a record, and for each record
+    whose fingerprint differs from the one in its audit row.
+
+    Args:
+        rows: all rows of the audit chain. Rows of other kinds are ignored.
+        kind: the kind of audit rows to compare.
+        fact: the name under which an audit row stores the record's fingerprint: `receipt` or `ledger`.
+        stored: the fingerprints of the stored records, by the subject of their audit rows.
+    """
     thing = {"receipt": "receipt", "ledger": "decision"}[fact]
     recorded = {row.subject: row for row in rows if row.kind == kind}
     for subject in sorted(stored.keys() - recorded.keys()):
@@ -149,7 +180,7 @@ def _against(rows: list[Row], kind: Kind, fact: str, stored: Mapping[str, str]) 
 
 
 def _snapshots(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
-    """Compare every snapshot with its manifest, and the current one with the audit chain's newest publication."""
+    """Compare each snapshot with its manifest, and the current one with the newest publication in the audit chain."""
     published = pipeline.settings.published
     pointer = published / CURRENT
     folders = sorted(p for p in published.glob("[!.]*") if p.is_dir() and p != pointer)
@@ -174,7 +205,10 @@ def _snapshots(pipeline: Pipeline, found: Verification, progress: Progress) -> I
 
 
 def _champions(pipeline: Pipeline, found: Verification, progress: Progress) -> Iterator[_Finding]:
-    """Compare the files of every promoted model with the promotion ledger. A rebuilt night may need any of them."""
+    """Check that the files of every promoted model match the hash in the promotion ledger.
+
+    Former champions are checked too, because a night that is rebuilt for an earlier date may need them.
+    """
     decisions = pipeline.ledger.numbered() if pipeline.settings.ledger_file.exists() else []
     promoted = {d.sha256: d for _, d in decisions if d.decision == "promoted"}
     found.checked["champions"] = len(promoted)

@@ -1,7 +1,10 @@
-"""The policy: every threshold of the pipeline, read from one file.
+"""The policy, which contains every threshold of the pipeline and is read from one file.
 
-`model`: the values with their bounds and meanings. `file`: reads the file and reports errors with their lines. `keys`:
-the path, type and bounds of each key. `page`: writes docs/policy.md. `dbt`: the values that SQL needs.
+- `model` defines the values, with their bounds and meanings.
+- `file` reads the policy file and reports errors with their line numbers.
+- `keys` lists the path, type and bounds of each key.
+- `page` writes docs/policy.md.
+- `dbt` selects the values that SQL needs.
 """
 
 from dagster_project.policy.dbt import dbt_vars

@@ -1,4 +1,4 @@
-"""Pass the policy's values to dbt as variables."""
+"""The function that passes values of the policy to dbt as variables."""
 
 from typing import Any
 
@@ -13,7 +13,10 @@ _PORTFOLIO_IN_SQL = (
 
 
 def dbt_vars(policy: Policy) -> dict[str, Any]:
-    """The policy values that dbt's models need. The same policy gives the same values, so dbt parses only once."""
+    """Return the variables that dbt's models need, by name: values of the policy, and the arrears states.
+
+    The same policy always gives the same variables, so that dbt does not need to parse its project again.
+    """
     names = (
         *("arrears_basis", "feature_lag_days", "label_horizon_months", "observe_from_month"),
         *("default_dpd_min", "default_arrears_min"),

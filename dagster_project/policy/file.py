@@ -1,4 +1,8 @@
-"""Read the policy file. All errors are reported together, each with its line and the allowed values."""
+"""Functions that read the policy file and report its errors.
+
+All errors are reported together. The message for each error contains the line number, and describes what is wrong and
+what is allowed.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,14 +30,18 @@ RENAMED_KEYS = {
 
 
 class PolicyError(ValueError):
-    """The policy file cannot be used. The message has one line per error: `file:line: key: what is wrong`."""
+    """Raised if the policy file cannot be used.
+
+    After its first line, the message has one line per error: `file:line: key: what is wrong`.
+    """
 
 
 def load_policy(path: Path) -> Policy:
-    """Read a policy file.
+    """Read and check a policy file.
 
     Raises:
-        PolicyError: the file is not readable or not YAML, or a key is missing, unknown, given twice or out of bounds.
+        PolicyError: if the file cannot be read or is not YAML, if a key is missing, unknown or given twice, or if a
+            value is not allowed.
     """
     document = _read(path)
     found = dict(document.problems)
@@ -48,20 +56,33 @@ def load_policy(path: Path) -> Policy:
 
 
 def problem_at(path: Path, place: Place, what: str) -> PolicyError:
-    """The error to raise for one key of a policy file that is otherwise valid. `what`: what is wrong."""
+    """Return an error about one key of a policy file that is otherwise valid. The caller must raise the error.
+
+    `place` is the path of the key, and `what` is a text that describes what is wrong.
+    """
     return _refused(path, _read(path), [(place, what)])
 
 
 @dataclass
 class _Document:
-    """A YAML mapping as Python values, with the line of each key and the errors found while reading YAML."""
+    """A YAML file as Python values.
+
+    Attributes:
+        values: the content of the file.
+        lines: the line number of each key and list item, by its path.
+        problems: the errors that were found while the YAML was converted to values, by the path of the key.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[Place, int] = field(default_factory=dict)
     problems: dict[Place, str] = field(default_factory=dict)
 
     def line(self, place: Place) -> int:
-        """The line of a key or, if it has none, of the nearest enclosing key; 1 if there is none."""
+        """Return the line number of the key at `place`.
+
+        If this key is not in the file, return the line number of the nearest key that encloses it, or 1 if there is
+        none.
+        """
         return next((self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines), 1)
 
 
@@ -81,7 +102,10 @@ def _read(path: Path) -> _Document:
 
 
 class _Nodes:
-    """Converts YAML nodes to values. Unlike `yaml.safe_load`, it records each key's line and keys that occur twice."""
+    """A converter from YAML nodes to Python values.
+
+    Unlike `yaml.safe_load`, it records the line number of each key, and reports keys that are given twice.
+    """
 
     def __init__(self, document: _Document) -> None:
         self._document, self._scalars, self._merged = document, SafeConstructor(), set[int]()
@@ -127,7 +151,10 @@ _KEYS = keys()
 
 
 def _problem(error: ErrorDetails) -> tuple[Place, str]:
-    """The path of the key at which the model found an error, and a text that says what is wrong and what is allowed."""
+    """Convert an error of the pydantic model to the path of the faulty key and a text for the user.
+
+    The text describes what is wrong and, where possible, what is allowed.
+    """
     place, kind, context = error["loc"], error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return place, _unknown(place)

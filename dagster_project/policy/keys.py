@@ -1,4 +1,4 @@
-"""Every key of the policy file, as the model defines it: its path, allowed values, meaning and field."""
+"""The keys that the policy file may have, with their paths, allowed values and meanings, as the model defines them."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -24,10 +24,13 @@ _KINDS: dict[Any, str] = {
 
 @dataclass(frozen=True)
 class Key:
-    """One key of the policy file: a section or a value.
+    """A key of the policy file, which is either a section with further keys or a value.
 
-    `path`: the names from the file's root to the key, with `ANY` for names that the file chooses. `reader`: the
-    model's field that reads the key, as `Class.field`. `section`: the model of a section; None for a value.
+    Attributes:
+        path: the names from the root of the file to the key. `ANY` takes the place of a name that the file can choose.
+        reader: the field of the model that reads the key, as `Class.field`.
+        field: the pydantic description of this field.
+        section: the model class of the section, or None if the key is not a section with fixed keys.
     """
 
     path: tuple[str, ...]
@@ -37,16 +40,16 @@ class Key:
 
     @property
     def dotted(self) -> str:
-        """The path as text, with dots between the names."""
+        """Return the path as text, with dots between the names."""
         return ".".join(self.path)
 
     @property
     def is_value(self) -> bool:
-        """Whether the key holds a single value rather than further keys."""
+        """Return whether the key is a value. Sections and mappings with freely chosen names are not values."""
         return self.section is None and get_origin(_plain(self.field.annotation)) is not dict
 
     def allowed(self) -> str:
-        """The allowed values, as text."""
+        """Return a text that describes the allowed values, such as `a number from 0 to 1`."""
         kind = _plain(self.field.annotation)
         if not self.is_value:
             return "a mapping of keys to values"
@@ -58,7 +61,7 @@ class Key:
 
 
 def keys() -> list[Key]:
-    """Every key that the policy file may have, in the order of the model."""
+    """Return every key that the policy file may have, in the order of the model."""
     return list(_keys_of(Policy, ()))
 
 
@@ -78,14 +81,17 @@ def _keys_at(path: tuple[str, ...], reader: str, field: FieldInfo) -> Iterator[K
 
 
 def _plain(annotation: Any) -> Any:
-    """The type of an annotation, without `| None`."""
+    """Return the type of an annotation without `| None` and without the metadata of `Annotated`."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (kind for kind in get_args(annotation) if kind is not NoneType)
     return FieldInfo.from_annotation(annotation).annotation
 
 
 def find(place: Place, among: Sequence[Key]) -> Key | None:
-    """The key at a place or, if the model has none there, the nearest enclosing key; None if there is none."""
+    """Return the key from `among` at a place in the file.
+
+    If there is no such key, return the nearest key that encloses the place, or None if there is none.
+    """
     for length in range(len(place), 0, -1):
         for key in among:
             if len(key.path) == length and all(a in (ANY, b) for a, b in zip(key.path, place, strict=False)):
@@ -94,7 +100,10 @@ def find(place: Place, among: Sequence[Key]) -> Key | None:
 
 
 def names_in(place: Place, among: Sequence[Key]) -> list[str]:
-    """The names of the keys that are allowed directly below this place; empty if the file chooses them."""
+    """Return the names of the keys that are allowed directly below a place in the file.
+
+    The result is empty if the file can choose these names, or if no key at or above the place is known.
+    """
     section = find(place, among) if place else None
     if place and section is None:
         return []
@@ -106,7 +115,10 @@ def names_in(place: Place, among: Sequence[Key]) -> list[str]:
 
 
 def _within(kind: str, metadata: Sequence[Any]) -> str:
-    """A kind of value with its bounds, as text, such as `a number from 0 to 1`."""
+    """Return the kind of a value with its bounds as text, such as `a number from 0 to 1`.
+
+    `metadata` is the metadata of the field, which includes the bounds.
+    """
     bounds = {type(limit): limit for limit in metadata}
     low = [b.ge for b in bounds.values() if isinstance(b, limits.Ge)]
     high = [b.le for b in bounds.values() if isinstance(b, limits.Le)]

@@ -1,8 +1,10 @@
-"""The policy file as frozen values: each field has its bounds and its meaning; validators check the order of values.
+"""The model of the policy file: frozen values with their bounds and meanings, and validators that compare values.
 
-The sections that formulas read are defined beside the formulas (`ml`, `portfolio`, `early_warning`). This module
-defines the other sections and combines all of them. A rule between two fields is a validator of the second field, so
-that its error has a line in the file. A rule within a mapping gives the path of the faulty entry as `at`.
+Sections that are read by formulas are defined in the same module as the formulas (`ml`, `portfolio`, `early_warning`).
+This module defines the other sections and combines all of them.
+
+A rule about two fields is a validator of the second field, so that its error can be reported with a line of the file. A
+rule about an entry of a mapping passes the path of the faulty entry to the error as `at`.
 """
 
 import datetime as dt
@@ -25,7 +27,7 @@ Basis = Literal["status", "imputed", "ledger"]
 
 
 class OwnersPolicy(Section):
-    """The owners that Dagster's UI shows."""
+    """The owners of assets, which are shown in Dagster's UI."""
 
     data: Owner = Field(description="Owner of the data.")
     models: Owner = Field(description="Owner of the models.")
@@ -33,7 +35,7 @@ class OwnersPolicy(Section):
 
 
 class FreshnessPolicy(Section):
-    """How old the published snapshot may be."""
+    """Limits on the age of the published snapshot."""
 
     warn_hours: int = Field(
         ge=1,
@@ -56,7 +58,7 @@ class FreshnessPolicy(Section):
 
 
 class IngestionPolicy(Section):
-    """How deliveries are taken in."""
+    """Limits and waiting times for deliveries and payments."""
 
     quiet_seconds: int = Field(
         ge=0,
@@ -77,7 +79,7 @@ class IngestionPolicy(Section):
 
 
 class PersonalDataPolicy(Section):
-    """How long a person's data is kept."""
+    """The period for which personal data must be kept."""
 
     retention_years: int = Field(
         ge=0,
@@ -88,7 +90,7 @@ class PersonalDataPolicy(Section):
 
 
 class TrainingDataPolicy(Section):
-    """What a training set must contain before a model is fitted on it."""
+    """Requirements that a training set must meet before a model is trained on it."""
 
     min_rows: int = Field(ge=1, description="A source with fewer usable observations is not scored.")
     min_defaults: int = Field(
@@ -119,7 +121,10 @@ class TrainingDataPolicy(Section):
 
 
 class MaterialityPolicy(Section):
-    """What is large enough to be a default. Arrears must reach both `materiality_amount` and `materiality_share`."""
+    """Thresholds for what is large enough to count towards a default.
+
+    Arrears must reach both `materiality_amount` and `materiality_share`.
+    """
 
     materiality_amount: float = Field(
         ge=0, description="Smallest arrears that count towards a default, in the loan's currency."
@@ -136,7 +141,7 @@ class MaterialityPolicy(Section):
 
 
 class CurePolicy(Section):
-    """When a default ends."""
+    """Conditions under which a default ends."""
 
     months: int = Field(ge=1, description="Number of months without a trigger of default before the default ends.")
     dpd_max: int = Field(ge=0, description="Most days past due that are allowed during those months.")
@@ -156,7 +161,7 @@ class CurePolicy(Section):
 
 
 class DefaultsPolicy(Section):
-    """When a default, dated by the day, begins and ends."""
+    """Rules for the dates on which a default begins and ends."""
 
     thresholds: dict[str, MaterialityPolicy] = Field(
         min_length=1, description="Thresholds per type of portfolio. A source names its type as `portfolio_type`."
@@ -173,7 +178,7 @@ BASIS_KEYS: dict[Basis, tuple[str, ...]] = {
 
 
 class SourcePolicy(Section):
-    """The settings that differ between sources."""
+    """The settings of one source."""
 
     arrears_basis: Basis = Field(
         description="Where arrears come from: `status` is the lender's own status, `imputed` is computed from "
@@ -263,7 +268,7 @@ class SourcePolicy(Section):
 
 
 class Policy(Section):
-    """The policy of one jurisdiction."""
+    """The content of the policy file, which applies to one jurisdiction."""
 
     version: int = Field(ge=1, description="Version number of the policy. Raise it with every change. It is published.")
     jurisdiction: str = Field(min_length=1, description="Where the policy applies. It is published.")

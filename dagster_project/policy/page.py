@@ -1,4 +1,7 @@
-"""Write docs/policy.md, which lists every key with its meaning, allowed values and default: `make policy-page`."""
+"""The writer of docs/policy.md, which lists every key of the policy with its meaning, allowed values and default.
+
+`make policy-page` runs this module.
+"""
 
 from collections.abc import Iterator, Mapping
 from inspect import getdoc
@@ -25,10 +28,10 @@ _HEADER = "| key | meaning | allowed | in the default policy |\n|---|---|---|---
 
 
 def page(defaults: Mapping[str, Any]) -> str:
-    """The text of the page.
+    """Return the text of docs/policy.md.
 
     Args:
-        defaults: the default policy file as `yaml.safe_load` gives it.
+        defaults: the content of the default policy file, as returned by `yaml.safe_load`.
     """
     parts = [_TOP]
     top_values = [key for key in keys() if len(key.path) == 1 and key.is_value]
@@ -49,7 +52,10 @@ def _rows(chosen: list[Key], defaults: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _meaning(key: Key) -> str:
-    """The key's description; for a section without a description, the first paragraph of its class's docstring."""
+    """Return the description of a key for the column `meaning`.
+
+    A section without a description is described by the first paragraph of its class's docstring.
+    """
     if key.field.description or key.path[-1] == ANY:
         return key.field.description or "See above."
     section = getdoc(key.section) if key.section else None
@@ -68,7 +74,11 @@ def _default(key: Key, defaults: Mapping[str, Any]) -> str:
 
 
 def _values(path: tuple[str, ...], values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (name, value) for each value at a path. `name` is the name that stands for `ANY`; empty without `ANY`."""
+    """Yield (name, value) for each value at a path in the policy.
+
+    The path can contain `ANY` for a name that the file chooses. Then there is one value per name, and `name` is the
+    chosen name. Otherwise there is at most one value, and `name` is empty.
+    """
     if not path:
         yield name, values
     elif path[0] == ANY:

@@ -1,4 +1,4 @@
-"""Portfolio figures that are hard to compute in SQL: matrices, expected loss, forecasts, prices.
+"""Portfolio figures that are hard to compute in SQL: matrices, expected losses, forecasts and prices.
 
-No module here imports Dagster.
+No module in this package imports Dagster.
 """

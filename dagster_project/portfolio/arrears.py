@@ -1,4 +1,4 @@
-"""The arrears states of a loan in a month. Policy, SQL and reports take them from this list."""
+"""The arrears states that a loan can have at a month-end. The policy, the SQL models and the reports use this list."""
 
 from typing import Literal, get_args
 
@@ -12,5 +12,8 @@ ARREARS_STATES = (*OPEN_STATES, *ENDED_STATES)
 
 
 def open_states_over(dpd: int) -> tuple[str, ...]:
-    """The open states with more than `dpd` days past due. `dpd` is the upper bound of a state."""
+    """Return the open states whose loans are all more than `dpd` days past due.
+
+    `dpd` must be the highest number of days of a state, such as 30 or 90.
+    """
     return tuple(state for state, dpd_max in DPD_MAX.items() if dpd_max is None or dpd_max > dpd)

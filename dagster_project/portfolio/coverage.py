@@ -1,4 +1,7 @@
-"""State which portfolio figures a source does not have, and why, so that nobody takes a missing figure for zero."""
+"""A table of the portfolio figures that a source lacks, with the reasons.
+
+Its purpose is that nobody takes a missing figure for zero.
+"""
 
 from collections.abc import Mapping
 
@@ -20,19 +23,20 @@ def coverage(
     why_policy_loss: str | None,
     why_no_expected_loss: str | None,
 ) -> pl.DataFrame:
-    """One row per subject: source, subject, status (`available`, `short` or `none`), and the reason.
+    """Return which portfolio figures are available for a source: one row per subject.
 
-    `short`: the history is too short for the whole figure. `none`: there is no figure. `available` has no reason.
+    The columns are source, subject, status and reason. The status is `available`; `short` if the history is too short
+    for the complete figure; or `none` if there is no figure. The reason is null for `available`.
 
     Args:
-        source: the source of the portfolio.
-        rows: number of the source's rows in each mart.
+        source: the name of the source.
+        rows: the number of the source's rows in each mart, by name of the mart.
         is_dated: whether the source delivers the opening dates of its loans.
-        months: number of reported month-ends.
-        moves: number of months whose changes of state are in the transition matrix.
+        months: number of month-ends that the source has reported.
+        moves: number of months whose changes of state are counted in the transition matrix.
         matrix_months: number of such months that the policy requires.
         forecasts: number of rows of the static pools that have a forecast.
-        why_policy_loss: why loss given default is the policy's value; None if it is measured on the book.
+        why_policy_loss: why the loss given default is the policy's value; None if it was measured from workouts.
         why_no_expected_loss: why there is no expected loss; None if there is one.
     """
     undated = (NONE, "the source does not say when a loan was opened, so there is no cohort")

@@ -1,4 +1,4 @@
-"""Tables of expected credit losses: the loss of each loan, and the change between two month-ends by cause."""
+"""The tables of expected credit losses: the loss of each loan, and the causes of the change between two month-ends."""
 
 import numpy as np
 import polars as pl
@@ -19,13 +19,13 @@ COMPONENTS = ("opening", "new", "derecognised", *STEPS, "closing")
 
 
 def staged(loans: pl.DataFrame, losses: pl.DataFrame, policy: ImpairmentPolicy, unknown_rate: float) -> pl.DataFrame:
-    """Add to the loans the inputs of their expected loss, their stage and its trigger.
+    """Return the loans with the inputs of their expected loss, their stage and its trigger, sorted by loan_id.
 
     Args:
-        loans: rows of `port_exposures` for one source and month-end, with pd and pd_first.
-        losses: the loss given default, with the columns currency, as_of_on, loss_given_default.
-        policy: see `in_stages`.
-        unknown_rate: discount rate for loans whose own rate is not known.
+        loans: rows of `port_exposures` for one source and month-end, with the columns pd and pd_first.
+        losses: the loss given default, with the columns currency, as_of_on and loss_given_default.
+        policy: passed on to `in_stages`.
+        unknown_rate: the annual discount rate for loans whose own rate is unknown.
     """
     loss_rates = losses.select("currency", pl.col("as_of_on").alias("month_on"), "loss_given_default")
     filled = loans.join(loss_rates, on=["currency", "month_on"], how="left").sort("loan_id")
@@ -33,12 +33,12 @@ def staged(loans: pl.DataFrame, losses: pl.DataFrame, policy: ImpairmentPolicy, 
 
 
 def in_stages(loans: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """Add to the loans their PDs over the remaining life, their stage and its trigger, in the same order.
+    """Return the loans, in the same order, with their PDs over the remaining life, their stage and its trigger.
 
     Args:
-        loans: rows of `port_month_exposures` with pd and pd_first; a null PD never triggers a stage.
-        policy: thresholds of a significant increase in risk, and `horizon_months`, which replaces a missing remaining
-            life.
+        loans: rows of `port_month_exposures`, with the columns pd and pd_first. A PD that is null triggers no stage.
+        policy: the thresholds of a significant increase in risk. Its `horizon_months` is used as the remaining life of
+            loans that have none.
     """
     filled = loans.with_columns(pl.col("remaining_months").fill_null(policy.horizon_months))
     months = filled["remaining_months"].to_numpy().astype(np.int64)
@@ -62,9 +62,15 @@ def _loans(frame: pl.DataFrame) -> Loans:
 
 
 def expected_losses_of(before: pl.DataFrame, now: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """Compute `port_expected_losses`: the rows of `now` with stage_before, expected_loss and stressed_loss.
+    """Return the rows of `port_expected_losses` for the newest month-end.
 
-    `before`, `now`: results of `staged` for the month-end before and for the newest.
+    These are the rows of `now` with the columns stage_before, expected_loss and stressed_loss. stage_before is null for
+    a loan that `before` does not contain.
+
+    Args:
+        before: the result of `staged` for the previous month-end.
+        now: the result of `staged` for the newest month-end.
+        policy: the scenarios and the discounting.
     """
     loans = _loans(now)
     stressed = np.rint(100 * credit_loss(loans, policy, policy.stress_factor)).astype(np.int64)
@@ -82,11 +88,18 @@ def expected_losses_of(before: pl.DataFrame, now: pl.DataFrame, policy: Impairme
 
 
 def movement_of(before: pl.DataFrame, now: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """Explain the change from the opening to the closing loss: one row per currency and component.
+    """Return the change from the opening to the closing expected loss by cause.
 
-    The columns are currency, amount, loans (how many have an amount in it), position and component. Opening, new,
-    derecognised and the steps of `impairment.STEPS` add up to closing, to the cent. `before`, `now`: results of
-    `staged` for the month-end before and for the newest.
+    There is one row per currency and component. The components are opening, new, derecognised, the steps of
+    `impairment.STEPS`, and closing. All components before closing add up to closing, to the cent.
+
+    The columns are currency, amount, loans (the number of loans whose amount is not 0), position (the order of the
+    components) and component.
+
+    Args:
+        before: the result of `staged` for the previous month-end.
+        now: the result of `staged` for the newest month-end.
+        policy: the scenarios and the discounting.
     """
     rows = [f.with_columns(pl.Series("cents", weighted_loss(_loans(f), policy))) for f in (before, now)]
     gone, new = rows[0].join(rows[1], on="loan_id", how="anti"), rows[1].join(rows[0], on="loan_id", how="anti")

@@ -1,4 +1,4 @@
-"""Figures of the book by grade: concentration, migration from one month-end to the next, capital and price."""
+"""The figures of the book by grade: concentration, migration between two month-ends, capital and price."""
 
 import numpy as np
 import polars as pl
@@ -9,13 +9,17 @@ from dagster_project.portfolio.price import risk_based_price, risk_weight
 
 
 def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bool) -> pl.DataFrame:
-    """One row per grade: grade, loans, share, balance, mean_pd, risk_weight, price, agreed_rate.
+    """Return one row per grade, sorted by grade.
+
+    The columns are grade, loans, share (of all loans), balance, mean_pd, risk_weight, price and agreed_rate.
+    agreed_rate is the mean annual rate, weighted by balance; it is null if no rate is known. risk_weight and price are
+    null if the mean PD is 0 or 1.
 
     Args:
-        loans: one row per loan with grade, pd, balance, annual_rate (null if not known).
-        loss: loss given default.
-        price: costs and returns of the policy.
-        priced: whether the PDs cover one year. If not, risk_weight and price are null.
+        loans: one row per loan with the columns grade, pd, balance and annual_rate (null if not known).
+        loss: the loss given default, as a share of the exposure.
+        price: the costs and returns in the policy.
+        priced: whether the PDs cover one year. If not, risk_weight and price are null for all grades.
     """
     owed = pl.when(pl.col("annual_rate").is_not_null()).then(pl.col("balance").cast(pl.Float64))
     rows = (
@@ -44,15 +48,15 @@ def by_grade(loans: pl.DataFrame, loss: float, price: PricePolicy, *, priced: bo
 
 
 def moves(before: pl.DataFrame, after: pl.DataFrame, order: list[str]) -> pl.DataFrame:
-    """One row per pair of grades that a loan had at two month-ends: from_grade, to_grade, loans, share, z.
+    """Return one row per pair of grades that loans had at two month-ends, with the number of these loans.
 
-    `share`: of the loans in from_grade. `z`: the share of the neighbouring cell towards the diagonal minus the cell's
-    own share, in standard errors. It is negative if the cell has more loans than that neighbour, and null on the
-    diagonal.
+    The columns are from_grade, to_grade, loans, share and z. `share` is the number of loans divided by the number of
+    all loans in from_grade. `z` is the z statistic of the cell, see `cell_z`. It is null if the two grades are the
+    same.
 
     Args:
         before: loan_id and grade at the earlier month-end.
-        after: the same at the later month-end. Loans that are in only one of the two are left out.
+        after: loan_id and grade at the later month-end. Loans that are in only one of the two frames are left out.
         order: all grades, from best to worst.
     """
     both = before.join(after, on="loan_id", suffix="_after")
@@ -73,10 +77,18 @@ def _z(counts: np.ndarray, row: int, cell: int) -> float | None:
 
 
 def concentration(grades: pl.DataFrame, moved: pl.DataFrame, order: list[str], limit: Limit) -> pl.DataFrame:
-    """One row: hhi, largest_share, status, moved_loans, bandwidth_up, bandwidth_down.
+    """Return one row about the concentration of the book in grades, and about the distances that loans moved.
 
-    hhi is the Herfindahl index of the grades' shares of loans, and status compares it with `limit`. moved_loans counts
-    the loans in `moved`, including those that kept their grade.
+    The columns are hhi, largest_share, status, moved_loans, bandwidth_up and bandwidth_down. hhi is the Herfindahl
+    index of the grades' shares in the number of loans. status is `green`, `amber` or `red`, by comparison of hhi with
+    `limit`. moved_loans counts all loans in `moved`, including loans that kept their grade. For bandwidth_up and
+    bandwidth_down, see `bandwidth`.
+
+    Args:
+        grades: the result of `by_grade`.
+        moved: the result of `moves`.
+        order: all grades, from best to worst.
+        limit: the amber and red thresholds of hhi.
     """
     counts = np.zeros((len(order), len(order)))
     at = {grade: place for place, grade in enumerate(order)}

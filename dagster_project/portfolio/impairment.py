@@ -1,7 +1,7 @@
-"""IFRS 9: the stage of a loan with its trigger, and its expected credit loss under weighted scenarios.
+"""IFRS 9: the stage of a loan and its trigger, and the expected credit loss as a weighted mean of scenarios.
 
-The one-year PD of a loan is spread over its remaining life as the same hazard in every month. The exposure of an
-instalment loan falls as an annuity at the loan's rate; the exposure of a card stays the same.
+The one-year PD of a loan is spread over its remaining life: the hazard is the same in every month. The exposure of an
+instalment loan falls as in an annuity with the loan's rate. The exposure of a card stays the same.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,10 +23,16 @@ TRIGGERS = ("default", "probation", "days_past_due", "forborne", "pd_ratio", "pd
 
 @dataclass(frozen=True)
 class Loans:
-    """Columns with one entry per loan. Rates and PDs are fractions per year.
+    """The inputs of expected losses, as arrays with one entry per loan. Rates and PDs are fractions per year.
 
-    `pd`: 1 for a loan in default. `loss`: loss given default, as a share of `exposure`. `exposure`: exposure at
-    default, in the loan's currency.
+    Attributes:
+        pd: the PD, which is 1 for a loan in default.
+        loss: loss given default, as a share of `exposure`.
+        exposure: exposure at default, in the currency of the loan.
+        annual_rate: effective interest rate.
+        remaining_months: remaining life.
+        is_revolving: whether the exposure stays the same until the end, as for a card.
+        stage: 1, 2 or 3.
     """
 
     pd: Floats
@@ -39,17 +45,24 @@ class Loans:
 
 
 def lifetime_pd(pd: Floats, months: NDArray[np.int64]) -> Floats:
-    """The probability of default within `months`, from the one-year PD at a constant hazard."""
+    """Return the probability of default within `months` months.
+
+    `pd` is the one-year PD. The hazard is assumed to be constant.
+    """
     return 1 - (1 - pd) ** (months / MONTHS)
 
 
 def stages(loans: pl.DataFrame, policy: ImpairmentPolicy) -> pl.DataFrame:
-    """Add the columns `stage` (1, 2, 3) and `trigger`. Imputed days past due are estimates, so they trigger no stage.
+    """Return the loans with the additional columns `stage` (1, 2 or 3) and `trigger`.
+
+    The trigger is the first entry of `TRIGGERS` that applies. Days past due that are imputed never trigger a stage,
+    because they are only estimates.
 
     Args:
-        loans: with the columns is_default, is_probation, dpd_end, arrears_basis, is_forborne, pd_lifetime and
-            pd_lifetime_first. The last two are PDs over the remaining life, from the current score and the first score.
-        policy: thresholds of a significant increase in risk.
+        loans: a frame with the columns is_default, is_probation, dpd_end, arrears_basis, is_forborne, pd_lifetime and
+            pd_lifetime_first. The last two are PDs over the remaining life, from the current score and from the first
+            score.
+        policy: the thresholds of a significant increase in risk.
     """
     ratio = pl.col("pd_lifetime") / pl.col("pd_lifetime_first")
     risen = pl.col("pd_lifetime") - pl.col("pd_lifetime_first")
@@ -75,17 +88,18 @@ def expected_losses(
     periods_a_year: int,
     horizon: int,
 ) -> tuple[Floats, Floats]:
-    """Return two sums of `S_(t-1) h_t LGD_t EAD_t d_t`: over the first `horizon` periods t, and over all periods.
+    """Return the expected losses over the first `horizon` periods, and over all periods, per loan.
 
-    S is the survival, h the hazard and d the discount factor: `d_t = (1 + EIR)^(-(t - 1/2)/p)` with p periods per year,
-    or `(1 + EIR)^(-t/p)` if losses are discounted from the end of a period.
+    Each of the two is a sum over periods t of `S_(t-1) h_t LGD_t EAD_t d_t`. S is the survival, h is the hazard and d
+    is the discount factor. With p periods per year, `d_t = (1 + EIR)^(-(t - 1/2)/p)` if losses are discounted from the
+    middle of a period, and `d_t = (1 + EIR)^(-t/p)` if they are discounted from its end.
 
     Args:
-        terms: (hazard, LGD, EAD) of each period in order; each is an array with one entry per loan.
-        annual_rate: effective yearly interest rate (EIR) of each loan.
+        terms: (hazard, LGD, EAD) of each period, in order. Each of the three is an array with one entry per loan.
+        annual_rate: the effective yearly interest rate (EIR) of each loan.
         discounting: whether losses are discounted from the middle or from the end of a period.
         periods_a_year: 12 for months, 1 for years.
-        horizon: number of periods that count for stage 1.
+        horizon: number of periods in the first sum, which is the loss in stage 1.
     """
     survival = np.ones_like(annual_rate)
     within, total = np.zeros_like(annual_rate), np.zeros_like(annual_rate)
@@ -100,9 +114,9 @@ def expected_losses(
 
 
 def run_off(loans: Loans) -> Iterator[Floats]:
-    """Yield the exposures at the beginning of each month, until the longest remaining life ends.
+    """Yield the exposures of all loans at the beginning of each month, until the longest remaining life ends.
 
-    The exposure of a loan is 0 after its own remaining life.
+    The exposure of a loan is 0 after the end of its own remaining life.
     """
     growth = (1 + loans.annual_rate) ** (1 / MONTHS)
     left = loans.remaining_months
@@ -114,10 +128,12 @@ def run_off(loans: Loans) -> Iterator[Floats]:
 
 
 def credit_loss(loans: Loans, policy: ImpairmentPolicy, factor: float | None = None) -> Floats:
-    """The expected credit loss of each loan in one scenario, in the loan's currency.
+    """Return the expected credit loss of each loan in one scenario, in the loan's currency.
 
-    Stage 1 counts the losses of `horizon_months`, stage 2 those of the remaining life. The loss in stage 3 is loss
-    given default times exposure. `factor`: see `stressed_pd`; None leaves the PDs unchanged.
+    In stage 1, the losses of the first `horizon_months` months count. In stage 2, the losses of the whole remaining
+    life count. In stage 3, the loss is the loss given default times the exposure.
+
+    `factor` is the economic factor of the scenario, see `stressed_pd`. If it is None, the PDs are used unchanged.
     """
     pd = np.minimum(loans.pd if factor is None else stressed_pd(loans.pd, factor, policy.correlation), 1.0)
     hazard = 1 - (1 - pd) ** (1 / MONTHS)
@@ -128,9 +144,10 @@ def credit_loss(loans: Loans, policy: ImpairmentPolicy, factor: float | None = N
 
 
 def weighted_loss(loans: Loans, policy: ImpairmentPolicy) -> NDArray[np.int64]:
-    """The expected credit loss of each loan, in cents: the weighted sum of the losses in all scenarios.
+    """Return the expected credit loss of each loan, in cents.
 
-    The weights apply to the losses and not to the PDs.
+    This is the sum of the losses in all scenarios, each multiplied by the weight of the scenario. The weights are
+    applied to the losses, not to the PDs.
     """
     losses = (s.weight * credit_loss(loans, policy, s.factor) for s in policy.scenarios.values())
     return np.rint(100 * sum(losses, np.zeros_like(loans.pd))).astype(np.int64)
@@ -147,9 +164,11 @@ STEPS: dict[str, tuple[str, ...]] = {
 
 
 def movement(before: Loans, after: Loans, policy: ImpairmentPolicy) -> dict[str, NDArray[np.int64]]:
-    """The change in the loss of each loan by step of `STEPS`, in cents. `before` and `after` have the same loans.
+    """Return how much each step of `STEPS` changes the loss of each loan, in cents.
 
-    Each step is the difference of two losses in whole cents, so the steps add up to the whole change.
+    Each step replaces some inputs of the loans by their new values. A step's amount is the difference of two losses in
+    whole cents, so the steps add up exactly to the whole change. `before` and `after` must contain the same loans in
+    the same order.
     """
     found, loans, was = {}, before, weighted_loss(before, policy)
     for step, names in STEPS.items():

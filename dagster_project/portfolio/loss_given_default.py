@@ -1,4 +1,7 @@
-"""Measure loss given default from workouts. Open workouts are extrapolated from others that were open at their age."""
+"""Measurement of the loss given default from workouts.
+
+The later recoveries of an open workout are estimated from other workouts that were still open at the same age.
+"""
 
 from dataclasses import dataclass
 
@@ -10,11 +13,14 @@ from dagster_project.portfolio.policy import LossPolicy
 
 @dataclass(frozen=True)
 class Loss:
-    """Loss given default as a share of the exposure.
+    """The loss given default, as a share of the exposure.
 
-    `given_default`: the value to use, from 0 to 1. `own`: the measured value; None without any workout.
-    `extrapolated`: the share of the exposure that open workouts are still expected to recover. `workouts`: their
-    number. `why_policy`: why `given_default` is the policy's value; None if it is the measured value.
+    Attributes:
+        given_default: the value to use, from 0 to 1.
+        own: the value measured from workouts; None if there is no workout.
+        extrapolated: the recoveries that are still expected from open workouts, as a share of the exposure.
+        workouts: number of workouts.
+        why_policy: why `given_default` is the policy's value; None if it is the measured value.
     """
 
     given_default: float
@@ -25,16 +31,16 @@ class Loss:
 
 
 def loss_given_default(curve: pl.DataFrame, policy: LossPolicy) -> Loss:
-    """Compute loss given default from a recovery curve: `1 - sum of discounted recoveries / exposure`.
+    """Compute the loss given default from a recovery curve: `1 - sum of discounted recoveries / exposure`.
 
-    A workout that is still open at age a is expected to recover as much as other workouts after that age:
-    `sum over k > a of r_k * product over a < j < k of (1 - e_j)`. r_k is the exposure recovered at age k, and e_k the
-    exposure of workouts that ended at age k, both as shares of the exposure open at that age.
+    A workout that is still open at age a is expected to recover as much as other workouts did after that age: `sum over
+    k > a of r_k * product over a < j < k of (1 - e_j)`. r_k is the amount recovered at age k, and e_k is the exposure
+    of the workouts that ended at age k. Both are shares of the exposure that was open at age k.
 
     Args:
-        curve: one row per month since default, from 0 on, with months_since_default, open_loans, open_exposure,
-            ended_exposure and recovered (discounted to the date of default).
-        policy: the value to use if there are too few workouts, or if they were followed for too short a time.
+        curve: one row per month since default, beginning with 0, with the columns months_since_default, open_loans,
+            open_exposure, ended_exposure and recovered (discounted to the date of default).
+        policy: the required number and length of workouts, and the value to use if the workouts do not meet this.
     """
     rows = curve.sort("months_since_default")
     workouts = int(rows["open_loans"][0]) if rows.height else 0
@@ -51,7 +57,7 @@ def loss_given_default(curve: pl.DataFrame, policy: LossPolicy) -> Loss:
 
 
 def _measured(rows: pl.DataFrame) -> tuple[float, float]:
-    """Return (loss, extrapolated recoveries), both as shares of the exposure at default."""
+    """Return the loss given default and the recoveries still expected, both as shares of the exposure at default."""
     ages = rows["months_since_default"].to_numpy()
     size = int(ages.max()) + 1
     ended, recovered = np.zeros(size), np.zeros(size)

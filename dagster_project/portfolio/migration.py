@@ -1,7 +1,8 @@
-"""Migration matrices: transition probabilities from moves and times spent in states, and statistics of a matrix.
+"""Migration matrices: transition probabilities, and statistics of how loans move between grades or states.
 
-Formulas: the duration (or generator) estimator `lambda_ij = N_ij / integral of Y_i` with `P(t) = expm(Q t)`; bandwidth
-and z-tests of cells as in the ECB's instructions for validation reporting (February 2019), 2.5.5.
+Probabilities are estimated from the moves and from the time spent in each state, with the duration (or generator)
+estimator `lambda_ij = N_ij / integral of Y_i` and `P(t) = expm(Q t)`. The bandwidths and the z-tests of cells follow
+the ECB's instructions for validation reporting (February 2019), 2.5.5.
 """
 
 from typing import cast
@@ -13,10 +14,10 @@ Floats = NDArray[np.float64]
 
 
 def generator(moves: Floats, years: Floats) -> Floats:
-    """The matrix Q of yearly intensities, for K states.
+    """Return the matrix Q of yearly transition intensities, of shape (K, K) for K states.
 
-    `moves`: (K, K) counts of moves; the diagonal is ignored. `years`: (K,) total time spent in each state. A state
-    without any time has intensities of 0.
+    `moves` has shape (K, K) and contains the number of moves; its diagonal is ignored. `years` has shape (K,) and
+    contains the total time spent in each state. If no time was spent in a state, the intensities of this state are 0.
     """
     counted = np.where(np.eye(len(moves), dtype=bool), 0.0, moves)
     rates = np.divide(counted, years[:, None], out=np.zeros_like(counted), where=years[:, None] > 0)
@@ -24,7 +25,10 @@ def generator(moves: Floats, years: Floats) -> Floats:
 
 
 def transition_matrix(intensities: Floats, years: float) -> Floats:
-    """The transition probabilities P(t) = expm(Q t), of shape (K, K), for t in years. Each row adds up to 1."""
+    """Return the transition probabilities `P(t) = expm(Q t)`, of shape (K, K). Each row adds up to 1.
+
+    `intensities` is the matrix Q, and `years` is the time t.
+    """
     from scipy.sparse.linalg import expm_multiply
 
     # scipy's `expm` treats triangular matrices apart, and is wrong if loans leave two states at the same rate.
@@ -33,7 +37,12 @@ def transition_matrix(intensities: Floats, years: float) -> Floats:
 
 
 def bandwidth(counts: Floats) -> tuple[float, float]:
-    """The normalised (upper, lower) bandwidth of a grade migration matrix of counts N_ij; 0 without moves that way."""
+    """Return the normalised upper and lower bandwidth of a matrix that counts moves between grades.
+
+    The upper bandwidth is about moves to later grades, and the lower one is about moves to earlier grades. Each is the
+    total distance of these moves, divided by the largest total distance that the same loans could have moved in any
+    direction. It is 0 if there is no such move.
+    """
     grade = np.arange(len(counts))
     apart = np.abs(grade[:, None] - grade[None, :])
     farthest = np.maximum(grade, len(counts) - 1 - grade)
@@ -45,9 +54,11 @@ def bandwidth(counts: Floats) -> tuple[float, float]:
 
 
 def cell_z(counts: Floats, row: int, cell: int) -> float:
-    """The z statistic of the difference between the neighbouring cell towards the diagonal and the cell itself.
+    """Return a z statistic that compares a cell of a matrix of moves with its neighbour.
 
-    It is negative if the cell has more loans than that neighbour.
+    The neighbour is the next cell in the same row towards the diagonal. The statistic is the share of the neighbour
+    minus the share of the cell, in standard errors. It is negative if the cell has more loans than the neighbour, and 0
+    if the variance is 0. `cell` must not be on the diagonal.
     """
     total = counts[row].sum()
     share = counts[row] / total
@@ -58,5 +69,5 @@ def cell_z(counts: Floats, row: int, cell: int) -> float:
 
 
 def herfindahl(shares: Floats) -> float:
-    """The sum of squared shares. It is 1 if one share is the whole."""
+    """Return the sum of the squared shares, which is 1 if one share is the whole."""
     return float((shares**2).sum())

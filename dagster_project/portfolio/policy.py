@@ -1,4 +1,4 @@
-"""The policy's section `portfolio`: frozen values with their bounds and meanings."""
+"""The section `portfolio` of the policy: frozen models of its values, with bounds and descriptions."""
 
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ class _Triggers(_Section):
 
 
 class RiskClasses(_Section):
-    """Days past due from which each risk class begins. A loan below the first class is `normal`."""
+    """Days past due from which each risk class begins. A loan below the first class has the class `normal`."""
 
     special_mention: int = Field(ge=1, description="Days past due from which a loan is `special_mention`.")
     substandard: int = Field(
@@ -57,7 +57,7 @@ class ExposurePolicy(_Section):
 
 
 class PoolPolicy(_Triggers):
-    """Triggers of static pools, and how a cohort is compared with the other cohorts."""
+    """Triggers of static pools, and rules for comparing a cohort with the other cohorts."""
 
     amber: Share = Field(description="Cumulative default rate at which a cohort hits the amber trigger.")
     red: Share = Field(
@@ -77,7 +77,7 @@ class PoolPolicy(_Triggers):
 
 
 class LossPolicy(_Section):
-    """How the loss given default is measured from workouts, and the value to use if there are too few workouts."""
+    """Rules for measuring the loss given default from workouts, and the value to use if there are too few workouts."""
 
     discount_rate: float = Field(ge=0, le=1, description="Annual discount rate for loans whose own rate is unknown.")
     workout_months: int = Field(
@@ -105,7 +105,7 @@ class LossPolicy(_Section):
 
 
 class Scenario(_Section):
-    """One economic scenario for the expected loss."""
+    """An economic scenario for the expected loss."""
 
     weight: Share = Field(description="Weight of the scenario's losses. The weights of all scenarios add up to 1.")
     factor: float | None = Field(
@@ -118,7 +118,7 @@ class Scenario(_Section):
 
 
 class ImpairmentPolicy(_Section):
-    """IFRS 9: horizon, discounting, significant increase in credit risk, and scenarios."""
+    """Rules of IFRS 9: horizon, discounting, significant increase in credit risk, and scenarios."""
 
     horizon_months: int = Field(
         ge=1,
@@ -192,7 +192,7 @@ class LimitPolicy(_Section):
 
 
 class PricePolicy(_Section):
-    """What a loan costs the lender per year, apart from its risk, as fractions."""
+    """Yearly costs of a loan for the lender, apart from its expected loss, as fractions."""
 
     funding_cost: float = Field(ge=0, le=1, description="Cost of borrowed money.")
     operating_cost: float = Field(ge=0, le=1, description="Cost of running the loan.")

@@ -1,7 +1,8 @@
-"""Static pools: the expected defaults of a cohort, from the defaults of other cohorts at the same age.
+"""Static pools: the expected defaults of a cohort, estimated from the defaults of other cohorts at the same age.
 
-Each month uses only data known in that month. In month T, a cohort is compared with the defaults that other cohorts had
-up to month T. So the table shows when it could first be seen that a cohort exceeds its expected defaults.
+The figures of each month use only data that was known in that month. In month T, a cohort is compared with the defaults
+that other cohorts had up to month T. So the table shows in which month it first became visible that a cohort has more
+defaults than expected.
 """
 
 import numpy as np
@@ -16,16 +17,19 @@ _KEYS = (*SEGMENT, "cohort_on", "mob", "month_on", "loans", "default_loans")
 
 
 def binomial_p(pd: Floats, loans: Floats, defaults: Floats) -> Floats:
-    """The probability of at least `defaults` defaults, if the loans default independently with probability `pd`."""
+    """Return the probability of at least `defaults` defaults among `loans` loans.
+
+    Each loan defaults with probability `pd`, independently of the others.
+    """
     from scipy.stats import binom
 
     return np.asarray(binom.sf(defaults - 1, loans, pd), dtype=np.float64)
 
 
 def jeffreys_p(pd: Floats, loans: Floats, defaults: Floats) -> Floats:
-    """The posterior probability that the true PD is at most `pd`: BetaCDF(pd; D + 1/2, N - D + 1/2).
+    """Return the posterior probability that the true PD is at most `pd`: `BetaCDF(pd; D + 1/2, N - D + 1/2)`.
 
-    N is the number of loans and D the number of defaults.
+    N is the number of loans, and D is the number of defaults.
     """
     from scipy.stats import beta
 
@@ -33,17 +37,21 @@ def jeffreys_p(pd: Floats, loans: Floats, defaults: Floats) -> Floats:
 
 
 def static_pools(vintages: pl.DataFrame, policy: PoolPolicy) -> pl.DataFrame:
-    """One row per cohort and month, with cumulative default rates and their distances to the triggers.
+    """Return one row per cohort and month, with cumulative default rates and their distances to the triggers.
 
-    `default_rate`: the actual rate. `expected_rate`: the rate of the other cohorts at this age; null if none had
-    reached the age. `forecast_rate`: the actual rate plus the later defaults of other cohorts, up to the age
-    `forecast_to_mob`. These are scaled by `(D + k) / (E + k)`, with D the actual and E the expected defaults of the
-    cohort, and k the policy's `prior_defaults`. `status`: the trigger that the rate hits now or in the forecast.
-    `is_worse`: whether the cohort has more defaults than chance explains (exact binomial test).
+    These columns need an explanation:
+
+    - `expected_rate`: the default rate of the other cohorts up to the same age; null if no other cohort has reached it.
+    - `forecast_to_mob`: the age, in months on book, up to which the forecast reaches.
+    - `forecast_rate`: the actual rate plus the defaults that are still expected until that age. This is the rate at
+      which other cohorts default after the cohort's present age, scaled by `(D + k) / (E + k)`. D is the number of
+      actual defaults of the cohort, E is the number of expected defaults, and k is the policy's `prior_defaults`.
+    - `status`: the trigger that the actual rate or the forecast reaches.
+    - `is_worse`: whether the cohort has more defaults than chance explains (exact binomial test).
 
     Args:
         vintages: rows of `port_vintages`.
-        policy: triggers, `prior_defaults`, and level of significance.
+        policy: the triggers, `prior_defaults` and the significance level.
     """
     parts = [_segment(rows, policy) for _, rows in vintages.sort(*_KEYS[:5]).group_by(SEGMENT, maintain_order=True)]
     empty = vintages.select(_KEYS).clear().with_columns(**{name: pl.lit(0.0) for name in _RATES})
@@ -74,7 +82,10 @@ _RATES = ("default_rate", "expected_rate", "forecast_rate", "p_worse", "p_jeffre
 
 
 def _segment(rows: pl.DataFrame, policy: PoolPolicy) -> pl.DataFrame:
-    """Compute the rows of one segment. The matrices have one row per cohort, oldest first, and one column per age."""
+    """Return the rows of one segment: their keys, their rates and `forecast_to_mob`.
+
+    All matrices in this function have one row per cohort, oldest first, and one column per age in months.
+    """
     cohorts = rows["cohort_on"].unique().sort()
     at = np.searchsorted(cohorts.to_numpy(), rows["cohort_on"].to_numpy())
     mob, month = rows["mob"].to_numpy(), _months(rows["month_on"])
@@ -114,10 +125,20 @@ def _judge(
     age: int,
     prior: float,
 ) -> None:
-    """Write the figures of one cohort in one month into `found`, at index `place`.
+    """Compute the figures of one cohort in one month and write them into the arrays of `found` at index `place`.
 
-    `hazard`: the share of other cohorts' loans that default at each age; nan if no other cohort had reached the age.
-    `followed`: the ages at which the cohort itself is observed.
+    If an age of the cohort was not reached by another cohort, only `default_rate` is written.
+
+    Args:
+        found: an array for each figure.
+        place: the index of the row.
+        loans: number of loans in the cohort.
+        defaults: number of loans that have defaulted so far.
+        hazard: the share of the other cohorts' loans that default at each age; nan if no other cohort has reached the
+            age.
+        followed: whether the cohort was observed at each age.
+        age: age of the cohort in months.
+        prior: the policy's `prior_defaults`.
     """
     found["default_rate"][place] = defaults / loans
     reached = hazard[: age + 1][followed[: age + 1]]

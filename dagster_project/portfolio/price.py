@@ -1,4 +1,4 @@
-"""The capital of a loan by the Basel formula, and the price that covers its risk, cost and capital."""
+"""The capital that a loan requires by the Basel formula, and the price that covers risk, cost and capital."""
 
 from typing import Literal, cast
 
@@ -13,9 +13,9 @@ _CORPORATE_MATURITY = 2.5
 
 
 def risk_weight(pd: Floats, lgd: float, asset_class: AssetClass) -> Floats:
-    """The risk weight as a fraction of the exposure (1 is 100 %): 12.5 x capital, by CRE31 of the Basel framework.
+    """Return the risk weight of exposures as a fraction, where 1 is 100 %: 12.5 times the capital by CRE31 of Basel.
 
-    Corporate exposures have a maturity of 2.5 years, as in the foundation approach.
+    Corporate exposures have a maturity of 2.5 years, as in the foundation approach. `pd` must be above 0 and below 1.
     """
     from scipy.special import ndtr, ndtri
 
@@ -39,9 +39,9 @@ def _correlation(pd: Floats, asset_class: AssetClass) -> Floats:
 
 
 def risk_based_price(pd: Floats | float, lgd: float, capital: Floats | float, policy: PricePolicy) -> Floats | float:
-    """The yearly price as a fraction: `CoF (1 - K) + opex + PD LGD + K ROE / (1 - tax)`.
+    """Return the yearly price of a loan, as a fraction: `CoF (1 - K) + opex + PD LGD + K ROE / (1 - tax)`.
 
-    CoF is the cost of funding, and K is `capital` as a share of the exposure.
+    CoF is the cost of funding. K is `capital`, as a share of the exposure. The other terms come from the policy.
     """
     equity = policy.return_on_equity / (1 - policy.tax_rate)
     return policy.funding_cost * (1 - capital) + policy.operating_cost + pd * lgd + capital * equity

@@ -1,4 +1,4 @@
-"""Probabilities of default in better or worse years, by Vasicek's model with one factor."""
+"""Probabilities of default in good and bad years, by Vasicek's one-factor model."""
 
 from typing import cast
 
@@ -9,11 +9,10 @@ Floats = NDArray[np.float64]
 
 
 def stressed_pd(pd: Floats, factor: float, correlation: float) -> Floats:
-    """The PD in a year with this factor: `PD(z) = Phi((Phi^-1(PD) - sqrt(rho) z) / sqrt(1 - rho))`.
+    """Return the PDs in a year with the economic factor `factor`.
 
-    z is `factor` and rho is `correlation`. z > 0 is a good year, 0 the median year.
-
-    A PD of 0 or 1 does not change.
+    The formula is `PD(z) = Phi((Phi^-1(PD) - sqrt(rho) z) / sqrt(1 - rho))`. z is `factor`, and rho is `correlation`. A
+    year with z > 0 is a good year, and z = 0 is the median year. A PD of 0 or 1 does not change.
     """
     from scipy.special import ndtr, ndtri
 

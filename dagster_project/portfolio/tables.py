@@ -1,4 +1,4 @@
-"""The names, sort keys, descriptions and columns of the portfolio tables that are made in Python."""
+"""The portfolio tables that are computed in Python: their names, sort keys, descriptions and columns."""
 
 from collections.abc import Mapping
 
@@ -120,5 +120,5 @@ _SCHEMAS: Mapping[str, Mapping[str, pl.DataType]] = {
 
 
 def empty(name: str) -> pl.DataFrame:
-    """The table `name` without rows: its columns in order, with their types."""
+    """Return the table `name` without rows, with its columns and their types."""
     return pl.DataFrame(schema=_SCHEMAS[name])

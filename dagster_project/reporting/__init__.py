@@ -1,1 +1,4 @@
-"""Reports for people: metrics, month comparison, and texts for the terminal. Pure functions, without Dagster."""
+"""Reports for people: metrics, month comparisons, and texts for the terminal.
+
+This package consists of pure functions and does not use Dagster.
+"""

@@ -1,4 +1,4 @@
-"""Small Markdown tables for the Dagster UI. They hold only figures and the names of columns or groups."""
+"""Small Markdown tables for the Dagster UI. They contain only figures and the names of columns or groups."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +9,15 @@ _LONGEST_BAR = 24
 
 
 def markdown(rows: Mapping[str, Cell], *head: str) -> str:
-    """A Markdown table with one row per name and value. `head`: the two column titles; empty titles by default."""
+    """Return a Markdown table with one row per name and value.
+
+    `head` contains the titles of the two columns. If it is left out, the titles are empty.
+    """
     return table(list(head) or ["", ""], [[name, value] for name, value in rows.items()])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A Markdown table. Columns of numbers are aligned to the right.
+    """Return a Markdown table. Columns that contain only numbers are aligned to the right.
 
     >>> print(table(["block", "rows"], [["train", 1200]]))
     | block | rows |
@@ -30,7 +33,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def bars(values: pl.Series, order: Sequence[str]) -> str:
-    """A Markdown table with the count and share of each value, in the given order, and a bar for the count."""
+    """Return a Markdown table with the count, the share and a bar for each value.
+
+    The rows have the order of `order`. Values that do not occur, or that `order` does not contain, have no row.
+    """
     counts = dict(values.value_counts().iter_rows())
     largest = max(counts.values(), default=1)
     rows: list[list[Cell]] = [

@@ -1,4 +1,4 @@
-"""Compute all metrics, which are flat values named `area.name`. docs/metrics.md lists them."""
+"""Computation of all metrics of a night. They are flat values named `area.name`, and docs/metrics.md lists them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,7 +14,10 @@ _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
 def ingest_metrics(receipts: Sequence[Receipt]) -> dict[str, Value]:
-    """Rows and minor currency units by outcome, over all deliveries in the lake, per source and in total."""
+    """Return the numbers of rows and the amounts in all deliveries in the lake, by outcome, per source and in total.
+
+    Amounts are in minor currency units. The outcomes are landed, accepted, quarantined and duplicate.
+    """
     metrics: dict[str, Value] = {}
     for source in sorted({r.source for r in receipts}):
         metrics |= _counts(f"ingest.{source}.", [r for r in receipts if r.source == source])
@@ -33,13 +36,21 @@ def _counts(prefix: str, receipts: Iterable[Receipt]) -> dict[str, Value]:
 
 
 def model_metrics(source: str, version: str, sha256: str, evidence: Mapping[str, Value]) -> dict[str, Value]:
-    """The metrics of a source's champion. `evidence`: its figures in the promotion ledger."""
+    """Return the metrics of a source's champion.
+
+    `evidence` contains the figures that the promotion ledger recorded for the champion. The version and the hash of the
+    model are added to them.
+    """
     named = {**evidence, "version": version, "sha256": sha256}
     return {f"model.{source}.{name}": value for name, value in named.items()}
 
 
 def score_metrics(scores: pl.DataFrame) -> dict[str, Value]:
-    """Per source: number of accounts, in default, without a proven reason and per grade; mean PD and mean score."""
+    """Return metrics of the scores for each source.
+
+    They are the number of accounts, the number in default, the number without a proven reason, the number in each
+    grade, the mean PD and the mean score.
+    """
     metrics: dict[str, Value] = {}
     for (source,), group in scores.sort("source", "loan_id").group_by("source", maintain_order=True):
         prefix = f"scores.{source}."
@@ -54,11 +65,13 @@ def score_metrics(scores: pl.DataFrame) -> dict[str, Value]:
 
 
 def portfolio_metrics(tables: Mapping[str, pl.DataFrame], limits: pl.DataFrame) -> dict[str, Value]:
-    """Per source: coverage, stages, expected loss and its movement, loss given default, grades, static pools, limits.
+    """Return metrics of the portfolio for each source.
+
+    They cover coverage, stages, expected loss and its movement, loss given default, grades, static pools and limits.
 
     Args:
         tables: the portfolio tables that are computed from scores, by name.
-        limits: source, limit_name and status of the limits that need no scores.
+        limits: source, limit_name and status of those limits that can be computed without scores.
     """
     metrics: dict[str, Value] = {}
     for source, subject, status, reason in tables["port_coverage"].iter_rows():
@@ -94,7 +107,11 @@ def _minor(amounts: pl.Series) -> int:
 
 
 def warning_metrics(history: pl.DataFrame) -> dict[str, Value]:
-    """Early warnings in each source's newest month: number of series per state; open warnings as text, red first."""
+    """Return metrics of the early warnings in each source's newest month.
+
+    They are the month, the number of series in each state, and a text that lists the open warnings, red ones first. The
+    numbers of amber and red series are also added up for all sources.
+    """
     now = newest(history)
     metrics: dict[str, Value] = {"warnings.amber": 0, "warnings.red": 0}
     for (source,), group in now.group_by("source", maintain_order=True):
@@ -110,9 +127,9 @@ def warning_metrics(history: pl.DataFrame) -> dict[str, Value]:
 
 
 def check_metrics(suites: Sequence[SuiteResult], dbt_tests: int) -> dict[str, Value]:
-    """The number of checks that were declared, evaluated, failed or gave a warning.
+    """Return how many checks were declared, evaluated, failed or gave a warning.
 
-    The numbers include dbt's tests, all of which passed.
+    `dbt_tests` is the number of dbt's data tests. They are counted as declared and evaluated checks that did not fail.
     """
     results = [check for suite in suites for check in suite.checks]
     return {

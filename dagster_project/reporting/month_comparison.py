@@ -1,7 +1,11 @@
-"""Compare a month as first reported with the month as known now: figures, changed loans, and rows that explain them.
+"""Comparison of a month as first reported with the same month as known now.
 
-Every figure is a sum over loans or a ratio of two sums. So the loans whose month changed account for every difference.
-Every changed loan is explained by raw rows that were not known when the month was reported. Pure functions.
+The comparison consists of the figures in both versions, the changed loans, and the rows that explain these changes.
+Every figure is a sum over loans, or a ratio of two such sums. Therefore the loans whose month changed account for every
+difference between the figures. Each changed loan is explained by raw rows that were not known when the month was first
+reported.
+
+All functions in this module are pure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,8 +69,8 @@ RATIOS: dict[str, tuple[str, str]] = {
 class Figure:
     """One figure as first reported (`reported`) and as known now (`restated`).
 
-    Amounts are in the source's currency. A share is None if its denominator is 0. `loans`: number of loans that changed
-    the figure.
+    Amounts are in the source's currency. A share is None if its denominator is 0. `loans` is the number of loans that
+    changed the figure.
     """
 
     name: str
@@ -76,7 +80,7 @@ class Figure:
 
     @property
     def difference(self) -> Amount | None:
-        """The figure as known now minus the figure as reported; None if either is None."""
+        """Return the figure as known now minus the figure as first reported. Return None if either of them is None."""
         if self.reported is None or self.restated is None:
             return None
         difference = self.restated - self.reported  # type: ignore[operator]
@@ -85,13 +89,17 @@ class Figure:
 
 @dataclass(frozen=True)
 class Reported:
-    """When a source first reported a month. This defines the month's reported version.
+    """The time at which a source first reported a month, and the rows that this report is based on.
 
-    `taken_in_by`: the time at which the first rows that report the month were taken in. `observed_on`: the month-end
-    plus the source's feature lag. `as_newest`: whether the month was the source's newest month at that time. If so, the
-    reported version is made from all rows taken in by `taken_in_by`. If not, the month came together with later months,
-    as in a history that is loaded at once. Then the reported version is made only from those of these rows that the
-    lender could know on `observed_on`.
+    If the month was the source's newest month at that time, the reported version of the month is made from all rows
+    that were taken in until `taken_in_by`. Otherwise the month arrived together with later months, as in a history that
+    is loaded all at once. In that case, the reported version is made from only those rows that the lender could also
+    know on `observed_on`.
+
+    Attributes:
+        taken_in_by: time at which the first rows that report the month were taken in.
+        observed_on: the month-end plus the source's feature lag.
+        as_newest: whether the month was the source's newest month at that time.
     """
 
     taken_in_by: datetime
@@ -103,8 +111,8 @@ class Reported:
 class MonthComparison:
     """The result of `compare_month` for one month of a source.
 
-    `loans`: one row per loan whose month changed. `rows`: one row per raw row that explains a changed loan, with the
-    columns of `ROW`. `unexplained`: ids of changed loans that no row explains; should be empty.
+    `loans`: one row per loan whose month changed. `rows`: the raw rows that explain the changes, with the columns of
+    `ROW`. `unexplained`: the ids of changed loans that no row explains. It should be empty.
     """
 
     source: str
@@ -116,7 +124,7 @@ class MonthComparison:
     unexplained: tuple[str, ...]
 
     def as_values(self) -> dict[str, object]:
-        """The comparison as plain values, which `creditloom restate --json` prints."""
+        """Return the comparison as dictionaries, lists and plain values, for `creditloom restate --json`."""
         figures = {
             f.name: {"reported": f.reported, "restated": f.restated, "difference": f.difference, "loans": f.loans}
             for f in self.figures
@@ -135,16 +143,16 @@ class MonthComparison:
 def compare_month(
     source: str, month_on: date, reported: Reported, then: pl.DataFrame, now: pl.DataFrame, rows: pl.DataFrame
 ) -> MonthComparison:
-    """Compare a month as first reported with the month as known now, and join the late rows to the changed loans.
+    """Compare a month as first reported with the month as known now, and find the rows that explain each changed loan.
 
     Args:
-        source: the source's name.
+        source: the name of the source.
         month_on: the month-end.
-        reported: when the month was first reported.
+        reported: when and from which rows the month was first reported.
         then: the month as first reported, one row per loan, with the columns loan_id and `MONTH`.
-        now: the month as known now, with the same columns.
-        rows: the raw rows that became known after the month was reported, from `changes`. The result leaves out rows of
-            loans that did not change.
+        now: the month as known now, in the same form as `then`.
+        rows: the raw rows that became known after the month was reported; the result of `changes`. Rows of loans that
+            did not change are left out of the comparison.
     """
     loans = changed_loans(then, now)
     explaining = rows.join(loans.select("loan_id", "moved"), on="loan_id").sort(
@@ -156,10 +164,15 @@ def compare_month(
 
 
 def changed_loans(then: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    """One row per loan whose month changed, sorted by loan_id.
+    """Return one row per loan whose month changed, sorted by loan_id.
 
-    Columns: loan_id; for each column of `MONTH`, `<column>` as reported and `<column>_now`; and `moved`, the names of
-    the figures that the loan changed. If one version has no row for the loan, the columns of that version are null.
+    There are three kinds of columns: loan_id; for each column of `MONTH`, the value as reported (`<column>`) and as
+    known now (`<column>_now`); and `moved`, the names of the figures that the loan changed. If a loan has no row in one
+    of the two versions, its columns for that version are null.
+
+    Args:
+        then: the month as first reported, one row per loan.
+        now: the month as known now, one row per loan.
     """
     both = then.select("loan_id", *MONTH).join(
         now.select("loan_id", *MONTH), on="loan_id", how="full", coalesce=True, suffix="_now"
@@ -174,7 +187,13 @@ def changed_loans(then: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
 
 
 def figures(then: pl.DataFrame, now: pl.DataFrame, loans: pl.DataFrame) -> tuple[Figure, ...]:
-    """Every figure as reported and as known now. `loans`: the result of `changed_loans`."""
+    """Return all figures of a month, as first reported and as known now.
+
+    Args:
+        then: the month as first reported, one row per loan.
+        now: the month as known now, one row per loan.
+        loans: the result of `changed_loans` for `then` and `now`.
+    """
     before, after = (side.select(_filled(name).sum() for name in SUMS).row(0, named=True) for side in (then, now))
     moved = dict(loans["moved"].explode().drop_nulls().value_counts().iter_rows())
     values = [(name, before[name], after[name]) for name in SUMS]
@@ -183,20 +202,21 @@ def figures(then: pl.DataFrame, now: pl.DataFrame, loans: pl.DataFrame) -> tuple
 
 
 def changes(table: str, rows: pl.DataFrame, key: Sequence[str], shown: Sequence[str]) -> pl.DataFrame:
-    """The raw rows of a table that became known after the month was reported, and what they change.
+    """Return the raw rows of a table that became known after the month was reported, with the values that they change.
 
     Args:
-        table: the table's name.
-        rows: raw rows of the table with the lineage columns, `file` (the delivery's file name), and `known_then`
+        table: the name of the table.
+        rows: raw rows of the table with the lineage columns, `file` (the file name of the delivery) and `known_then`
             (whether the row was known when the month was reported).
-        key: the table's primary key. A late row whose key was already known is a correction. But if its `known_at` is
-            before that of the known row, it is an older version that came late, and is left out.
+        key: the primary key of the table. A late row is a correction if a row with the same key was known when the
+            month was reported. If the late row has an earlier `known_at` than this row, it is left out, because it is
+            an older version that arrived late.
         shown: the columns that may be shown. None of them is personal.
 
     Returns:
-        Rows with the columns of `ROW`. `changed`: for a correction, the columns that differ; for any other row, the
-        columns that it fills, with null as `before`. A correction that moves a row to another loan gives one row per
-        loan.
+        Rows with the columns of `ROW`. For a correction, `changed` contains the columns that differ. For any other row,
+        it contains the columns that are not null, with null as the value before. A correction that moves a row to
+        another loan gives one row for each of the two loans.
     """
     order = ("known_at", "ingested_at", LINE_NO)
     earlier = _suffixed((*shown, "loan_id", "known_at"))
@@ -240,7 +260,7 @@ def _suffixed(shown: Sequence[str]) -> list[pl.Expr]:
 
 
 def _filled(name: str) -> pl.Expr:
-    """What a loan month adds to a sum; 0 if the loan has no such month."""
+    """Return what a loan month adds to the figure `name`, which is 0 if the loan has no row for the month."""
     return SUMS[name].cast(pl.Decimal(38, 2) if name in _AMOUNTS else pl.Int64).fill_null(0).alias(name)
 
 

@@ -21,13 +21,16 @@ _OUTCOMES = ("landed", "accepted", "quarantined", "duplicate")
 
 
 def summary(metrics: Mapping[str, Value], sources: list[str], stages: Mapping[str, float]) -> Group:
-    """The summary of a night: deliveries, champions, portfolios, checks, and seconds per step (`stages`)."""
+    """Return the summary of a night: deliveries, champions, portfolios, checks, and the duration of each step.
+
+    `metrics` are the metrics of the night's snapshot. `stages` contains the seconds per step.
+    """
     by_source = (table for name in sources for table in (_champion(metrics, name), _portfolio(metrics, name)))
     return Group(_ingested(metrics, sources), *by_source, _night(metrics, stages))
 
 
 def where_to_look(home: Path, snapshot: Path) -> Text:
-    """A text that says where to find the results: paths, and the command that starts the UIs."""
+    """Return a text with the paths of the results, and with the command that starts the web UIs."""
     return Text.assemble(
         ("Where to look\n", "bold"),
         f"  snapshot   {snapshot}\n",
@@ -38,7 +41,10 @@ def where_to_look(home: Path, snapshot: Path) -> Text:
 
 
 def status_tables(status: Mapping[str, Any]) -> Group:
-    """The tables of a home's status. `status`: the values of `operations.status.Status`."""
+    """Return the tables for the status of a home.
+
+    `status` is a dictionary of the fields of `operations.status.Status`.
+    """
     night, colour = status["last_night"], {"fresh": "green", "late": "yellow"}.get(status["freshness"], "red")
     facts = {
         "published": f"[{colour}]{status['freshness']}[/]"
@@ -59,7 +65,10 @@ def status_tables(status: Mapping[str, Any]) -> Group:
 
 
 def erasure_table(done: Mapping[str, Any]) -> Group:
-    """The table of an erasure and its proof. `done`: the values of `ingestion.persons.erasure.Erasure`."""
+    """Return the table for an erasure and its proof.
+
+    `done` is a dictionary of the fields of `ingestion.persons.erasure.Erasure`.
+    """
     facts = {"pseudonyms": ", ".join(done["pseudonyms"])}
     held, proof = done["held"], done["proof"]
     if held:
@@ -87,7 +96,10 @@ def erasure_table(done: Mapping[str, Any]) -> Group:
 
 
 def held_rows(rows: pl.DataFrame) -> Group:
-    """The table of the newest quarantined lines. `rows`: the result of `ingestion.quarantine.held`."""
+    """Return the table of the newest 50 rows of quarantined lines, followed by the messages of the rules.
+
+    `rows` is the result of `ingestion.quarantine.held`.
+    """
     table = _table(
         f"In quarantine: {rows['lines'].sum():,} lines", "file", "line", "delivery", "rule", "since", "state"
     )
@@ -102,7 +114,10 @@ def held_rows(rows: pl.DataFrame) -> Group:
 
 
 def comparison_tables(comparison: MonthComparison) -> Group:
-    """The tables of a month as reported and as known now, with the late rows grouped by loan and delivery."""
+    """Return the tables for the comparison of a month: its figures, and the late rows grouped by loan and delivery.
+
+    If no loan changed, there is no table of late rows.
+    """
     reported = comparison.reported
     taken_in = f"taken in by {reported.taken_in_by:%Y-%m-%d %H:%M} UTC, when the month was first reported"
     if not reported.as_newest:
@@ -120,7 +135,7 @@ def comparison_tables(comparison: MonthComparison) -> Group:
 
 
 def _figures(comparison: MonthComparison) -> Table:
-    """The table of figures. Leaves out figures that are zero or missing in both versions."""
+    """Return the table of figures, without figures that are 0 or None in both versions of the month."""
     table = _table("Figures", "", "as reported", "as known now", "difference", "loans")
     for figure in comparison.figures:
         if figure.reported or figure.restated:
@@ -136,7 +151,10 @@ def _figure(figure: Figure, value: Amount | None) -> str:
 
 
 def _late_rows(rows: pl.DataFrame) -> Table:
-    """The table of the late rows. Several rows of one loan and delivery are shown as the first row and their number."""
+    """Return the table of the late or corrected rows, with at most 20 rows.
+
+    If a loan has several late rows from one delivery, only the first is shown, followed by the number of the others.
+    """
     grouped = rows.group_by("loan_id", "table", "file", "known_at", "ingested_at", maintain_order=True).agg(
         pl.col("line").min(), pl.len().alias("count"), pl.col("event_on").min(), pl.col("changed").first()
     )
@@ -224,7 +242,10 @@ def _champion(metrics: Mapping[str, Value], source: str) -> Table:
 
 
 def _portfolio(metrics: Mapping[str, Value], source: str) -> Table:
-    """The table of loans and expected loss by stage. If a figure is not available, it shows the reason."""
+    """Return the table of a source's loans and expected loss by stage.
+
+    A figure that is not completely available is listed with its status and the reason.
+    """
     own = {name.split(".", 2)[2]: v for name, v in metrics.items() if name.startswith(f"portfolio.{source}.")}
     facts = {
         f"stage {stage}": f"{own[f'stage_{stage}.loans']:,} loans; "
@@ -240,7 +261,10 @@ def _portfolio(metrics: Mapping[str, Value], source: str) -> Table:
 
 
 def _warnings(metrics: Mapping[str, Value]) -> str:
-    """Early warnings as text: the number of open warnings, and one line for each of a source's first warnings."""
+    """Return the early warnings as text, with at most five warnings per source.
+
+    The first line contains the numbers of red and amber warnings in all sources.
+    """
     red, amber = metrics.get("warnings.red", 0), metrics.get("warnings.amber", 0)
     lines = [f"{red} red, {amber} amber"]
     for name, value in metrics.items():
@@ -255,7 +279,10 @@ def _warnings(metrics: Mapping[str, Value]) -> str:
 
 
 def _night(metrics: Mapping[str, Value], stages: Mapping[str, float]) -> Table:
-    """The table of a night's checks, warnings, memory and seconds per step. All check steps are added up as one."""
+    """Return the table of a night's checks, warnings, memory use, and seconds per step.
+
+    The seconds of all steps that run checks are added up and shown as one row.
+    """
     seconds: dict[str, float] = {}
     for name, value in stages.items():
         key = "checks" if name.startswith("check_") else name

@@ -1,5 +1,8 @@
-"""A simulated loan book: files as a lending platform delivers them, and the true values behind them.
+"""The simulator of a loan book.
 
-The package uses only NumPy and Polars. Only the command line and tests import it. It imports nothing else from the
-project.
+It writes the files that a lending platform would deliver, and the truth: values that no real lender can observe, such
+as each loan's true PD.
+
+The package uses only NumPy and Polars, and imports nothing else from the project. Only the command line and the tests
+import it.
 """

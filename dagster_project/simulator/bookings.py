@@ -1,7 +1,8 @@
-"""Turn the payments of a loan in a month into dated bookings: early, on the due day, late, returned or reversed.
+"""Dated bookings, made from the amounts that loans pay in a month.
 
-Each booking has a method and a payer. All bookings of a month have a day in that month and add up to the amount paid,
-so the month-end agrees with the ledger.
+A payment can be booked early, on the due day or late. It can also be returned or reversed. Each booking has a method
+and a payer. All bookings for a month are dated in that month. Together they add up to the amount paid, so that the
+figures at the month-end agree with the ledger.
 """
 
 from dataclasses import dataclass
@@ -24,11 +25,18 @@ DOUBLE, BOUNCE = (3, 4), (5, 6)
 
 @dataclass(frozen=True)
 class Bookings:
-    """The bookings of a month, one entry per booking, sorted by day.
+    """The bookings of a month, as arrays with one entry per booking, sorted by day.
 
-    `loan`: index of the loan in the book. `day` and `known_on`: days counted from 1970-01-01; `known_on` is the day of
-    the file that contains the booking. `amount`: in cents; a negative amount reverses a booking. `method`: index in
-    METHODS. `payer`: the third party's number, or 0 if the borrower pays.
+    Days are counted from 1970-01-01.
+
+    Attributes:
+        loan: The index of the loan in the book.
+        number: The booking's number. Its last digit is the kind of booking (see DOUBLE and BOUNCE).
+        day: The day of the payment.
+        amount: The amount in cents. A negative amount reverses another booking.
+        method: The index of the payment method in METHODS.
+        payer: The number of the third party who pays, or 0 if the borrower pays.
+        known_on: The day of the file that contains the booking.
     """
 
     loan: Ints
@@ -41,7 +49,10 @@ class Bookings:
 
 
 def draw_helpers(seed: int, loans: Loans) -> Ints:
-    """Return for each loan the number of the third party who sometimes pays, or 0 if there is none."""
+    """Return for each loan the number of the third party who sometimes pays for the borrower.
+
+    The number is 0 if there is no such third party.
+    """
     is_helped = generator(seed, "payers").random(len(loans.number)) < HELPED
     return np.where(is_helped, FIRST_PAYER + np.arange(len(is_helped)), 0)
 
@@ -49,9 +60,10 @@ def draw_helpers(seed: int, loans: Loans) -> Ints:
 def book(paid: Paid, loans: Loans, helper: Ints, month: int, seed: int, calendar: Calendar) -> Bookings:
     """Return the bookings of one month.
 
-    A missed instalment may appear as a returned direct debit, which is booked and then reversed three days later. A
-    payment may be returned first and paid again, or be booked twice and corrected a day later. Borrowers in arrears pay
-    later in the month. Payments that are not direct debits are transfers or cash. Third parties pay by transfer only.
+    Some missed instalments appear as returned direct debits, which are booked and then reversed three days later. A
+    payment may also be returned first and paid again, or be booked twice and corrected a day later. Borrowers in
+    arrears pay on a day between the due day and the end of the month. Payments that are not direct debits are transfers
+    or cash. Third parties pay by transfer only. `helper` has the number of each loan's third party, or 0.
     """
     random = generator(seed, "bookings", month)
     uniform, second = random.random((2, len(paid.loan)))

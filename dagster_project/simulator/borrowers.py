@@ -1,6 +1,6 @@
-"""Borrowers: latent risk, income, tenure, region, and the protected attributes.
+"""The borrowers of a book, with their latent risk, income, tenure, region, and protected attributes (sex and age).
 
-The protected attributes affect nothing unless a plan contains `unfair_proxy` (see `risk_shifts`).
+The protected attributes have no effect on anything else, unless a plan contains `unfair_proxy` (see `risk_shifts`).
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,11 @@ FIRST_CUSTOMER, FIRST_ACCOUNT = 50_000_001, 700_000_001
 
 @dataclass(frozen=True)
 class Borrowers:
-    """One entry per borrower. `risk` is latent and in no file: standard normal, higher is worse."""
+    """The borrowers of a book, as arrays with one entry per borrower.
+
+    `number` is the customer number. `risk` is the latent risk, which no delivered file contains. It has a standard
+    normal distribution, and higher values mean more risk.
+    """
 
     number: Ints
     risk: Floats
@@ -27,14 +31,14 @@ class Borrowers:
 
     @property
     def account(self) -> Ints:
-        """The number of the account that each borrower pays from."""
+        """Return the number of the account from which each borrower pays."""
         return self.number + (FIRST_ACCOUNT - FIRST_CUSTOMER)
 
 
 def make_borrowers(seed: int, count: int, first: int = FIRST_CUSTOMER) -> Borrowers:
-    """Make `count` borrowers, numbered from `first` on.
+    """Make `count` borrowers with consecutive customer numbers that start with `first`.
 
-    Income and tenure fall with risk. Region, sex and age are independent of risk.
+    On average, riskier borrowers have a lower income and a shorter tenure. Region, sex and age are independent of risk.
     """
     random = generator(seed, "borrowers", first - FIRST_CUSTOMER)
     risk = random.standard_normal(count)

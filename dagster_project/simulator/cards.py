@@ -1,8 +1,10 @@
-"""Revolving cards: purchases, and the monthly statement with the minimum that is due in the next month.
+"""Revolving cards: their purchases, and the monthly statement, whose minimum payment is due in the next month.
 
-A card follows the same chain as a loan. Its instalment is the minimum of the last statement. A prepayment pays
-everything and closes the account. There is no last instalment. A card in default buys nothing. For every other card,
-the balance less arrears is at least LEAST_OWED at a month-end, so every month has a minimum to pay or to miss.
+Cards miss and pay instalments with the same probabilities as loans (see `behaviour`). The instalment of a card is the
+minimum of its last statement. A prepayment pays the whole debt and closes the account. A card has no last instalment.
+
+A card in default makes no purchases. Every other card buys enough that its balance without arrears is at least
+LEAST_OWED at each month-end. So there is a minimum to pay or to miss in every month.
 """
 
 from dataclasses import dataclass
@@ -21,10 +23,17 @@ PAYS_ALL, PAYS_MORE = 0.35, 0.65
 
 @dataclass(frozen=True)
 class Statements:
-    """The statements of a month-end, one entry per card. Amounts are in cents.
+    """The statements of one month-end, as arrays with one entry per card. Amounts are in cents.
 
-    `loan`: index of the card in the book. `due` and `paid` belong to the month that ends. `minimum` is due in the next
-    month. `rest` is the balance less `minimum` and arrears.
+    Attributes:
+        loan: The index of the card in the book.
+        balance: The balance at the month-end, including arrears.
+        limit: The card's limit.
+        purchases: The purchases of the month.
+        due: The minimum that was due in the month that ends.
+        paid: The amount that was paid in the month that ends.
+        minimum: The minimum that is due in the next month.
+        rest: The balance without arrears and `minimum`.
     """
 
     loan: Ints
@@ -38,18 +47,21 @@ class Statements:
 
 
 def paid_above(owed: Ints, choice: Floats, fraction: Floats) -> Ints:
-    """Return the amounts that cards without arrears pay above the minimum.
+    """Return the amount that each card without arrears pays above its minimum, in cents.
 
-    `owed`: the balance less the minimum. `choice` and `fraction`: random numbers from 0 to 1.
+    `owed` is the balance without the minimum. `choice` is a random number from 0 to 1, which decides whether the card
+    pays all of `owed`, a part of it, or nothing. If the card pays a part, it is the share `fraction` of `owed`.
     """
     part = np.where(choice < PAYS_MORE, (fraction * owed).astype(np.int64), 0)
     return np.asarray(np.where(choice < PAYS_ALL, owed, part))
 
 
 def purchases(owed: Ints, arrears: Ints, limit: Ints, buys: Ints, normal: Floats) -> Ints:
-    """Return the purchases of a month: within the limit, and enough to owe LEAST_OWED.
+    """Return the purchases of each card in a month, in cents.
 
-    `buys`: 0 for cards in default, else 1. `normal`: standard normal random numbers.
+    Purchases stay within the limit, unless more are needed to bring the balance without arrears up to LEAST_OWED.
+    `owed` is the balance before the purchases, including `arrears`. `buys` is 0 for cards in default, which make no
+    purchases, and 1 for all others. `normal` has one standard normal random number per card.
     """
     wanted = (SPENDING * limit * np.exp(0.6 * normal)).astype(np.int64)
     within = np.minimum(wanted, np.maximum(limit - owed, 0))
@@ -57,6 +69,9 @@ def purchases(owed: Ints, arrears: Ints, limit: Ints, buys: Ints, normal: Floats
 
 
 def minimum_due(balance: Ints, arrears: Ints) -> Ints:
-    """Return the minimum of a statement: a share of the balance, at least MINIMUM, at most the balance less arrears."""
+    """Return the minimum payment of each statement, in cents.
+
+    It is a share of the balance, but at least MINIMUM, and never more than the balance without arrears.
+    """
     share = np.rint(MINIMUM_SHARE * balance).astype(np.int64)
     return np.asarray(np.clip(np.maximum(share, MINIMUM), 0, np.maximum(balance - arrears, 0)))

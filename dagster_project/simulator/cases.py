@@ -1,6 +1,7 @@
 """Cases: disputes of bookings, complaints, and collections of defaulted loans.
 
-Disputes and complaints are rare, and more frequent after double bookings and for borrowers in arrears.
+Only double bookings are disputed. Complaints are rare, and more frequent from borrowers with two or more unpaid
+instalments.
 """
 
 import numpy as np
@@ -17,7 +18,10 @@ _DISPUTE, _COMPLAINT, _COLLECTION = range(3)
 
 
 def open_cases(paid: Paid, bookings: Bookings, loans: Loans, month: int, seed: int, calendar: Calendar) -> pl.DataFrame:
-    """Return the cases of a month: some double bookings are disputed, and some borrowers complain."""
+    """Return the disputes and complaints of a month as rows of the cases file.
+
+    Some double bookings are disputed, and some borrowers complain.
+    """
     random = generator(seed, "cases", month)
     twice = np.flatnonzero(bookings.number % 10 == DOUBLE[0])
     disputed = twice[random.random(len(twice)) < DISPUTES]
@@ -34,12 +38,19 @@ def open_cases(paid: Paid, bookings: Bookings, loans: Loans, month: int, seed: i
 
 
 def collections(defaulted: Ints, loans: Loans, month: int, calendar: Calendar) -> pl.DataFrame:
-    """Return one case per loan whose default starts in the month, opened on the month's last day."""
+    """Return rows of the cases file with one collection case per loan in `defaulted`.
+
+    `defaulted` has the indexes of the loans whose default starts in the month. The cases are opened on the last day of
+    the month.
+    """
     return case_rows(loans.number[defaulted], np.full(len(defaulted), calendar.end(month)), _COLLECTION, month)
 
 
 def case_rows(loan_no: Ints, opened_on: Ints, kind: int, month: int) -> pl.DataFrame:
-    """Return rows of the cases file. `kind`: index in KINDS."""
+    """Return rows of the cases file, with one case of the same kind for each entry of `loan_no`.
+
+    `opened_on` has days counted from 1970-01-01. `kind` is an index in KINDS.
+    """
     return pl.DataFrame(
         {
             "case_no": (loan_no * 1_000 + month) * 10 + kind,

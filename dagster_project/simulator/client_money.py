@@ -1,9 +1,11 @@
 """The account that holds the money of jointly funded loans until it is allocated or refunded.
 
-For each day: received = allocated + refunded + change of the unallocated balance. The account receives borrowers'
-payments as one sum per day and method. It allocates them to their loans, some of them days later. A returned direct
-debit reverses its allocation and is refunded. A mistaken transfer is refunded and never allocated. A double booking
-moves no money.
+On each day, the amount received is the amount allocated, plus the amount refunded, plus the change of the unallocated
+balance. The payments of borrowers arrive as one sum per day and payment method. Each payment is allocated to its loan,
+either on the same day or a few days later.
+
+If a direct debit is returned, its allocation is reversed and the amount is refunded. A mistaken transfer is refunded
+and never allocated. A payment that was booked twice by mistake moves no additional money.
 """
 
 import numpy as np
@@ -23,9 +25,10 @@ _MOST_DAYS = 4
 def client_bookings(
     bookings: Bookings, is_joint: NDArray[np.bool_], loans: Loans, month: int, seed: int, calendar: Calendar
 ) -> pl.DataFrame:
-    """Return the account's bookings for a month's payments, sorted by day.
+    """Return the bookings of the account for the payments of one month, sorted by day.
 
-    Some bookings have a day at the start of the next month. `is_joint`: whether each loan is jointly funded.
+    `is_joint` states for each loan whether it is jointly funded. Some allocations and refunds are dated in the first
+    days of the next month.
     """
     random = generator(seed, "client_money", month)
     mine = np.flatnonzero(is_joint[bookings.loan] & ~np.isin(bookings.number % 10, DOUBLE))

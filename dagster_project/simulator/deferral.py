@@ -1,9 +1,14 @@
-"""Payment holidays: which loans get one, and when.
+"""Payment holidays: which loans get one, and when it begins.
 
-Before the book begins, some loans are drawn, each with a month, independently of risk. A drawn loan is granted a
-holiday in its month if it was 0 behind at the month-end before. For MONTHS months nothing falls due, nothing is paid,
-and the state of the chain does not change. The remaining instalments follow after the holiday, unchanged, because the
-holiday bears no interest. Cards are excluded, and so is the segment whose arrears `drift` plans.
+Loans are drawn at random before the simulation starts, independently of their risk, and each drawn loan gets a random
+month. In that month it is granted a holiday, if no instalment was unpaid at the previous month-end. Otherwise it gets
+no holiday.
+
+A holiday lasts MONTHS months. During this time nothing falls due, nothing is paid, and the loan's state (see
+`behaviour`) does not change. The remaining instalments follow after the holiday. Their amounts stay the same, because
+no interest is charged for the holiday.
+
+Cards get no holidays. Nor do the loans of the segment whose arrears a plan can make rise (see `drift`).
 """
 
 import numpy as np
@@ -18,9 +23,10 @@ NEVER = 1_000_000
 
 
 def draw_lots(seed: int, loans: Loans, first_month: int | None) -> Ints:
-    """Return the month in which each loan's holiday would begin.
+    """Return the month in which each loan's payment holiday would begin.
 
-    The month is NEVER for a loan that is not drawn, and for all loans if `first_month` is None.
+    Holidays begin in the OPEN_FOR months from `first_month` on. The result is NEVER for a loan that was not drawn. If
+    `first_month` is None, it is NEVER for all loans.
     """
     count = len(loans.number)
     if first_month is None:
@@ -32,10 +38,13 @@ def draw_lots(seed: int, loans: Loans, first_month: int | None) -> Ints:
 
 
 def months_rested(begun: Ints, month: Ints | int) -> Ints:
-    """The number of holiday months up to and including `month`, for a holiday that began in `begun`."""
+    """Return how many months of the holiday that began in `begun` have passed by the end of `month`.
+
+    The result is 0 before the holiday, and MONTHS after it.
+    """
     return np.clip(month - begun + 1, 0, MONTHS)
 
 
 def is_resting(begun: Ints, month: Ints | int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Whether `month` is a month of the holiday that began in `begun`."""
+    """Return whether `month` is a month of the payment holiday that began in the month `begun`."""
     return np.asarray((month >= begun) & (month < begun + MONTHS))

@@ -1,14 +1,17 @@
-"""Plant the faults that platforms make into files that are already written, and list all of the faults.
+"""Faults that real platforms make in their files. They are planted in files that are already written, and listed.
 
-A fault only changes bytes. The damaged content is sent again, correct, in a file with the next day's date and another
-file ending. So the book is complete in the end: all files together hold every loan and cent of the clean book. There
-are two exceptions. The attributes files of the second half, which only monitoring uses, are never corrected
-(`schema_change`). And a correction adds rows beside the wrong row. No file has two faults. The list
-(`truth/dirt.parquet`) has one row per fault: its class, the file, the line (for a fault of a row; the header is line
-1), the number of the payment, loan or customer that it concerns, if any, and the expected outcome.
+A fault damages the delivered files, but not the simulated book behind them. The correct content of damaged files and
+rows is sent again in a file with the next day's date and another file ending. So all files together contain every loan
+and every cent of the clean book, with two exceptions. The faulty attributes files (`schema_change`) are never
+corrected; only monitoring uses them. And a wrong amount (`correction`) is not replaced, but reversed and booked again
+in two additional rows. No file is drawn for two faults.
 
-Some faults can only be found by comparison with other files: a payment that a later delivery repeats, with the same or
-different content, and a payment dated before its loan's opening. They are planted only if `redeliver` is set.
+The list is written to `truth/dirt.parquet` and has one row per fault. It contains the class of fault, the file, the
+line, the number of the payment, loan or customer, and the expected outcome. The header is line 1. The line is null for
+a fault of a whole file.
+
+Some faults show only in comparison with other files: a payment that a later delivery repeats, with the same or
+different content, and a payment that is dated before its loan's opening. They are planted only if `redeliver` is true.
 """
 
 import datetime as dt
@@ -33,9 +36,13 @@ _UNKNOWN_LOAN = b"99999999"
 class Fault:
     """One planted fault.
 
-    `fault`: its class. `line`: None for a fault of a whole file. `key`: number of the payment, loan or customer, or
-    None. `expected`: the quarantine rule that ingestion should name, or ACCEPTED, DUPLICATE, duplicate_row, suspense or
-    late. For payments that are delivered again, it can also be conflict or before_opening.
+    Attributes:
+        fault: The class of fault.
+        file: The name of the file.
+        line: The line in the file, where the header is line 1. None for a fault of a whole file.
+        key: The number of the payment, loan or customer. None for a fault of a whole file.
+        expected: What ingestion should do with it. This is the quarantine rule that should be reported, or one of
+            ACCEPTED, DUPLICATE, duplicate_row, suspense, late, conflict and before_opening.
     """
 
     fault: str
@@ -101,7 +108,10 @@ _WRONG = 10  # a wrong amount is the right amount times this factor
 
 
 def plant(seed: int, landing: Path, listing: Path, *, redeliver: bool) -> int:
-    """Damage the files of a clean book and write the list of faults to `listing`; return the number of faults."""
+    """Plant faults in the files of a clean book, write the list of faults to `listing`, and return their number.
+
+    If `redeliver` is true, the faults that show only in comparison with other files are planted as well.
+    """
     faults = _Planting(seed, landing).all(redeliver=redeliver)
     schema = {"fault": pl.String, "file": pl.String, "line": pl.Int64, "key": pl.String, "expected": pl.String}
     rows = [(f.fault, f.file, f.line, f.key, f.expected) for f in faults]
@@ -110,7 +120,10 @@ def plant(seed: int, landing: Path, listing: Path, *, redeliver: bool) -> int:
 
 
 class _Planting:
-    """Plants the faults. Files are drawn without replacement, so that no file has two faults."""
+    """The planting of faults in the files of one landing folder.
+
+    Payment files are drawn without replacement, so that no file gets two faults.
+    """
 
     def __init__(self, seed: int, landing: Path) -> None:
         self._random, self._landing = generator(seed, "dirt"), landing
@@ -123,7 +136,10 @@ class _Planting:
         self._faults: list[Fault] = []
 
     def all(self, *, redeliver: bool) -> list[Fault]:
-        """Plant every class of fault, as long as files are left; classes that need a long file come first."""
+        """Plant all classes of faults, and return the planted faults.
+
+        Classes that need a long file come first. If no suitable file is left, a class is skipped.
+        """
         for name, change, rule in ROWS:
             self._each(partial(self._bad_row, name, change, rule), long=True)
         self._each(self._key_conflict, long=True)
@@ -175,7 +191,10 @@ class _Planting:
         self._note(name, path, rule, place + 1, fields[0])
 
     def _key_conflict(self, path: Path) -> None:
-        """Plant the same payment number for two loans, so that neither row can be accepted."""
+        """Plant a second row with the number of an existing payment, but for another loan.
+
+        Ingestion can accept neither row, so the correct row is sent again the next day.
+        """
         lines, place = self._draw(path)
         row = lines[place]
         fields = row.split(b",")
@@ -206,7 +225,10 @@ class _Planting:
         self._note("orphan_payment", path, "suspense", place + 2, number)
 
     def _correction(self, path: Path) -> None:
-        """Plant an amount ten times too high and, on the next day, two rows: its reversal and the right amount."""
+        """Plant an amount that is ten times too high, and its correction on the next day.
+
+        The correction consists of two rows: the reversal of the wrong amount, and the right amount.
+        """
         lines, place = self._draw(path)
         right = lines[place].split(b",")
         wrong = f"{float(right[3]) * _WRONG:.2f}"
@@ -221,19 +243,19 @@ class _Planting:
             self._note("correction", later, "ACCEPTED", n, row[0])
 
     def _again(self, path: Path) -> None:
-        """Plant a payment that a later delivery repeats."""
+        """Plant a second delivery of an existing payment, with the same content."""
         lines, place = self._draw(path)
         self._send_again("redelivered", path, lines[0], lines[place].split(b","), "duplicate_row")
 
     def _again_otherwise(self, path: Path) -> None:
-        """Plant a payment that a later delivery repeats with another amount."""
+        """Plant a second delivery of an existing payment, with another amount."""
         lines, place = self._draw(path)
         fields = lines[place].split(b",")
         changed = [*fields[:3], b"1" + fields[3].lstrip(b"-"), *fields[4:]]
         self._send_again("redelivered_otherwise", path, lines[0], changed, "conflict")
 
     def _before_opening(self, path: Path) -> None:
-        """Plant a payment dated before any loan was opened."""
+        """Plant a payment that is dated before any loan was opened."""
         lines, place = self._draw(path)
         fields = lines[place].split(b",")
         early = [fields[0] + b"6", fields[1], b"2000-01-31", *fields[3:]]
@@ -250,7 +272,7 @@ class _Planting:
         self._note("late_file", late, "late")
 
     def _missing_day(self, path: Path) -> None:
-        """Plant a day on which no file arrives; all files of the day arrive on the next day."""
+        """Plant a day without deliveries: all files of the day arrive on the next day instead."""
         day = path.stem.split("-", 1)[1]
         for file in sorted(self._landing.glob(f"*-{day}.csv")):
             late = self._next(file, "missed")
@@ -258,7 +280,7 @@ class _Planting:
             self._note("missing_day", late, "late")
 
     def _unit_mistakes(self) -> None:
-        """Plant rates in percent instead of fractions, in every row of a loans file."""
+        """Plant interest rates in percent instead of fractions, in every row of some loans files."""
         for path in self._some("loans"):
             content = path.read_bytes()
             lines = content.rstrip(b"\n").split(b"\n")
@@ -272,7 +294,7 @@ class _Planting:
             self._next(path, "resent").write_bytes(content)
 
     def _negative_instalments(self) -> None:
-        """Plant a negative amount in a schedule; only payments may be negative."""
+        """Plant a negative amount in a row of some schedules files. Only payments may have negative amounts."""
         for path in self._some("schedules", at_least=LONG):
             lines, place = self._draw(path)
             row = lines[place]
@@ -283,7 +305,7 @@ class _Planting:
             self._note("negative_instalment", path, "amount:minimum", place + 1, fields[0])
 
     def _texts(self) -> None:
-        """Plant names that a spreadsheet or a naive reader misreads."""
+        """Plant valid customer names that spreadsheets or simple CSV readers misinterpret."""
         for (name, change), path in zip(TEXTS, self._some("borrowers", most=len(TEXTS)), strict=False):
             lines, place = self._draw(path)
             fields = lines[place].split(b",")
@@ -292,7 +314,10 @@ class _Planting:
             self._note(name, path, "ACCEPTED", place + 1, fields[0])
 
     def _schema_change(self) -> None:
-        """Add a column that is not in the contract to the second half of the attributes files."""
+        """Add a column that is not in the contract to the attributes files of the second half of the book.
+
+        Files that already have a fault are left out.
+        """
         files = sorted(self._landing.glob("attributes-*.csv"))
         listed = {fault.file for fault in self._faults}
         for path in files[len(files) // 2 :]:
@@ -302,9 +327,10 @@ class _Planting:
                 self._note("schema_change", path, "schema_drift")
 
     def _some(self, table: str, *, at_least: int = 0, most: int | None = None) -> list[Path]:
-        """Return random files of another table with more than `at_least` lines.
+        """Return randomly drawn files of a table that have more than `at_least` lines.
 
-        Return at most `most` files or, without `most`, a share RATE of the table's files, but at least one.
+        The result has at most `most` files. If `most` is None, it has a share RATE of the table's files, but at least
+        one. It has fewer if there are not enough suitable files.
         """
         files = [f for f in sorted(self._landing.glob(f"{table}-*.csv"))[:-4] if f.stem.count(".") == 0]
         drawn = [files[i] for i in self._random.permutation(len(files))]
@@ -312,13 +338,13 @@ class _Planting:
         return list(islice(long, most or max(1, round(RATE * len(files)))))
 
     def _draw(self, path: Path) -> tuple[list[bytes], int]:
-        """Return a file's lines, and the index of a random line that is not the header."""
+        """Return the lines of a file, and the index of a random line below the header."""
         lines = path.read_bytes().split(b"\n")
         return lines, int(self._random.integers(1, len(lines) - 1))
 
     @staticmethod
     def _next(path: Path, ending: str, days: int = 1) -> Path:
-        """Return the path of the same table's file `days` later, with another file ending."""
+        """Return the path for a file of the same table that is dated `days` later and has another file ending."""
         table, day = path.stem.split("-", 1)
         return path.with_name(f"{table}-{dt.date.fromisoformat(day) + dt.timedelta(days=days)}.{ending}")
 

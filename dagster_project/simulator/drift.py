@@ -1,11 +1,17 @@
-"""A segment that deteriorates: the car loans' share of 30+ days past due rises from 1.76 % to 3.01 % in four months.
+"""A planted deterioration of one segment, the car loans.
 
-The share is the number of loans 2 or 3 behind, divided by the number of loans that are open and not in default. A shift
-of the hazard model's x makes the share rise. In a month, the shift is the same for all loans of the segment. It is
-solved so that the *expected* share has the wanted value: the chain's probabilities are carried forward from each loan's
-opening. Each month of the rise has its own shift. Before and after the rise, the shift is constant: it brings the share
-to its level and keeps it there. The shift depends on no random draw, so the true PD stays exact. The share in a book is
-the wanted share plus binomial noise.
+The share of car loans that are 30 or more days past due rises from 1.76 % to 3.01 % within four months.
+
+This share is the number of car loans with 2 or 3 unpaid instalments, divided by the number of car loans that are open
+and not in default. It rises because a shift is added to x of the hazard model (see `behaviour`). In any one month, the
+shift is the same for all car loans.
+
+The shift is calculated so that the *expected* share has the wanted value. For this, the probabilities of the states are
+carried forward month by month from each loan's opening. Each month of the rise has its own shift. Before and after the
+rise, the shift is constant. It brings the share to its level and keeps it there.
+
+The shift does not depend on how the simulated loans happen to pay, so the true PD stays exact. The share in a simulated
+book is the wanted share plus binomial noise.
 """
 
 from dataclasses import dataclass, replace
@@ -28,13 +34,17 @@ _SAMPLE = 4_000  # number of loans to solve a constant shift on; all loans of a 
 
 
 def in_segment(loans: Loans) -> NDArray[np.bool_]:
-    """Whether each loan is in the segment that drifts."""
+    """Return whether each loan is in the segment that deteriorates, as an array of booleans."""
     return np.asarray(loans.product == SEGMENT)
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """The loans of the segment. `chance`: the probability of each state, by loan."""
+    """The loans of the segment, with the probabilities of their states at one month-end.
+
+    `chance` has the shape (loans, 6). Its columns are the states: 0 to 3 unpaid instalments, DEFAULT and CLOSED.
+    `stress` has one value per month. The other arrays have one entry per loan.
+    """
 
     opened: Ints
     term: Ints
@@ -43,7 +53,11 @@ class _Segment:
     chance: Floats
 
     def month(self, month: int, shift: float) -> Floats:
-        """Return the probabilities at the end of `month` with this shift, from the probabilities a month before."""
+        """Return the probabilities of the states at the end of `month`, if the shift in this month is `shift`.
+
+        The probabilities in `chance` must be those at the end of the previous month. Loans that were not opened before
+        `month` keep their probabilities.
+        """
         runs = self.opened < month
         age, stress = month - self.opened[runs], float(self.stress[month])
         later = self.chance.copy()
@@ -52,7 +66,10 @@ class _Segment:
         return later
 
     def share_at(self, first: int, last: int, shift: float) -> float:
-        """Return the expected share at the end of `last` if all months from `first` on have this shift."""
+        """Return the expected share at the end of the month `last`.
+
+        All months from `first` to `last` have the same shift.
+        """
         segment = self
         for month in range(first, last + 1):
             segment = replace(segment, chance=segment.month(month, shift))
@@ -60,7 +77,11 @@ class _Segment:
         return float(has_run[:, 2:4].sum() / max(has_run[:, :4].sum(), 1e-9))
 
     def solve(self, first: int, last: int, wanted: float) -> float:
-        """Find the shift that gives the wanted share, by bisection; the nearer bound of `_SHIFTS` if no shift does."""
+        """Return the constant shift from `first` to `last` that gives the wanted share at the end of `last`.
+
+        The shift is found by bisection between the bounds in `_SHIFTS`. If no shift between them gives the wanted
+        share, the result is the bound that comes closest.
+        """
         low, high = _SHIFTS
         for _ in range(20):
             middle = (low + high) / 2
@@ -68,16 +89,20 @@ class _Segment:
         return (low + high) / 2
 
     def sample(self) -> "_Segment":
-        """Return an evenly spaced sample of the loans."""
+        """Return this segment with an evenly spaced sample of its loans.
+
+        The sample has at least `_SAMPLE` loans, or all loans if there are fewer.
+        """
         every = slice(None, None, max(len(self.opened) // _SAMPLE, 1))
         part = self.opened[every], self.term[every], self.hazard[every]
         return _Segment(*part, self.stress, self.chance[every])
 
 
 def drift_path(loans: Loans, stress: Floats, rises_from: int | None) -> Floats:
-    """Return the segment's shift of x by month; 0 in all months if `rises_from` is None.
+    """Return the shift of x for the loans of the segment, with one value per month.
 
-    The share rises in the RISES_FOR months after `rises_from`, and then stays at its level.
+    The share rises in the RISES_FOR months after `rises_from`, and then stays at its new level. If `rises_from` is
+    None, the shift is 0 in all months.
     """
     path, end = np.zeros(len(stress)), len(stress) - 1
     if rises_from is None:

@@ -1,7 +1,7 @@
-"""The files that the platform delivers: one CSV file per table and day, `<table>-<YYYY-MM-DD>.csv`.
+"""The CSV files that the simulated platform delivers, with one file per table and day: `<table>-<YYYY-MM-DD>.csv`.
 
-A table without new rows has no file. Money is text with two decimals. The source's contract says which columns identify
-persons.
+If a table has no new rows on a day, there is no file. Amounts of money are written with two decimals. The source's
+contract states which columns identify persons.
 """
 
 from collections.abc import Sequence
@@ -24,32 +24,41 @@ _FIRST = ("Ada", "Ben", "Cleo", "Dina", "Egon", "Fee", "Gil", "Hana", "Ida", "Jo
 
 
 class Landing:
-    """The folder that the platform delivers into. Rows for a later day's file wait in memory until it is written."""
+    """The folder into which the simulated platform delivers its files.
+
+    Rows for the file of a later day are kept in memory until that file is written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._held: dict[tuple[int, str], list[pl.DataFrame]] = {}
 
     def hold(self, table: str, day: int, rows: pl.DataFrame) -> None:
-        """Keep rows for a table's file that is not written yet."""
+        """Keep rows in memory until the table's file of the given day is written."""
         if rows.height:
             self._held.setdefault((day, table), []).append(rows)
 
     def write(self, table: str, day: int, rows: pl.DataFrame) -> None:
-        """Write a table's file of a day, with the rows kept for it; write nothing if there are no rows."""
+        """Write a table's file of the given day, including the rows that were kept for it.
+
+        If there are no rows at all, no file is written.
+        """
         rows = pl.concat([rows, *self._held.pop((day, table), [])])
         if rows.height:
             rows.write_csv(self.folder / f"{table}-{as_date(day)}.csv", float_precision=2)
 
     def write_days(self, table: str, day: Ints, rows: pl.DataFrame, until: int) -> None:
-        """Write rows that are sorted by day, one file per day; keep the rows of days after `until`."""
+        """Write rows to one file per day, and keep the rows of days after `until` in memory.
+
+        `day` has the day of each row. Rows must be sorted by day.
+        """
         days, begins = np.unique(day, return_index=True)
         for one, begin, end in zip(days.tolist(), begins, np.append(begins, len(day))[1:], strict=True):
             put = self.write if one <= until else self.hold
             put(table, one, rows[int(begin) : int(end)])
 
     def write_held(self, until: int) -> None:
-        """Write the kept rows of days up to `until`, for files that have no other rows."""
+        """Write the files of days up to `until` for which only rows in memory exist."""
         for day, table in sorted(key for key in self._held if key[0] <= until):
             first, *rest = self._held.pop((day, table))
             self._held[(day, table)] = rest
@@ -57,9 +66,9 @@ class Landing:
 
 
 def borrower_rows(borrowers: Borrowers, who: Ints, day: int, account: Ints) -> pl.DataFrame:
-    """Return the rows of customers who are new on a day.
+    """Return the rows of the borrowers file for customers who are new on a day.
 
-    `who`: the customers' indexes. `account`: account numbers by borrower.
+    `who` has the indexes of these customers in `borrowers`. `account` has the account numbers of all borrowers.
     """
     people = pl.DataFrame(
         {
@@ -83,13 +92,20 @@ def borrower_rows(borrowers: Borrowers, who: Ints, day: int, account: Ints) -> p
 
 
 def attribute_rows(borrowers: Borrowers, who: Ints, day: int) -> pl.DataFrame:
-    """Return the protected attributes of customers who are new on a day."""
+    """Return the rows of the attributes file (protected attributes) for customers who are new on a day.
+
+    `who` has the indexes of these customers in `borrowers`.
+    """
     about = {"customer_no": borrowers.number[who], "reported_on": _days(day, len(who))}
     return pl.DataFrame(about | {"sex": borrowers.sex[who], "age": borrowers.age[who]})
 
 
 def loan_rows(loans: Loans, borrowers: Borrowers, new: Ints, day: int) -> pl.DataFrame:
-    """Return the rows of the loans opened on a day. A card has a limit, but no amount, term or instalment."""
+    """Return the rows of the loans file for the loans that are opened on a day.
+
+    `new` has the indexes of these loans. A card has a limit, but no amount, term or instalment. All other loans have no
+    limit.
+    """
     is_card = pl.Series(loans.is_card[new])
     return pl.DataFrame(
         {
@@ -110,7 +126,10 @@ def loan_rows(loans: Loans, borrowers: Borrowers, new: Ints, day: int) -> pl.Dat
 
 
 def funding_rows(funding: Funding, loans: Loans, first: int, last: int, day: int) -> pl.DataFrame:
-    """Return the funding shares of the joint loans with indexes from `first` to `last`, without `last`."""
+    """Return the rows of the funding file for the loans with the indexes `first` to `last - 1`.
+
+    Only joint loans have rows.
+    """
     mine = slice(*np.searchsorted(funding.loan, (first, last)))
     loan = funding.loan[mine]
     return pl.DataFrame(
@@ -124,15 +143,15 @@ def funding_rows(funding: Funding, loans: Loans, first: int, last: int, day: int
 
 
 def event_rows(loan_no: Ints, day: int, kind: str) -> pl.DataFrame:
-    """Return the same event of the same day for several loans."""
+    """Return rows of the events file that record the same event on the same day for each of these loans."""
     return pl.DataFrame({"loan_no": loan_no, "event_on": _days(day, len(loan_no)), "kind": _same(kind, len(loan_no))})
 
 
 def opening_schedules(loans: Loans, new: Ints, day: int, calendar: Calendar) -> pl.DataFrame:
     """Return the first version of these loans' schedules.
 
-    It is valid from the opening, and its first instalment is due in the next month. Cards have no such version, because
-    their statements are their schedule.
+    The version is valid from `day`, the day of the opening. Its first instalment is due in the month after the opening.
+    Cards are left out, because their statements serve as their schedules.
     """
     new = new[~loans.is_card[new]]
     first_month = loans.opened_month[new] + 1
@@ -151,7 +170,10 @@ def version(
     first_month: Ints | int,
     calendar: Calendar,
 ) -> pl.DataFrame:
-    """Return one version of these loans' schedules, with one instalment per month from `first_month` on."""
+    """Return one version of the schedules of the loans with the indexes `loan`.
+
+    The version is valid from the day `valid_from`. It has one instalment per month, starting in `first_month`.
+    """
     made = instalments(principal, annual_rate, instalment, term)
     month = np.broadcast_to(first_month, loan.shape)[made.loan] + made.number - 1
     due_on = calendar.starts[month] + loans.due_day[loan][made.loan] - 1
@@ -160,10 +182,11 @@ def version(
 
 
 def settlements(loans: Loans, loan: Ints, principal: Ints, interest: Ints, due_on: Ints) -> pl.DataFrame:
-    """Return prepayments as new versions of schedules.
+    """Return new versions of schedules for loans that prepaid.
 
-    A version has one instalment, due on the day of the payment: the remaining principal and the month's interest. A
-    card payment above the minimum is also such a version; its amount includes the minimum.
+    Each version has a single instalment, which is due on the day of the payment. It consists of the remaining principal
+    and the month's interest. A card payment above the minimum also becomes such a version. Its amount includes the
+    minimum.
     """
     return _schedule(loans.number[loan], due_on, np.ones_like(loan), due_on, principal, interest)
 
@@ -185,10 +208,11 @@ def _schedule(
 
 
 def statement_schedules(loans: Loans, made: Statements, day: int, month: int, calendar: Calendar) -> pl.DataFrame:
-    """Return statements as versions of schedules.
+    """Return the statements of a month-end as new versions of the cards' schedules.
 
-    The minimum is due in the next month, and the rest in the month after that. The rest never falls due, because the
-    next statement replaces it. It is included so that the version contains the whole debt.
+    In each version, the minimum is due in the next month and the rest in the month after that. The rest never falls
+    due, because the next statement replaces this version. It is included so that the version contains the whole debt
+    except arrears. Amounts of 0 get no row.
     """
     loan, amount = np.repeat(made.loan, 2), np.stack([made.minimum, made.rest], axis=1).reshape(-1)
     number = np.tile([1, 2], len(made.loan))
@@ -200,7 +224,7 @@ def statement_schedules(loans: Loans, made: Statements, day: int, month: int, ca
 
 
 def statement_rows(loans: Loans, made: Statements, day: int) -> pl.DataFrame:
-    """Return the statements of a month-end."""
+    """Return the rows of the statements file of a month-end."""
     return pl.DataFrame(
         {
             "loan_no": loans.number[made.loan],
@@ -217,9 +241,10 @@ def statement_rows(loans: Loans, made: Statements, day: int) -> pl.DataFrame:
 def payment_rows(
     loan_no: Ints, number: Ints, day: Ints, amount: Ints, method: Ints, payer: Ints, known_on: Ints | None = None
 ) -> pl.DataFrame:
-    """Return the rows of bookings.
+    """Return the rows of the payments file for these bookings.
 
-    `payer`: 0 means the borrower and becomes an empty field. `known_on`: the day of the file, by default `day`.
+    `method` is an index in METHODS. `payer` is 0 if the borrower pays; the field in the file is then empty. `known_on`
+    is the day of the file that contains the booking. If it is None, this is the day of the payment.
     """
     rows = pl.DataFrame(
         {
@@ -240,7 +265,10 @@ def payment_rows(
 
 
 def write_payments(landing: Landing, bookings: Bookings, loans: Loans, until: int) -> None:
-    """Write the bookings of a month, one file per day; keep the bookings of files after the day `until`."""
+    """Write the bookings of a month to one payments file per day.
+
+    Bookings for files of days after `until` are kept in memory.
+    """
     order = np.argsort(bookings.known_on, kind="stable")
     known_on = bookings.known_on[order]
     rows = payment_rows(
@@ -265,7 +293,10 @@ def _same(value: str | None, count: int) -> pl.Series:
 
 
 def _money(cents: Ints) -> pl.Series:
-    """Return cents as amounts. Floats that are written with two decimals give every cent exactly."""
+    """Convert cents to currency units.
+
+    Floats are precise enough here: written with two decimals, they give every cent exactly.
+    """
     return pl.Series(cents / 100)
 
 

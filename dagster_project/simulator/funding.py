@@ -1,7 +1,7 @@
-"""Joint lending: which loans partners fund together with the lender, and in which shares.
+"""Joint lending: which loans are funded by the lender together with partners, and the share of each funder.
 
-The lender funds a loan without a row completely. The partners of a joint loan fund 30 to 90 % of the loan, in steps of
-5 %.
+A loan without rows is funded by the lender alone. One or two partners of a joint loan together fund 30 to 90 % of it,
+in steps of 5 %.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ _STEP = 5
 
 @dataclass(frozen=True)
 class Funding:
-    """One entry per loan and funder, sorted by loan.
+    """The funders of the joint loans, as arrays with one entry per loan and funder, sorted by loan.
 
-    `loan`: index of the loan in the book. `partner`: index of the funder in `names`. `percent`: the funder's share.
+    `loan` is the loan's index in the book. `partner` is the funder's index in `names`, where 0 is the lender. `percent`
+    is the share of the loan that the funder provides.
     """
 
     loan: Ints
@@ -32,7 +33,10 @@ class Funding:
 
 
 def draw_funding(seed: int, loans: Loans) -> Funding:
-    """Draw the shares of all joint loans. Cards are never funded jointly."""
+    """Draw which loans are funded jointly, and the shares of their funders.
+
+    Cards are never funded jointly.
+    """
     random = generator(seed, "funding")
     loan = np.flatnonzero((random.random(len(loans.number)) < JOINT) & ~loans.is_card)
     count = len(loan)

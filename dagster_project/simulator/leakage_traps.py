@@ -1,9 +1,12 @@
-"""Leakage traps: facts from the future, in places where a careless feature would use them.
+"""Leakage traps: information from the future, planted where a careless feature would use it.
 
-Some traps are payments and reversals that are booked long after their day (`booked_on`) and known only then. Other
-traps are columns of the loans and borrowers files. Their rows have the day of the opening, but show the values of an
-export at the book's end: the status, the terms and principal after a restructuring, and an income that is missing more
-often if the loan defaulted. The traps by cohort are in `risk_shifts`, the traps by collection cases in `cases`.
+Some traps are payments and reversals that are booked long after their day and become known only then (`booked_on`).
+Other traps are in the loans and borrowers files. Their rows are dated at the loan's opening, but some columns contain
+values as of the end of the book. These are the loan's status, its terms and principal after a restructuring, and the
+borrower's income, which is missing more often if the borrower defaulted.
+
+Two other groups of traps are elsewhere: those that depend on the cohort are in `risk_shifts`, and the collection cases
+are in `cases`.
 """
 
 from dataclasses import replace
@@ -26,7 +29,11 @@ MISSING, MISSING_IN_DEFAULT = 0.03, 0.6
 
 
 def delay(seed: int, names: frozenset[str], bookings: Bookings, month: int) -> tuple[Bookings, list[pl.DataFrame]]:
-    """Delay some bookings; return all bookings, and the rows for the list of planted items."""
+    """Delay the date on which some bookings become known.
+
+    The traps `late_payments` and `late_reversals` do this, if `names` contains them. Return all bookings, and the rows
+    for the list of planted items.
+    """
     random, known_on, listed = generator(seed, "leaks", month), bookings.known_on.copy(), []
     chance, wait = random.random((2, len(known_on)))
     for name, hit, (least, most) in (
@@ -40,18 +47,22 @@ def delay(seed: int, names: frozenset[str], bookings: Bookings, month: int) -> t
 
 
 class Exports:
-    """Writes columns of the files as an export at the book's end would show them."""
+    """The traps in the loans and borrowers files, which replace columns by their values at the end of the book."""
 
     def __init__(self, seed: int, names: frozenset[str], loans: Loans) -> None:
         self._seed, self._names, self._loans = seed, names, loans
         self._principal = np.zeros(len(loans.number), dtype=np.int64)
 
     def restructured(self, changed: Rescheduled, arrears: Ints) -> None:
-        """Remember the amounts that loans owed, arrears included, when they were restructured."""
+        """Record what each restructured loan owed at its restructuring, including arrears."""
         self._principal[changed.loan] = changed.principal + arrears[changed.loan]
 
     def write(self, landing: Path, ledger: Ledger, ever_in_default: Ints, customer_no: Ints) -> list[pl.DataFrame]:
-        """Put these columns into the files; return the rows for the list of planted items. `customer_no`: by loan."""
+        """Write the values at the end of the book into the files that were already delivered.
+
+        Only the traps that the plan contains are written. `ever_in_default` states whether each loan was ever in
+        default. `customer_no` has the customer number of each loan. Return the rows for the list of planted items.
+        """
         number, listed = self._loans.number, []
         changed = self._principal > 0
         now = pl.DataFrame({"loan_no": number.astype(str)})
@@ -87,9 +98,10 @@ def _where(hit: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], name: str, valu
 
 
 def _rewrite(landing: Path, table: str, now: pl.DataFrame) -> None:
-    """Replace values in a table's files where `now` has a value; "" empties a field.
+    """Replace values in the files of a table by the values in `now`.
 
-    The first column of `now` is the key of the rows.
+    The first column of `now` is the key of the rows. An empty text in `now` empties the field. A null, or a key that
+    `now` does not contain, leaves the field as it is.
     """
     key, *columns = now.columns
     for path in sorted(landing.glob(f"{table}-*.csv")):

@@ -1,8 +1,9 @@
-"""The running book: what each loan owes, and what it pays in a month so that its arrears match its state.
+"""The accounts of all loans: what each loan owes, and what it pays in each month so that its arrears match its state.
 
-All amounts are in cents. Arrays have one entry per loan, and one call simulates one month. After a month, a loan that
-is `b` months behind has not paid its last `b` amounts due, except `part`, which is already paid towards the oldest of
-these amounts. So the days past due agree with the chain if payments pay the oldest amount first.
+All amounts are in cents, and arrays have one entry per loan. A loan's state is the number of its unpaid instalments
+(see `behaviour`). In the state `b` at a month-end, the last `b` amounts due are not paid in full. Only the oldest of
+these can be paid in part; `part` is the amount paid. So if payments are assigned to the oldest unpaid amount first, the
+days past due agree with the state.
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,11 @@ PARTIAL, RECOVERY = 0.25, 0.2
 
 @dataclass(frozen=True)
 class Rescheduled:
-    """New versions of schedules, one entry per loan, valid from the first day of a month."""
+    """New versions of schedules, as arrays with one entry per loan. Each is valid from the first day of a month.
+
+    `loan` is the loan's index in the book. `principal` is the scheduled principal not repaid yet, in cents. `term` is
+    the number of instalments in the new version.
+    """
 
     loan: Ints
     principal: Ints
@@ -45,11 +50,18 @@ class Rescheduled:
 
 @dataclass(frozen=True)
 class Paid:
-    """The payments of the loans that run in a month, one entry per loan. Amounts are in cents.
+    """The payments of one month, as arrays with one entry per loan that was simulated. Amounts are in cents.
 
-    `loan`: index of the loan in the book. `before` and `behind`: the states at the start and the end of the month.
-    `amount`: the amount paid in the month, or 0. `principal` and `interest`: the parts of a settlement, else 0. A
-    settlement is the payment of a loan that prepays, or of a card that pays more than is due.
+    A settlement is the payment of a loan that prepays, or of a card that pays more than its minimum.
+
+    Attributes:
+        loan: The index of the loan in the book.
+        before: The loan's state at the start of the month.
+        behind: The loan's state at the end of the month. This is never CLOSED, even if the loan is closed in the month.
+        due: The amount due in the month. For a settlement, this is the whole amount to pay.
+        amount: The amount paid in the month, or 0.
+        principal: The principal of a settlement, or 0 if there is no settlement.
+        interest: The interest of a settlement, or 0 if there is no settlement.
     """
 
     loan: Ints
@@ -62,7 +74,12 @@ class Paid:
 
 
 class Ledger:
-    """The state of the book at a month-end. `lots`: the months in which holidays would begin (see `deferral`)."""
+    """The accounts of a book at the last simulated month-end.
+
+    `stress` and `drift` have one value per month (see `macro` and `drift`). `lots` is the month in which each loan's
+    payment holiday would begin (see `deferral`). In each month, call `restructure`, `defer`, `advance` and
+    `close_statements`, in this order.
+    """
 
     def __init__(self, loans: Loans, seed: int, stress: Floats, drift: Floats, lots: Ints) -> None:
         count = len(loans.number)
@@ -86,7 +103,11 @@ class Ledger:
         self._is_written_off = np.zeros(count, dtype=np.bool_)
 
     def restructure(self, month: int) -> Rescheduled:
-        """Grant a longer term to some loans that are 2 or 3 behind, and a lower rate to some of these loans."""
+        """Restructure some loans that are 2 or 3 instalments behind, and return their new schedules.
+
+        A restructured loan gets MORE_MONTHS more instalments, and in some cases also a lower rate. A loan can be
+        restructured only once, and only if it has at least MONTHS_LEFT instalments left. Cards are never restructured.
+        """
         random = generator(self._seed, "restructures", month)
         loan = np.flatnonzero((self.state == 2) | (self.state == 3))
         left = self.instalments[loan] - self._age(loan, month) + 1
@@ -102,18 +123,28 @@ class Ledger:
         return Rescheduled(loan, self._balance[loan], self._rate[loan], self._instalment[loan], term)
 
     def defer(self, month: int) -> Rescheduled:
-        """Grant the payment holidays that begin in a month. The same instalments follow after the holiday."""
+        """Start the payment holidays that begin in a month, and return the new schedules of the loans concerned.
+
+        The loan's remaining instalments stay the same and follow after the holiday.
+        """
         loan = np.flatnonzero((self._lots == month) & (self.state == 0))
         left = self.instalments[loan] - self._age(loan, month - 1)
         self.deferred_from[loan] = month
         return Rescheduled(loan, self._balance[loan], self._rate[loan], self._instalment[loan], left)
 
     def _age(self, loan: Ints, month: int) -> Ints:
-        """The number of instalments due so far; none falls due in a holiday."""
+        """Return the number of instalments of each loan that have fallen due by the end of `month`.
+
+        No instalment falls due during a payment holiday.
+        """
         return month - self.loans.opened_month[loan] - months_rested(self.deferred_from[loan], month)
 
     def advance(self, month: int) -> Paid:
-        """Simulate one month for every loan that was opened earlier, is not closed and has no payment holiday."""
+        """Simulate one month and return its payments.
+
+        This covers every loan that was opened in an earlier month, is not closed and has no payment holiday in this
+        month.
+        """
         random = generator(self._seed, "behaviour", month)
         runs = (self.state != CLOSED) & (self.loans.opened_month < month) & ~is_resting(self.deferred_from, month)
         loan = np.flatnonzero(runs)
@@ -150,16 +181,21 @@ class Ledger:
         return Paid(loan, before, behind, due, amount, settled, np.where(prepays, interest, 0))
 
     def _fall_due(self, loan: Ints, left: Ints) -> tuple[Ints, Ints, Ints]:
-        """Return (amount, principal, interest) of the month's instalment.
+        """Return (amount, principal, interest) of the instalment that falls due in the month, in cents.
 
-        For a card, the amount is the minimum. All three are 0 for a loan without instalments left.
+        For a card, the amount is the minimum of its last statement, and principal and interest are 0. For a loan
+        without instalments left, all three are 0.
         """
         principal, interest = split(self._balance[loan], self._rate[loan], self._instalment[loan], left)
         is_due = (left > 0) & ~self.loans.is_card[loan]
         return (principal + interest) * is_due + self._minimum[loan], principal * is_due, interest * is_due
 
     def close_statements(self, month: int) -> Statements:
-        """Return the statements of the month-end: interest on the balance, purchases, and the next minimum."""
+        """Add interest and purchases to the balances of the cards, and return the statements of the month-end.
+
+        Each statement sets the minimum that is due in the next month. Cards that are closed or written off get no
+        statement.
+        """
         is_open = self.loans.is_card & (self.loans.opened_month <= month) & (self.state != CLOSED)
         card = np.flatnonzero(is_open & ~self._is_written_off)
         normal = generator(self._seed, "cards", month).standard_normal(len(card))
@@ -180,7 +216,12 @@ class Ledger:
     def _amount(
         self, loan: Ints, before: Ints, behind: Ints, due: Ints, owed: Ints, second: Floats, fraction: Floats
     ) -> Ints:
-        """Return what each loan pays: what its state at the month-end requires, with part payments, or a recovery."""
+        """Return the amount that each loan pays in the month, in cents.
+
+        A loan pays exactly as much as its state at the month-end requires. If it misses an instalment, it may still pay
+        a part of its oldest unpaid one. A loan that stays in default pays a small recovery or nothing. `owed` is the
+        arrears plus `due`. `second` and `fraction` are random numbers from 0 to 1.
+        """
         dues = np.vstack([due[None, :], self._dues[: DEFAULT - 1, loan]])
         unpaid = np.cumsum(np.vstack([np.zeros_like(due)[None, :], dues]), axis=0)
         misses = behind > before
@@ -206,15 +247,15 @@ class Ledger:
 
     @property
     def arrears(self) -> Ints:
-        """The amounts that are due and not paid, by loan."""
+        """Return the arrears of each loan in cents, that is, the amounts that fell due and are not paid."""
         return self._arrears.copy()
 
     @property
     def instalment(self) -> Ints:
-        """The instalment that is currently agreed, by loan."""
+        """Return the currently agreed instalment of each loan, in cents."""
         return self._instalment.copy()
 
     @property
     def is_written_off(self) -> NDArray[np.bool_]:
-        """Whether each loan is written off."""
+        """Return whether each loan has been written off, as an array of booleans."""
         return self._is_written_off

@@ -1,4 +1,4 @@
-"""The economy: one number per month, the stress, which moves every borrower's hazard."""
+"""The economy of a simulation: one number per month, the stress, which raises or lowers the hazard of all borrowers."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ SHOCK, SHOCK_MONTHS = 2.5, 6
 
 
 def macro_path(seed: int, months: int, shock_month: int | None = None, *, steady: bool = False) -> Floats:
-    """Return the stress by month; higher is worse.
+    """Return the stress of each month. Higher values mean a worse economy.
 
-    The stress is an AR(1) process with unit variance. In a steady economy it is always 0, the mean of the process. From
-    `shock_month` (counted from 0) on, SHOCK is added for SHOCK_MONTHS months and then fades at the rate of the process.
-    There is no shock if `shock_month` is None.
+    The stress is an AR(1) process with a mean of 0 and unit variance. If `steady` is true, it is 0 in all months. A
+    shock adds SHOCK to the stress for SHOCK_MONTHS months, starting in `shock_month` (counted from 0). After that, it
+    fades by the factor PERSISTENCE per month. If `shock_month` is None, there is no shock.
     """
     noise = np.zeros(months) if steady else generator(seed, "macro").standard_normal(months)
     path = np.empty(months)

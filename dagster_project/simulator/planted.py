@@ -1,7 +1,7 @@
-"""Names of the items that a plan may plant in a book, and the list of planted items (`truth/planted.parquet`).
+"""The names of everything that a plan may plant in a book, and functions for the list of planted items.
 
-The list has one row per item: its kind, and the loan, customer, day and payment that it concerns. A field is empty if
-the item concerns none.
+The list is written to `truth/planted.parquet`. It has one row per planted item, with the kind of item and the loan,
+customer, day and payment that it concerns. Fields that do not apply to the item are null.
 """
 
 from collections.abc import Iterable
@@ -51,14 +51,15 @@ _SCHEMA = {"kind": pl.String, "loan_id": pl.String, "customer_no": pl.String, "d
 
 
 class PlanError(ValueError):
-    """A plan cannot be simulated. The message says why."""
+    """Raised for a plan that cannot be simulated. The message gives the reason."""
 
 
 def switches(names: Iterable[str]) -> frozenset[str]:
-    """Return the switches with these names. The name of a group gives all members of the group.
+    """Return the names of all items to plant. The name of a group stands for all members of the group.
 
     Raises:
-        PlanError: a name is unknown, or was renamed; the message gives the new name.
+        PlanError: If a name is unknown, or if a group has been renamed. The message lists the valid names, or gives the
+            group's new name.
     """
     asked = list(names)
     renamed = [f"{name} is now called {_RENAMED[name]}" for name in asked if name in _RENAMED]
@@ -73,7 +74,8 @@ def switches(names: Iterable[str]) -> frozenset[str]:
 def noted(kind: str, **about: Ints) -> pl.DataFrame:
     """Return rows of one kind for the list of planted items.
 
-    `about`: numbers of loans, customers and payments, and days counted from 1970-01-01, by column.
+    Each keyword argument is a column of the list: `loan_id`, `customer_no` or `payment_id` with numbers, or `day` with
+    days counted from 1970-01-01. Columns that are not passed are null.
     """
     columns: dict[str, Any] = {}
     for name, values in about.items():
@@ -85,5 +87,5 @@ def noted(kind: str, **about: Ints) -> pl.DataFrame:
 
 
 def all_noted(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Return the whole list, sorted."""
+    """Return the complete list of planted items, sorted. Without any parts, it has no rows."""
     return pl.concat([pl.DataFrame(schema=_SCHEMA), *parts]).sort(*_SCHEMA)

@@ -1,4 +1,7 @@
-"""Products and loans: the kinds of credit, and the borrower, day, amount and price of each loan."""
+"""The credit products, and the terms of each simulated loan.
+
+A loan's terms are its borrower, opening day, amount, number of instalments, interest rate and due day.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,9 +22,16 @@ CHANNELS = (("branch", 0.35), ("web", 0.45), ("partner", 0.20))
 
 @dataclass(frozen=True)
 class Product:
-    """A kind of credit.
+    """A kind of credit, such as a car loan. Annual interest rates are fractions.
 
-    `hazard` is added to the borrower's hazard. `markup` is what the riskiest borrowers pay in addition to `rate`.
+    Attributes:
+        name: The name in the delivered files.
+        share: The product's share of all loans.
+        terms: The possible numbers of instalments.
+        typical_amount: The median amount of a loan, or the median limit of a card, in euros.
+        rate: The annual interest rate of the safest borrowers.
+        markup: The riskiest borrowers pay up to this rate in addition to `rate`.
+        hazard: The part of a loan's hazard that depends on the product (see `behaviour`).
     """
 
     name: str
@@ -44,10 +54,12 @@ CARD = next(n for n, p in enumerate(PRODUCTS) if p.name == "card")
 
 @dataclass(frozen=True)
 class Loans:
-    """One entry per loan, sorted by day of opening. Amounts are in cents.
+    """The loans of a book, as arrays with one entry per loan. Amounts are in cents.
 
-    `borrower`: index of the borrower. `hazard`: the part of the hazard that never changes. `amount`: for a card, its
-    limit. A card has no end.
+    `borrower`, `product` and `channel` are indexes in the book's borrowers, in PRODUCTS and in CHANNELS. `opened_month`
+    is counted from the book's first month. `amount` is the amount lent or, for a card, its limit. `term` is the number
+    of instalments. A card has no end, so its `term` is ENDLESS. `hazard` is the part of the loan's hazard that never
+    changes.
     """
 
     number: Ints
@@ -65,12 +77,15 @@ class Loans:
 
     @cached_property
     def is_card(self) -> NDArray[np.bool_]:
-        """Whether each loan is a card."""
+        """Return whether each loan is a card, as an array of booleans."""
         return np.asarray(self.product == CARD)
 
 
 def assign_borrowers(seed: int, loans: int) -> Ints:
-    """Return the index of each loan's borrower; about one loan in seven goes to a borrower who already has one."""
+    """Return the index of the borrower of each loan.
+
+    About one loan in seven goes to a borrower who already has a loan. Every other loan gets a new borrower.
+    """
     random = generator(seed, "loans", 1)
     is_new = random.random(loans) >= 0.15
     is_new[0] = True
@@ -79,9 +94,11 @@ def assign_borrowers(seed: int, loans: int) -> Ints:
 
 
 def make_loans(seed: int, borrower: Ints, borrowers: Borrowers, opened_within: int) -> Loans:
-    """Make the loans of these borrowers, opened evenly over the book's first `opened_within` months.
+    """Make one loan for each entry of `borrower`, sorted by opening day.
 
-    The price depends on the risk that the lender sees: the latent risk plus noise of the same variance.
+    `borrower` has the index of each loan's borrower in `borrowers`. The opening days are spread evenly over the first
+    `opened_within` months of the book. The interest rate depends on the risk that the lender observes, which is the
+    latent risk plus noise of the same variance.
     """
     random, count = generator(seed, "loans"), len(borrower)
     opened = np.sort(random.integers(0, opened_within * 28, count))

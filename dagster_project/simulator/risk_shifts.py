@@ -1,10 +1,13 @@
-"""Risk shifts that a plan applies before the book begins. The truth uses the shifted hazard, so its PD stays exact.
+"""Planned shifts in the risk of a book. They are applied before the first month is simulated.
 
-channel_drift: among loans opened in the second half, partners bring a share of DRIFTED instead of a fifth, and their
-    loans are riskier.
-unfair_proxy: for most borrowers the region depends on the sex; risk is independent of both.
-cohort_month: loans opened in every third month are riskier, for no reason other than the month.
-unmatured_cohorts: loans opened in the last 12 months are far riskier, which their short history does not show yet.
+The true PD is calculated from the shifted hazard, so it stays exact. A plan can contain these shifts:
+
+    channel_drift: In the second half of the months in which loans are opened, half of the new loans come from
+        partners, instead of a fifth. These loans are riskier.
+    unfair_proxy: For most borrowers, the region depends on the sex. Risk depends on neither.
+    cohort_month: The loans opened in every third month are riskier, for no reason other than the month.
+    unmatured_cohorts: The loans opened in the last 12 months of the book are far riskier. Their history is too
+        short to show this.
 """
 
 from dataclasses import replace
@@ -24,7 +27,11 @@ _PARTNER = next(n for n, (name, _) in enumerate(CHANNELS) if name == "partner")
 
 
 def shift_borrowers(seed: int, names: frozenset[str], borrowers: Borrowers) -> tuple[Borrowers, list[pl.DataFrame]]:
-    """Apply the shifts to borrowers; return the borrowers, and the rows for the list of planted items."""
+    """Apply those shifts in `names` that change borrowers.
+
+    Return the borrowers, and the rows for the list of planted items. If no such shift is in `names`, return the same
+    borrowers and an empty list.
+    """
     if "unfair_proxy" not in names:
         return borrowers, []
     random, count = generator(seed, "tilts", 0), len(borrowers.number)
@@ -38,7 +45,12 @@ def shift_borrowers(seed: int, names: frozenset[str], borrowers: Borrowers) -> t
 def shift_loans(
     seed: int, names: frozenset[str], loans: Loans, months: int, opened_within: int
 ) -> tuple[Loans, list[pl.DataFrame]]:
-    """Apply the shifts to loans; return the loans, and the rows for the list of planted items."""
+    """Apply those shifts in `names` that change loans.
+
+    `months` is the number of months in the book, and `opened_within` the number of months in which loans are opened.
+    Return the loans, and the rows for the list of planted items. If no such shift is in `names`, return the same loans
+    and an empty list.
+    """
     listed = []
     if "channel_drift" in names:
         is_late = loans.opened_month >= opened_within / 2

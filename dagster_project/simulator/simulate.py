@@ -1,4 +1,7 @@
-"""Make a book from a seed, month by month. Each month's files are written before the next month begins."""
+"""The simulation of a book, month by month, from a plan with a seed.
+
+The files of each month are written before the next month is simulated.
+"""
 
 import datetime as dt
 from collections.abc import Callable
@@ -47,12 +50,22 @@ SOURCE = "simulated"
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a simulation.
+    """The settings of a simulation. Months are counted from 0, the first month of the book.
 
-    `opened_within`: number of months, from the first, in which loans are opened; None means all months. `shock_month`:
-    see `macro`. `steady`: whether the economy stays the same. `drift_month`: the month after which the segment's
-    arrears rise, see `drift`. `deferral_month`: see `deferral`. `planted`: names of switches in `planted`. `dirt`:
-    whether to plant faults. `redeliver`: whether to plant also the faults that only other files reveal, see `dirt`.
+    Attributes:
+        loans: The number of loans, without planted fraud.
+        months: The number of months in the book.
+        seed: The seed of all random numbers.
+        first: A date in the first month.
+        opened_within: Loans are opened only in this many months at the start of the book. None means in all months.
+        shock_month: The month in which an economic shock begins (see `macro`). None means no shock.
+        steady: Whether the economy stays the same, apart from a shock.
+        drift_month: The month after which the arrears of one segment rise (see `drift`). None means no rise.
+        deferral_month: The first month in which payment holidays can begin (see `deferral`). None means no holidays.
+        planted: The names of the items to plant (see `planted`).
+        dirt: Whether to plant faults in the files (see `dirt`).
+        redeliver: Whether to plant also the faults that show only in comparison with other files. It has no effect
+            without `dirt`.
     """
 
     loans: int
@@ -71,7 +84,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Counts:
-    """The size of each part of a book."""
+    """The size of a simulated book.
+
+    `loans`, `borrowers` and `schedule_rows` do not include planted fraud cases, but `payment_rows` does.
+    """
 
     loans: int
     borrowers: int
@@ -85,13 +101,14 @@ class Counts:
 
 
 def simulate(plan: Plan, out: Path, progress: Callable[[str, int, int], None] | None = None) -> Counts:
-    """Write the book to `out/landing/simulated` and its truth to `out/truth`.
+    """Simulate a book, and return its size.
 
-    `progress` is called with the name of the step, the number of steps done, and the number of all steps.
+    The files are written to `out/landing/simulated`, and the truth to `out/truth`. `progress` is called at the start of
+    each step and at the end. It gets the name of the step, the number of steps done, and the total number of steps.
 
     Raises:
-        FileExistsError: `out` already has a landing or truth folder.
-        PlanError: the book is too short for the planted fraud.
+        FileExistsError: If `out` already has the folder `landing/simulated` or `truth`.
+        PlanError: If the plan contains planted fraud and the book is too short for it.
     """
     report = progress or (lambda _step, _done, _total: None)
     simulated = _Book(plan, out)
@@ -106,7 +123,7 @@ def simulate(plan: Plan, out: Path, progress: Callable[[str, int, int], None] | 
 
 
 class _Book:
-    """All parts of a book while it is being simulated."""
+    """The state of a book while it is being simulated."""
 
     def __init__(self, plan: Plan, out: Path) -> None:
         self.plan, self.calendar = plan, Calendar(plan.first, plan.months)
@@ -138,7 +155,7 @@ class _Book:
         self.listed += planted
 
     def advance(self, month: int) -> None:
-        """Simulate one month and write its files."""
+        """Simulate one month, and write its files."""
         plan, loans, ledger, calendar = self.plan, self.loans, self.ledger, self.calendar
         first, last = int(calendar.starts[month]), calendar.end(month)
         was_closed, was_default = ledger.state == CLOSED, ledger.state == DEFAULT
@@ -181,7 +198,11 @@ class _Book:
         self.states[month, shown] = ledger.state[shown]
 
     def _opened(self, day: int, month: int) -> pl.DataFrame:
-        """Write the files of the loans opened on a day; return the schedules of these loans."""
+        """Write the files of the loans that are opened on a day, and return the first schedules of these loans.
+
+        `month` is the month that contains `day`. If no loan is opened on the day, nothing is written and the result has
+        no rows.
+        """
         loans, landing = self.loans, self.landing
         since = day - int(self.calendar.starts[month])
         new = np.arange(*np.searchsorted(loans.opened_month * 31 + loans.opened_day, month * 31 + since + np.arange(2)))
@@ -219,7 +240,10 @@ class _Book:
             self.landing.write("events", day, pl.concat(rows))
 
     def finish(self) -> Counts:
-        """Write the truth, then plant everything that changes files already written; return the counts."""
+        """Write the truth and return the size of the book.
+
+        Before returning, plant the leakage traps and faults that change files already written.
+        """
         plan, loans, ledger = self.plan, self.loans, self.ledger
         rows_of_truth = self._write_truth()
         ever = (self.states == DEFAULT).any(0)
@@ -245,9 +269,11 @@ class _Book:
         )
 
     def _write_truth(self) -> int:
-        """Write the truth folder; return the number of loan months.
+        """Write the files of the truth folder, and return the number of loan months.
 
-        The folder has the loan months (in parts), the loans with their hazard and outcome, and the macro path.
+        The lists of planted items and faults are not written here. The folder gets the loan months (in several files),
+        one file with the hazard, write-off, payment holiday and planted fraud of each loan, and one file with the
+        stress and the segment drift of each month.
         """
         loans, ledger, calendar, months = self.loans, self.ledger, self.calendar, self.truth / "loan_months"
         months.mkdir()

@@ -1,16 +1,18 @@
-"""The truth: the state and the true probability of default (PD) of each loan in each month, written beside the book.
+"""The truth about a simulated book: the state and the true PD of each loan in each month.
 
 The true PD of a loan at a month-end is the probability that a default starts within the next 12 months. It is
-calculated given the loan's state and age at the month-end, its borrower's latent risk, and the realised macro path and
-segment drift, including their values in the next 12 months (both paths extend beyond the book). It is exact: the
-chain's probabilities are carried back month by month from the end of the window. A restructuring cannot change the PD.
-It changes amounts and the last instalment, and is granted only if neither the old nor the new last instalment is in a
-window that contains the restructuring.
+calculated from the loan's state, age and hazard at the month-end, and from the stress and the segment drift (see
+`macro` and `drift`). The stress and the drift of the next 12 months count as known; both continue beyond the end of the
+book. The PD is exact: the probabilities of the Markov chain (see `behaviour`) are carried back month by month from the
+end of the 12 months.
 
-A payment holiday (`deferral`) is granted by lot to loans that are 0 behind at a month-end; during the holiday, the
-state of the chain does not change. So there are two worlds, without and with the holiday. At the month-end before the
-holiday, a loan that is 0 behind passes to the world with the holiday. The probability is carried back in both worlds.
-The lot counts as known, like the macro path.
+A restructuring cannot change the PD. It changes only amounts and the month of the last instalment. It is granted only
+if the last instalment, before and after the change, lies outside every 12-month window that contains the restructuring.
+
+A payment holiday (see `deferral`) is granted to a drawn loan if it has no unpaid instalment at the previous month-end.
+During the holiday, the state of the loan does not change. So the PD of a drawn loan is carried back twice, once without
+the holiday and once with it. At the month-end before the holiday, a loan without unpaid instalments changes from the
+first calculation to the second. The drawn month counts as known, like the stress.
 """
 
 from collections.abc import Iterator
@@ -41,9 +43,11 @@ _LOANS_AT_ONCE = 20_000
 def true_pd(
     hazard: Floats, opened_month: Ints, instalments: Ints, stress: Floats, months: int, shift: Floats | float = 0.0
 ) -> Floats:
-    """Return the PD by months behind, month and loan; 0 if a loan that far behind is closed.
+    """Return the true PD as an array of shape (4, months, loans). The first index is the number of unpaid instalments.
 
-    `stress` covers `months` and the HORIZON months after them. `shift`, by month and loan, is added to x.
+    The PD is 0 if a loan with that many unpaid instalments is already closed. `months` is the number of months in the
+    book. `stress` has values for these months and the HORIZON months after them. `shift` is added to x of the hazard
+    model. It is one number for all, or an array by month and loan that covers the same months as `stress`.
     """
     world = _world(hazard, opened_month, instalments, stress, months, shift)
     pd = np.zeros_like(world.miss)  # for a window of 0 months
@@ -61,7 +65,12 @@ def true_pd_with_holiday(
     lots: Ints,
     shift: Floats | float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Like `true_pd`, for loans with a lot: return (PD while no holiday is granted, PD once it is granted)."""
+    """Return the true PD of loans that were drawn for a payment holiday, as two arrays.
+
+    The first array applies while the holiday has not been granted, the second once it has been granted. Both have the
+    same shape as the result of `true_pd`, and the parameters have the same meaning. `lots` has the month in which each
+    loan's holiday would begin.
+    """
     without = _world(hazard, opened_month, instalments, stress, months, shift)
     within = _world(hazard, opened_month, instalments, stress, months, shift, lots)
     before, after = np.zeros_like(without.miss), np.zeros_like(within.miss)
@@ -74,10 +83,14 @@ def true_pd_with_holiday(
 
 @dataclass(frozen=True)
 class _World:
-    """The chain's probabilities, by months behind, month and loan.
+    """The monthly probabilities of loans, either without payment holidays or with one for each loan.
 
-    `miss` and `prepays`: the probabilities to miss and to prepay. `is_open`: whether a loan that far behind is open.
-    `rests`: whether the loan has a holiday.
+    Attributes:
+        miss: The probability of missing an instalment, by number of unpaid instalments, month and loan.
+        prepays: The probability that a loan without unpaid instalments prepays if it does not miss its instalment, by
+            month.
+        is_open: Whether a loan is still open, by number of unpaid instalments, month and loan.
+        rests: Whether the month is in a payment holiday, by month and loan.
     """
 
     miss: Floats
@@ -86,7 +99,11 @@ class _World:
     rests: NDArray[np.bool_]
 
     def carried_back(self, pd: Floats) -> Floats:
-        """Return the probabilities for windows that are one month longer; the result covers one month less."""
+        """Extend the window of the PD by one month, and return the PD for the longer window.
+
+        `pd` is an array by number of unpaid instalments, month and loan. The result has one month less than `pd`,
+        because the PD at a month-end is calculated from the PD at the next month-end.
+        """
         later, count = pd[:, 1:], pd.shape[1]
         p, q = self.miss[:, 1:count], self.prepays[1:count]
         pd = np.empty_like(later)
@@ -131,11 +148,14 @@ def loan_months(
     deferred_from: Ints,
     calendar: Calendar,
 ) -> Iterator[pl.DataFrame]:
-    """Yield one row per loan and month, from the opening until the loan is closed. Each frame has a part of the loans.
+    """Yield frames with one row per loan and month, from the loan's opening until it is closed.
 
-    `states`: by month and loan; NOT_YET before the opening and after the month in which the loan was closed. `drifts`:
-    whether `drift` (by month) shifts the loan's x. `lots`: the month in which a loan's holiday would begin.
-    `deferred_from`: the month in which the loan's holiday began.
+    Each frame contains the rows of some of the loans. The PD is null for loans in default and closed loans.
+
+    `states` has the state by month and loan. It is NOT_YET before the opening, and after the month in which the loan
+    was closed. `drift` has the shift of x by month, and `drifts` states which loans it applies to. `lots` is the month
+    in which each loan's payment holiday would begin, and `deferred_from` the month in which it really began. `lots` is
+    NEVER for loans that were not drawn, and `deferred_from` for loans that got no holiday.
     """
     ends = calendar.starts[1 : calendar.months + 1] - 1
     for begin in range(0, len(number), _LOANS_AT_ONCE):

@@ -1,10 +1,14 @@
-"""Planted fraud and money laundering: additional loans and borrowers, which follow scripts instead of the chain.
+"""Planted fraud and money laundering: additional loans and borrowers that follow a script instead of the hazard model.
 
-The loans are opened in the book's first third and have schedules. They are paid by direct debit on the due day unless
-the script of their kind says otherwise. A script gives payments: days after an anchor day, amounts, methods and payers.
-A negative amount is money paid out to the payer. Every row that a script adds is listed. If the fraud is that nothing
-is paid or that something is shared, the loans and customers are listed. The truth contains nothing about these loans
-except their kind.
+The loans are opened in the first third of the book, except that a bust-out case opens further loans some months later.
+All of them have schedules. Their instalments are paid by direct debit on the due day, unless the script stops these
+payments. A script can also add payments. It gives each of them a day, an amount, a method and a payer. The day is
+counted from the anchor day, which is a fixed number of days after the loan's opening. A negative amount is money that
+is paid out to the payer.
+
+The list of planted items contains every payment that a script adds. Some scripts add none, because the fraud is that
+loans are not paid, or that borrowers share an account. The list then contains the loans and customers of the case. The
+truth contains nothing about these loans except their kind of fraud.
 """
 
 from dataclasses import dataclass
@@ -37,10 +41,16 @@ _RATE, _TERM, _DUE_DAY, _OPENED_DAY = 0.12, 24, 15, 9
 
 @dataclass(frozen=True)
 class Step:
-    """A payment of a script.
+    """A payment that a script adds.
 
-    `day`: days after the anchor day. `amount`: in cents or, with `of_loan`, as a share of the amount lent. `payer`: 0
-    is the borrower; other payers are numbered within the case. `jitter`: the largest share by which the amount varies.
+    Attributes:
+        day: The number of days after the anchor day.
+        amount: The amount in cents or, with `of_loan`, as a share of the amount lent. It is negative for money paid
+            out.
+        method: The payment method.
+        payer: 0 for the borrower. Other payers are numbered from 1 within each case.
+        of_loan: Whether `amount` is a share of the amount lent.
+        jitter: The amount varies randomly by up to this share, upwards or downwards.
     """
 
     day: int
@@ -53,10 +63,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Script:
-    """The events of a case.
+    """The loans of one kind of case, and how they are paid.
 
-    `steps`: additional payments. `loans`: number of loans, all of one borrower if `one_borrower`. `lent`: typical
-    amount lent in cents. `pays`: number of months with regular payments; None means all months.
+    Attributes:
+        steps: The payments that are added for each loan.
+        loans: The number of loans in a case.
+        one_borrower: Whether all loans of a case have the same borrower. If so, only the first loan pays instalments.
+        lent: The typical amount lent, in cents.
+        pays: The number of instalments that are paid. None means all of them.
     """
 
     steps: tuple[Step, ...] = ()
@@ -93,7 +107,11 @@ _BUST_OUT_DAY = 200  # approximate days from the opening of the first loan to th
 
 @dataclass(frozen=True)
 class Cases:
-    """All planted loans and their borrowers. `kind` (index in FRAUD) and `case` have one entry per loan."""
+    """All planted loans and their borrowers.
+
+    `kind` (an index in FRAUD) and `case` (the number of the case) have one entry per loan. `account` has the account
+    number of each borrower.
+    """
 
     loans: Loans
     borrowers: Borrowers
@@ -103,10 +121,13 @@ class Cases:
 
 
 def make_cases(seed: int, loans: int, months: int, names: frozenset[str]) -> Cases:
-    """Make the loans of the scripts in `names`.
+    """Make the loans and borrowers of the fraud cases for the scripts in `names`.
+
+    Each script gets one case per ONE_IN loans of the book, but at least two cases. `loans` and `months` are the size of
+    the book. If `names` contains no script, the result has no loans.
 
     Raises:
-        PlanError: the book is too short for scripts.
+        PlanError: If `names` contains a script and the book is shorter than LEAST_MONTHS months.
     """
     asked = [n for n, name in enumerate(FRAUD) if name in names]
     if asked and months < LEAST_MONTHS:
@@ -149,9 +170,10 @@ def make_cases(seed: int, loans: int, months: int, names: frozenset[str]) -> Cas
 
 
 def hold_cases(cases: Cases, landing: Landing, seed: int, calendar: Calendar) -> tuple[int, list[pl.DataFrame]]:
-    """Give the rows of these loans to `landing`, which writes them into the book's files.
+    """Pass the rows of these cases to `landing`, which later writes them into the book's files.
 
-    Return the number of payments, and the rows for the list of planted items.
+    Payments after the end of the book are left out. Return the number of payments, and the rows for the list of planted
+    items. Without cases, return 0 and an empty list.
     """
     loans, borrowers = cases.loans, cases.borrowers
     if not len(loans.number):
@@ -178,7 +200,7 @@ def hold_cases(cases: Cases, landing: Landing, seed: int, calendar: Calendar) ->
 
 
 def _scripted(cases: Cases, opened_on: Ints, seed: int) -> pl.DataFrame:
-    """Return the payments that the scripts add."""
+    """Return the payments that the scripts add, with one row per payment."""
     random, parts = generator(seed, "typologies", 1), []
     for k, name in enumerate(FRAUD):
         loan = np.flatnonzero(cases.kind == k)
@@ -191,7 +213,7 @@ def _scripted(cases: Cases, opened_on: Ints, seed: int) -> pl.DataFrame:
 
 
 def _regular(cases: Cases, calendar: Calendar) -> pl.DataFrame:
-    """Return the instalments that are paid on their due day."""
+    """Return the instalments that are paid, each by direct debit on its due day."""
     loans = cases.loans
     made = instalments(loans.amount, loans.annual_rate, loans.instalment, loans.term)
     pays = np.array([_TERM if (pays := SCRIPTS[name].pays) is None else pays for name in FRAUD])[cases.kind]

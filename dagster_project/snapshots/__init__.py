@@ -1,1 +1,1 @@
-"""Write, verify and read published snapshots, and compute the fingerprints of their inputs."""
+"""Code that writes, verifies and reads published snapshots, and computes the fingerprints of a night's inputs."""

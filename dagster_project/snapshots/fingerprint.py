@@ -1,4 +1,4 @@
-"""Fingerprints of the code and its lock files, and of values such as a night's inputs.
+"""Functions that compute fingerprints (sha256) of the code and of a night's inputs.
 
 Two nights with equal inputs would publish the same snapshot, so the second night is skipped.
 """
@@ -16,7 +16,11 @@ _SKIPPED = {"__pycache__", "target", "logs", "yours"}  # `yours`: a user's own a
 
 
 def code_fingerprint(root: Path, policy: Path, contracts: Iterable[Path] = ()) -> str:
-    """The sha256 of the names and bytes of all code and lock files, the policy and the user's own contracts."""
+    """Return the sha256 of the names and contents of all files that can change a published number.
+
+    These are the files of the code and its lock files (`CODE`), the policy file and the contracts in `contracts`, which
+    are those of the user's own sources.
+    """
     digest = hashlib.sha256()
     for path in [*sorted(_files(root)), policy, *sorted(contracts)]:
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else f"{path.parent.name}/{path.name}"
@@ -35,12 +39,15 @@ def _files(root: Path) -> Iterable[Path]:
 
 
 def values_fingerprint(values: Mapping[str, object]) -> str:
-    """The sha256 of a mapping, written as canonical JSON."""
+    """Return the sha256 of a mapping, written as JSON with sorted keys. Equal mappings have equal fingerprints."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
 
 
 def git_revision(root: Path) -> str:
-    """The commit that is checked out, with `+` if tracked files differ from it; `none` outside a git checkout."""
+    """Return the hash of the commit that is checked out, followed by `+` if tracked files differ from it.
+
+    Return `none` if `root` is not in a git checkout, or if git is not installed.
+    """
     try:
         head = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")

@@ -1,9 +1,10 @@
-"""Snapshots: folders with sorted Parquet files, metrics and a manifest, and the link `current`, which readers follow.
+"""Snapshots, which are published folders with sorted Parquet files, metrics and a manifest.
 
-A snapshot is written under a temporary name. It becomes current when a new symbolic link is renamed over the old one.
-Readers resolve `current` once, so they never see a mixture of two snapshots. The snapshot's hash covers the bytes of
-every Parquet file and every metric whose name does not begin with `run.`. The first digits of the hash are the folder's
-name.
+A snapshot is written under a temporary name. It becomes current when the symbolic link `current` is replaced by a new
+link with one rename. Readers resolve this link once, so they never see a mixture of two snapshots.
+
+The hash of a snapshot covers every Parquet file, and every metric whose name does not begin with `run.`. The name of
+the folder is the first 16 digits of the hash.
 """
 
 import json
@@ -27,19 +28,22 @@ Metrics = Mapping[str, float | int | str]
 
 
 class SnapshotCorruptionError(RuntimeError):
-    """A snapshot differs from what was published."""
+    """Raised if the files of a snapshot differ from what was published."""
 
 
 @dataclass(frozen=True)
 class SnapshotTable:
-    """One table of a snapshot. `write`: writes its Parquet file, sorted, to a path and returns the row count."""
+    """One table of a snapshot.
+
+    `write` is a function that writes the sorted table as Parquet to the given path and returns the number of rows.
+    """
 
     name: str
     write: Callable[[Path], int]
 
 
 def table_of(name: str, frame: pl.DataFrame, sorted_by: Sequence[str]) -> SnapshotTable:
-    """A snapshot table whose rows are those of `frame`, sorted by the columns `sorted_by`."""
+    """Return a snapshot table with the rows of `frame`, sorted by the columns in `sorted_by`."""
 
     def write(path: Path) -> int:
         frame.sort(sorted_by).write_parquet(path, compression="zstd", statistics=True)
@@ -50,24 +54,33 @@ def table_of(name: str, frame: pl.DataFrame, sorted_by: Sequence[str]) -> Snapsh
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A published snapshot: its folder and its hash."""
+    """A published snapshot.
+
+    `folder` is the folder with its files, and `sha256` is its hash as stated in its manifest.
+    """
 
     folder: Path
     sha256: str
 
     @property
     def snapshot_id(self) -> str:
-        """The id of the snapshot, which is the name of its folder."""
+        """Return the ID of the snapshot, which is the name of its folder."""
         return self.folder.name
 
     def metrics(self) -> dict[str, float | int | str]:
-        """The values of the snapshot's metrics, by name."""
+        """Read the metrics of the snapshot, and return their values by name."""
         values: dict[str, float | int | str] = json.loads((self.folder / METRICS).read_text())
         return values
 
 
 def current_snapshot(published: Path) -> Snapshot | None:
-    """The snapshot that readers see; None before the first snapshot."""
+    """Return the current snapshot, which is the one that readers use, or None if nothing was published yet.
+
+    The files of the snapshot are not verified.
+
+    Raises:
+        SnapshotCorruptionError: if the manifest is missing or unreadable.
+    """
     pointer = published / CURRENT
     if not pointer.exists():
         return None
@@ -75,10 +88,10 @@ def current_snapshot(published: Path) -> Snapshot | None:
 
 
 def open_snapshot(folder: Path) -> Snapshot:
-    """The snapshot in a folder. Its files are not verified; see `snapshot_faults`.
+    """Return the snapshot in a folder. Its files are not verified; `snapshot_faults` does that.
 
     Raises:
-        SnapshotCorruptionError: the manifest is missing or unreadable.
+        SnapshotCorruptionError: if the manifest is missing or unreadable.
     """
     try:
         return Snapshot(folder, json.loads((folder / MANIFEST).read_text())["snapshot_sha256"])
@@ -87,9 +100,10 @@ def open_snapshot(folder: Path) -> Snapshot:
 
 
 def snapshot_faults(folder: Path) -> list[str]:
-    """How a snapshot's folder differs from what was published, as texts; empty if it does not.
+    """Return one text for each difference between the files in a snapshot's folder and what was published.
 
-    Hashes are compared because Parquet does not notice a flipped bit.
+    The list is empty if there is no difference. The hash of every file is checked, because reading a Parquet file does
+    not reveal a changed bit.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
@@ -110,10 +124,10 @@ def snapshot_faults(folder: Path) -> list[str]:
 
 
 def verified(snapshot: Snapshot) -> Snapshot:
-    """Verify every file of a snapshot and return the snapshot.
+    """Verify every file of a snapshot, and return the same snapshot if there is no fault.
 
     Raises:
-        SnapshotCorruptionError: the snapshot differs from what was published.
+        SnapshotCorruptionError: if the files of the snapshot differ from what was published.
     """
     faults = snapshot_faults(snapshot.folder)
     if faults:
@@ -122,7 +136,11 @@ def verified(snapshot: Snapshot) -> Snapshot:
 
 
 def current_inputs(published: Path) -> Mapping[str, str] | None:
-    """Fingerprints of the last successful night's inputs; None if its snapshot is no longer current."""
+    """Return the fingerprints of the inputs of the last successful night, by name.
+
+    Return None if there is no current snapshot, if no inputs were recorded, or if the current snapshot is not the one
+    that the last successful night published.
+    """
     snapshot, record = current_snapshot(published), published / INPUTS
     if snapshot is None or not record.exists():
         return None
@@ -140,21 +158,21 @@ def write_snapshot(
     make_current: bool = True,
     admit: Callable[[], None] = lambda: None,
 ) -> tuple[Snapshot, bool]:
-    """Write a snapshot and make it current.
+    """Write a snapshot and make it the current one.
 
-    If the content equals the current snapshot's, readers see no change, and only the night's inputs are recorded. If a
-    snapshot with this content already exists but is damaged, it is repaired.
+    If the content equals that of the current snapshot, `current` does not change, and only the inputs of the night are
+    recorded. If a snapshot with the same content exists but is damaged, it is repaired.
 
     Args:
         published: the folder of all snapshots.
-        tables: the snapshot's tables.
-        metrics: the snapshot's metrics, by name.
-        inputs: fingerprints of the night's inputs.
-        make_current: if False, the snapshot is written, but `current` does not change.
-        admit: called before new content becomes current; it raises an error to refuse the content.
+        tables: the tables of the snapshot.
+        metrics: the metrics of the snapshot, by name.
+        inputs: the fingerprints of the night's inputs, by name.
+        make_current: if False, the snapshot is written, but `current` does not change and the inputs are not recorded.
+        admit: a function that is called before new content becomes current. It can raise an error to prevent this.
 
     Returns:
-        The snapshot, and whether its content differs from the snapshot that was current.
+        The snapshot, and whether its content differs from that of the snapshot that was current before.
     """
     before = current_snapshot(published)
     building = published / ".building"
@@ -191,7 +209,10 @@ def write_snapshot(
 
 
 def _repair(final: Path, building: Path) -> None:
-    """Repair a damaged snapshot with one rename per file: readers find each file either damaged or repaired."""
+    """Replace the files of a damaged snapshot with those in `building`, and remove files that do not belong to it.
+
+    Each file is replaced by one rename, so that readers find either the damaged file or the repaired one.
+    """
     for path in sorted(building.iterdir(), key=lambda p: p.name == MANIFEST):  # replace the manifest last
         flush(path)
         path.replace(final / path.name)
@@ -203,7 +224,7 @@ def _repair(final: Path, building: Path) -> None:
 
 
 def _stable(folder: Path) -> dict[str, object]:
-    """The metrics that the hash covers: all whose names do not begin with `run.`."""
+    """Return the metrics that the snapshot's hash covers, which are all whose names do not begin with `run.`."""
     metrics: dict[str, object] = json.loads((folder / METRICS).read_text())
     return {name: value for name, value in metrics.items() if not name.startswith("run.")}
 
@@ -213,7 +234,7 @@ def _snapshot_sha256(files: Mapping[str, object], stable: Mapping[str, object]) 
 
 
 def _point(published: Path, folder: Path) -> None:
-    """Make `current` point to a folder, with one rename."""
+    """Make the link `current` point to a snapshot's folder. The link is replaced by one rename."""
     fresh = published / f".{CURRENT}.new"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(folder.name, target_is_directory=True)

@@ -1,4 +1,7 @@
-"""Fixtures: a home with two models, MLflow's real server over it, and a page whose troubles fail the test."""
+"""Fixtures for the browser tests: homes with two models and with a stopped night, the servers on them, and a page.
+
+A test fails if an error occurs on its page.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ from support.homes import home_with_challenger, home_with_stopped_night, once, p
 
 @pytest.fixture(scope="session")
 def two_models(first_night: Path, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """A home whose source has a champion and a held challenger."""
+    """Return the pipeline of a home in which the source has a champion and a held challenger."""
     home = once(tmp_path_factory, "two-models", lambda home: home_with_challenger(first_night, home))
     return pipeline_in(home)
 
@@ -25,7 +28,10 @@ def mlflow(two_models: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="session")
 def stopped_night(first_night: Path, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """The first night's home after a night that a check stopped, with two more files that wait."""
+    """Return the pipeline of the first night's home after another night that a check stopped.
+
+    Two more files wait in the landing folder.
+    """
 
     home = once(tmp_path_factory, "stopped-night", lambda home: home_with_stopped_night(first_night, home))
     return pipeline_in(home)
@@ -39,7 +45,10 @@ def dagster(stopped_night: Pipeline, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def browser():
-    """One a module, and none afterwards: Playwright's event loop runs as long as it does, and is in Dagster's way."""
+    """Start a browser for the tests of one module, and close it after them.
+
+    It is not kept longer, because Playwright's event loop runs as long as the browser and conflicts with Dagster.
+    """
     with started_browser() as browser:
         yield browser
 
@@ -55,7 +64,7 @@ def page(browser):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before any fixture runs a night for nothing."""
+    """Skip all browser tests if Chromium is not installed, before a fixture runs a night that no test would use."""
     if chromium() is None:
         for item in items:
             if Path(__file__).parent in item.path.parents:

@@ -1,4 +1,4 @@
-"""Dagster's pages in a real browser: what a data engineer looks for is there, and nothing goes wrong on the way."""
+"""Browser tests of Dagster's pages: they show what a data engineer looks for, and no errors occur on them."""
 
 import pytest
 from playwright.sync_api import expect

@@ -1,4 +1,4 @@
-"""MLflow's pages in a real browser: what a modeller looks for is there, and nothing goes wrong on the way."""
+"""Browser tests of MLflow's pages: they show what a modeller looks for, and no errors occur on them."""
 
 import json
 import sqlite3
@@ -15,7 +15,10 @@ MODEL = "credit_pd_taiwan_cards"
 
 @pytest.fixture
 def decided(two_models):
-    """Run id and evidence of the champion and of the held challenger, from the ledger."""
+    """Return the run ID and the evidence of each decision in the promotion ledger.
+
+    The keys are `promoted` for the champion and `held` for the challenger.
+    """
     with sqlite3.connect(two_models.settings.ledger_file) as db:
         rows = db.execute("select decision, run_id, evidence from promotions order by decision_no").fetchall()
     return {decision: (run_id, json.loads(evidence)) for decision, run_id, evidence in rows}
@@ -82,7 +85,10 @@ def test_model_shows_its_card_and_who_is_champion(page, mlflow, decided):
 
 
 def test_troubles_are_noticed(browser, mlflow):
-    """A page that fails on purpose, or the assertion of every other test here would mean nothing."""
+    """Errors of our own server's pages are recorded, and blocked requests to other machines are not.
+
+    Without this test, the check for errors in every other test could pass because nothing is recorded.
+    """
     troubles = Troubles()
     context = new_context(browser)
     troubles.watch(context)

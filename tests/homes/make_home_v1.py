@@ -1,10 +1,13 @@
-"""Make `home-v1.tar.xz`: the home of two nights, by the code of the last commit that wrote homes of version 1.
+"""Make `home-v1.tar.xz`, a home of version 1 in which two nights have run.
 
-    python tests/homes/make_home_v1.py
+Run this script with `python tests/homes/make_home_v1.py`. The nights run with the code of COMMIT, the last commit that
+wrote homes of version 1.
 
-A simulated book of 300 loans arrives in three parts. Two nights are replayed by that commit, one with what had arrived
-by FIRST_NIGHT and one by SECOND_NIGHT; the files of the last month wait. What a night rebuilds is taken out before the
-home is packed. Encrypted originals and times of publication differ from one run to the next; the figures do not.
+A simulated book of 300 loans arrives in three parts. The first night uses the files up to FIRST_NIGHT, and the second
+uses the files up to SECOND_NIGHT. The files of the last month stay in the landing folder. Everything that a night
+rebuilds is removed before the home is packed.
+
+The encrypted originals and the times of publication differ from one run of this script to the next. The figures do not.
 """
 
 import argparse
@@ -32,7 +35,7 @@ LOCKS = ("night.lock", "instance.lock", "lake/audit.lock")
 
 
 def main() -> None:
-    """Make the home in a temporary folder, and pack it."""
+    """Make the home in a temporary folder, and pack it into the archive."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ARCHIVE, help="the archive")
     given = parser.parse_args()
@@ -48,7 +51,10 @@ def main() -> None:
 
 
 def make(code: Path, work: Path) -> None:
-    """Two nights in `work/home`; the keys are in `work/home-keys`."""
+    """Run two nights in `work/home` with the code in `code`, and remove what a night rebuilds.
+
+    The keys are in `work/home-keys`. Exits with a message if no model was trained.
+    """
     home = work / "home"
     policy = yaml.safe_load((code / "policy/default.yaml").read_text())
     policy["sources"] = {SOURCE: policy["sources"][SOURCE] | {"snapshots_a_year": OBSERVATIONS_PER_YEAR}}
@@ -78,7 +84,10 @@ def make(code: Path, work: Path) -> None:
 
 
 def in_three_parts(landing: Path) -> None:
-    """Join the days' files of each table into one for each night, and one that waits: each lake file costs 3 KB."""
+    """Merge the daily files of each table into one file for each night, and one that stays in the landing folder.
+
+    Having few files keeps the archive small, because each file in the lake takes 3 KB.
+    """
     for table in sorted({path.name.split("-", 1)[0] for path in landing.iterdir()}):
         parts: dict[dt.date, list[Path]] = {day: [] for day in (FIRST_NIGHT, SECOND_NIGHT, LAST_DAY)}
         for file in sorted(landing.glob(f"{table}-*.csv")):
@@ -94,7 +103,7 @@ def in_three_parts(landing: Path) -> None:
 
 
 def spoil(payments: Path) -> None:
-    """Put a word in the place of one amount, so that the quarantine holds a row."""
+    """Replace one amount in a payment file with a word, so that one row is quarantined."""
     header, first, *rest = payments.read_text().splitlines(keepends=True)
     fields = first.split(",")
     fields[header.rstrip("\n").split(",").index("amount")] = "unknown"
@@ -102,7 +111,10 @@ def spoil(payments: Path) -> None:
 
 
 def pack(work: Path, archive: Path) -> None:
-    """The home, and its keys, which are wrapped with the development key and so protect nobody."""
+    """Pack the home and its keys into the archive.
+
+    The keys are wrapped with the public development key, so they protect nothing.
+    """
     with tarfile.open(archive, "w:xz", preset=9) as tar:
         for name in ("home", "home-keys"):
             tar.add(work / name, name, filter=_nobodys)

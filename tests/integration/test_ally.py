@@ -1,6 +1,8 @@
-"""Car loans beside the cards: every tape accounted for, write-offs where they were, order of loading without effect.
+"""Tests with car loan tapes that are ingested beside the cards.
 
-The tapes are not part of the project: without them these tests are skipped, in so many words.
+They check that every row and cent is accounted for, that write-offs are in the right months, and that the order of
+ingestion does not matter. The tapes are not part of the project. If they are missing, these tests are skipped with a
+message.
 """
 
 import datetime as dt
@@ -30,7 +32,11 @@ BUILD = ["build", "--exclude-resource-type", "unit_test", "test"]
 
 @pytest.fixture(scope="module")
 def both(first_night, tmp_path_factory):
-    """The first night's home after the tapes have arrived and a second night has run."""
+    """Return the pipeline and the current snapshot of a home with cards and car loans.
+
+    The car loan tapes arrived after the first night, and a second night ingested them. All test workers share this
+    home, so a test must not change it.
+    """
 
     def second_night(home: Path) -> NightResult:
         pipeline = pipeline_in(copy_home(first_night, home))
@@ -81,7 +87,10 @@ def test_write_offs_are_in_the_months_that_the_outcomes_say(both):
 
 
 def test_spring_deferrals_are_no_defaults(both):
-    """Months without a payment never make a default by themselves, however long they last."""
+    """A loan does not default because of months without a payment, however many there are.
+
+    Of the 581 loans with a suspected deferral, only the 9 that were written off are ever in default.
+    """
     pipeline, _ = both
     (row,) = query(
         pipeline.settings.home,
@@ -94,7 +103,7 @@ def test_spring_deferrals_are_no_defaults(both):
 
 @pytest.fixture(scope="module")
 def published(both):
-    """The published tables with the car loans' rows alone."""
+    """Return a function that reads a published table by name and keeps only the rows of the car loans."""
     _, snapshot = both
 
     def read(name: str) -> pl.DataFrame:
@@ -104,7 +113,10 @@ def published(both):
 
 
 def test_vintages_equal_an_independent_computation(published):
-    """Polars over the loan months; the curves end with the 103 write-offs."""
+    """The published vintages equal those that Polars computes from the published loan months.
+
+    In the newest month, 103 of the 3,513 loans have defaulted.
+    """
     months = published("fct_loan_months").join(published("dim_loans"), on="loan_id")
     months = months.with_columns(cohort_on=pl.col("opened_on").dt.month_end())
     is_bad = (pl.col("dpd_max") >= 90) | pl.col("state").is_in(["90+", "written_off"]) | pl.col("is_default")
@@ -131,7 +143,11 @@ def test_vintages_equal_an_independent_computation(published):
 
 
 def test_roll_rates_equal_an_independent_computation(published):
-    """Month by month and pair by pair, by count and by balance; loans that vanish are counted and are in no rate."""
+    """The number and balance of the loans that move from one state to another equal those that Polars computes.
+
+    The comparison is made for each month and each pair of states. Loans that disappear are counted as moves to `lost`,
+    but they are not included in any rate.
+    """
     months = published("fct_loan_months").sort("loan_id", "month_on")
     months = months.with_columns(
         to_state=pl.col("state").shift(-1).over("loan_id"), to_on=pl.col("month_on").shift(-1).over("loan_id")
@@ -157,7 +173,10 @@ def test_roll_rates_equal_an_independent_computation(published):
 
 
 def test_expected_loss_of_the_car_loans(both, published):
-    """Every live loan has a stage with its trigger; the movement closes to the cent; what is the policy's is said."""
+    """Every car loan with an exposure has an expected loss, and the movement adds up to the closing amount to the cent.
+
+    A metric reports that the LGD is the policy's value, because no workouts are available.
+    """
     _, snapshot = both
     metrics = {k.removeprefix("portfolio.ally_auto."): v for k, v in snapshot.metrics().items() if ".ally_auto." in k}
     losses, movement = published("port_expected_losses"), published("port_loss_movement").sort("position")
@@ -177,7 +196,11 @@ def test_expected_loss_of_the_car_loans(both, published):
 
 
 def test_share_in_stage_2_is_that_of_the_expected_losses(published):
-    """At the newest month-end, by accounts and by what is owed; 28 months are reported, by the same model."""
+    """The newest early warning figure for the share in stage 2 equals the share computed from the expected losses.
+
+    This is checked for the share of accounts and for the share of the balance. There are figures for 28 months, and the
+    number of accounts never rises.
+    """
     owed = published("port_exposures").select("loan_id", "balance", as_of_on="month_on")
     losses = published("port_expected_losses").filter(pl.col("stage") < 3).join(owed, on=["loan_id", "as_of_on"])
     bad = losses.filter(pl.col("stage") == 2)
@@ -193,7 +216,10 @@ def test_share_in_stage_2_is_that_of_the_expected_losses(published):
 
 
 def test_static_pools_of_the_car_loans(published):
-    """A forecast is there once another cohort was at the same age, and is never below what is so already."""
+    """Each vintage has a row in the static pools, and no forecast rate is below the default rate already reached.
+
+    More than 300 rows have a forecast, and every row has one of the six known statuses.
+    """
     pools = published("port_static_pools")
     assert pools.height == published("port_vintages").height
     forecasts = pools.drop_nulls("forecast_rate")
@@ -215,7 +241,10 @@ def test_behavioural_model_is_judged_out_of_fold(both):
 
 
 def test_night_rebuilt_as_of_between_two_loads_is_the_one_published_then(both, first_night, tmp_path):
-    """Byte for byte, marts, scores and metrics; and what is published now stays."""
+    """A night that is rebuilt as of the moment before the tapes arrived has the same content hash as the first night.
+
+    Marts, scores and metrics are therefore the same to the byte. The current snapshot is not changed by the rebuild.
+    """
     pipeline, together = both
     home = copy_home(pipeline.settings.home, tmp_path / "home")
     tapes_came = min(r.ingested_at for r in pipeline.ingest_context.book.all("ally_auto"))
@@ -228,7 +257,7 @@ def test_night_rebuilt_as_of_between_two_loads_is_the_one_published_then(both, f
 
 
 def test_cards_are_what_they_were_without_the_tapes(both, first_night):
-    """One snapshot holds every source, and a second one moves no figure of the first."""
+    """The metrics and scores of the cards are the same whether or not the snapshot also contains the car loans."""
     cards_only = current_snapshot(first_night / "published")
     _, together = both
     figures = {k: v for k, v in cards_only.metrics().items() if ".taiwan_cards." in k}
@@ -238,7 +267,10 @@ def test_cards_are_what_they_were_without_the_tapes(both, first_night):
 
 
 def _marts(pipeline) -> dict[str, bytes]:
-    """Every published mart, sorted by its key, as the bytes of a Parquet file."""
+    """Build the warehouse with dbt and return every published mart by name.
+
+    Each mart is sorted by its key and returned as the bytes of a Parquet file.
+    """
     done = run_dbt(pipeline.settings, pipeline.policy, ["run", "--full-refresh"], quiet=True)
     assert done.returncode == 0, done.stdout[-2000:]
     result = {}
@@ -251,7 +283,10 @@ def _marts(pipeline) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("order", ["in order", "shuffled"])
 def test_order_of_loading_changes_no_mart(tmp_path, order):
-    """44 tapes one by one, in order or shuffled, against all at once: byte-equal marts."""
+    """Ingesting the car loan files one by one, in order or shuffled, gives the same marts as ingesting all at once.
+
+    The marts are compared byte by byte.
+    """
     marts = {}
     for how in (order, "at once"):
         pipeline = pipeline_in(tmp_path / how.replace(" ", "-"))
@@ -274,7 +309,11 @@ def test_order_of_loading_changes_no_mart(tmp_path, order):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_features_cannot_see_what_became_known_later(tmp_path, seed):
-    """Features at t are the same after everything that was known after t + lag is deleted: cards and car loans."""
+    """The features of a month stay the same if all rows are deleted that became known too late for them.
+
+    A row is too late if it became known more than `feature_lag_days` after the month-end. The test covers cards and car
+    loans.
+    """
     pipeline = pipeline_in(tmp_path / "home")
     prepare_home(pipeline.settings)
     land_folder(pipeline.sources["ally_auto"], pipeline.ingest_context, TAPES)

@@ -1,4 +1,7 @@
-"""A range of landing days: taken in day by day or replayed, cut off and gone on with; a book too young for a model."""
+"""Tests of backfills over a range of landing days, on a book that is too young for a model.
+
+The days are loaded one by one, or replayed with one night per day. Some backfills are killed and started again.
+"""
 
 import datetime as dt
 import json
@@ -22,7 +25,7 @@ from support.young_lender import MONTH_ENDS, POLICY, command, lender, pipeline_o
 
 
 def filled(pipeline: Pipeline) -> set[str]:
-    """The landing days that Dagster shows as filled."""
+    """Return the landing days of the young lender that Dagster shows as materialized, in the form YYYY-MM-DD."""
     with open_instance(pipeline.settings) as instance:
         return instance.get_materialized_partitions(dg.AssetKey(landing_asset("young_lender")))
 
@@ -66,7 +69,12 @@ def test_range_is_loaded_and_what_is_outside_goes_on_waiting(tmp_path):
 
 @pytest.mark.long
 def test_young_book_is_published_unscored_and_its_replay_only_goes_forward(tmp_path):
-    """Every replayed night publishes what was known on its day; none has the history that a model needs."""
+    """A book that is too young for a model is published without scores, and a replay cannot go back in time.
+
+    A replayed night publishes only what was known on its day. A night on a day before the last replayed day, or on a
+    day in the future, is refused. A night that is rebuilt as of an earlier day does not change the current snapshot,
+    and its warehouse does not count as published.
+    """
     pipeline = lender(tmp_path / "home")
     with command(pipeline.settings.home, "backfill", "--replay", "--to", "2024-04-30") as run:
         said, complaint = run.communicate()
@@ -100,7 +108,11 @@ def test_young_book_is_published_unscored_and_its_replay_only_goes_forward(tmp_p
 
 @pytest.mark.long
 def test_source_that_lost_its_months_is_not_published(tmp_path):
-    """Another arrears basis finds no schedule, and an empty table passes every check of its rows."""
+    """A source that suddenly has no loan months is not published, and the previous snapshot stays current.
+
+    Here the policy changes the arrears basis to `ledger`, but the source delivers no schedules. A check of rows would
+    not notice this, because an empty table passes every such check.
+    """
     pipeline = lender(tmp_path / "home")
     before = run_night(pipeline).snapshot
     policy = tmp_path / "home/policy.yaml"
@@ -116,7 +128,10 @@ def test_source_that_lost_its_months_is_not_published(tmp_path):
 
 
 def test_book_without_a_day_in_its_name_belongs_to_every_range(tmp_path):
-    """Statements mean nothing without the loans that they belong to; what a backfill quarantined is reported."""
+    """A backfill of a range also takes in a file without a date in its name, and reports any quarantined file.
+
+    The file without a date is the loan book. Statements are useless without the loans that they refer to.
+    """
     pipeline = lender(tmp_path / "home")
     landing = pipeline.settings.landing / "young_lender"
     (landing / "book-2024-01-02.csv").rename(landing / "book-all.csv")
@@ -158,7 +173,11 @@ def test_night_config_that_says_nothing_usable_is_refused(pipeline, config, says
 
 
 def test_rebuild_may_be_asked_for_in_the_config_of_a_run(home_after_night):
-    """What the launchpad of the screen starts: the run's own config, not the command line's options."""
+    """A night can be rebuilt through the configuration of a Dagster run, without options of the command line.
+
+    Dagster's web interface starts runs in this way. The rebuilt snapshot replaces a deleted one and has the same
+    content.
+    """
     from dagster_project.definitions import build_defs
     from support.homes import pipeline_in
 

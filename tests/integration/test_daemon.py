@@ -1,4 +1,7 @@
-"""The daemon alone: a delivery that is dropped becomes scores without a person, and the schedule ticks."""
+"""The test that Dagster's daemon ingests and scores a dropped file without manual work.
+
+The nightly schedule must then skip a night, because nothing is new.
+"""
 
 import os
 import signal
@@ -19,7 +22,10 @@ PATIENCE_SECONDS = 600
 
 
 def wait_for(what, server):
-    """What `what` returns once it returns something."""
+    """Call `what` once a second until it returns a true value, and return that value.
+
+    Fails if the server process ends, or if `PATIENCE_SECONDS` have passed.
+    """
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         assert server.poll() is None, "the servers ended"

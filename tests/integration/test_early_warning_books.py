@@ -1,9 +1,11 @@
-"""Books whose truth is known: a segment that goes bad is seen in time, and one in which nothing changes is left alone.
+"""Tests of early warnings and static pools on simulated books, for which it is known whether and when they deteriorate.
 
-So are static pools: the segment's cohorts are said to go over their triggers before they do.
+If arrears rise in one segment, early warnings must report it in time. If nothing changes, there must be no false alarm.
+Static pools must forecast that a cohort will hit a trigger before the cohort does so.
 
-Books of 20,000 loans over 48 months in an economy that does not change. The planted segment, the car loans, has about
-3,300 accounts when it rises. One book of each kind here; `make warnings` has all twenty.
+Each book has 20,000 loans over 48 months, in an economy that does not change. The segment that deteriorates is the car
+loans; it has about 3,300 accounts when its arrears start to rise. One book of each kind is used by `make test`, and
+twenty by `make warnings`.
 """
 
 import datetime as dt
@@ -38,10 +40,11 @@ def sql(tmp_path_factory) -> str:
 
 @pytest.fixture
 def history_of(sql, tmp_path):
-    """The history of early warnings of a book, by what the night runs: the mart's SQL and the evaluation.
+    """Return a function that returns the history of early warnings of a simulated book.
 
-    Where nothing drifts also by the indicators that need a model: one that gives the true PD. Where something does,
-    such a model would know of it before, and they take no part.
+    It uses the mart's SQL and the evaluation that a night uses. If `drift_month` is None, no segment deteriorates, and
+    the indicators that need a model are included, with each loan's true PD in place of a model's. If `drift_month` is
+    given, these indicators are left out, because the true PD would anticipate the rise.
     """
 
     def _history_of(seed: int, drift_month: int | None) -> pl.DataFrame:
@@ -63,8 +66,11 @@ def vintages_sql(tmp_path_factory) -> str:
 
 @pytest.fixture
 def cohorts_of(vintages_sql, tmp_path):
-    """Of a book with the segment's rise and of the same one without: how many cohorts hit a trigger, and how many of
-    these were said to do so in a month before, by what the night runs: the mart's SQL and the forecast.
+    """Return a function that counts the car loan cohorts that hit a trigger, and those for which this was forecast.
+
+    The function takes a seed and returns the two counts of `hits` for two books: `bad`, in which arrears rise, and
+    `usual`, the same book without the rise. It uses the mart's SQL and the forecast that a night uses. The triggers are
+    multiples of the final default rate of the usual book.
     """
 
     def vintages(seed: int, drift_month: int | None) -> pl.DataFrame:
@@ -84,7 +90,10 @@ def cohorts_of(vintages_sql, tmp_path):
 
 
 def hits(pools: pl.DataFrame) -> tuple[int, int]:
-    """How many cohorts, but the oldest, hit a trigger; and for how many it was forecast in an earlier month."""
+    """Return how many cohorts hit a trigger, and for how many of these this was forecast in an earlier month.
+
+    The two oldest cohorts are left out, because too few older cohorts exist from which to forecast their defaults.
+    """
     younger = pools.filter(pl.col("cohort_on").rank("dense") > OLDEST)
     first = lambda kind: pl.col("month_on").filter(pl.col("status").str.starts_with(kind)).min()
     found = younger.group_by("cohort_on").agg(hit=first("hit"), forecast=first("forecast")).drop_nulls("hit")
@@ -92,7 +101,10 @@ def hits(pools: pl.DataFrame) -> tuple[int, int]:
 
 
 def rise(history: pl.DataFrame) -> list[str]:
-    """The worst state of the planted segment in the last month before its rise, and in its first four months."""
+    """Return the worst state of the car loans, over all indicators, in each of five months in order.
+
+    The first is the last month before their arrears rise, and the others are the four months of the rise.
+    """
     states = history.filter(
         pl.col("segment") == "car_loan",
         pl.col("month_on").is_between(LAST_BEFORE, dt.date(2021, 9, 30)),
@@ -103,12 +115,18 @@ def rise(history: pl.DataFrame) -> list[str]:
 
 
 def in_time(states: list[str]) -> bool:
-    """Green before; amber by the second month, red by the third."""
+    """Return whether a warning came in time, given the states that `rise` returns.
+
+    The state must be green before the rise, amber or red by the second month of the rise, and red by the third.
+    """
     return states[0] == "green" and bool({"amber", "red"} & set(states[1:3])) and "red" in states[1:4]
 
 
 def opened(history: pl.DataFrame) -> tuple[int, set[str]]:
-    """Of the last 24 months, those in which a warning opened, and what was red in any of them."""
+    """Return in how many of the last 24 months a warning opened, and which indicators were red in any of these months.
+
+    Each red indicator is named with its segment, as "indicator of segment".
+    """
     months = history["month_on"].unique().sort()[-CLEAN:]
     late = history.filter(pl.col("month_on").is_in(months.implode()))
     is_open = late.filter(pl.col("state").is_in(["amber", "red"]) & (pl.col("since") == pl.col("month_on")))
@@ -162,7 +180,11 @@ def test_no_red_in_19_of_20_clean_books_and_no_more_false_alarms_than_declared(h
 
 @pytest.mark.long
 def test_pools_that_will_overshoot_are_named_before_they_do_in_19_of_20_books(cohorts_of, capsys):
-    """All cohorts but one at most; and where nothing rises hardly any cohort hits a trigger."""
+    """In at least 19 of 20 books with a rise, at least nine cohorts hit a trigger as forecast in an earlier month.
+
+    In each of these books, at most one cohort hits a trigger without such a forecast. Of the same 20 books without the
+    rise, at least 19 have at most one cohort that hits a trigger.
+    """
     found = {seed: cohorts_of(seed) for seed in range(1, 21)}
     with capsys.disabled():
         sys.stdout.write("\n" + "\n".join(f"{seed}: {cohorts}" for seed, cohorts in found.items()) + "\n")

@@ -1,6 +1,7 @@
-"""The benchmarks' floor states a night's rules a second time, independently: it must come to the same rows.
+"""Tests that the benchmarks' floor gives the same rows as a night.
 
-Where the two differ one of them is wrong, and comparing how fast they are says nothing.
+The floor is a second, independent implementation of a night's rules. If the two give different rows, one of them is
+wrong, and comparing their speed is meaningless.
 """
 
 import json
@@ -26,7 +27,11 @@ BUCKETS = 3
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A book with cards, restructurings, holidays, prepayments and reversals: what dbt and the floor made of it."""
+    """Return a home with a simulated book on which both dbt and the floor have run.
+
+    The book includes cards, restructurings, payment holidays, prepayments and reversals. The floor's tables are in the
+    folder `floor` of the home, and its report is in `floor.json`.
+    """
     home = tmp_path_factory.mktemp("floor") / "home"
     simulate(Plan(2_000, 36, seed=11, opened_within=14, shock_month=10, deferral_month=12), home)
     pipeline = simulated_in(home)
@@ -52,7 +57,10 @@ def floors(home: Path, table: str) -> pl.DataFrame:
 
 
 def assert_same(night: pl.DataFrame, floor: pl.DataFrame, columns: list[str]) -> None:
-    """Row by row: money, days and flags to the digit, ratios within `RATIO`."""
+    """Check that two tables have the same keys in the same order, and the same values in `columns`.
+
+    Floating-point values may differ by up to `RATIO`. All other values must be identical.
+    """
     assert night.select(KEYS).equals(floor.select(KEYS)), (
         f"{night.height} rows of the night, {floor.height} of the floor"
     )

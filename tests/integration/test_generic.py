@@ -1,4 +1,7 @@
-"""Lenders bring files and a contract, and get scores, from balances or from a ledger: no Python, no SQL."""
+"""Tests that a lender who brings only files and a contract gets scores, without any Python or SQL.
+
+One lender delivers monthly balances, and another delivers schedules and payments.
+"""
 
 import datetime as dt
 from pathlib import Path
@@ -101,7 +104,11 @@ POLICY = {
 
 
 def book(seed: int = 3, loans: int = 1000) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Loans of 3,000 over 30 months; a share of them pays less and less, and is written off after a year of it."""
+    """Return the contracts and the monthly balances of a random book: loans of 3,000 over 30 months.
+
+    About a third of the loans are weak. A weak loan misses payments more and more often. From the tenth month on, it
+    may be written off.
+    """
     random = np.random.default_rng(seed)
     months = [dt.date(2020 + (m + 1) // 12, (m + 1) % 12 + 1, 1) - dt.timedelta(days=1) for m in range(MONTHS)]
     weak = random.random(loans) < 0.35
@@ -131,7 +138,10 @@ def book(seed: int = 3, loans: int = 1000) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def home_of(lender: str, contract: str, policy_entry: dict, tmp_path: Path) -> tuple[Path, Path]:
-    """A home with the lender's contract and a policy that names it alone; the home and its landing folder."""
+    """Create a home with the lender's contract and a policy in which this lender is the only source.
+
+    Returns the home and its landing folder for the lender, which is empty.
+    """
     home = tmp_path / "home"
     write_home(home, lender, contract, policy_for(lender, policy_entry))
     landing = home / "landing" / lender
@@ -141,7 +151,10 @@ def home_of(lender: str, contract: str, policy_entry: dict, tmp_path: Path) -> t
 
 @pytest.fixture
 def village_bank(tmp_path) -> Path:
-    """A home with the lender's contract, a policy that names it alone, and its files in the landing folder."""
+    """Return a home with the contract of the village bank, and with the bank's files in the landing folder.
+
+    The policy of the home has no other source.
+    """
     home, landing = home_of("village_bank", CONTRACT, POLICY, tmp_path)
     contracts, balances = book()
     contracts.write_csv(landing / "contracts.csv")
@@ -299,7 +312,12 @@ LEDGER_POLICY = {
 
 
 def ledger_book(seed: int = 5, loans: int = 1200, months: int = 24) -> dict[str, pl.DataFrame]:
-    """Loans of 2,400 in 24 instalments; two in five borrowers slip, the longer the deeper, and some of them recover."""
+    """Return the loans, schedules and payments of a random book, by the name of their file.
+
+    Each loan is for 2,400 and has 24 instalments of 110. About 40% of the borrowers are weak and often miss a payment.
+    The more payments a borrower has missed, the more likely the next one is missed, too. Some borrowers pay off all
+    their arrears at once.
+    """
     random = np.random.default_rng(seed)
     lent, schedule, payments = [], [], []
     for n in range(loans):

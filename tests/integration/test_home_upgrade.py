@@ -1,6 +1,6 @@
-"""A home that older code has made goes on: it is backed up and upgraded by the next night, and nothing of it is lost.
+"""Tests that the next night backs up and upgrades a home that older code wrote, and that no data is lost.
 
-`tests/homes` holds such a home, and the script and the commit that made it.
+`tests/homes` contains such a home and the script that made it. Its README names the commit that the home comes from.
 """
 
 import datetime as dt
@@ -39,7 +39,11 @@ def backups(home: Path) -> list[Path]:
 
 
 def contents(folder: Path) -> dict[str, bytes | str]:
-    """Every file and link of a folder by its path; databases by what is in them."""
+    """Return the content of every file and link below a folder, by its path relative to the folder.
+
+    A link is returned as the path that it points to, an SQLite database as a dump in SQL, and any other file as its
+    bytes.
+    """
     found: dict[str, bytes | str] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_symlink() or p.is_file()):
         if path.is_symlink():
@@ -69,7 +73,10 @@ def old_home(tmp_path):
 
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory):
-    """The home after the next night; shared and never changed, but for a rebuilt night."""
+    """Return the home of version 1 after the next night has upgraded it.
+
+    All tests share this home and must not change it. The only exception is a test that rebuilds a night in it.
+    """
     return upgraded_home(tmp_path_factory)
 
 
@@ -189,7 +196,12 @@ def test_upgrade_that_was_killed_is_done_again_with_its_backup(old_home, monkeyp
 
 @pytest.mark.parametrize("before", ["flush", "_write"])
 def test_backup_that_was_killed_is_made_whole(old_home, monkeypatch, before):
-    """Killed before it has its final name, or when it has and the version file does not say so yet."""
+    """If making a backup is interrupted, the next start makes a complete backup and removes a partial one.
+
+    The interruption comes at one of two moments: before the backup has its final name, or after it got this name but
+    before the version file records the backup. In the second case, the first backup is complete and stays beside the
+    new one.
+    """
     with monkeypatch.context() as patch:
         patch.setattr(home_versions, before, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):

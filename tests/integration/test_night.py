@@ -1,4 +1,7 @@
-"""The whole night on the real card data: its figures, its determinism, its second run."""
+"""Tests of a complete night on the real card data: its figures, its models, and what a second night does.
+
+They also check that the same night in another home gives the same result to the byte.
+"""
 
 import json
 import os
@@ -74,7 +77,7 @@ def test_the_model_is_as_good_as_promised(metrics):
 
 
 def test_published_scores_reproduce_the_reported_auc(snapshot, metrics, first_night):
-    """A reader with the snapshot and the labels finds the number that the report gives."""
+    """The AUC computed from the published scores and the labels equals the AUC that the metrics report."""
     from sklearn.metrics import roc_auc_score
 
     scores = pl.read_parquet(snapshot.folder / "scores.parquet")
@@ -97,7 +100,11 @@ def test_snapshot_has_the_fixed_names(snapshot):
 
 
 def test_figures_that_the_cards_are_too_short_for_are_listed_and_not_zero(snapshot, metrics):
-    """No day of opening, six months, a PD of one month: no vintage, no static pool, no expected loss; and why."""
+    """Portfolio figures that the card data cannot give are empty instead of zero, and a metric gives the reason.
+
+    The cards have no opening dates, six months of data, and a PD with a horizon of one month. So they have no vintages,
+    no static pools and no expected loss.
+    """
     said = {k.rpartition(".")[2]: v for k, v in metrics.items() if k.startswith("portfolio.taiwan_cards.coverage.")}
     assert said == {
         "vintages": "none: the source does not say when a loan was opened, so there is no cohort",
@@ -133,7 +140,10 @@ def test_all_declared_checks_were_evaluated(metrics):
 
 
 def test_same_night_in_another_home_is_the_same_to_the_byte(snapshot, metrics, tmp_path):
-    """Another empty home, another process, another path."""
+    """A night in another empty home, run by another process, gives the same snapshot and the same model to the byte.
+
+    Only the metrics that describe the run itself may differ.
+    """
     environment = os.environ | {"CREDITLOOM_HOME": str(tmp_path / "elsewhere")}
     line = [sys.executable, "-m", "dagster_project.cli", "night", "--json"]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
@@ -232,7 +242,10 @@ def test_mlflow_holds_what_a_modeller_compares(first_night, metrics):
 
 
 def test_registered_model_gives_the_champions_margins(first_night):
-    """What MLflow serves and what the night scores with are one booster, and neither is a pickle."""
+    """The model that MLflow serves computes the same margins as the champion that the night scores with.
+
+    No file in MLflow's folder is a pickle.
+    """
     import mlflow
     import numpy as np
     import xgboost as xgb
@@ -270,7 +283,10 @@ def test_run_is_seen_in_the_dagster_instance(first_night):
 
 
 def test_every_metric_is_in_the_docs_and_every_documented_one_exists(metrics):
-    """docs/metrics.md against the keys of a real night; what only other sources have is named here."""
+    """Every metric of a real night is documented in `docs/metrics.md`, and the night has every documented metric.
+
+    Exceptions are the documented metrics that only other sources have. The test lists their names.
+    """
     documented = set()
     for line in (PROJECT_ROOT / "docs/metrics.md").read_text().splitlines():
         if not line.startswith("| `"):
@@ -291,7 +307,10 @@ def test_every_metric_is_in_the_docs_and_every_documented_one_exists(metrics):
 
 
 def _expand(name: str) -> list[str]:
-    """`a.{b,c}_d` as `a.b_d` and `a.c_d`."""
+    """Expand the braces in the name of a metric: `a.{b,c}_d` gives `a.b_d` and `a.c_d`.
+
+    A name without braces is returned as the only item of the list.
+    """
     found = re.search(r"{([^}]+)}", name)
     if not found:
         return [name]

@@ -1,4 +1,7 @@
-"""A whole night on a dirty book accounts for every planted fault. Minutes, so not in CI: `make truth`."""
+"""Tests that a complete night accounts for every fault that the simulator planted in a book.
+
+They take minutes, so they run only with `make truth`, and not in CI.
+"""
 
 import os
 import shutil
@@ -25,7 +28,11 @@ LOANS, MONTHS, SEED = 20_000, 8, int(os.environ.get("SEED", "9"))
 
 @dataclass(frozen=True)
 class Night:
-    """What one night published and kept of a book with planted faults, and the list of these."""
+    """The result of one night on a book with planted faults.
+
+    `held`: the quarantined rows and the files that were refused as a whole. `planted`: the simulator's list of the
+    planted faults, with one row per fault.
+    """
 
     pipeline: Pipeline
     held: pl.DataFrame
@@ -47,7 +54,10 @@ def night(tmp_path_factory) -> Night:
 
 
 def test_planted_is_found_by_class(night):
-    """As many of each class as were planted, by the table of held rows, the receipts and the published marts."""
+    """The night finds exactly as many faults of each class as were planted.
+
+    The faults that were found are counted in the table of held rows, in the receipts and in the published payments.
+    """
     rows = night.held.filter(pl.col("line_no") != WHOLE_FILE).select("rule").to_series().to_list()
     whole = night.held.filter(pl.col("line_no") == WHOLE_FILE).select("rule").to_series().to_list()
     receipts = night.pipeline.ingest_context.book.all()
@@ -67,7 +77,7 @@ def test_planted_is_found_by_class(night):
 
 
 def test_planted_is_found_where_it_was_planted(night):
-    """By file, line and rule; and nothing else is held."""
+    """The night quarantines exactly the lines and files with planted faults, each by the expected rule."""
     found = set(night.held.select("file_name", "line_no", "rule").rows())
     expected = night.planted.filter(
         ~pl.col("expected").is_in(["ACCEPTED", "duplicate_row", "suspense", "late", "DUPLICATE"])

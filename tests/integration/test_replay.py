@@ -1,6 +1,7 @@
-"""A replayed history gives the nights that were: each one's snapshot, to the byte, and again as of its own instant.
+"""Tests that a replayed history publishes the same snapshots, to the byte, as the nights that really ran.
 
-Among the rows are some that come late and some that are corrected, so that what a night knew is not what is known now.
+A night that is rebuilt as of the day on which it ran must give the same snapshot, too. Some rows come late and some are
+corrected, so what a night knew differs from what is known now.
 """
 
 import datetime as dt
@@ -21,7 +22,10 @@ LATE, CORRECTED = "L1", "L2"
 
 
 def lender_that_corrects(home: Path) -> Path:
-    """A home whose contract takes corrections of statements; returns its landing folder."""
+    """Create a home whose contract accepts corrections of statements, and return its landing folder.
+
+    The landing folder contains the loan book.
+    """
     landing = empty_lender(home)
     path = home / "contracts/young_lender/contract.yaml"
     contract = yaml.safe_load(path.read_text())
@@ -33,7 +37,11 @@ def lender_that_corrects(home: Path) -> Path:
 
 
 def month_file(number: int) -> str:
-    """A month; it lacks a loan, and has that loan's month before and another balance of a loan in the month before."""
+    """Return the text of the file of one month, numbered from 0.
+
+    The file has no row for the loan `LATE`. From month 1 on, it also has two rows for the month before: the late row of
+    the loan `LATE`, and a correction that raises the balance of the loan `CORRECTED` by 7.
+    """
     row = lambda loan, m, more=0: f"{loan},{MONTH_ENDS[m]},{1000 - 100 * min(m + 1, 9) + more}.00,100.00\n"
     rows = [row(loan, number) for loan in LOANS if loan != LATE]
     rows += [row(LATE, number - 1), row(CORRECTED, number - 1, more=7)] if number else []

@@ -1,7 +1,8 @@
-"""A month as it was reported and as it is known now, against warehouses that the test builds of rows it chooses itself.
+"""Tests that compare a month as it was first reported with the same month as it is known now.
 
-One book, taken in as the days went by: its first half year at once, then a month at a time, some of it late. The test's
-warehouses are one run of dbt in which each choice of rows is a source of its own.
+One book is ingested over time: its first half year at once, and later months one at a time, with some rows late. The
+expected figures come from a warehouse that the test builds with one run of dbt. The test selects sets of raw rows, such
+as those known at a given time, and each set is a separate source in that warehouse.
 """
 
 import datetime as dt
@@ -47,7 +48,11 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Case:
-    """A restated month, and the home of a warehouse in which each choice of its rows is a source."""
+    """The comparison of one month, and the home with the test's own warehouse.
+
+    `found`: the comparison as `restate_month` returned it. `checked`: the home of the warehouse in which each set of
+    rows is a separate source.
+    """
 
     found: MonthComparison
     checked: Path
@@ -63,7 +68,10 @@ class Case:
 
 
 def arrive(pipeline: Pipeline, waiting: Path, until: dt.date) -> None:
-    """Take in what the platform had dropped by a day, as one file a table."""
+    """Ingest the files that are dated up to the day `until`, merged into one file per table, and then the corrections.
+
+    The loans and schedules of `LATE_DAY` are withheld until the last delivery.
+    """
     landing = pipeline.settings.landing / "simulated"
     for path in list(waiting.iterdir()):
         table, day = path.stem.split("-", 1)
@@ -80,7 +88,11 @@ def arrive(pipeline: Pipeline, waiting: Path, until: dt.date) -> None:
 
 
 def raw_rows(home: Path) -> dict[str, pl.DataFrame]:
-    """What the receipts name; files of duplicates may lie beside it."""
+    """Return the rows of each canonical table, read from the lake files that the receipts list.
+
+    A table without files gives an empty frame. Files of duplicates may be in the lake as well, but are not read,
+    because no receipt lists them.
+    """
     paths: dict[str, list[Path]] = {table: [] for table in CANONICAL}
     for file in (f for r in ReceiptBook(home / "lake/receipts.sqlite").all() for f in r.files if f.table in paths):
         paths[file.table].append(home / "lake" / file.path)
@@ -88,7 +100,11 @@ def raw_rows(home: Path) -> dict[str, pl.DataFrame]:
 
 
 def behind(found: MonthComparison, table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a table that a restatement lists. A row that moved to another loan is listed under both."""
+    """Return only those of `rows` that the comparison `found` lists for a table.
+
+    The comparison lists a row that moved to another loan under both loans. Here, such a row is looked up under its new
+    loan. If the comparison lists no row of the table, the result is an empty frame.
+    """
     moved = pl.col("changed").list.eval(
         pl.element().filter(pl.element().struct.field("column") == "loan_id").struct.field("after")
     )
@@ -149,7 +165,7 @@ def test_both_sides_are_the_months_of_the_rows_that_were_known(cases, name):
 
 @pytest.mark.parametrize("name", ["history", "live"])
 def test_listed_rows_explain_every_difference(cases, name):
-    """What was known then, and the rows that the restatement lists, give the figures that are known now."""
+    """The rows known at the first report, plus the rows that the comparison lists, give the figures known now."""
     case = cases[name]
     assert case.figures(f"{name}_explained") == case.figures_of_side("restated")
     assert case.found.unexplained == ()
@@ -174,7 +190,11 @@ def test_late_payments_reversals_and_loans_are_reported(cases):
 
 @pytest.mark.parametrize("name", ["history", "live"])
 def test_corrections_are_listed_with_the_value_before(cases, name):
-    """Amounts, days, and payments that were booked to the wrong loan: listed under both."""
+    """A correction of a payment is listed with the old and the new value of each changed column.
+
+    The corrected columns include amounts and payment dates. A payment that moved to another loan is listed under both
+    loans.
+    """
     corrections = cases[name].found.rows.filter(pl.col("is_correction") & (pl.col("table") == "payments"))
     changed = corrections.explode("changed").unnest("changed")
     assert {"amount", "paid_on"} <= set(changed["column"])
@@ -198,7 +218,11 @@ def test_nothing_stays_of_the_private_place(cases):
 
 
 def test_late_tape_brings_its_own_month_and_moves_the_next(tmp_path):
-    """What was due is imputed from the months before: with March's tape L0 is a month behind at the end of April."""
+    """A tape that arrives late also changes the figures of the following month.
+
+    The amounts due are imputed from the months before. Once March's tape is known, the loan L0 is one month in arrears
+    at the end of April.
+    """
     pipeline = lender(tmp_path / "home")
     source, landing = pipeline.sources["young_lender"], pipeline.settings.landing / "young_lender"
     for month in ("2024-03", "2024-04"):

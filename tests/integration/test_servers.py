@@ -1,4 +1,4 @@
-"""`creditloom up` starts the three servers, says where they are, and takes all of them down with it."""
+"""The test that `creditloom up` starts three servers, prints the addresses of two, and stops all three when it ends."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from dagster_project.operations.servers import free_port
 
 
 def children_of(pid: int) -> set[int]:
-    """Processes whose parent is `pid`."""
+    """Return the IDs of the processes whose parent process is `pid`."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

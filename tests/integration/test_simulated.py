@@ -1,4 +1,7 @@
-"""A simulated book goes through ingestion and dbt, and every month of every loan is what the simulator says it is."""
+"""Tests that run a simulated book through ingestion and dbt, and compare the result with the simulator's truth.
+
+A second part ingests books with planted faults, and checks that every fault is found and that no row or cent is lost.
+"""
 
 import datetime as dt
 import shutil
@@ -28,7 +31,10 @@ RULES_ELSEWHERE |= {"redelivered_otherwise", "before_opening"}
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Pipeline:
-    """The book in a home whose policy is the default one with the simulated source, taken in and built by dbt."""
+    """Return the pipeline of a home with a simulated book that was ingested and built by dbt.
+
+    The policy is the default policy with the simulated source as the only source.
+    """
     home = tmp_path_factory.mktemp("simulated") / "home"
     simulate(Plan(LOANS, MONTHS, seed=7, shock_month=12, deferral_month=9), home)
     pipeline = simulated_in(home)
@@ -81,7 +87,11 @@ def test_a_holiday_makes_no_arrears(built):
 
 
 def test_cards_owe_what_their_statements_say(built):
-    """The ledger's balance is the statement's in every month, and a card goes through all states."""
+    """In every month of a card, the ledger has the balance and the payments of the card's statement.
+
+    The amount due is the same, too, unless the borrower paid more than was due. The cards go through the arrears states
+    from current to 90+ and closed.
+    """
     found = months_of(built.settings.home)
     with duckdb.connect(str(built.settings.home / "warehouse/creditloom.duckdb"), read_only=True) as db:
         stated = db.sql("select loan_id, month_on, balance as stated, due, paid from staging.stg_statements").pl()
@@ -99,7 +109,7 @@ def test_cards_owe_what_their_statements_say(built):
 
 
 def test_book_holds_what_it_should(built):
-    """What the comparison is worth: how often each case occurs."""
+    """The book has enough reversals, prepayments, restructurings and defaults for a useful comparison."""
     with duckdb.connect(str(built.settings.home / "warehouse/creditloom.duckdb"), read_only=True) as db:
         (row,) = (
             db.sql(
@@ -118,7 +128,11 @@ def test_book_holds_what_it_should(built):
 
 
 def test_a_lower_rate_is_a_default_and_a_longer_term_is_none(built):
-    """Every restructuring makes the term longer; those that also lower the rate lose more than the policy allows."""
+    """A restructuring that lowers the interest rate is a default, and one that only makes the term longer is not.
+
+    Every restructuring of the book makes the term longer. Those that also lower the rate lose more value than the
+    policy allows.
+    """
     query = """
         select s.loan_id, s.valid_from as changed_on,
                12 * arg_min(s.interest, s.instalment_no) / sum(s.principal) as rate, any_value(l.annual_rate) as agreed
@@ -140,7 +154,10 @@ def test_a_lower_rate_is_a_default_and_a_longer_term_is_none(built):
 
 
 def test_vintages_are_the_truths_defaults(built):
-    """Cumulated defaults of every origination month and age, from the truth alone."""
+    """The numbers of loans and of defaults so far in each vintage equal those computed from the simulator's truth.
+
+    They are compared for every opening month and every later month-end.
+    """
     truth = pl.read_parquet(built.settings.home / "truth/loan_months/*.parquet")
     truth = truth.filter(pl.col("month_on") < truth["month_on"].max())
     loans = truth.group_by("loan_id").agg(
@@ -168,7 +185,12 @@ def test_vintages_are_the_truths_defaults(built):
 
 
 def test_client_money_is_accounted_for_to_the_cent(built):
-    """By day: received = allocated + refunded + what is left; by loan: allocated is what its borrowers paid."""
+    """The client money adds up to the cent, both by day and by loan.
+
+    For each day, the unallocated balance is all money received so far, minus what was allocated and refunded. For each
+    loan that partners fund jointly, the allocated money equals what its borrower paid. Loans with a payment in the last
+    ten days of the book are left out of this second comparison.
+    """
     with duckdb.connect(str(built.settings.home / "warehouse/creditloom.duckdb"), read_only=True) as db:
         days = db.sql("select * from marts.port_client_money order by booked_on").pl()
         bookings = db.sql("select booked_on, kind, loan_id, amount from staging.stg_client_money").pl()
@@ -199,7 +221,11 @@ def test_client_money_is_accounted_for_to_the_cent(built):
 
 @dataclass(frozen=True)
 class Dirty:
-    """A book with planted faults that was taken in, and how many lines each of its files had; the same book clean."""
+    """A book with planted faults that was ingested, and what the tests compare it with.
+
+    `planted`: the simulator's list of faults. `lines`: the number of lines of each dropped file, without the header.
+    `clean`: the folder of the same book without faults. `as_dropped`: a copy of the landing folder before ingestion.
+    """
 
     pipeline: Pipeline
     receipts: list[Receipt]
@@ -224,12 +250,16 @@ def dirty(request, tmp_path_factory) -> Dirty:
 
 
 def lines_in(content: bytes) -> int:
-    """Raw lines after the header."""
+    """Return the number of raw lines after the header, or 0 if the file is empty."""
     return max(content.count(b"\n") + (not content.endswith(b"\n") and bool(content)) - 1, 0)
 
 
 def test_every_planted_fault_is_found_and_no_other(dirty):
-    """Planted = found: by file, line and rule."""
+    """Ingestion finds exactly the planted faults, each in the right file and line and with the expected rule.
+
+    The rows and cents that landed equal those that were accepted, quarantined or counted as duplicates, in every
+    receipt.
+    """
     pipeline, receipts, planted = dirty.pipeline, dirty.receipts, dirty.planted
     lake = pipeline.settings.lake
     found = set()
@@ -256,7 +286,10 @@ def test_every_planted_fault_is_found_and_no_other(dirty):
 
 
 def test_the_book_is_whole_in_spite_of_its_faults(dirty):
-    """What was damaged came again: payments, loans and schedules are the clean book's, and orphans beside them."""
+    """The lake has all payments, loans and schedules of the clean book, because damaged data was delivered again.
+
+    The only other rows are the planted payments of unknown loans, and the versions of corrected payments.
+    """
     pipeline, receipts, planted, clean = dirty.pipeline, dirty.receipts, dirty.planted, dirty.clean
     paths = lambda table: [pipeline.settings.lake / f.path for r in receipts for f in r.files if f.table == table]
     payments = pl.read_parquet(paths("payments")).select("payment_id", "loan_id", "paid_on", "amount")
@@ -283,7 +316,12 @@ def test_the_book_is_whole_in_spite_of_its_faults(dirty):
 
 
 def balance(pipeline: Pipeline, receipts: list[Receipt], lines: dict[str, int]) -> pl.DataFrame:
-    """Lines and cents by kind of file and landing day: what was dropped, and what is in lake and quarantine."""
+    """Count the lines and cents that were dropped, and where they are now, for each kind of file and landing day.
+
+    Returns a frame with one row per kind and day. `landed` is the number of dropped lines; `accepted`, `held` and
+    `duplicate` are the numbers of lines with each outcome. `landed_minor` is the amount in cents that the receipts
+    count as landed. `other_minor` is the amount in the lake and the quarantine, and in duplicates.
+    """
     lake, contract = pipeline.settings.lake, pipeline.sources["simulated"].contract
     file_of = {r.delivery_id: r.file_name for r in reversed(receipts)}  # the first of two with the same content
     counts = [(name, count, 0, 0, 0, 0, 0) for name, count in lines.items()]
@@ -322,13 +360,21 @@ def assert_balanced(pipeline: Pipeline, lines: dict[str, int], two_line_records:
 
 
 def test_nothing_is_lost_by_table_and_day(dirty):
-    """Counted in the dropped bytes on one side, in lake and quarantine on the other."""
+    """For each kind of file and landing day, the dropped lines and cents equal those with a recorded outcome.
+
+    The dropped lines are counted in the bytes of the files. The outcomes are read from the lake, the quarantine and the
+    receipts.
+    """
     two_lines = dirty.planted.filter(pl.col("fault") == "newline_in_quotes").height
     assert_balanced(dirty.pipeline, dirty.lines, two_lines)
 
 
 def with_rules(source: Source, version: str, most: float | None, *, nationality: bool) -> Source:
-    """The source under a contract that limits payments, and knows the attributes' newest column or not."""
+    """Return the simulated source with a changed contract of the given version.
+
+    `most` is the largest allowed payment amount, or None for no limit. If `nationality` is true, the contract also
+    includes the column `nationality` of the attributes file.
+    """
     layouts = []
     for layout in source.contract.layouts:
         columns = list(layout.columns)
@@ -341,7 +387,11 @@ def with_rules(source: Source, version: str, most: float | None, *, nationality:
 
 
 def test_readmission_brings_back_exactly_what_the_newer_contract_accepts(dirty, tmp_path):
-    """A contract refused large payments and did not know a column; mended, the lake is as if it had been right."""
+    """Readmission under a newer contract brings back exactly the rows that this contract accepts.
+
+    The first contract refuses payments above 900 and lacks a column of the attributes file. After readmission under the
+    corrected contract, the lake has the payments that it would have if that contract had applied from the beginning.
+    """
     home = tmp_path / "home"
     shutil.copytree(dirty.as_dropped, home / "landing")
     pipeline, now = simulated_in(home), NOW.replace(tzinfo=None)
@@ -380,7 +430,10 @@ def test_readmission_brings_back_exactly_what_the_newer_contract_accepts(dirty, 
 
 
 def test_early_warning_figures_are_the_truths(built):
-    """Counts of every segment and month, from the truth's states and the loans, shares and statements in the lake."""
+    """The early warning figures of every segment and month equal those computed from the simulator's truth.
+
+    The computation also uses the loans, funding shares and statements in the lake.
+    """
     home = built.settings.home
     read = lambda table: pl.read_parquet(home / f"lake/raw/simulated/{table}/*.parquet")
     landed = read("loans").select("loan_id", "product", "channel", "opened_on")

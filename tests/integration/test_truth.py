@@ -1,4 +1,7 @@
-"""On a long simulated book the model finds the truth again. Minutes, so not in CI: `make truth`."""
+"""The test that a model trained on a long simulated book comes close to the true PDs.
+
+It takes minutes, so it runs only with `make truth`, and not in CI.
+"""
 
 import os
 import sys
@@ -22,7 +25,10 @@ LOANS, MONTHS, SEED = 100_000, 84, int(os.environ.get("SEED", "1"))
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory) -> tuple[TrainingSet, Candidate, pl.DataFrame]:
-    """A book of seven years, what may be learned from it, the candidate, and the truth of each loan-month."""
+    """Return the training set, the trained candidate and the truth of a simulated book of seven years.
+
+    The truth has one row per loan month, with the true PD for the next twelve months (`pd_12m`).
+    """
     home = tmp_path_factory.mktemp("truth") / "home"
     simulate(Plan(LOANS, MONTHS, SEED), home)
     # A borrower is observed once a quarter. Once a year, as in the policy, is enough of a million loans; here
@@ -39,7 +45,10 @@ def learned(tmp_path_factory) -> tuple[TrainingSet, Candidate, pl.DataFrame]:
 
 @pytest.mark.parametrize("block", ["oos", "oot"])
 def test_model_recovers_the_truth(learned, block, capsys):
-    """The calibration's slope is near 1, and the AUC near its ceiling: that of the true PD on the same rows."""
+    """The slope of the calibration is close to 1, and the AUC is close to the AUC of the true PD on the same rows.
+
+    A model can hardly reach a higher AUC than the true PD.
+    """
     training, candidate, truth = learned
     rows = training.block(block).join(truth, on=["loan_id", "month_on"], how="left")
     assert rows["pd_12m"].null_count() == 0

@@ -1,4 +1,7 @@
-"""`creditloom verify` on the home of a whole night: it finds nothing, or names what somebody did to it."""
+"""Tests of `creditloom verify` on the home of a complete night.
+
+It reports no fault in an unchanged home, and it names what was changed by hand in other homes.
+"""
 
 import datetime as dt
 import json

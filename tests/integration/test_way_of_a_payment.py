@@ -1,4 +1,7 @@
-"""The way of one payment in the README is the way that payments take: a traced night shows it, and dbt's lineage."""
+"""Tests that the section "The way of one payment" of the README is correct.
+
+Its Python files must be in the order in which a night uses them, and its models in the order of dbt's lineage.
+"""
 
 import json
 import re
@@ -17,7 +20,7 @@ MODELS = re.findall(r"`(\w+)`", re.search(r"Its SQL(.*?)\n\d+\. ", SECTION, re.D
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
-    """A night that took in payments: its home, and the files that it visited."""
+    """Return the home of a night that ingested payments, and the project files it used, in order of first use."""
     home = upgraded_home(tmp_path_factory)
     return home, json.loads((home.parent / VISITS).read_text())
 

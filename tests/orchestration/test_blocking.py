@@ -1,4 +1,7 @@
-"""One broken expectation in each suite stops the night: exit 3, and yesterday's snapshot is still current."""
+"""Tests of what stops or fails a night, and of the snapshot that stays current after such a night.
+
+A failed blocking check stops the night with exit code 3, and the previous snapshot stays current.
+"""
 
 import json
 import os
@@ -64,7 +67,7 @@ def tags_of(pipeline, result):
 
 
 def test_failed_dbt_test_stops_the_night_too(home_after_night):
-    """Checks inside the warehouse: rows that break a mart's test are not published either."""
+    """A dbt test that fails stops the night, so the rows that break it are not published."""
     pipeline = pipeline_in(home_after_night)
     damage(pipeline, "taiwan_cards", "payments", lambda rows: rows.head(rows.height // 2))
     before = current_snapshot(pipeline.settings.published)
@@ -103,7 +106,7 @@ def test_declared_but_not_evaluated_is_not_audited(home_after_night):
 
 
 def test_nothing_is_published_over_a_failed_check(home_after_night):
-    """Even if somebody materialises the snapshot by hand."""
+    """A snapshot is not published if a critical check failed, even if somebody materialises the asset by hand."""
     pipeline = pipeline_in(home_after_night)
     path = home_after_night / "warehouse/build/checks/scores.json"
     recorded = json.loads(path.read_text())
@@ -114,7 +117,10 @@ def test_nothing_is_published_over_a_failed_check(home_after_night):
 
 
 def test_candidate_that_fails_the_gate_scores_nobody(tmp_path, first_night):
-    """A policy that no model can meet: exit 1, a rejected row in the ledger, nothing published."""
+    """If the first candidate fails the gate, the night fails with exit code 1 and nothing is published.
+
+    No model becomes champion. The policy of this test has limits that no model can meet.
+    """
     home = copy_home(first_night, tmp_path / "home")
     (home / "mlflow/promotions.sqlite").unlink()
     policy = tmp_path / "policy.yaml"
@@ -142,7 +148,10 @@ def test_nothing_is_published_over_a_dbt_test_without_a_pass(home_after_night, v
 
 
 def test_killed_night_does_not_hold_up_the_next(home_after_night):
-    """kill -9 in the middle of dbt: the run is ended, its slot is freed, and the next night publishes."""
+    """A night killed with SIGKILL during its run does not block the next night.
+
+    The next night marks the killed run as failed, which frees its slot, and then publishes.
+    """
     environment = os.environ | {"CREDITLOOM_HOME": str(home_after_night)}
     log = home_after_night / "logs/night.log"
     log.unlink()

@@ -1,4 +1,4 @@
-"""The code location: what is in it, when it runs, and what it costs to load."""
+"""Tests of Dagster's definitions: which assets, checks, jobs and schedules exist, and what loading them must not do."""
 
 import os
 import subprocess
@@ -98,7 +98,7 @@ def test_landing_days_of_a_source_are_its_partitions_and_a_job_loads_them(defs):
 
 
 def test_dagster_modules_of_the_workspace_load_and_slow_imports_wait(tmp_path):
-    """The code location loads through its module, in a process of its own, without the slow packages."""
+    """Loading the definitions in a new process does not import any of the slow packages."""
     slow = ["great_expectations", "mlflow", "xgboost", "sklearn", "matplotlib", "pandas"]
     code = (
         "import sys, dagster_project.definitions as d; "

@@ -1,4 +1,7 @@
-"""Early warnings on the screen and on their way out: checks that stop nothing, and messages of what is published."""
+"""Tests of early warnings in Dagster.
+
+Their checks never stop a night, and messages are sent only about results that were published.
+"""
 
 import json
 from dataclasses import replace
@@ -25,7 +28,10 @@ from support.warning_figures import POLICY, series
 
 @pytest.fixture
 def book(tmp_path):
-    """(pipeline, put): a home whose warehouse holds given figures and nothing else."""
+    """Return a pipeline, and a function that fills the pipeline's warehouse with given early warning figures.
+
+    The warehouse contains no other tables. Each call of the function replaces the figures.
+    """
     pipeline = pipeline_in(tmp_path / "home")
     pipeline.settings.warehouse.mkdir(parents=True)
     pipeline.settings.build.mkdir()
@@ -49,7 +55,7 @@ def run(pipeline: Pipeline, key: tuple[str, ...]) -> dg.ExecuteInProcessResult:
 
 
 def published(pipeline: Pipeline) -> pl.DataFrame:
-    """Publish what was evaluated, as the night's next step does."""
+    """Publish the early warnings that were evaluated, as the next step of the night would, and return them."""
     history = pl.read_parquet(pipeline.early_warnings_file)
     write_snapshot(pipeline.settings.published, [table_of(EARLY_WARNINGS, history, KEYS)], warning_metrics(history), {})
     return history

@@ -1,4 +1,8 @@
-"""The landing sensor: a drop asks for a night once it is complete, once, and shows its days; the status reports it."""
+"""Tests of the landing sensor and of the status.
+
+Once all files of a drop are complete, the sensor requests one night for it and adds its landing day as a partition. The
+status counts the waiting files.
+"""
 
 import os
 import time

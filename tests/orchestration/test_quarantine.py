@@ -1,4 +1,4 @@
-"""Held rows on the screen and on the command line: counts and places, and never a value of them."""
+"""Tests of how quarantined rows are shown in Dagster and on the command line: with counts and places, but no values."""
 
 import datetime as dt
 import io
@@ -25,7 +25,10 @@ AMOUNT = "4711.0815"
 
 @pytest.fixture
 def home(tmp_path):
-    """A home in which one row is no amount, one is in conflict, and a file has a column too many."""
+    """Return a home with three quarantine entries.
+
+    One row has an invalid amount, one row contradicts an accepted row, and one file has an unexpected column.
+    """
     home = tmp_path / "home"
     pipeline = pipeline_in(home)
     source = pipeline.sources["simulated"]

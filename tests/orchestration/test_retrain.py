@@ -1,4 +1,4 @@
-"""Retraining is a job of its own: a candidate is trained and held, and the night goes on with the champion."""
+"""Tests of the retraining job, which trains a candidate that is held while the champion continues to score."""
 
 import sqlite3
 
@@ -23,7 +23,10 @@ def in_mlflow(pipeline) -> list[list[tuple]]:
 
 
 def test_nothing_is_learned_from_a_warehouse_that_was_not_published(home_after_night):
-    """A night that a check stopped has left its tables behind; a champion is made of none of them."""
+    """Retraining does not train a model on the tables of a night that a check stopped.
+
+    Such a night leaves its tables in the warehouse.
+    """
     pipeline = pipeline_in(home_after_night, extra_checks={"features": (no_row("planted", "1 = 1", "on purpose"),)})
     assert run_night(pipeline, force=True).exit is Exit.STOPPED
     decisions = pipeline.ledger.champion("taiwan_cards")
@@ -55,7 +58,11 @@ def test_broken_training_set_stops_the_retraining(home_after_night):
 
 
 def test_source_whose_outcomes_cannot_be_calibrated_is_published_unscored(home_after_night, monkeypatch):
-    """A first model that separates all defaults gives no probability: no failure, and a reason."""
+    """If the first model of a source cannot be calibrated, the night publishes the source without scores.
+
+    Calibration is impossible here because the model separates all defaults from non-defaults. The metrics contain the
+    reason.
+    """
     pipeline_in(home_after_night).settings.ledger_file.unlink()
 
     def train(*_):

@@ -1,4 +1,7 @@
-"""A user's own assets: a file dropped into `defs/yours` appears beside ours, and the night leaves it alone."""
+"""Tests of assets that a user adds to `defs/yours`.
+
+They appear beside the project's own assets and are not part of the night.
+"""
 
 import json
 import os
@@ -33,7 +36,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of what a code location needs of the project."""
+    """Return a copy of the project with everything that a Dagster code location needs."""
     copy = tmp_path_factory.mktemp("project") / "creditloom"
     for name in ("dagster_project", "dbt", "expectations", "ml", "policy"):
         shutil.copytree(PROJECT_ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "target"))

@@ -1,7 +1,9 @@
-"""Defaults in SQL against a calendar that goes through every day; and that nobody is in default before it is known.
+"""Tests that compare the defaults computed in SQL with a plain calendar that goes through every day.
 
-One run of dbt: the same random book as one source whole, under a rule by which any loss by a change of terms and any
-amount for so many days is a default, and as what was known at each cut.
+They also check that no loan is in default before the lender could know it. One run of dbt builds five sources from the
+same random book. The source `whole` has all rows. The source `strict` has the same rows but a stricter policy: any
+amount that is 60 days past due is a default, and so is any loss through changed terms. Each of the three sources
+`cut_...` has only the rows that were known `LAG` days after a cut date.
 """
 
 import datetime as dt
@@ -99,7 +101,11 @@ def found(home: Path, source: str) -> dict[str, list[Spell]]:
 
 @pytest.mark.parametrize("source", RULES)
 def test_defaults_are_what_a_calendar_says(home, book, source):
-    """First day, trigger, day of knowledge and end of every default of every loan; and its state each month."""
+    """SQL and the calendar find the same defaults of every loan, and the same standing at each month-end.
+
+    A default is compared by its first day, its trigger, the day on which it became known, its loss of value, and its
+    end.
+    """
     spells = found(home, source)
     standing = {
         (loan_id, month): state
@@ -129,7 +135,11 @@ def test_defaults_are_what_a_calendar_says(home, book, source):
 
 
 def test_nobody_is_in_default_before_it_is_known(home, book):
-    """A default of the whole book that was known by a cut is in the book as of the cut, and only then for certain."""
+    """A book cut off at a date shows a default if the whole book shows that it had begun and was known by that date.
+
+    It does not show a default that began later. A default that had begun but was not known yet may be missing. More
+    than three such defaults must be missing, because otherwise the test would show nothing.
+    """
     late = 0
     whole = found(home, "whole")
     for source, cut in CUT_OF.items():
@@ -147,7 +157,7 @@ def test_nobody_is_in_default_before_it_is_known(home, book):
 
 
 def test_rows_known_by_then_are_enough_for_the_default(home, book):
-    """A calendar that has only the rows that were known by `known_at` comes to the same first day."""
+    """The calendar finds the same first day of a default if it uses only the rows known by the default's `known_on`."""
     loans = {loan.loan_id: loan for loan in book}
     late = 0
     for loan_id, spells in found(home, "whole").items():
@@ -161,7 +171,10 @@ def test_rows_known_by_then_are_enough_for_the_default(home, book):
 
 @pytest.mark.parametrize("source", ["whole", "strict"])
 def test_only_legal_moves_happen(home, source):
-    """From month-end to month-end; out of default without probation only over a settlement in between."""
+    """From one month-end to the next, a loan's standing changes only in the ways that `LEGAL` lists.
+
+    There is one exception: a loan may leave default without probation if a default was settled in that month.
+    """
     query = (
         "select loan_id, month_on, standing from marts.fct_loan_months"
         f" where source = '{source}' order by loan_id, month_on"

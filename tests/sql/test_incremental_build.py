@@ -1,4 +1,7 @@
-"""A build that works on what is new gives what a full one gives, whatever came in which order, to the byte."""
+"""Tests that a build that processes only new files gives the same tables as a full build, to the byte.
+
+This must be true for any order in which the files arrive.
+"""
 
 import datetime as dt
 import os
@@ -28,7 +31,10 @@ MARTS = ("fct_loan_months", "fct_defaults", "fct_payments", "feat_loan_months", 
 
 @pytest.fixture
 def book(tmp_path) -> Path:
-    """A book with late and corrected rows, and nothing taken in of it."""
+    """Return a landing folder with the files of a book, none of which has been ingested.
+
+    The book has planted faults, late rows and corrected rows.
+    """
     clean = Plan(150, 14, seed=SEED, deferral_month=6)
     simulate(clean, tmp_path / "clean")
     simulate(replace(clean, dirt=True, redeliver=True), tmp_path / "book")
@@ -40,7 +46,11 @@ def book(tmp_path) -> Path:
 
 @pytest.mark.parametrize("nights", [4, pytest.param(30, marks=pytest.mark.long)])
 def test_nights_in_any_order_end_where_one_full_build_does(book, tmp_path, nights):
-    """Most of the book first; then the rest in nights of shuffled files, so that early months come late."""
+    """Several nights with files in random order give the same tables, to the byte, as one full build of all files.
+
+    The first night takes in at least half of the files. Because the files are shuffled, later nights also bring early
+    months.
+    """
     home = tmp_path / "home"
     home.mkdir()
     pipeline = with_corrections(simulated_in(home), "loans")
@@ -100,7 +110,10 @@ def night(pipeline: Pipeline, files: list[Path], number: int) -> bool:
 
 
 def build(pipeline: Pipeline, *, full: bool = False) -> bool:
-    """Build as the night does; returns whether all was built."""
+    """Build the warehouse as a night does, and return whether this was a full build.
+
+    If `full` is true, a full build runs even if only some files are new.
+    """
     settings = pipeline.settings
     select(settings.lake, settings.selection, SOURCE, pipeline.receipts(SOURCE))
     is_full = begin_build(pipeline) or full
@@ -118,7 +131,10 @@ def count(pipeline: Pipeline, table: str) -> int:
 
 
 def published(pipeline: Pipeline, folder: Path) -> dict[str, bytes]:
-    """The bytes of every mart, written as a snapshot writes them."""
+    """Write the marts in `MARTS` and the loan months to sorted Parquet files, and return their bytes by table name.
+
+    The files are in `folder`, which must not exist yet.
+    """
     folder.mkdir()
     found = {}
     for name in (*(f"marts.{mart}" for mart in MARTS), "intermediate.int_loan_months"):

@@ -1,7 +1,8 @@
-"""The ledger in SQL against a plain ledger that goes through every day; and that it cannot see what is known later.
+"""Tests that compare the ledger in SQL with a plain ledger that goes through every day.
 
-One run of dbt over one home: the same random book as one source whole, and once for each cut as a source of which all
-is deleted that became known after the cut.
+They also check that features do not use what became known later. One run of dbt builds the same random book several
+times: once with all rows as the source `whole`, and once for each cut date as a source that has only the rows known
+`LAG` days after that date.
 """
 
 import datetime as dt
@@ -68,7 +69,7 @@ def cents(amount: Decimal) -> int:
 
 
 def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
-    """Every month of every loan, as known at each date on which it changed; no month is missing or extra."""
+    """Every loan month equals that of the plain ledger in every state of knowledge, and no row is missing or extra."""
     found = {
         (r["loan_id"], r["month_on"], r["known_on"]): r
         for r in query(home, "select * from intermediate.int_loan_months where source = 'whole'").iter_rows(named=True)
@@ -99,7 +100,7 @@ def test_every_month_is_what_a_ledger_day_by_day_says(home, book):
 
 
 def test_book_holds_what_it_should(home):
-    """What the comparison is worth: how often each case occurs."""
+    """The book has enough arrears, reversals, closed loans, defaults and restructurings for a useful comparison."""
     (row,) = query(
         home,
         "select count(*) filter (where dpd_end >= 90) as far, count(*) filter (where dpd_max > dpd_end) as cured,"
@@ -118,7 +119,10 @@ def test_book_holds_what_it_should(home):
 
 
 def test_book_holds_corrections(book):
-    """Versions of payments and instalments that counted for a while, and were reported in months of their own."""
+    """The book has enough corrected payments and instalments whose old version was used in at least one reported month.
+
+    Some payments are corrected more than once, and some move to another loan.
+    """
     corrected = {"payments": 0, "instalments": 0}
     for loan in book:
         for kind, versions in (("payments", loan.payments), ("instalments", loan.instalments)):
@@ -134,7 +138,12 @@ def test_book_holds_corrections(book):
 
 
 def test_no_cent_is_lost(home, book):
-    """Paid over all months is what known loans paid until the last reported one; the stranger's payment waits."""
+    """The payments in all loan months add up, to the cent, to what the loans paid until the last reported month.
+
+    Loans that were opened later are not included.
+
+    The one payment whose loan is unknown stays in suspense.
+    """
     last = reported(book)
     newest = [p for loan in book if loan.opened_on <= last for p in loan.payments if p.until is None]
     expected = sum(p.amount for p in newest if p.paid_on <= last)
@@ -146,7 +155,12 @@ def test_no_cent_is_lost(home, book):
 
 @pytest.mark.parametrize("cut", CUTS, ids=str)
 def test_features_cannot_see_what_became_known_later(home, cut):
-    """Late payments, late reversals, late schedules, late loans, corrections."""
+    """The features at a cut date are the same if the source lacks all rows that became known too late for them.
+
+    A row is too late if it became known more than `LAG` days after the cut date.
+
+    The missing rows are late payments, reversals, schedules and loans, and corrections.
+    """
     sql = (
         "select * exclude (source, is_live) from marts.feat_loan_months"
         " where source = '{}' and month_on = '{}' order by loan_id"

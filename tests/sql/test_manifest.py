@@ -1,4 +1,8 @@
-"""What dbt's project evaluator would ask, asked of the manifest; and SQL that a second engine reads too."""
+"""Tests of conventions for the dbt models. Most of them read dbt's manifest.
+
+They check the rules that dbt's project evaluator would check, and some rules of this project. Another test checks that
+the SQL has no syntax that works only in DuckDB.
+"""
 
 import json
 import re
@@ -42,7 +46,11 @@ def generic_tests_of(manifest, model):
 
 
 def test_half_a_manifest_is_not_read(tmp_path):
-    """dbt writes its own with every command, and half of it when the disk is full; the prepared one stays whole."""
+    """The project does not read a manifest that dbt left incomplete.
+
+    Every dbt command rewrites dbt's own manifest, and writes only part of it if the disk is full. The project reads the
+    copy that `prepare_manifest` made, which stays complete.
+    """
     pipeline = load_pipeline(Settings(home=tmp_path))
     before = prepare_manifest(pipeline.settings, pipeline.policy).read_text()
     own = pipeline.settings.dbt_target / "manifest.json"
@@ -52,8 +60,11 @@ def test_half_a_manifest_is_not_read(tmp_path):
 
 
 def test_every_model_has_a_description_and_a_key_test(manifest, models):
-    """But for the rows of a raw table with all their versions, whose key is checked there, and for a view of all
-    months, whose key is asked for where a night reads it.
+    """Every model has a description, and every model has a test of its key, except models of two kinds.
+
+    Models that read all versions of a raw table have no such test, because the keys of the raw table are checked
+    instead. The view `port_month_exposures` has none, because its key is checked for the months that a night reads from
+    it.
     """
     for name, model in models.items():
         assert model["description"], name
@@ -70,7 +81,7 @@ def test_marts_have_enforced_contracts_and_described_columns(models):
 
 
 def test_every_mart_has_a_unit_test_or_only_renames(manifest, models):
-    """A mart without a unit test of its own may hold no logic beyond choosing columns."""
+    """A mart without a unit test only selects columns: its SQL has no condition, join or aggregate."""
     tested = {u["model"] for u in manifest["unit_tests"].values()}
     for name, model in models.items():
         if layer(model) == "marts" and name not in tested:
@@ -80,7 +91,11 @@ def test_every_mart_has_a_unit_test_or_only_renames(manifest, models):
 
 
 def lake(manifest) -> list[dict]:
-    """The canonical tables; `lake_changed` is the changed part of their files, which one model reads."""
+    """Return the manifest's entries for the tables of the dbt source `lake`, which are the canonical tables.
+
+    The dbt source `lake_changed` is left out. It contains the changed part of the same files, and only one model reads
+    it.
+    """
     return [s for s in manifest["sources"].values() if s["source_name"] == "lake"]
 
 
@@ -143,7 +158,7 @@ def test_sources_are_the_canonical_tables(manifest):
 
 
 def test_feature_mart_has_exactly_the_models_features(models):
-    """The contract between dbt and ml: keys and flags, then the feature list in its order."""
+    """The columns of the feature mart are keys, flags and then the features of `ml/features.py` in their order."""
     columns = list(models["feat_loan_months"]["columns"])
     head = ["source", "loan_id", "month_on", "borrower_id", "is_live", "in_default", "zero_balance"]
     assert columns == head + list(FEATURE_NAMES)

@@ -1,4 +1,4 @@
-"""Features of loans that pay on time take a fast path; by the full path they are the same."""
+"""The test that the fast path for loans that pay on time gives the same features as the full path."""
 
 import duckdb
 import polars as pl
@@ -13,7 +13,11 @@ from support.homes import copy_home, pipeline_in
 
 @pytest.fixture(params=["statements", "ledger"])
 def built(request, first_night, tmp_path):
-    """A built warehouse: cards have statuses and limits, the simulated loans schedules, arrears and restructurings."""
+    """Return the pipeline of a home whose warehouse has been built.
+
+    With the parameter `statements`, the source is the cards, which have statuses and limits. With `ledger`, it is the
+    simulated loans, which have schedules, arrears and restructurings.
+    """
     if request.param == "statements":
         return pipeline_in(copy_home(first_night, tmp_path / "home"))
     simulate(Plan(400, 18, seed=5), tmp_path / "home")

@@ -1,4 +1,7 @@
-"""Months of statements that came late or were corrected, as they were known on each day, against plain Python."""
+"""Tests that compare the loan months of statement sources with plain Python code, as they were known on each day.
+
+Some statements come late and some are corrected.
+"""
 
 import datetime as dt
 from dataclasses import dataclass, replace
@@ -27,7 +30,11 @@ STATUS = {k: v for k, v in IMPUTED.items() if k != "write_off_min"} | {
 
 @dataclass(frozen=True)
 class Statement:
-    """One version of a month, known until another is; whole amounts."""
+    """One version of a monthly statement, with amounts in whole currency units.
+
+    The version is known from `known_at` on. `until` is the date on which another version replaced it, or None if none
+    did.
+    """
 
     month_on: dt.date
     balance: int
@@ -63,7 +70,11 @@ def random_loan(number: int, random: np.random.Generator) -> Loan:
 
 
 def months_known_by(loan: Loan, by: dt.date) -> dict[dt.date, tuple]:
-    """Each month as it is known on a day: days past due, due, paid, balance, written off."""
+    """Return the figures of each month of a loan, as they are known on the day `by`.
+
+    The result maps the month-end to days past due, amount due, amount paid, balance, and whether the loan was written
+    off. A month whose statement is not known yet has no entry.
+    """
     visible = {
         s.month_on: s for s in loan.statements
         if max(s.known_at, loan.known_at) <= by and (s.until is None or max(s.until, loan.known_at) > by)
@@ -87,7 +98,12 @@ def book() -> list[Loan]:
 
 @pytest.fixture(scope="module")
 def rows(book, tmp_path_factory) -> dict[tuple[str, str, dt.date], list[tuple]]:
-    """By source, loan and month its versions: known, superseded, days past due, due, paid, balance, default."""
+    """Return the versions of each loan month that dbt built, by source, loan ID and month-end.
+
+    Each version is a tuple: the date from which it is known, the date on which it was superseded, days past due, due,
+    paid, balance, and whether the loan is in default. The versions are in order of their dates, and the date on which
+    the last one was superseded is None.
+    """
     home = tmp_path_factory.mktemp("statements")
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
     policy["sources"] = {"imputed": IMPUTED, "status": STATUS}
@@ -119,7 +135,10 @@ def rows(book, tmp_path_factory) -> dict[tuple[str, str, dt.date], list[tuple]]:
 
 
 def test_imputed_months_are_on_each_day_what_was_known_then(book, rows):
-    """The versions of a month follow on each other without a gap, and each is right on its first day and its last."""
+    """The versions of a month follow one another without a gap, and each is correct on its first and its last day.
+
+    The newest version has no last day, so it is compared with what is known once all statements have arrived.
+    """
     versions = 0
     for loan in book:
         known_on = sorted({max(s.known_at, loan.known_at) for s in loan.statements})

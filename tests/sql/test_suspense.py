@@ -1,4 +1,7 @@
-"""Money without a place is reported: payments of loans that stay unknown, and payments beyond all that is due."""
+"""Tests of the two dbt tests that report payments which settle no debt.
+
+One reports payments whose loan stays unknown. The other reports loans that paid more than was ever due.
+"""
 
 import datetime as dt
 import json
@@ -38,7 +41,10 @@ def policy_of(home: Path) -> dict:
 
 
 def result_of(test: str, home: Path, **tables: list[dict]) -> tuple[str, int]:
-    """The status of a dbt test over these rows, and the number of rows that it reports."""
+    """Build the warehouse from `tables`, and return the status of a dbt test and the number of rows that it reports.
+
+    `test` is the name of the dbt test.
+    """
     settings = Settings(home=home, policy=home / "policy.yaml")
     lineage = {"source": "", "delivery_id": "0" * 16, "ingested_at": dt.datetime(2026, 1, 1)}
     write_selection(lined(tables, lineage), settings.selection, "simulated")
@@ -59,7 +65,11 @@ def test_money_of_unknown_loans_is_reported_after_the_allowed_days(tmp_path):
 
 
 def test_payments_beyond_all_that_is_due_are_reported(tmp_path):
-    """Two instalments of 100; of one loan the second is done away with on 10 February, and another one due in March."""
+    """A loan that paid at least `overpaid_min` more than was ever due is reported.
+
+    Each loan with a schedule has two instalments of 100. The loan `replanned` gets a new schedule on 10 February,
+    before any instalment of the first schedule was due, so it owes 200 and not 400.
+    """
     least = policy_of(tmp_path)["ingestion"]["overpaid_min"]
     begin, replanned_on = dt.date(2020, 1, 1), dt.date(2020, 2, 10)
     names = {

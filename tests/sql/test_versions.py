@@ -1,4 +1,7 @@
-"""A corrected row: staging says until when each version counted, and shows the older to whoever asks as of before."""
+"""The test that staging keeps all versions of a corrected row, each with the date on which it was superseded.
+
+A build as of an earlier instant must show only the versions that had been ingested by then.
+"""
 
 import datetime as dt
 from dataclasses import replace

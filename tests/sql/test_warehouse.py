@@ -1,4 +1,7 @@
-"""dbt against the real warehouse of a night: unit tests, a whole build, and what was known when."""
+"""Tests that run dbt on the warehouse of a complete night, or read its tables.
+
+They cover dbt's unit tests, a complete build, a build as of an earlier instant, and the figures of the cards.
+"""
 
 import duckdb
 import pytest
@@ -21,7 +24,7 @@ def test_build_with_unit_tests_is_clean(home_after_night):
 
 
 def test_known_as_of_hides_what_was_ingested_later(home_after_night):
-    """Before the delivery was ingested nothing was known; every mart obeys."""
+    """If dbt builds as of an instant before the delivery was ingested, all marts are empty."""
     pipeline = pipeline_in(home_after_night)
     build = ["build", "--full-refresh", "--exclude-resource-type", "unit_test"]
     done = run_dbt(pipeline.settings, pipeline.policy, build, quiet=True, known_as_of="2000-01-01 00:00:00")
@@ -73,7 +76,7 @@ def test_figures_of_the_taiwan_cards(first_night, query, expected):
 
 
 def test_features_equal_an_independent_computation(first_night):
-    """Polars over the raw file, without dbt: the windows of September 2005 for every account."""
+    """The features of every account for September 2005 equal those that Polars computes from the raw file."""
     import importlib.metadata
 
     import polars as pl

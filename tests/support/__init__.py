@@ -1,4 +1,4 @@
-"""What several test modules share: homes, lenders and their contracts, books, processes, and independent references.
+"""Helpers that several test modules share: homes, lenders, contracts, books of loans and independent references.
 
-No test is in here. What only the tests of one folder use belongs in that folder's `conftest.py`.
+This package contains no tests. Helpers for the tests of only one folder belong in that folder's `conftest.py`.
 """

@@ -1,6 +1,7 @@
-"""Debian's Chromium on pages of our own servers: starting both, noting what goes wrong, reading nothing foreign.
+"""Helpers that open pages of our own servers in Chromium and record errors on them.
 
-Nothing is downloaded: the browser is the system's.
+Chromium must be installed on the system, for example with Debian's package. Nothing is downloaded, and requests to
+other machines are blocked.
 """
 
 import os
@@ -47,18 +48,22 @@ if (location.protocol === 'http:') {
 
 
 def chromium() -> str | None:
-    """The system's Chromium, if there is one."""
+    """Return the path of the system's Chromium, or None if it is not installed."""
     return shutil.which("chromium")
 
 
 @dataclass
 class Troubles:
-    """Errors of a page: its console's, its scripts', and requests to our own server that failed."""
+    """Errors on the pages of a browser context.
+
+    They include console messages of level error, uncaught script errors, and failed requests to our own servers.
+    Messages that match `HARMLESS` are ignored.
+    """
 
     found: list[str] = field(default_factory=list)
 
     def watch(self, context: "BrowserContext") -> None:
-        """Note whatever goes wrong on the pages of a context, and let no request leave this machine."""
+        """Record all errors on the pages of a browser context, and block its requests to other machines."""
         context.route(lambda url: not _ours(url), lambda route: route.abort())
         context.on("console", lambda m: m.type == "error" and self._note(m.location.get("url", ""), m.text))
         context.on("weberror", lambda e: self.found.append(f"script: {e.error}"))
@@ -76,13 +81,16 @@ class Troubles:
 
 
 def _ours(url: str) -> bool:
-    """Whether a page of this machine, or none at all (a script's own message, an inline picture), is meant."""
+    """Return whether a URL belongs to this machine.
+
+    A URL without a host name also counts, for example that of an inline picture.
+    """
     return urlsplit(url).hostname in {"127.0.0.1", None}
 
 
 @contextmanager
 def started_browser() -> "Iterator[Browser]":
-    """A headless Chromium."""
+    """Start a headless Chromium, and close it when the context ends."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -94,7 +102,10 @@ def started_browser() -> "Iterator[Browser]":
 
 
 def new_context(browser: "Browser") -> "BrowserContext":
-    """A browser's window of the screenshots' size, as of somebody who was here before."""
+    """Return a browser context with the screenshots' window size, in the state that a returning visitor would have.
+
+    In this state MLflow shows models instead of chats, and does not open its assistant.
+    """
     context = browser.new_context(viewport=SIZE, locale="en-GB", timezone_id="UTC")
     context.add_init_script(_SEEN_BEFORE)
     context.set_default_timeout(45_000)  # two shared cores
@@ -103,7 +114,7 @@ def new_context(browser: "Browser") -> "BrowserContext":
 
 @contextmanager
 def mlflow_server(pipeline: Pipeline, logs: Path) -> Iterator[str]:
-    """MLflow's real server over a home; gives its address, and ends it by its process."""
+    """Start a real MLflow server for a home, yield its address, and stop the server when the context ends."""
     upgrade_mlflow(pipeline.settings)
     port = free_port(26000)
     with _served("MLflow", mlflow_command(pipeline.settings, port), port, pipeline, logs) as address:
@@ -112,7 +123,10 @@ def mlflow_server(pipeline: Pipeline, logs: Path) -> Iterator[str]:
 
 @contextmanager
 def dagster_server(pipeline: Pipeline, logs: Path) -> Iterator[str]:
-    """Dagster's real web server over a home, without its daemon; gives its address, and ends it by its process."""
+    """Start a real Dagster web server for a home, yield its address, and stop the server when the context ends.
+
+    Dagster's daemon is not started.
+    """
     open_instance(pipeline.settings).dispose()
     port = free_port(24000)
     with _served("Dagster", dagster_command(port), port, pipeline, logs) as address:

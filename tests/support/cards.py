@@ -1,4 +1,4 @@
-"""Deliveries of the Taiwan cards by hand: a few accounts in the layout of the contract."""
+"""Helpers to build deliveries of the source `taiwan_cards` with a few accounts, and to ingest them."""
 
 import datetime as dt
 
@@ -15,7 +15,10 @@ HEADER = (
 
 
 def line(account: int, paid: str = "100.0", **other: str) -> str:
-    """One account's line; it pays `paid` in September 2005 and 1.50 in August."""
+    """Return the line of one account, as text.
+
+    The account pays `paid` in September 2005 and 1.50 in August 2005. `other` replaces values by column name.
+    """
     values = dict(zip(HEADER.split(","), ["0"] * 25, strict=True))
     values |= {"ID": str(account), "LIMIT_BAL": "1000.0", "SEX": "1", "EDUCATION": "2", "MARRIAGE": "1", "AGE": "30"}
     values |= {"PAY_AMT1": paid, "PAY_AMT2": "1.50"} | other

@@ -1,7 +1,7 @@
-"""Builds the contracts of small lenders as YAML text, one line per column, so that a test can replace a line.
+"""Helpers that build contracts of small lenders as YAML text.
 
-Also writes a home that holds one such contract and a policy for it. The whole contracts that `docs/your-own-files.md`
-points to are written out in `tests/integration/test_generic.py`.
+Each column is one line of the text, so that a test can replace it. Other helpers write a home with such a contract and
+its policy. The complete contracts that `docs/your-own-files.md` links to are in `tests/integration/test_generic.py`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,11 @@ IDENTIFIER, PERSONAL, SENSITIVE = (f"classification: {name}" for name in ("ident
 
 
 def column(name: str, *more: str, kind: str = "string", origin: str = "") -> str:
-    """A column of a file or table; a number is an amount. `origin`: the file's column that it comes from."""
+    """Return the YAML line of a column of a file or a table.
+
+    Columns of kind `number` are amounts with two decimal places. `origin` is the file's column that a table's column is
+    taken from. `more` contains further properties as YAML text.
+    """
     parts = [f"name: {name}", f"logicalType: {kind}", "description: Column.", *more]
     if kind == "number":
         parts.append('physicalType: "decimal(18,2)"')
@@ -27,35 +31,41 @@ def column(name: str, *more: str, kind: str = "string", origin: str = "") -> str
 
 
 def constant(name: str, value: str) -> str:
-    """A required text column of a table that has the same value in all rows."""
+    """Return the YAML line of a required text column that has the same value in all rows of a table."""
     return column(name, REQUIRED, f"transformLogic: \"'{value}'\"")
 
 
 def file_layout(name: str, columns: Iterable[str], pattern: str | None = None, **properties: str) -> str:
-    """The layout of a kind of file; without a pattern, its files' names begin with its own."""
+    """Return the YAML text for the layout of one kind of file.
+
+    `pattern` is the pattern of the file names. Without it, the file names must begin with `name`.
+    """
     return _object(name, "file", columns, filePattern=f"'{pattern or name + '*'}'", **properties)
 
 
 def table(name: str, event_on: str, columns: Iterable[str], **properties: str) -> str:
-    """A canonical table; `event_on`: the file's column with the day on which a row happened."""
+    """Return the YAML text for a canonical table.
+
+    `event_on` is the column of the file that contains the date of each row's event.
+    """
     return _object(name, "table", columns, eventOn=event_on, **properties)
 
 
 def contract(lender: str, known_at_lag_days: int, *objects: str) -> str:
-    """The contract of a lender: its file layouts and tables, in euros."""
+    """Return the YAML text of a lender's contract in euros. `objects` are the texts of its file layouts and tables."""
     head = f"apiVersion: v3.0.2\nkind: DataContract\nid: {lender}\nname: A lender\nversion: 1.0.0\nstatus: active\n"
     properties = _properties(currency="EUR", knownAtLagDays=str(known_at_lag_days))
     return "\n".join((f"{head}customProperties: {properties}\nschema:", *objects))
 
 
 def policy_for(lender: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The default policy with one source alone."""
+    """Return the default policy with `lender` as its only source. `entry` contains the settings of this source."""
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
     return policy | {"sources": {lender: dict(entry)}}
 
 
 def write_home(home: Path, lender: str, contract_text: str, policy: Mapping[str, Any]) -> None:
-    """Write a lender's contract and the policy into a home."""
+    """Write a lender's contract and a policy into a home."""
     folder = home / "contracts" / lender
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "contract.yaml").write_text(contract_text)
@@ -63,7 +73,7 @@ def write_home(home: Path, lender: str, contract_text: str, policy: Mapping[str,
 
 
 def write_policy(home: Path, policy: Mapping[str, Any]) -> None:
-    """Write `policy.yaml` into a home."""
+    """Write a policy into a home as `policy.yaml`."""
     (home / "policy.yaml").write_text(yaml.safe_dump(dict(policy), sort_keys=False))
 
 

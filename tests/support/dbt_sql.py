@@ -1,4 +1,7 @@
-"""dbt's SQL as a policy makes it: the project's own templates, rendered without dbt and without a warehouse."""
+"""The SQL of the dbt project for a given policy.
+
+The project's templates are rendered without dbt and without a warehouse.
+"""
 
 import json
 import re
@@ -18,7 +21,7 @@ _COMMENT = re.compile(r"--[^\n]*")
 
 
 class _Returned(Exception):
-    """What a macro gives back by dbt's `return`."""
+    """The exception that carries the value of a macro's `return` statement out of the template."""
 
 
 def _return(value):
@@ -27,7 +30,7 @@ def _return(value):
 
 @cache
 def _templates() -> tuple[dict[str, jinja2.Template], dict[str, jinja2.Template]]:
-    """The project's macros by name, and its models and tests by file."""
+    """Return the project's macros by name, and its models and tests by file name."""
     environment = jinja2.Environment(extensions=["jinja2.ext.do"], undefined=jinja2.StrictUndefined)  # noqa: S701
     macros = {
         found[1]: environment.from_string(found[0])
@@ -39,7 +42,10 @@ def _templates() -> tuple[dict[str, jinja2.Template], dict[str, jinja2.Template]
 
 
 def compiled(policy: Policy) -> dict[str, str]:
-    """Every model and test as SQL without its comments, by file; relations by their names, as of a first build."""
+    """Return the SQL of every model and test without comments, by file name.
+
+    Other models and sources appear under their plain names. Incremental models are rendered as for a first build.
+    """
     return _compiled(json.dumps(dbt_vars(policy), sort_keys=True))
 
 

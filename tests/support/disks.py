@@ -1,4 +1,4 @@
-"""Small file systems, and a way to fill them."""
+"""Small file systems in memory, and a way to fill them up."""
 
 import shutil
 import subprocess
@@ -11,7 +11,10 @@ import pytest
 
 @contextmanager
 def mounted(place: Path, megabytes: int) -> Iterator[Path]:
-    """A small file system in memory; where none may be mounted, the test is skipped in so many words."""
+    """Mount a small file system in memory at `place`, and unmount it when the context ends.
+
+    If the test may not mount file systems on this machine, the test is skipped with a message.
+    """
     place.mkdir()
     line = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
     try:
@@ -27,7 +30,7 @@ def mounted(place: Path, megabytes: int) -> Iterator[Path]:
 
 
 class Filler:
-    """Takes all room of a disk but so many bytes."""
+    """A file that fills a disk until only a given number of bytes is free."""
 
     def __init__(self, disk: Path) -> None:
         self._file = disk / "filler"

@@ -1,4 +1,4 @@
-"""What several test modules share."""
+"""Helpers that create, copy and change homes, and run nights on them."""
 
 import fcntl
 import json
@@ -29,12 +29,15 @@ from dagster_project.operations.run_night import Exit, NightResult, run_night  #
 
 
 def pipeline_in(home: Path, **more) -> Pipeline:
-    """A pipeline whose data lies in `home`; `extra_checks` may be handed in."""
+    """Return a pipeline for `home`. `more` contains further arguments of `load_pipeline`, such as `extra_checks`."""
     return load_pipeline(Settings(home=home), **more)
 
 
 def shared_night(tmp_path_factory: pytest.TempPathFactory, name: str, run: Callable[[Path], NightResult]) -> Path:
-    """The home of a night that all test workers share; none may change it."""
+    """Return the home of a night that all test workers share, and run the night if no worker has done so yet.
+
+    A test must not change this home. Fails if the night did not publish.
+    """
 
     def outcome(home: Path) -> None:
         result = run(home)
@@ -44,7 +47,10 @@ def shared_night(tmp_path_factory: pytest.TempPathFactory, name: str, run: Calla
 
 
 def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that all test workers share: the first one that needs it makes it, and what went wrong goes on so."""
+    """Return a folder that all test workers share, and create it with `make` if no worker has done so yet.
+
+    If `make` failed in one worker, the call fails in all other workers, too, with the same message.
+    """
     base = tmp_path_factory.getbasetemp()
     # Workers share the folder above their own; without workers that one is shared with other sessions.
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
@@ -63,7 +69,10 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 
 
 def damage(pipeline: Pipeline, source: str, table: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    """A lake whose newest file of a table was changed, receipt and all: only later checks can notice."""
+    """Change one file of a table in the lake, and update its hash in the receipts.
+
+    The hash check therefore does not notice the change; only later checks can.
+    """
     path = next((pipeline.ingest_context.lake / "raw" / source / table).glob("*.parquet"))
     digest = write_parquet(change(pl.read_parquet(path)), path)
     with sqlite3.connect(pipeline.ingest_context.lake / "receipts.sqlite") as db:
@@ -73,9 +82,10 @@ def damage(pipeline: Pipeline, source: str, table: str, change: Callable[[pl.Dat
 
 
 def copy_home(night: Path, home: Path) -> Path:
-    """A copy of a night's home that may be changed.
+    """Copy the home of a night to `home`, with its keys, and return the copy, which may be changed.
 
-    MLflow knows its folders by their whole paths: what a test logs must not go to the home that others read.
+    MLflow stores absolute paths of its folders. They are replaced in the copy, so that a test that logs to MLflow does
+    not write into the original home.
     """
     shutil.copytree(night, home, symlinks=True)
     keys = Settings(home=night).key_store_file.parent
@@ -95,16 +105,17 @@ def copy_home(night: Path, home: Path) -> Path:
 
 
 def retrain(pipeline: Pipeline) -> dg.ExecuteInProcessResult:
-    """The retraining job on the data of a home."""
+    """Run the retraining job on the data of a home, and return its result."""
     with open_instance(pipeline.settings) as instance:
         job = build_defs(pipeline).resolve_job_def(RETRAIN)
         return job.execute_in_process(instance=instance, raise_on_error=False)
 
 
 def home_with_challenger(night: Path, home: Path, training: str = "max_depth: 2\n  cv_folds: 2") -> None:
-    """A copy of a night's home in which a candidate with other training parameters was made, and held.
+    """Copy a night's home to `home`, and train a candidate there with other training parameters.
 
-    Two folds instead of five: nobody looks at the figures.
+    The candidate is held, so the champion stays. `training` contains the parameters as YAML text. By default, the
+    cross-validation has two folds, because the tests do not use its figures.
     """
     copy_home(night, home)
     policy = home / "policy.yaml"
@@ -115,7 +126,11 @@ def home_with_challenger(night: Path, home: Path, training: str = "max_depth: 2\
 
 
 def home_with_stopped_night(night: Path, home: Path) -> None:
-    """A copy of a night's home after a night that a check stopped, line 17 having lost its balances; two files wait."""
+    """Copy a night's home to `home` and run a night there that a check stops.
+
+    The check fails because the balances of line 17 are missing in the lake. Afterwards, two files of another source are
+    added to the landing folder.
+    """
     pipeline = pipeline_in(copy_home(night, home))
     balance = pl.when(pl.col("line_no") == 17).then(None).otherwise("balance").alias("balance")
     damage(pipeline, "taiwan_cards", "statements", lambda rows: rows.with_columns(balance))

@@ -1,4 +1,4 @@
-"""The young lender's landing folder and lake: dropping deliveries, and comparing the lake with the kill reference."""
+"""Helpers that drop deliveries of the young lender and compare its lake with the reference in `oracles/kill.py`."""
 
 import gzip
 import io
@@ -24,7 +24,7 @@ def empty_home(home: Path) -> Path:
 
 
 def _packed(delivery: Delivery) -> bytes:
-    """A delivery's bytes, packed if its name says so."""
+    """Return the bytes of a delivery, compressed with gzip or zip if its name ends in `.gz` or `.zip`."""
     content = delivery.text.encode()
     if delivery.name.endswith(".gz"):
         return gzip.compress(content)
@@ -44,7 +44,11 @@ def drop(home: Path, delivery: Delivery) -> None:
 
 
 def lake_of(pipeline: Pipeline, selection: Path) -> Reference:
-    """What is in the lake, as a night would read it; each file's hash is verified on the way."""
+    """Return the content of the lake as a night would read it, for comparison with a reference.
+
+    Reading the lake also verifies the hash of each file. Fails if the lake contains statements of a file that was
+    quarantined as a whole.
+    """
     found, receipts = Reference(), pipeline.ingest_context.book.all()
     rows = select(pipeline.ingest_context.lake, selection, SOURCE, receipts)
     for receipt in receipts:
@@ -61,7 +65,11 @@ def lake_of(pipeline: Pipeline, selection: Path) -> Reference:
 
 
 def assert_lake_is(pipeline: Pipeline, selection: Path, expected: Reference, why: object) -> None:
-    """Identity exact, not a row more or less, not a cent off."""
+    """Check that the lake contains exactly the expected statements, rows and amounts.
+
+    Also check that landed = accepted + quarantined + duplicate, both in rows and in cents. `why` is the message of a
+    failure.
+    """
     found = lake_of(pipeline, selection)
     assert +found.rows == +expected.rows, why
     assert +found.cents == +expected.cents, why

@@ -1,4 +1,4 @@
-"""A month before and now, of a few loans, and the rows that came between."""
+"""A few loans in one reported month, as known at the time of the report and now, and helpers to build late rows."""
 
 import datetime as dt
 from decimal import Decimal
@@ -21,7 +21,10 @@ SCHEMA = {
 
 
 def months(*rows: tuple) -> pl.DataFrame:
-    """(loan, state, days past due, balance, due, paid)."""
+    """Build a frame of loan months from tuples of (loan, state, days past due, balance, due, paid).
+
+    The column `is_default` is true from 90 days past due.
+    """
     named = [(loan, state, dpd, dpd >= 90, balance, due, paid) for loan, state, dpd, balance, due, paid in rows]
     frame = pl.DataFrame(named, schema=list(SCHEMA), orient="row")
     return frame.cast({c: t for c, t in SCHEMA.items() if t != pl.String})

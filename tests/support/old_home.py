@@ -1,4 +1,4 @@
-"""The home of version 1 in `tests/homes`, and the same home after the next night, which tests share."""
+"""The home of version 1 from `tests/homes`, before and after the first night that runs on it with today's code."""
 
 import json
 import tarfile
@@ -18,14 +18,14 @@ VISITS = "visits.json"
 
 
 def unpack(folder: Path) -> Path:
-    """The home of version 1, with its keys beside it."""
+    """Unpack the home of version 1 into `folder`, with its keys beside it, and return the home's path."""
     with tarfile.open(ARCHIVE) as tar:
         tar.extractall(folder, filter="data")
     return folder / "home"
 
 
 def pipeline_of(home: Path) -> Pipeline:
-    """Today's policy, with the one source that the home has."""
+    """Return a pipeline for an old home, with today's default policy and the simulated source as the only source."""
     policy = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())
     policy["sources"] = {"simulated": policy["sources"]["simulated"]}
     path = home.parent / "policy.yaml"
@@ -34,7 +34,10 @@ def pipeline_of(home: Path) -> Pipeline:
 
 
 def upgraded_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home after the next night, which took in the waiting files; `visits.json` beside it has the files it ran."""
+    """Return the home of version 1 after one night with today's code, which also ingested the waiting files.
+
+    All test workers share this home. The file `visits.json` beside it lists the project files that the night used.
+    """
 
     def make(folder: Path) -> None:
         with first_visits() as visits:

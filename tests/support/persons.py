@@ -1,4 +1,4 @@
-"""A lender whose files hold persons in every way that a contract knows, and books of it."""
+"""A lender whose files contain every kind of personal data that a contract can describe, and books of its loans."""
 
 import datetime as dt
 import tempfile
@@ -154,7 +154,10 @@ POLICY = {
 
 
 def lender_in(home: Path, contract_text: str = CONTRACT, extra_checks=None, **settings) -> Pipeline:
-    """A pipeline whose home has the lender, and no other source."""
+    """Return a pipeline for `home`, with this lender as its only source.
+
+    `settings` are further settings of the home.
+    """
     _write_home(home, contract_text)
     own = Settings(home=home, policy=home / "policy.yaml", **settings)
     return replace(_loaded(contract_text), settings=own, extra_checks=extra_checks or {})
@@ -169,14 +172,18 @@ def _write_home(home: Path, contract_text: str) -> None:
 
 @cache
 def _loaded(contract_text: str) -> Pipeline:
-    """The pipeline of a contract: to read all contracts takes half a second."""
+    """Return the pipeline for a contract. The result is cached, because reading all contracts takes half a second."""
     with tempfile.TemporaryDirectory() as folder:
         _write_home(Path(folder), contract_text)
         return load_pipeline(Settings(home=Path(folder), policy=Path(folder) / "policy.yaml"))
 
 
 def person(n: int, **other: str) -> dict[str, str]:
-    """A line of `people`: C10000n, with a name, street and account of their own."""
+    """Return a line of the file `people` for customer number 100000 + n.
+
+    Name, street and account number are derived from n, so they differ between customers. `other` replaces values by
+    column name.
+    """
     values = {"customer_no": f"C{100000 + n}", "name": f"Ilse Quandt-{n:05}", "street": f"Muehlgasse {n} b"}
     return values | {"account_no": f"DE55{n:012}", "sex": str(n % 2), "reported_on": DAY} | other
 
@@ -196,7 +203,7 @@ def csv_of(table: str, *rows: dict[str, str], more: str = "") -> bytes:
 
 
 def deliver(pipeline: Pipeline, files: dict[str, bytes], now: dt.datetime = NOW) -> list[Receipt]:
-    """Land files, and take them in."""
+    """Write files into the landing folder of the lender, ingest them and return their receipts."""
     folder = pipeline.ingest_context.landing / "lender"
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -205,12 +212,16 @@ def deliver(pipeline: Pipeline, files: dict[str, bytes], now: dt.datetime = NOW)
 
 
 def raw(pipeline: Pipeline, table: str) -> pl.DataFrame:
-    """Everything that the lake holds of a table."""
+    """Return all rows of a table in the lake."""
     return pl.read_parquet(pipeline.ingest_context.lake / "raw/lender" / table / "*.parquet")
 
 
 def book(seed: int = 3, loans: int = 1000, months: int = 30) -> dict[str, list[dict[str, str]]]:
-    """Loans of 3,000 with a borrower each, some of whom pay less and less and are written off: enough for a model."""
+    """Return a random book of loans over 3,000, one per borrower, that is large enough to train a model.
+
+    Some borrowers miss payments more and more often, and their loans may be written off. The result contains the lines
+    of each kind of file.
+    """
     random = np.random.default_rng(seed)
     ends = pl.date_range(dt.date(2018, 2, 1), interval="1mo", end=dt.date(2030, 1, 1), eager=True)[:months]
     days = [(day - dt.timedelta(days=1)).isoformat() for day in ends]

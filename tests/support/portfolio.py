@@ -1,4 +1,4 @@
-"""The default portfolio policy, and exposures by hand."""
+"""The portfolio section of the default policy, and helpers that build arrays and exposures."""
 
 import datetime as dt
 
@@ -17,7 +17,7 @@ def array(*values: float) -> np.ndarray:
 
 
 def exposures(random: np.random.Generator, ids: list[int]) -> pl.DataFrame:
-    """Rows as `port_exposures` has them, with PDs."""
+    """Return random rows with the columns of `port_exposures` and with PDs. `ids` are the numbers of the loans."""
     count = len(ids)
     is_default = random.random(count) < 0.1
     pd = np.where(is_default, 1.0, random.uniform(0.0005, 0.6, count))

@@ -1,4 +1,4 @@
-"""Random books of a ledger source: loans that pay, miss, are corrected, restructured and written off."""
+"""Random books of a ledger source, with late, missed and corrected payments, restructurings and write-offs."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable
@@ -11,8 +11,12 @@ from support.oracles.ledger import DAY, LAG, DayByDay, Event, Instalment, Loan, 
 
 
 def random_book(seed: int, loans: int, months: int = 14) -> list[Loan]:
-    """Loans that pay, miss, pay in part, in advance, too much, get reversals, new schedules; some of it known late, and
-    some corrected, once or several times."""
+    """Return a random book of loans with payments and schedules.
+
+    Loans pay in full, in part, in advance, too much or not at all, and some payments are reversed. Some loans get a new
+    schedule. Some rows become known late, and some are corrected once or several times. A corrected payment may move to
+    another loan.
+    """
     random = np.random.default_rng(seed)
     end = dt.date(2020, 1, 1) + dt.timedelta(days=int(30.4 * months))
     book = [_loan(f"L{n:05}", random, end) for n in range(loans)]
@@ -30,7 +34,10 @@ def random_book(seed: int, loans: int, months: int = 14) -> list[Loan]:
 
 
 def _corrected(rows: Iterable[Any], random: np.random.Generator, other: Callable[..., Any]) -> list[Any]:
-    """Every version of the rows; a version may be known on the same day as the one before."""
+    """Return all versions of the rows: each row itself, and the versions that correct it in random cases.
+
+    A version may become known on the same day as the version that it replaces.
+    """
     versions = []
     for row in rows:
         newest = row
@@ -43,21 +50,28 @@ def _corrected(rows: Iterable[Any], random: np.random.Generator, other: Callable
 
 
 def _other_payment(p: Payment, random: np.random.Generator) -> Payment:
-    """Another amount, none, another day, or the same: something changed that the ledger does not ask for."""
+    """Return a changed version of a payment.
+
+    It has twice the amount, an amount of 0 or an earlier date, or it is unchanged. An unchanged version stands for a
+    correction of a column that the ledger does not use.
+    """
     shifted = p.paid_on - dt.timedelta(days=int(random.integers(1, 60)))
     kinds = ({"amount": p.amount * 2}, {"amount": 0}, {"paid_on": shifted}, {})
     return replace(p, **kinds[random.integers(len(kinds))])
 
 
 def _other_instalment(i: Instalment, random: np.random.Generator) -> Instalment:
-    """Another amount, another day, or another split."""
+    """Return a version of an instalment with a different amount, due date or division into principal and interest."""
     shifted = i.due_on + dt.timedelta(days=int(random.integers(-40, 60)))
     kinds = ({"amount": i.amount + 3_000}, {"due_on": shifted}, {"principal": i.amount - 100, "interest": 100})
     return replace(i, **kinds[random.integers(len(kinds))])
 
 
 def with_events(book: list[Loan], seed: int) -> list[Loan]:
-    """The same loans, some of them written off or with changed terms, by a version or without; some known late."""
+    """Add restructurings and write-offs to some loans of a book, and return the book.
+
+    Some of the restructurings fall on the first day of a schedule version. Some events become known late.
+    """
     random = np.random.default_rng(seed)
     end = max(row.known_at for loan in book for row in (*loan.payments, *loan.instalments))
     for loan in book:
@@ -72,7 +86,11 @@ def with_events(book: list[Loan], seed: int) -> list[Loan]:
 
 
 def with_comebacks(book: list[Loan], seed: int, share: float = 0.2) -> list[Loan]:
-    """The same loans; some of them pay all that is due on some day, and from then on what falls due."""
+    """Make some loans of a book pay off their arrears, and return the book.
+
+    A chosen loan pays all that is due on a random day. From then on it pays each instalment on its due date. `share` is
+    the share of loans that are chosen.
+    """
     random = np.random.default_rng(seed)
     end = max(i.due_on for loan in book for i in loan.instalments)
     for loan in book:

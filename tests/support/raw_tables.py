@@ -1,4 +1,4 @@
-"""Hand-made loans and rows as the canonical raw tables that dbt reads."""
+"""Helpers that convert loans defined in a test to the canonical raw tables that dbt reads."""
 
 import datetime as dt
 from collections import defaultdict
@@ -13,7 +13,10 @@ from support.oracles.ledger import Loan
 
 
 def raw_tables(book: list[Loan], source: str) -> dict[str, pl.DataFrame]:
-    """The book as canonical tables, with a payment whose loan nobody knows; line_no is the place in its table."""
+    """Return the loans of `book` as canonical tables, by table name.
+
+    One payment is added that belongs to an unknown loan. The `line_no` of a row is its position in its table.
+    """
     lineage = {"source": source, "delivery_id": "0" * 16, "ingested_at": dt.datetime(2026, 1, 1)}
     money = lambda cents: None if cents is None else Decimal(cents) / 100
     loans, schedules, payments, borrowers, events = [], [], [], [], []
@@ -41,7 +44,15 @@ def raw_tables(book: list[Loan], source: str) -> dict[str, pl.DataFrame]:
 
 
 def lined(rows: dict[str, list[dict]], lineage: dict) -> dict[str, pl.DataFrame]:
-    """Canonical tables of these rows, and the notes of which is a newer version of which: `until` when each counts."""
+    """Convert rows to canonical tables, and add the table `superseded`.
+
+    `rows` contains the rows of each table as dicts, and `lineage` the values that all rows share. Each row gets its
+    position in its table as `line_no`.
+
+    Payments, schedule rows or statements with the same key are versions of one row. `superseded` has an entry for each
+    pair of an older and a newer version. Versions are ordered by the date on which they became known, and then by
+    `until`, the date on which they were replaced.
+    """
     keys = {
         "payments": ("payment_id",),
         "schedules": ("loan_id", "valid_from", "instalment_no"),
@@ -63,7 +74,7 @@ def lined(rows: dict[str, list[dict]], lineage: dict) -> dict[str, pl.DataFrame]
 
 
 def write_selection(tables: dict[str, pl.DataFrame], selection: Path, source: str) -> None:
-    """Lay the tables where dbt reads them."""
+    """Write the tables to the folders from which dbt reads the rows of a source."""
     for table, frame in tables.items():
         folder = selection / source / table
         folder.mkdir(parents=True)

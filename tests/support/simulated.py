@@ -1,4 +1,4 @@
-"""A simulated book in a home of its own, taken in quickly."""
+"""Helpers that ingest a small simulated book into an otherwise empty home."""
 
 import csv
 import datetime as dt
@@ -18,7 +18,7 @@ NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
 
 def simulated_in(home: Path, observe_from_month: int = 1, observations_per_year: int = 1) -> Pipeline:
-    """The pipeline of a home whose policy is the default one, with the simulated source alone."""
+    """Return a pipeline for `home`, with the default policy and the simulated source as the only source."""
     entry = yaml.safe_load((PROJECT_ROOT / "policy/default.yaml").read_text())["sources"]["simulated"]
     entry |= {"observe_from_month": observe_from_month, "observations_per_year": observations_per_year}
     write_policy(home, policy_for("simulated", entry))
@@ -26,7 +26,10 @@ def simulated_in(home: Path, observe_from_month: int = 1, observations_per_year:
 
 
 def with_corrections(pipeline: Pipeline, *more: str) -> Pipeline:
-    """The same pipeline, whose simulated source accepts newer versions of payments, instalments and `more`."""
+    """Return the same pipeline, changed so that the simulated source accepts corrections of some tables.
+
+    These tables are `payments`, `schedules` and those named in `more`. A correction is a newer version of a row.
+    """
     source = pipeline.sources["simulated"]
     tables = tuple(replace(t, corrections=t.name in ("payments", "schedules", *more)) for t in source.contract.tables)
     source = replace(source, contract=replace(source.contract, tables=tables))
@@ -34,10 +37,12 @@ def with_corrections(pipeline: Pipeline, *more: str) -> Pipeline:
 
 
 def correct(clean: Path, landing: Path, every: int) -> None:
-    """Of some of a clean book's files, drop a file of a month and a half later in which a row of theirs is another.
+    """Drop correction files for some of the payment and instalment files of a clean book.
 
-    A payment has another amount, is one of another loan, or of an earlier day; an instalment has another amount, and is
-    known on the day on which its version begins, as all of it is.
+    Every `every`-th file gets a correction file, which is dated 45 days later and contains a new version of the first
+    row. A new version of a payment has a different amount, a different loan or an earlier payment date. A new version
+    of an instalment has an amount and a principal that are higher by 1.00, and the same date of becoming known as the
+    old one.
     """
     payments, schedules = (sorted(clean.glob(f"{table}-*.csv")) for table in ("payments", "schedules"))
     for n, path in enumerate([*payments[::every], *schedules[::every]]):
@@ -56,7 +61,7 @@ def correct(clean: Path, landing: Path, every: int) -> None:
 
 
 def opened_later(clean: Path, landing: Path, day: dt.date) -> None:
-    """Drop a file in which the first loan of a clean book was opened on a later day."""
+    """Drop a correction file in which the first loan of a clean book was opened on the later date `day`."""
     with next(iter(sorted(clean.glob("loans-*.csv")))).open(newline="") as file:
         header, first, *_ = csv.reader(file)
     row = dict(zip(header, first, strict=True)) | {"opened_on": str(day)}
@@ -64,7 +69,10 @@ def opened_later(clean: Path, landing: Path, day: dt.date) -> None:
 
 
 def one_file_a_table(landing: Path) -> None:
-    """The days' files of each table as one: 3,000 files take minutes, and a row has its day itself."""
+    """Merge the daily files of each table into one file per table.
+
+    Ingesting 3,000 files takes minutes. No information is lost, because each row contains its date.
+    """
     for table in {path.name.split("-", 1)[0] for path in landing.iterdir()}:
         files = sorted(landing.glob(f"{table}-*.csv"))
         header = files[0].read_bytes().split(b"\n", 1)[0] + b"\n"
@@ -75,7 +83,10 @@ def one_file_a_table(landing: Path) -> None:
 
 
 def take_in_whole(pipeline: Pipeline) -> None:
-    """Take in a clean book and lay it out for dbt."""
+    """Ingest a clean book and select its lake files for dbt.
+
+    Fails if a file is not accepted, or if a row is quarantined or a duplicate.
+    """
     one_file_a_table(pipeline.settings.landing / "simulated")
     receipts = ingest(pipeline.sources["simulated"], pipeline.ingest_context, NOW)
     assert {r.state for r in receipts} == {State.ACCEPTED}, [r.reason for r in receipts]

@@ -1,4 +1,4 @@
-"""Files of the simulated lender by hand: payments and loans, and what the lake has of them."""
+"""Helpers that build small payment and loan files of the simulated source, ingest them and read the lake."""
 
 import datetime as dt
 from dataclasses import replace

@@ -1,10 +1,10 @@
-"""Tables of a simulated book, as it is delivered."""
+"""Helpers that read the delivered files of a simulated book as tables."""
 
 import polars as pl
 
 
 def table(folder, name):
-    """All files of one table of a book, as text."""
+    """Return the rows of all files of one table of a simulated book. All columns are text."""
     files = sorted((folder / "landing/simulated").glob(f"{name}-*.csv"))
     return pl.concat([pl.read_csv(f, infer_schema=False) for f in files])
 

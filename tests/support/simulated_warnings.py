@@ -1,4 +1,7 @@
-"""Simulated books on a fast path to early warnings: the simulator's own months, through the night's SQL."""
+"""Early warning figures of simulated books, computed without running a night.
+
+The simulator generates the loan months directly instead of files, and the SQL of the night's dbt models runs on them.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +44,7 @@ _STATES = {
 
 
 def compiled_model(pipeline: Pipeline, model: str = MODEL) -> str:
-    """The SQL that the night runs for a model; for the figures, if none is named."""
+    """Return the SQL that the night runs for a dbt model, by default for the early warning figures."""
     pipeline.settings.warehouse.mkdir(parents=True, exist_ok=True)
     done = run_dbt(pipeline.settings, pipeline.policy, ["compile", "--quiet", "--select", model], quiet=True)
     assert done.returncode == 0, done.stdout
@@ -49,14 +52,20 @@ def compiled_model(pipeline: Pipeline, model: str = MODEL) -> str:
 
 
 def figures_of(plan: Plan, sql: str, folder: Path) -> pl.DataFrame:
-    """The figures of a plan's book, without its files: the simulator's chain month by month."""
+    """Return the early warning figures of a simulated book, computed by `sql` from its loan months.
+
+    The loan months are written to `folder`, which must not exist yet. The figures that need a PD are not included.
+    """
     with _book(plan, folder) as (db, _):
         found = db.sql(sql).pl().with_columns(expected=pl.lit(None))
     return found.select(pl.col(column).cast(dtype) for column, dtype in FIGURES.items())
 
 
 def figures_by_truth(plan: Plan, sql: str, folder: Path, policy: Policy) -> pl.DataFrame:
-    """`figures_of`, and those of the indicators that need a model: one that gives each loan's true PD."""
+    """Return the early warning figures of a simulated book, including those that need a PD.
+
+    The latter use each loan's true PD in place of a model's. `folder` must not exist yet.
+    """
     with _book(plan, folder) as (db, truth):
         found = [db.sql(sql).pl().with_columns(expected=pl.lit(None))]
         for indicator, judged in _judged_by_truth(truth, policy).items():
@@ -66,15 +75,20 @@ def figures_by_truth(plan: Plan, sql: str, folder: Path, policy: Policy) -> pl.D
 
 
 def vintages_of(plan: Plan, sql: str, folder: Path) -> pl.DataFrame:
-    """`port_vintages` of a plan's book, made in the same way."""
+    """Return the rows of `port_vintages` for a simulated book, computed by `sql` from its loan months.
+
+    The loan months are written to `folder`, which must not exist yet.
+    """
     with _book(plan, folder) as (db, _):
         return db.sql(sql).pl()
 
 
 def _judged_by_truth(truth: pl.DataFrame, policy: Policy) -> dict[str, pl.DataFrame]:
-    """Each account's share in an indicator's figures, as `early_warning_figures` has them.
+    """Return the value of each loan month for each indicator that needs a PD, by indicator.
 
-    `truth`: see `_live`; an account is observed from the month on that the policy says, and of its years once.
+    `truth` is the second frame that `_live` returns. A loan is observed from the policy's `observe_from_month` on. For
+    `default_rate_to_pd` it is observed once every `HORIZON` months, so that the periods in which defaults count do not
+    overlap.
     """
     first = policy.sources[SOURCE].observe_from_month
     seen = truth.sort("loan_id", "month_on").with_columns(
@@ -107,7 +121,11 @@ def _judged_by_truth(truth: pl.DataFrame, policy: Policy) -> dict[str, pl.DataFr
 
 @contextmanager
 def _book(plan: Plan, folder: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, pl.DataFrame]]:
-    """A plan's book as the tables that the night's SQL reads, and its truth; see `_live`."""
+    """Yield a database filled with a simulated book, and a frame with the true PDs of the book.
+
+    The database has the tables that the night's SQL reads, and is closed when the context ends. The frame is the second
+    one that `_live` returns.
+    """
     loans, truth = _live(plan, folder)
     funding = draw_funding(plan.seed, loans)
     name = lambda place, names: pl.Series(names).gather(place)
@@ -148,9 +166,10 @@ def _book(plan: Plan, folder: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection,
 
 
 def _live(plan: Plan, folder: Path) -> tuple[Loans, pl.DataFrame]:
-    """Live through a book; its months go to one file each. Returns the loans, and a row a loan and month that is open.
+    """Simulate a book month by month, and write the loan months of each month to one Parquet file in `folder`.
 
-    These have the PD that is true (null in default), months on book (`mob`), and what a stage depends on.
+    Returns the loans, and a frame with one row per loan and month-end at which the loan is open. The frame has the true
+    PD (`pd`, null in default), the months on book (`mob`) and what is needed to assign a stage.
     """
     stress = macro_path(plan.seed, plan.months + HORIZON, plan.shock_month, steady=plan.steady)
     borrower = assign_borrowers(plan.seed, plan.loans)

@@ -1,4 +1,4 @@
-"""Books and training sets by hand."""
+"""Helpers to build small books of loans and training sets."""
 
 import datetime as dt
 
@@ -34,7 +34,10 @@ def made(features: pl.DataFrame, labels: pl.DataFrame) -> TrainingSet:
 
 
 def book(rows=3000, seed=0) -> pl.DataFrame:
-    """A book with every feature: late payers and high balances default more; the 12-month windows are null."""
+    """Return a random book of `rows` accounts, with every feature and a label.
+
+    Late payers and accounts with high utilisation default more often. The features over 12 months are null.
+    """
     rng = np.random.default_rng(seed)
     late, used = rng.integers(0, 4, rows), rng.random(rows) * 1.4
     columns = {name: rng.random(rows) for name in FEATURE_NAMES}

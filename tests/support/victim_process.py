@@ -1,8 +1,11 @@
-"""Runs as a program: forks processes that ingest, publish or read, and kills those that are to be killed.
+"""A program that forks processes which ingest, publish or read data, and kills some of them on request.
 
-A process may kill its whole group before the n-th line that it executes in the modules on which the
-promise rests: there is no line that it cannot hit. Which one that is depends on how its threads take turns, and whether
-it is hit at all.
+Each line of standard input is a JSON list of jobs, which run at the same time. The results of these jobs are written to
+standard output as one line.
+
+If a job has `kill_at` = n, its process group is killed just before the n-th execution of a line in the `WATCHED`
+modules. The code of these modules must survive a kill at any line. With several threads, the order in which they run
+decides which line this is, and whether the process gets that far at all.
 """
 
 import datetime as dt
@@ -60,7 +63,11 @@ def take_in(home: Path, job: dict) -> None:
 
 
 def take_in_until_nothing_waits(home: Path, job: dict) -> dict:
-    """As several nights at once do: who finds another at work waits, and looks again."""
+    """Ingest waiting files until there are none left, while other processes do the same.
+
+    If another process has the home's lock, this process waits and tries again. The result counts these waits as
+    `refused`.
+    """
     source, context, refused = pipeline(home).sources[SOURCE], pipeline(home).ingest_context, 0
     while True:
         try:
@@ -99,7 +106,11 @@ def publish_several(home: Path, job: dict) -> dict:
 
 
 def read_on(home: Path, job: dict) -> dict:
-    """Open what is published over and over, as a consumer does; two tables of one snapshot must be of one night."""
+    """Open the current snapshot repeatedly for as many seconds as the job states, as a consumer would.
+
+    Fails if there is no snapshot, or if the two tables of a snapshot come from different nights. Returns how often a
+    snapshot was read, and the numbers of the nights that were read.
+    """
     until, seen, numbers = time.monotonic() + job["seconds"], 0, set()
     while time.monotonic() < until:
         for _ in range(100):  # more looks than reads: a moment without a pointer is short
@@ -125,7 +136,11 @@ JOBS = {
 
 
 def count_lines(kill_at: int | None) -> list[int]:
-    """Count the lines that are executed in the watched modules; die before one of them."""
+    """Count the executions of lines in the watched modules, and kill the process group just before number `kill_at`.
+
+    If `kill_at` is None, nothing is killed. Returns a list whose only item is the count, which grows while the process
+    runs.
+    """
     counted = [0]
 
     def trace(frame, event, _):
@@ -143,7 +158,10 @@ def count_lines(kill_at: int | None) -> list[int]:
 
 
 def start(job: dict) -> tuple[int, int]:
-    """Fork a process in a group of its own; returns its id and where its answer is to be read."""
+    """Fork a process that does a job in its own process group.
+
+    Returns the process ID, and a file descriptor from which the parent reads the result.
+    """
     answer, answer_to = os.pipe()
     pid = os.fork()
     if pid:

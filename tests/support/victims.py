@@ -1,4 +1,7 @@
-"""Processes that are killed on the way; the torture suite starts one parent of them and lets it fork."""
+"""Processes that can be killed while they work, for the torture suite.
+
+A single parent process starts all of them by forking.
+"""
 
 import json
 import os
@@ -10,9 +13,9 @@ TESTS = Path(__file__).parent.parent
 
 
 class Victims:
-    """Processes that do one thing in a home, in groups of their own, some of which are killed on the way.
+    """Runs jobs on a home in separate process groups, some of which are killed while they work.
 
-    One process imports everything once and forks for each of them; see `victim_process.py`.
+    One process imports all modules once and forks a new process for each job, as `victim_process.py` describes.
     """
 
     def __init__(self) -> None:
@@ -33,14 +36,22 @@ class Victims:
         self._process.wait(60)
 
     def run(self, what: str, home: Path, **more: object) -> dict:
-        """Do one thing; returns `killed`, `lines` (executed in the modules that are watched) and `error`.
+        """Run one job and return its result.
 
-        `kill_at`: the number of the line before which the group is killed; `kill_after`: or seconds after which.
+        The result contains `killed`, which is true if the process was killed. If it was not killed, the result also
+        contains `error` (None or a message), `lines` (the number of lines executed in the watched modules, or 0 if they
+        were not counted) and the values that the job returned.
+
+        Args:
+            what: the name of the job.
+            home: the home that the job works on.
+            more: further values of the job. With `kill_at` = n, the process group is killed just before the n-th
+                execution of a line in the watched modules. With `kill_after`, it is killed after that many seconds.
         """
         return self.run_all([{"what": what, "home": str(home), **more}])[0]
 
     def run_all(self, jobs: list[dict]) -> list[dict]:
-        """Several at once."""
+        """Run several jobs at the same time and return their results in the same order."""
         self._process.stdin.write(json.dumps(jobs) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())

@@ -1,4 +1,4 @@
-"""Which of the project's files a run visits, in the order of the first visit."""
+"""A recorder of the project's Python files that a run uses, in the order in which they are first used."""
 
 import sys
 import threading
@@ -14,7 +14,11 @@ BEGIN = ("dagster_project/defs/assets/raw.py", "_ingest")
 
 @contextmanager
 def first_visits() -> Iterator[list[str]]:
-    """The Python files, by path in the project, in which a function is called from `BEGIN` on, in all threads."""
+    """Record the project's files whose functions are called while the context is active, in all threads.
+
+    Recording starts with the first call of the function that `BEGIN` names. Yields a list of file paths relative to the
+    project, in the order of first use. The list grows while the context is active.
+    """
     visits: list[str] = []
     begun, seen, root = False, set[CodeType](), f"{PROJECT_ROOT}/"
 

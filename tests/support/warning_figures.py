@@ -1,4 +1,4 @@
-"""Figures of early warnings by hand: one share, a month each."""
+"""Helpers to build figures for early warnings of a single share with one value per month."""
 
 import datetime as dt
 
@@ -12,13 +12,17 @@ POLICY = load_policy(PROJECT_ROOT / "policy/default.yaml").early_warning
 
 
 def month(n: int) -> dt.date:
-    """The n-th month-end since January 2020."""
+    """Return a month-end: January 2020 for n = 0, February 2020 for n = 1, and so on."""
     first = dt.date(2020 + (n + 1) // 12, (n + 1) % 12 + 1, 1)
     return first - dt.timedelta(days=1)
 
 
 def series(hits, of=10_000, indicator="share_30_plus", segment=("product", "loan"), source="lender", begins=0):
-    """Figures of one share, a month each; None is a month without figures."""
+    """Return the monthly figures of one share.
+
+    `hits` contains the number of accounts that count towards the share in each month, or None for a month without
+    figures. `of` is the number of all accounts, and `begins` is the number of the first month.
+    """
     rows = [
         {
             "source": source,

@@ -1,4 +1,4 @@
-"""A lender in its first year: a contract alone, one book of loans and a file a month. Nights on it are short."""
+"""A small lender with one contract, one file of loans and a file for each of ten months. Nights on it are short."""
 
 import datetime as dt
 import os
@@ -89,7 +89,10 @@ POLICY = {
 
 
 def lender(home: Path) -> Pipeline:
-    """A home with the young lender alone, and its eleven files landed."""
+    """Create a home with the young lender as its only source and its eleven files in the landing folder.
+
+    Returns the home's pipeline.
+    """
     landing = empty_lender(home)
     (landing / "book-2024-01-02.csv").write_text(book_file())
     for m, end in enumerate(MONTH_ENDS):
@@ -99,12 +102,12 @@ def lender(home: Path) -> Pipeline:
 
 
 def book_file(loans: list[str] = LOANS) -> str:
-    """All loans, as the lender delivers them."""
+    """Return the file of loans, as text in the lender's format."""
     return "loan,who,since,lent,monthly\n" + "".join(f"{n},Person {n},2023-12-20,1000.00,100.00\n" for n in loans)
 
 
 def empty_lender(home: Path) -> Path:
-    """A home with the young lender's contract and policy, and nothing delivered; returns its landing folder."""
+    """Create a home with the young lender's contract and policy, and return its landing folder, which is empty."""
     write_home(home, SOURCE, CONTRACT, policy_for(SOURCE, POLICY))
     landing = home / "landing" / SOURCE
     landing.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What the torture tests share: processes that are started once and killed often."""
+"""The fixture that the torture tests share. It runs jobs in processes that can be killed while they work."""
 
 from collections.abc import Iterator
 

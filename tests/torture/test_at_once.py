@@ -1,4 +1,8 @@
-"""R3 and R4: the same file ten times and four processes at once; four that publish and four that read at once."""
+"""Tests with several processes that work on one home at the same time.
+
+They check two promises of `docs/promises.md`. R3: the same content changes nothing when it is delivered again. R4:
+nights and readers do not disturb each other.
+"""
 
 import json
 import random
@@ -20,7 +24,11 @@ AT_ONCE = 4
 
 
 def test_one_file_ten_times_is_one_delivery_and_nine_duplicates(victims, tmp_path):
-    """Under ten names, two of them packed, by four processes at once; a second drop of all changes nothing either."""
+    """If four processes ingest one file under ten names, one delivery is accepted and nine are duplicates.
+
+    The accepted delivery has one bad row, which is quarantined. Two of the ten files are compressed. When all ten are
+    dropped again, no file of the lake is rewritten.
+    """
     draw, home, expected = random.Random(f"{SEED}:ten times"), empty_home(tmp_path / "home"), Reference()
     original = month_file(0, draw, "bad")
     names = [f"2024-01-{n}.csv" for n in range(7)] + ["2024-01.csv.zip", "2024-01.csv.gz"]
@@ -45,7 +53,7 @@ def test_one_file_ten_times_is_one_delivery_and_nine_duplicates(victims, tmp_pat
 
 
 def test_four_publish_and_four_read_at_once(victims, tmp_path):
-    """A reader opens what `current` points at, over and over: always a whole snapshot, of one night."""
+    """While four processes publish snapshots, four readers always find a complete snapshot of a single night."""
     home = tmp_path / "home"
     assert victims.run("publish_one", home, number=0)["error"] is None
     writers = [
@@ -63,7 +71,10 @@ def test_four_publish_and_four_read_at_once(victims, tmp_path):
 
 @pytest.mark.long
 def test_four_nights_and_four_readers_at_once(tmp_path):
-    """Whole nights as processes: one runs, the others say so and leave; what is published can be read all the while."""
+    """If four nights start at once in one home, at least one publishes and some are refused because another is running.
+
+    Meanwhile, three threads read the published tables and one asks for the status. None of them fails.
+    """
     home = tmp_path / "home"
     pipeline = lender(home)
     later = [path.rename(tmp_path / path.name) for path in sorted((home / "landing/young_lender").iterdir())[8:]]

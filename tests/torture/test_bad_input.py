@@ -1,7 +1,8 @@
-"""Bad input: every case says beforehand what becomes of it, by file, line and rule, and is held to it.
+"""Tests of bad input. Each case states in advance which outcome is expected for a file or a line, and by which rule.
 
-The hand-made cases are taken in together: files in one drop, rows in one file long enough that they are a small part of
-it. Hypothesis draws more of each kind; `make torture` draws many.
+The cases written by hand are ingested together: damaged files in one drop, and bad lines in one file per kind. These
+files are long, so that the bad lines are only a small part of each. Hypothesis generates further cases, and many more
+of them in `make torture`.
 """
 
 import datetime as dt
@@ -75,7 +76,13 @@ def rules_by_line(context: IngestContext, receipt) -> dict[int, str]:
 
 
 class File(NamedTuple):
-    """A file and its outcome: a state, or the rule by which it is refused; the `lines` that land, if given."""
+    """A file to deliver, and its expected outcome.
+
+    `expected`: the state of an accepted file, or the rule by which the whole file is refused. The value `all_bad`
+    stands for a file in which every row breaks a row rule. `lines`: the number of lines that the receipt must count as
+    landed, or None if this is not checked. `manifest`: the text of the manifest delivered with the file, or None for no
+    manifest.
+    """
 
     name: str
     content: bytes
@@ -106,7 +113,11 @@ def frame_of(text: bytes) -> pl.DataFrame:
 
 
 class Damage(NamedTuple):
-    """What is done to a clean payments file, and what becomes of it; see `File`."""
+    """A change to a clean payments file, and the expected outcome.
+
+    `damage`: a function that returns the changed content. `ending`: the ending of the file's name. The other fields are
+    those of `File`.
+    """
 
     damage: Callable[[bytes], bytes]
     expected: State | str
@@ -124,7 +135,7 @@ def swap(old: bytes, new: bytes, count: int = 1) -> Callable[[bytes], bytes]:
 
 
 def without(place: int) -> Callable[[bytes], bytes]:
-    """A file without its column at this place."""
+    """Return a function that removes the column at position `place`, counted from 0, from a CSV file."""
     keep = lambda line: b",".join(f for i, f in enumerate(line.split(b",")) if i != place)
     return lambda content: b"\n".join(keep(line) for line in content.split(b"\n"))
 
@@ -134,7 +145,7 @@ def whole(content: bytes) -> bytes:
 
 
 def no_text() -> Iterator[Damage]:
-    """Nothing, not all of it, or no text of ours."""
+    """Yield changes that make a file empty, cut it off, or make it invalid as UTF-8 or CSV text."""
     yield Damage(lambda c: b"", "empty_file", 0)
     yield Damage(lambda c: b"\xef\xbb\xbf", "empty_file", 0)
     yield Damage(lambda c: b"\n\n \n", "empty_file")
@@ -237,7 +248,7 @@ GROUPS = (no_text, other_headers, many_bad_rows, parquet_files, archives, manife
 
 
 def files() -> list[File]:
-    """All of them; each has payments of its own numbers."""
+    """Return the cases of whole files. No two files have a payment number in common."""
     made = [File("readme.txt", b"hello\nworld\n", "unknown_file", 1)]
     made.append(File("Payments-1.csv", content("payments", 900_000), "unknown_file", ROWS))
     for n, (damage, expected, lines, ending, manifest) in enumerate(case for group in GROUPS for case in group()):
@@ -247,7 +258,7 @@ def files() -> list[File]:
 
 
 def _encrypted(archive: bytes) -> bytes:
-    """The flag that says so, in both of a zip's headers."""
+    """Return a zip archive that both of its headers mark as encrypted, although its content is not."""
     changed = bytearray(archive)
     changed[6] |= 1
     changed[archive.rindex(b"PK\x01\x02") + 8] |= 1
@@ -255,7 +266,7 @@ def _encrypted(archive: bytes) -> bytes:
 
 
 def _lying(archive: bytes) -> bytes:
-    """Both headers say that the member is small."""
+    """Return a zip archive whose two headers state a false unpacked size of 1,000 bytes for the file in it."""
     changed, central = bytearray(archive), archive.rindex(b"PK\x01\x02")
     changed[22:26] = changed[central + 24 : central + 28] = (1000).to_bytes(4, "little")
     return bytes(changed)
@@ -303,7 +314,11 @@ def test_nothing_is_left_in_the_landing_folder(dropped):
 
 
 class Row(NamedTuple):
-    """A bad line: its kind of file, the column that is changed, the text put there, and the rule that it breaks."""
+    """A line with one changed field, and the rule by which it must be quarantined.
+
+    `kind`: the kind of file. `column`: the changed column. `text`: the new text of the field. `rule`: the expected
+    rule, or an empty string if the line must be accepted.
+    """
 
     kind: str
     column: str
@@ -404,7 +419,13 @@ def changed(row: Row, number: int) -> str:
 
 @pytest.fixture(scope="module")
 def long_files(tmp_path_factory):
-    """For each kind a file of 100 good lines a case with the changed lines in it: lines of cases, rules by line."""
+    """Ingest one long file for each kind of file, and return the line numbers of its cases and the rules found by line.
+
+    Each file has a hundred or more good lines per case. After these come the lines of the cases, and then two lines
+    with the wrong number of fields. The first result maps each case to its line number, and each kind of file to the
+    first of the last two lines. The second maps each kind of file to a dict from line number to rule, for the
+    quarantined lines.
+    """
     context, lines = border_in(tmp_path_factory.mktemp("rows")), {}
     for kind in GOOD:
         cases = [row for row in (*ROWS_BAD, *ROWS_GOOD) if row.kind == kind]
@@ -500,7 +521,10 @@ def _bad_rows(bad, tmp_path_factory):
 
 
 def _cut(at, tmp_path_factory):
-    """A file that ends anywhere before its end, and whose sender says how many rows it has, is never accepted."""
+    """A file that was cut off at any byte is refused as a whole if its manifest describes the complete file.
+
+    The manifest gives the number of rows and the control total.
+    """
     context = border_in(tmp_path_factory.mktemp("cut"))
     whole = content("payments", 1, 20)
     path = context.landing / "simulated/payments-2024-03-01.csv"
@@ -511,7 +535,7 @@ def _cut(at, tmp_path_factory):
 
 
 def _noise(noise, at, tmp_path_factory):
-    """Any bytes anywhere in a file: every raw line ends in one place, or the file is refused as a whole."""
+    """If random bytes are inserted in a file, each line has exactly one outcome, or the whole file is refused."""
     context = border_in(tmp_path_factory.mktemp("noise"))
     whole = content("payments", 1, 200)
     at %= len(whole)

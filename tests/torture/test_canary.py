@@ -1,7 +1,10 @@
-"""S1 and S5 over a whole night: what identifies a person is in no sink, and an erasure changes no figure.
+"""Tests over complete nights that personal data does not leak (promises S1 and S5 in `docs/promises.md`).
 
-Canary borrowers go through rows that are taken in, held back one by one and as whole files, and through a night that a
-check stops. Then everything that the night left on the disk is unpacked and searched.
+No value that identifies a person may appear in a sink, that is, in a folder that a night writes to or in the output of
+a command. And the erasure of a person must not change any published figure. The tests use canaries: borrowers whose
+identifying values all contain the same rare word. Canaries are in accepted rows, in quarantined rows, in refused files,
+and in a night that a failing check stops. At the end, everything that the nights left on the disk is unpacked and
+searched for the word.
 """
 
 import base64
@@ -48,7 +51,10 @@ def canary(n: int, **other: str) -> dict[str, str]:
 
 
 def files(months: int = YOUNG) -> dict[str, bytes]:
-    """Canaries in good rows, in rows that break every kind of rule, and in files that are refused whole."""
+    """Return the lender's files by name.
+
+    Canaries are in good rows, in rows that break different kinds of rules, and in files that are refused as a whole.
+    """
     tables = book(months=months)
     people, agreements = tables["people"], tables["agreements"]
     for n in (5, 6, 7):
@@ -80,7 +86,10 @@ def files(months: int = YOUNG) -> dict[str, bytes]:
 
 
 def said(home: Path, *command: str) -> subprocess.CompletedProcess:
-    """A command of the command line; what it prints is kept in the home as a sink of its own."""
+    """Run a command of `creditloom` and return the completed process.
+
+    Its output is saved in the folder `said` of the home, which is one of the sinks.
+    """
     environment = os.environ | {"CREDITLOOM_HOME": str(home), "CREDITLOOM_POLICY": str(home / "policy.yaml")}
     done = subprocess.run(
         [sys.executable, "-m", "dagster_project.cli", *command],
@@ -96,7 +105,10 @@ def said(home: Path, *command: str) -> subprocess.CompletedProcess:
 
 
 def a_night(home: Path, months: int) -> None:
-    """A night that publishes, and one that a check stops, whose failing rows are reported."""
+    """Run two nights in a new home: one that publishes, and one that is stopped by a failing check.
+
+    The check reports the rows that failed. `months` is the number of months in the lender's book.
+    """
     pipeline = lender_in(home)
     folder = pipeline.settings.landing / "lender"
     folder.mkdir(parents=True)
@@ -112,13 +124,20 @@ def a_night(home: Path, months: int) -> None:
     scope="module", params=[pytest.param(p, marks=pytest.mark.long) for p in (YOUNG, OLD)], ids=["young", "old"]
 )
 def canary_night(request, tmp_path_factory) -> Path:
-    """Of a book that is too young for a model, and in the long suite of one that has a champion and scores."""
+    """Return the home after the two nights of `a_night`. All test workers share this home.
+
+    There are two homes: one with a book that is too young for a model, and one with a book that has a champion and
+    scores. Both run only in the long suite.
+    """
     months = request.param
     return once(tmp_path_factory, f"canary-night-{months}", lambda home: a_night(home, months))
 
 
 def test_the_canaries_went_through_every_kind_of_outcome(canary_night):
-    """Or the scan below would find nothing because there was nothing."""
+    """Canaries were in accepted rows, in quarantined rows and in refused files.
+
+    Without this check, the search for canaries might find nothing because there were none.
+    """
     pipeline = lender_in(canary_night)
     receipts = {r.file_name: r for r in pipeline.ingest_context.book.all("lender")}
     states = {name: receipt.state for name, receipt in receipts.items()}
@@ -136,7 +155,11 @@ def test_the_canaries_went_through_every_kind_of_outcome(canary_night):
 
 
 def test_no_sink_holds_a_canary(canary_night):
-    """S1: 0 hits in the lake, the warehouse and its journal, Dagster, MLflow, dbt, logs, the snapshot and stderr."""
+    """No sink contains a canary, and no folder of the home is left out of the search (promise S1).
+
+    The sinks are the lake, the warehouse with its journal, the snapshots, MLflow, Dagster, dbt, the logs, the outbox,
+    and the output of the commands.
+    """
     folders = [canary_night / name for name in SINKS]
     missing = [f.name for f in folders if not any(p.is_file() for p in f.rglob("*"))]
     assert not missing, "every sink has something in it"
@@ -156,7 +179,7 @@ def _in_parquet(path: Path) -> None:
 
 
 def _in_sqlite(path: Path) -> None:
-    """Only in the journal yet, and inside a packed value."""
+    """Write a canary to an SQLite database, in a compressed value that is so far only in the database's journal."""
     with closing(sqlite3.connect(path)) as db:
         db.execute("pragma journal_mode = wal")
         db.execute("create table t (v blob)")
@@ -204,7 +227,10 @@ PLANTED = {
 
 @pytest.mark.parametrize("sink", PLANTED)
 def test_the_scan_finds_a_planted_canary(tmp_path, sink):
-    """The scan is worth something: a canary in each kind of sink, in the form that it would have there, is found."""
+    """The search finds a canary in every kind of sink, in a form that it could have there.
+
+    This shows that an empty result of the search means something.
+    """
     path = tmp_path / sink
     path.parent.mkdir(parents=True)
     PLANTED[sink](path)
@@ -221,7 +247,11 @@ def test_every_form_of_a_word_is_found_in_every_place():
 
 @pytest.mark.long
 def test_an_erasure_changes_no_figure(canary_night, tmp_path):
-    """The same snapshot after a new night; the borrower cannot be recovered, and the canaries beside stay."""
+    """After a borrower is erased, a new night publishes the same snapshot, to the byte.
+
+    The originals that can still be decrypted no longer contain the borrower's data. The data of other canaries is still
+    in them.
+    """
     home = tmp_path / "home"
     shutil.copytree(canary_night, home, symlinks=True)
     keys = lender_in(canary_night).settings.key_store_file

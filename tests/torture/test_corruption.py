@@ -1,4 +1,7 @@
-"""R7: a byte that flips in a landed, lake, mart or model file is caught before use, and `verify` names the file."""
+"""Tests that a flipped bit in a file is noticed before the file is used, and that `creditloom verify` names the file.
+
+The files are originals, lake files, marts and models. This is promise R7 of `docs/promises.md`.
+"""
 
 import random
 from pathlib import Path
@@ -19,7 +22,10 @@ FLIPS = 50
 
 @pytest.fixture(scope="module")
 def damaged(first_night, tmp_path_factory):
-    """A copy of a whole night's home; each test puts back what it damages."""
+    """Return the pipeline of a copy of a complete night's home.
+
+    All tests of this module share it, so each test must restore every file that it damages.
+    """
     return pipeline_in(copy_home(first_night, tmp_path_factory.mktemp("corruption") / "home"))
 
 
@@ -71,7 +77,10 @@ def test_flipped_byte_is_caught_before_use(damaged, files, read, error):
 
 
 class flipped:
-    """A file with one bit of one byte turned over, then put back."""
+    """A context in which one random bit of a file is inverted.
+
+    Entering the context returns the position of the changed byte. Leaving the context restores the file.
+    """
 
     def __init__(self, path: Path, draw: random.Random) -> None:
         self.path, self.content = path, path.read_bytes()
@@ -113,7 +122,10 @@ def test_verify_names_the_file(damaged, files, part):
 
 
 def test_damaged_snapshot_is_not_what_tonight_has(damaged):
-    """Else the night would say that nothing is new, and leave the damage to its readers."""
+    """If a table of the current snapshot is damaged, the next night runs even though there are no new files.
+
+    Otherwise the night would report that nothing is new, and readers would keep reading the damaged file.
+    """
     draw = random.Random(f"{SEED}:tonight")
     assert nothing_new(damaged)
     tables = [p for p in mart_files(damaged) if p.suffix == ".parquet"]

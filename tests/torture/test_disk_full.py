@@ -1,6 +1,7 @@
-"""R8: a disk that is full at any stage gives a clear error, leaves the old state served, and work goes on with room.
+"""Tests of a disk that is full while files are ingested or a snapshot is published (promise R8 in `docs/promises.md`).
 
-A small file system of its own is needed; where none may be mounted, this is skipped in so many words.
+The error must be clear, the previous state must stay available, and work must continue once there is room. Most tests
+mount a small file system. Where this is not possible, they are skipped with a message.
 """
 
 import random
@@ -25,7 +26,7 @@ SAYS_FULL = ("No space left on device", "disk is full", "disk I/O error")
 
 @pytest.fixture
 def small_disk(tmp_path, request):
-    """A file system of `request.param` megabytes."""
+    """Mount a file system of `request.param` megabytes for the test, and yield its path."""
     with mounted(tmp_path / "disk", request.param) as place:
         yield place
 
@@ -89,7 +90,10 @@ def test_night_without_room_is_refused_however_it_is_started(small_disk):
 
 @pytest.mark.parametrize("small_disk", [70], indirect=True)
 def test_needed_room_includes_what_a_night_rewrites(small_disk):
-    """64 MB for whatever a run writes, twice what waits, and the warehouse and the snapshot once more."""
+    """The space that a night needs includes the size of the warehouse, because the night writes it again.
+
+    A night needs 64 MB, twice the size of the waiting files, and the sizes of the warehouse and the current snapshot.
+    """
     warehouse = small_disk / "w"
     check_disk_space(small_disk, 1 << 20, warehouse, None)
     warehouse.write_bytes(b"0" * (5 << 20))
@@ -98,7 +102,11 @@ def test_needed_room_includes_what_a_night_rewrites(small_disk):
 
 
 def test_full_disk_that_shows_when_the_log_of_the_tools_is_closed(tmp_path, monkeypatch):
-    """What is left of it to be written is written then; that it cannot be must not hide why the night ended."""
+    """A night whose log cannot be closed on a full disk ends with an error which states that the disk was full.
+
+    Closing the log writes the rest of its text, which fails if the disk is full. This second failure must not replace
+    the clear error.
+    """
     pipeline = pipeline_of(empty_home(tmp_path / "home"))
 
     def _run(pipeline, _started):

@@ -1,6 +1,7 @@
-"""R1: kill -9 at any line of taking in and of publishing loses no row and no cent, and readers see old or new.
+"""Tests that a kill at any line of the code that ingests or publishes loses no row and no cent.
 
-`SEED=7 pytest ...` replays a seed; each failure names it. The long suite (`make torture`) kills ten times as often.
+Readers must see either the old or the new state. This is promise R1 of `docs/promises.md`. A failure states its seed,
+and `SEED=7 pytest ...` runs the tests with the seed 7. The long suite (`make torture`) kills ten times as often.
 """
 
 import random
@@ -20,7 +21,10 @@ KILLS = [pytest.param(20, id="20"), pytest.param(200, id="200", marks=pytest.mar
 
 
 def lines_of(victims, what, home, **more):
-    """How many lines of the watched modules one undisturbed run executes."""
+    """Run a job without interruption and return how many lines of the watched modules it executed.
+
+    Fails if the job ends with an error.
+    """
     result = victims.run(what, home, count=True, **more)
     assert result["error"] is None, result
     return result["lines"]
@@ -72,7 +76,11 @@ def test_taking_in_loses_nothing_whenever_it_is_killed(victims, tmp_path, kills)
 @pytest.mark.parametrize("step", [pytest.param(3, id="3"), pytest.param(1, id="1", marks=pytest.mark.long)])
 @pytest.mark.parametrize("rows_before", [0, 1])
 def test_audit_log_survives_a_kill_at_any_line(victims, tmp_path, rows_before, step):
-    """Every third line of one append in turn, or each: the log goes on, and takes no crash for tampering."""
+    """If a process is killed while it appends to the audit log, the log has no fault and can be appended to.
+
+    The process is killed at one line after another: at every third line in the short suite, and at every line in the
+    long suite. The log must not report the crash as tampering.
+    """
 
     def begun(name):
         log = AuditLog(tmp_path / name / "lake/audit.sqlite", tmp_path / name / "audit.head", b"k" * 32)

@@ -1,6 +1,8 @@
-"""R1, R5 and R8 on whole nights, as processes. Minutes, so R5 and R8 only in `make torture`.
+"""Tests of complete nights and backfills that are killed, get shuffled files, or run on a full disk.
 
-NIGHTS says how many nights are killed; SEED replays.
+They check the promises R1, R5 and R8 of `docs/promises.md`. The tests of R5 and R8 take minutes, so they run only with
+`make torture`. The environment variable `NIGHTS` sets how many nights are killed. To repeat a run, set `SEED` to the
+seed that the failure states.
 """
 
 import json
@@ -31,7 +33,10 @@ def night(home, *options):
 
 
 def test_whole_nights_lose_nothing_whenever_they_are_killed(tmp_path):
-    """The group is killed at a random time of a night, first nights included; the next one goes on."""
+    """If nights are killed at random times, no row or cent is lost, and the next night continues.
+
+    The kill ends the whole process group of a night. The first night of the home may be killed, too.
+    """
     draw, home, expected = random.Random(f"{SEED}:nights"), empty_home(tmp_path / "home"), Reference()
     began = time.monotonic()
     measured = empty_home(tmp_path / "measured")
@@ -71,7 +76,10 @@ def test_whole_nights_lose_nothing_whenever_they_are_killed(tmp_path):
 
 @pytest.mark.long
 def test_shuffled_and_interrupted_backfill_ends_as_an_ordered_one(tmp_path):
-    """R5: 24 months at once and in order, against files that arrive in any order, cut off three times; to the byte."""
+    """A backfill of shuffled files that is killed four times publishes the same tables as one ordered load.
+
+    This is promise R5. The book has 24 months, and the tables are compared byte by byte.
+    """
     draw = random.Random(f"{SEED}:backfill")
     deliveries = [book_of_loans(), *(month_file(m, draw, "clean") for m in range(24))]
     ordered = empty_home(tmp_path / "ordered")
@@ -104,7 +112,11 @@ def test_shuffled_and_interrupted_backfill_ends_as_an_ordered_one(tmp_path):
 
 @pytest.mark.long
 def test_night_on_a_full_disk_keeps_what_is_published_and_goes_on(tmp_path):
-    """R8: little room at random, in up to three nights; the disk fills after the preflight has let the night begin."""
+    """A night on a full disk keeps the current snapshot, and a new night publishes once there is room (promise R8).
+
+    There are up to three rounds. In each, one night is refused because there is too little space at its start. During
+    another one, the disk fills up at a random moment, which may make the night fail.
+    """
     with mounted(tmp_path / "disk", 300) as disk:
         draw, home = random.Random(f"{SEED}:full night"), disk / "home"
         pipeline = lender(home)

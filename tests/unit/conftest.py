@@ -1,4 +1,4 @@
-"""Fixtures of several packages' tests: card files by hand, and a lender whose files hold persons."""
+"""Fixtures that the tests of several packages share: builders of card files, and a lender with personal data."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from support.persons import lender_in
 
 @pytest.fixture
 def cards():
-    """(card_file, line), so that tests need not import from here."""
+    """Return the functions `card_file` and `line` of `support.cards`, which build the content of card files."""
     return card_file, line
 
 

@@ -1,4 +1,4 @@
-"""What `tools/compare_commits.py` calls the same, and what it calls a difference."""
+"""Tests of `tools/compare_commits.py`, which compares the tables and metrics that two commits publish."""
 
 import datetime as dt
 import json

@@ -1,4 +1,4 @@
-"""README and docs agree with the tree: pictures, links, commands."""
+"""Tests that README and the pages in `docs` match the repository: pictures, links, file names, rooms and commands."""
 
 import re
 from pathlib import Path
@@ -40,7 +40,11 @@ def test_links_lead_somewhere(page: Path):
 
 @pytest.mark.parametrize("page", [PROJECT_ROOT / "README.md", *DOCS], ids=lambda p: p.name)
 def test_files_and_folders_that_a_page_names_exist(page: Path):
-    """A file may be named by the end of its path. Paths of a data folder and keys of assets are not looked at."""
+    """Each file or folder that a page names in backticks exists.
+
+    A page may name a file by the last part of its path. Other names in backticks, such as asset keys and paths in a
+    data folder, are not checked.
+    """
     paths = {f"/{file.relative_to(PROJECT_ROOT).as_posix()}" for file in FILES}
     for name in re.findall(r"`([\w.-]+(?:/[\w.-]+)*)/?`", page.read_text()):
         if re.search(r"\w\.(py|sql|ya?ml|md|toml)$", name):

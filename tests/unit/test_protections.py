@@ -1,4 +1,7 @@
-"""The protections that `make protections` removes are still in the code: files, lines and tests exist. Runs no test."""
+"""Tests that the list in `tools/protections.py` is up to date: the listed files, lines and tests exist.
+
+The listed tests are not run here. `make protections` removes each protection and runs its tests.
+"""
 
 import ast
 

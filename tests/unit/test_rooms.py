@@ -1,4 +1,8 @@
-"""The layout: few modules outside of rooms, no name twice in a room, and no two names that mean nearly the same."""
+"""Tests of the layout of `dagster_project`: its modules, their names, and the docstrings of its packages.
+
+Few modules may be outside the rooms. A room must not contain two modules with the same name, and no two names may mean
+nearly the same.
+"""
 
 from collections import Counter
 
@@ -26,7 +30,11 @@ def test_few_modules_stand_beside_the_rooms():
 
 
 def test_no_name_is_there_twice_in_a_room():
-    """A room is a package of `dagster_project` with all its folders; what two folders of assets call alike is one."""
+    """No two modules of a room have the same name, and no module has the name of its room.
+
+    A room is a package of `dagster_project` with all its subfolders. Modules inside a folder `sources` are not
+    compared, because different sources may have modules with the same name.
+    """
     for room in [p for p in PACKAGE.iterdir() if (p / "__init__.py").exists()]:
         names = Counter(
             path.stem

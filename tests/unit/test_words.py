@@ -1,7 +1,8 @@
-"""One word for one thing: no identifier of the code, of SQL or of YAML is a word that the project has replaced.
+"""Tests that the project does not use identifiers that it has replaced with the usual terms of the field.
 
-The words on the left were a dialect of this project; those on the right are what the field calls the same things. The
-test compares whole identifiers. Prose, comments and values are not looked at, and English uses of the words stay legal.
+`REPLACED` maps each old identifier to the new one, or to a hint at it. The tests compare whole identifiers in Python,
+SQL and YAML files. Prose, comments and values are not checked, so the old words may still be used there as ordinary
+English.
 """
 
 import ast
@@ -91,7 +92,7 @@ def _tracked() -> list[str]:
 
 
 def _replacement(file: str, word: str) -> str | None:
-    """The word that the field uses; None if the identifier is not one of those replaced."""
+    """Return the term to use instead of an identifier, or None if the file may use the identifier."""
     if not Path(file).as_posix().startswith(ONLY_IN.get(word, "")):
         return None
     parts = [new for old, new in PREFIXES.items() if word.startswith(old)]
@@ -112,7 +113,10 @@ def _python_names(text: str) -> Iterator[Found]:
 
 
 def _sql_names(text: str) -> Iterator[Found]:
-    """Words outside of comments and strings, and the names that Jinja passes as strings (`ref`, `var`, ...)."""
+    """Yield (line number, name) for each word of a SQL file outside comments and strings.
+
+    Names that Jinja receives as strings are also included, for example the model in `ref('model')`.
+    """
     blank = lambda match: re.sub(r"[^\n]", " ", match[0])
     code = _NOT_SQL.sub(blank, text)
     jinja = re.sub(r"\{#.*?#\}", blank, text, flags=re.DOTALL)
@@ -124,7 +128,10 @@ def _sql_names(text: str) -> Iterator[Found]:
 
 
 def _yaml_names(text: str) -> Iterator[Found]:
-    """Keys, and the values of `name`, which are identifiers in dbt's files and in contracts."""
+    """Yield (line number, name) for each key of a YAML file, and for each value of the key `name`.
+
+    The values of `name` are included because they are identifiers in dbt's files and in contracts.
+    """
     nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     while nodes:
         node = nodes.pop()

@@ -1,1 +1,1 @@
-"""The data that a source delivers: its contract, the canonical tables, and the adapter between them."""
+"""Code about the data that sources deliver: their contracts, the canonical tables, and the adapters that build them."""

@@ -1,8 +1,8 @@
-"""The canonical raw tables, which have the same columns for every source.
+"""The definitions of the canonical raw tables, which have the same columns for every source.
 
-A contract's `table` objects choose from these columns and add the source's own descriptions and bounds. If a source
-lacks a column, the column is null in its rows. dbt's sources are generated from these tables, so a new source needs no
-SQL in staging.
+The `table` objects of a contract choose from these columns, and add the source's own descriptions and bounds. If a
+source lacks a column, the column is null in all its rows. The definition of dbt's sources is generated from these
+tables, so a new source needs no SQL in the staging models.
 """
 
 import polars as pl
@@ -160,5 +160,8 @@ LINEAGE: dict[str, tuple[pl.DataType, str]] = {
 
 
 def raw_schema(table: str) -> dict[str, pl.DataType]:
-    """The Polars type of each column of a stored canonical table: its own columns, then the lineage columns."""
+    """Return the Polars type of each column of a canonical table as stored in the lake.
+
+    The table's own columns come first, then the lineage columns.
+    """
     return {name: dtype for name, (dtype, _) in (CANONICAL[table] | LINEAGE).items()}

@@ -1,8 +1,9 @@
-"""Data contracts: Open Data Contract Standard (v3) files, parsed into frozen dataclasses and checked.
+"""Code that parses contracts into frozen dataclasses and checks them.
 
-A contract has `file` objects (the layouts of delivered files) and `table` objects (the canonical raw tables that the
-adapter builds from these files). The Polars schemas, the row rules, the list of pseudonymised columns and the raw
-checks are all derived from the contract.
+A contract is a YAML file that follows version 3 of the Open Data Contract Standard (ODCS). Its `file` objects describe
+the layouts of delivered files. Its `table` objects describe the canonical raw tables that the adapter builds from these
+files. The Polars schemas, the row rules, the list of pseudonymised columns and the checks of the raw tables are all
+derived from the contract.
 """
 
 import datetime as dt
@@ -35,18 +36,19 @@ _TYPES: dict[str, pl.DataType] = {
 
 
 class ContractError(ValueError):
-    """A contract, or the output of an adapter, cannot be used.
+    """A contract is invalid, or the output of an adapter differs from its contract.
 
-    The message names the file, the object and the column.
+    The message names the contract, and the object and column concerned, if there is one.
     """
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type, and the rules that each value must meet.
+    """A column of a layout or of a canonical table, with its type and the rules for its values.
 
-    `origin` and `constant` are set only for a canonical column of a contract without an adapter module: the delivered
-    column that the values come from, or the constant value of all rows.
+    `key` is True for a column of the primary key. `origin` and `constant` are set only in canonical tables of contracts
+    without an adapter module. If `origin` is set, the values come from the delivered column with this name. If
+    `constant` is set, all values are equal to it.
     """
 
     name: str
@@ -65,7 +67,10 @@ class Column:
 
     @property
     def is_money(self) -> bool:
-        """Whether the values are amounts: read as text and stored as DECIMAL(18, 2), never as floating point."""
+        """Return whether the column contains amounts of money.
+
+        Amounts are read as text and stored as DECIMAL(18, 2), never as floating point numbers.
+        """
         return self.dtype == MONEY
 
 
@@ -73,20 +78,22 @@ class Column:
 class Table:
     """The layout of a delivered file, or a canonical table.
 
-    `control`: the amount columns for the control sum; delivered and canonical sums must agree to the cent.
+    `control` has the names of the columns that make up the control amount. The sum of these columns in a layout must
+    equal the sum of the control column in the canonical table, to the cent.
 
-    Fields of a layout:
-        `file_pattern`: shell pattern of the file names.
-        `delivered_once`: True if only one file is ever delivered.
-        `month_in_name`, `day_in_name`: strptime format of the file name without its suffix, if the name contains the
-            reported month or day; else None.
+    Fields used only in layouts:
+        `file_pattern`: the shell pattern that the file names match.
+        `delivered_once`: True if only one file with this layout is ever accepted.
+        `month_in_name`, `day_in_name`: the strptime format of the file name without its suffix, if the name contains
+            the reported month or day; otherwise None.
         `manifest`: True if a file is complete only once its manifest exists.
 
-    Fields of a canonical table in a source without an adapter module:
-        `made_from`: name of the layout that its columns come from.
-        `event_on`: the date column of the layout that gives each row's event day.
-        `known_on`: the date column with the day on which a row was known; None if that is `event_on`.
-        `corrections`: True if a row with a known key and different content is a new version, not a conflict.
+    Fields used only in canonical tables, and only if the source has no adapter module:
+        `made_from`: the name of the layout that the columns come from.
+        `event_on`: the date column of the layout with the day of the event.
+        `known_on`: the date column of the layout with the day on which the row was known; None if it is `event_on`.
+        `corrections`: True if a row whose key is already in the lake, but whose content differs, is accepted as a new
+            version. If False, the row is a conflict.
     """
 
     name: str
@@ -105,18 +112,21 @@ class Table:
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
-        """The Polars type of each column, in the contract's order."""
+        """Return the Polars type of each column, in the order of the contract."""
         return {c.name: c.dtype for c in self.columns}
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The names of the primary key's columns."""
+        """Return the names of the columns of the primary key."""
         return tuple(c.name for c in self.columns if c.key)
 
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A delivery that ships as a file in an installed Python distribution. `path`: the end of the file's path in it."""
+    """A file for ingestion that an installed Python distribution contains.
+
+    `distribution` is the name of the distribution. `path` is the end of the file's path in it.
+    """
 
     distribution: str
     path: str
@@ -124,10 +134,10 @@ class PackagedFile:
 
 @dataclass(frozen=True)
 class Contract:
-    """One source: the layouts of its files, and its canonical tables.
+    """The contract of one source, with the layouts of its files and its canonical tables.
 
-    `known_at_lag_days`: days from an event until the lender knows it. `packaged`: the delivery that a Python
-    distribution contains; None if there is none.
+    `known_at_lag_days` is the number of days from an event until the lender knows it. `packaged` is the file that a
+    Python distribution contains for this source, or None if there is no such file.
     """
 
     source: str
@@ -140,20 +150,24 @@ class Contract:
     packaged: PackagedFile | None = None
 
     def table(self, name: str) -> Table:
-        """The canonical table with this name."""
+        """Return the canonical table with this name, which must be in the contract."""
         return next(t for t in self.tables if t.name == name)
 
     def layout_of(self, file_name: str) -> Table | None:
-        """The layout whose pattern matches a file name; None for a manifest, and for a file that no layout matches."""
+        """Return the first layout whose pattern matches the file name, without regard to `.gz` or `.zip`.
+
+        Returns None if the file is a manifest, or if no layout matches.
+        """
         name = unpacked_name(file_name)
         if name.endswith(DONE):
             return None
         return next((layout for layout in self.layouts if fnmatchcase(name, layout.file_pattern)), None)
 
     def arrives_on(self, file_name: str) -> dt.date | None:
-        """The day on which a file arrives, from the month or day in its name; None if the name has no valid date.
+        """Return the day on which a file arrives, as implied by the date in its name.
 
-        It is the named day, or the end of the named month, plus the contract's lag.
+        This is the day in the name, or the last day of the month in the name, plus the contract's lag. Returns None if
+        the name contains no valid date, or if no layout matches the name.
         """
         layout = self.layout_of(file_name)
         name_format = (layout.day_in_name or layout.month_in_name) if layout else None
@@ -168,24 +182,27 @@ class Contract:
         return known_at(reported, self)
 
     def landing_day(self, file_name: str, seen_on: dt.date) -> dt.date:
-        """The landing day of a file, which is its Dagster partition.
+        """Return the landing day of a file, which is its Dagster partition.
 
-        It is the arrival day that the file's name implies, or `seen_on` if the name has no date.
+        This is the day of arrival that the file name implies. If the name implies none, it is `seen_on`.
         """
         return self.arrives_on(file_name) or seen_on
 
     @property
     def control_table(self) -> Table:
-        """The canonical table with a control column, whose sum must equal the sum of the delivered control columns."""
+        """Return the canonical table that has the control column.
+
+        The sum of this column must equal the sum of the control columns in the delivered files.
+        """
         return next(t for t in self.tables if t.control)
 
 
 def load_contract(path: Path) -> Contract:
-    """Read and check one contract file.
+    """Read a contract file and check it.
 
     Raises:
-        ContractError: the file is not an ODCS file, lacks a property that ingestion needs, or breaks a project
-            rule.
+        ContractError: the file is not an ODCS file, or a property that ingestion needs is missing, or the contract
+            breaks a rule of this project.
     """
     try:
         odcs = OpenDataContractStandard.from_file(str(path))
@@ -254,13 +271,21 @@ def _table(path: Path, item: SchemaObject) -> Table:
 
 
 def _only(names: Iterable[str]) -> str | None:
-    """The name, if there is exactly one distinct name; else None."""
+    """Return the name if `names` contains exactly one distinct name; otherwise return None."""
     distinct = set(names)
     return distinct.pop() if len(distinct) == 1 else None
 
 
 def _check_canonical(path: Path, table: Table) -> None:
-    """Check that a table is canonical, has all needed columns, and has only canonical columns with canonical types."""
+    """Check that a table and its columns are canonical, and that no needed column is missing.
+
+    Raises:
+        ContractError: at least one of these is true:
+            - The table is not a canonical table.
+            - The table lacks a column that every row needs.
+            - A column is not a canonical column of this table, or has another type.
+            - The classification of a column is not allowed.
+    """
     if table.name not in NEEDED:
         raise ContractError(f"{path}: {table.name} is not a canonical table; they are {', '.join(NEEDED)}")
     canonical = CANONICAL[table.name]
@@ -274,9 +299,13 @@ def _check_canonical(path: Path, table: Table) -> None:
 
 
 def _check_class(path: Path, table: Table, column: Column) -> None:
-    """Check a canonical column's classification: pseudonyms are identifiers; personal values never enter the lake.
+    """Check that the classification of a canonical column is allowed.
 
-    Sensitive values may enter only the table for fairness monitoring.
+    Columns of pseudonyms must be identifiers. Personal columns are not allowed. Sensitive columns are allowed only in
+    the table for fairness monitoring.
+
+    Raises:
+        ContractError: the classification is not allowed.
     """
     where = f"{path}: {table.name}.{column.name}"
     if column.name in PSEUDONYMS and column.classification != "identifier":
@@ -288,10 +317,13 @@ def _check_class(path: Path, table: Table, column: Column) -> None:
 
 
 def _check_origins(path: Path, table: Table, layouts: Mapping[str, Table]) -> None:
-    """Check each canonical column against the classification of the delivered column that it comes from.
+    """Check that each canonical column has a classification that suits the delivered column it comes from.
 
-    A personal column must be left out. An identifier stays an identifier. A sensitive column stays sensitive, or
-    becomes an identifier.
+    A personal column must not enter the lake. An identifier must stay an identifier. A sensitive column must stay
+    sensitive or become an identifier.
+
+    Raises:
+        ContractError: a column breaks one of these rules.
     """
     layout = layouts.get(table.made_from or "")
     delivered = {c.name: c.classification for c in layout.columns} if layout else {}
@@ -305,7 +337,13 @@ def _check_origins(path: Path, table: Table, layouts: Mapping[str, Table]) -> No
 
 
 def _check_agreement(path: Path, tables: Iterable[Table]) -> None:
-    """Check that a column is a pseudonym in all tables or in none; otherwise it could not join the tables."""
+    """Check that columns with the same name are identifiers in all tables or in none.
+
+    A column that is pseudonymised in only some tables could not be used to join the tables.
+
+    Raises:
+        ContractError: a column is an identifier in some tables, but not in all.
+    """
     classes: dict[str, set[bool]] = {}
     for column in (c for table in tables for c in table.columns):
         classes.setdefault(column.name, set()).add(column.classification == "identifier")
@@ -346,10 +384,10 @@ def _column(path: Path, item: SchemaObject, prop: SchemaProperty) -> Column:
 
 
 def unpacked_name(file_name: str) -> str:
-    """The name of a delivered file without the suffix `.gz` or `.zip`."""
+    """Return the name of a delivered file without the suffix `.gz` or `.zip`, if it has one."""
     return file_name.removesuffix(".gz").removesuffix(".zip")
 
 
 def known_at(event_on: dt.date, contract: Contract) -> dt.date:
-    """The first day on which the lender could know an event of the day `event_on`: that day plus the contract's lag."""
+    """Return the first day on which the lender could know an event: `event_on` plus the contract's lag."""
     return event_on + dt.timedelta(days=contract.known_at_lag_days)

@@ -1,9 +1,12 @@
-"""The adapter for sources without an adapter module: the contract maps delivered columns to canonical columns.
+"""The adapter for sources without an adapter module: it maps delivered to canonical columns as the contract states.
 
-In a `table` object each property names its origin in `transformSourceObjects` (`layout.column`), or a constant in
-`transformLogic` (`'USD'`). The object's custom property `eventOn` names the date column that gives each row's event
-day. `knownOn` names the date column with the day on which a row was known, if that is a different column. All columns
-of a table come from one layout.
+In a `table` object of the contract, each property states where its values come from. This is either a delivered column
+(`layout.column` in `transformSourceObjects`) or a constant (such as `'USD'` in `transformLogic`). All columns of a
+table come from the same layout.
+
+Two custom properties of the object name date columns of this layout. `eventOn` names the column with the day of the
+event. `knownOn` names the column with the day on which the row was known, if that is a different column. The contract's
+lag is added to the day in `knownOn`, or to the day in `eventOn` if `knownOn` is missing.
 """
 
 import polars as pl
@@ -13,19 +16,24 @@ from dagster_project.ingestion.contracts.contract import Contract, ContractError
 
 
 def adapt(layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
-    """Build the canonical tables that come from one layout.
+    """Build the canonical tables that are made from one layout.
 
-    `delivered` holds the layout's typed columns and `line_no`.
+    `delivered` has the typed columns of the layout, and `line_no`. Returns the tables by name.
     """
     return {t.name: _table(t, delivered, contract) for t in contract.tables if t.made_from == layout}
 
 
 def check_mapping(where: str, contract: Contract) -> None:
-    """Refuse a contract without an adapter module if its mapping is incomplete.
+    """Check that the contract of a source without an adapter module maps all columns.
+
+    `where` is the path of the contract, for error messages.
 
     Raises:
-        ContractError: a column has no origin, or its origin does not exist; a table comes from several layouts;
-            `eventOn` or `knownOn` does not name a date column; a table of persons declares corrections.
+        ContractError: at least one of these is true:
+            - A column has neither an origin nor a constant, or its origin does not exist.
+            - The columns of a table come from several layouts, or from none.
+            - `eventOn` or `knownOn` does not name a date column of the layout.
+            - A table of persons allows corrections.
     """
     layouts = {layout.name: layout for layout in contract.layouts}
     for table in contract.tables:
@@ -47,10 +55,13 @@ def check_mapping(where: str, contract: Contract) -> None:
 
 
 def refuse_corrections(where: str, contract: Contract) -> None:
-    """Refuse corrections in a source with an adapter module, because there one line can become many rows.
+    """Check that the contract of a source with an adapter module does not allow corrections.
+
+    With an adapter module, one line can become many rows, so corrections are not supported. `where` is the path of the
+    contract, for error messages.
 
     Raises:
-        ContractError: a table declares corrections.
+        ContractError: a table allows corrections.
     """
     for table in contract.tables:
         if table.corrections:

@@ -1,6 +1,6 @@
-"""The file that declares dbt's sources, generated from the canonical tables.
+"""Code that generates the YAML file with the declarations of dbt's sources from the canonical tables.
 
-`make sources` writes the file, and a test compares it with the canonical tables.
+`make sources` writes the file. A test checks that the file agrees with the canonical tables.
 """
 
 from pathlib import Path
@@ -36,7 +36,12 @@ _SQL_TYPES: dict[pl.DataType, str] = {
 
 
 def sources_yaml() -> str:
-    """The text of the file: every canonical table with its columns, and the path of the lake files that dbt reads."""
+    """Return the YAML text of the file that declares dbt's sources.
+
+    The source `lake` has every canonical table with its columns. The source `lake_changed` has the tables from which an
+    incremental build reads only new rows, which are in the lake files that the previous build did not read. Each source
+    also has the path of its files.
+    """
     lake = {
         "name": SOURCE,
         "description": "The accepted rows of every source, in canonical tables: the lake files that receipts name.",

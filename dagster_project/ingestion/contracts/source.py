@@ -1,4 +1,4 @@
-"""Sources: each source is a contract, and an adapter that turns delivered rows into canonical tables."""
+"""Code that loads the sources. A source is a contract and an adapter that builds canonical tables."""
 
 import importlib
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The source's name, as in its contract."""
+        """Return the name of the source, which is the `id` in its contract."""
         return self.contract.source
 
     @property
@@ -35,13 +35,13 @@ class Source:
 
 
 def load_sources(own: Path | None = None) -> dict[str, Source]:
-    """Return all sources by name: the project's sources and, if `own` is given, those in the user's folder `own`.
+    """Return all sources by name: those of the project and, if `own` is given, those in the folder `own`.
 
-    A source is a folder with a `contract.yaml`. A source of the project may have an `adapter.py` in the same folder.
-    For all other sources, the contract itself maps the columns.
+    Each source is a subfolder with a `contract.yaml`. A source of the project may also have an `adapter.py`. For all
+    other sources, the contract itself maps the columns.
 
     Raises:
-        ContractError: a contract cannot be used.
+        ContractError: a contract cannot be used, or a source in `own` has the name of another source.
     """
     found = {}
     for folder in sorted(Path(str(resources.files(sources))).iterdir()):
@@ -62,12 +62,15 @@ def load_sources(own: Path | None = None) -> dict[str, Source]:
 
 
 def _without_adapter(path: Path) -> Source:
-    """Load a source whose contract maps its columns, and check this mapping."""
+    """Load a source whose contract maps the columns, and check the mapping."""
     contract = load_contract(path)
     contract_adapter.check_mapping(str(path), contract)
     return Source(contract, contract_adapter.adapt)
 
 
 def own_contracts(folder: Path) -> list[Path]:
-    """The contract files of the user's own sources: one per subfolder of `folder`, sorted by path."""
+    """Return the paths of the contracts in the subfolders of `folder`, sorted.
+
+    These are the contracts of the user's own sources.
+    """
     return sorted(folder.glob(f"*/{CONTRACT_FILE}"))

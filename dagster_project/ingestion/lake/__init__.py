@@ -1,1 +1,1 @@
-"""Landed files, the lake's Parquet files, the receipts and indexes that describe them, and the context of an intake."""
+"""Code for the landing folder, the lake's Parquet files, their receipts and indexes, and the context of ingestion."""

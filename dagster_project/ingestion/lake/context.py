@@ -1,6 +1,7 @@
-"""The context of ingestion: folders, keys, receipts, audit log, and the clock, which never goes backwards.
+"""The context of ingestion: its folders, keys, receipts and audit log, and checks of the time of ingestion.
 
-The column `known_at` of the lake's files is the date that the warehouse calls `known_on`; lake files keep their names.
+The warehouse calls the date on which a row was known `known_on`. In lake files the same date is called `known_at`,
+because the columns of existing lake files are never renamed.
 """
 
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from dagster_project.keys.store import KeyStore
 class IngestContext:
     """The folders, keys and limits of ingestion.
 
-    `max_bad_row_share`: share of bad lines above which a whole file is quarantined. `audit_head`: path of the file with
-    the head of the audit chain.
+    If the share of bad lines in a file exceeds `max_bad_row_share`, the whole file is quarantined. `audit_head` is the
+    path of the file that stores the head of the audit chain.
     """
 
     landing: Path
@@ -30,19 +31,25 @@ class IngestContext:
 
     @property
     def book(self) -> ReceiptBook:
-        """The receipts of this lake."""
+        """Return the receipts of this lake."""
         return ReceiptBook(self.lake / "receipts.sqlite")
 
     @property
     def audit(self) -> AuditLog:
-        """The audit chain of this lake; its head is stored in `audit_head`."""
+        """Return the audit chain of this lake.
+
+        The head of the chain is stored outside the lake, in the file `audit_head`.
+        """
         return AuditLog(self.lake / "audit.sqlite", self.audit_head, self.keys.derive("audit"))
 
     def check_key(self) -> None:
-        """Refuse a root key other than the one that made this lake's pseudonyms.
+        """Check that the root key is the key with which the pseudonyms of this lake were made.
+
+        If the lake contains encrypted originals, also check that the key store exists. This check is skipped for the
+        development key.
 
         Raises:
-            MasterKeyError: the lake was made with another key, or its key store is missing.
+            MasterKeyError: the pseudonyms were made with another key, or the key store is missing.
         """
         sealed = any((self.lake / "originals").glob("*/*.sealed"))
         if sealed and not self.keys.is_development and not self.key_store.path.exists():
@@ -62,15 +69,15 @@ class ClockError(RuntimeError):
 
 
 def check_clock(on: date, clock: datetime, context: IngestContext) -> None:
-    """Refuse a replay that would be inconsistent with the receipts or with the real date.
+    """Check that a replay does not go back in time and does not run in the future.
 
     Args:
         on: the day of the replay.
         clock: the time that the replay uses as the current time, in UTC.
-        context: the context with the receipts, which have the times of earlier deliveries.
+        context: the context with the receipts, which contain the times of earlier deliveries.
 
     Raises:
-        ClockError: the day is in the future, or a receipt is newer than the clock.
+        ClockError: the day is in the future, or a receipt is newer than `clock`.
     """
     newest = max((r.ingested_at for r in context.book.all()), default=clock)
     if clock < newest:
@@ -85,7 +92,8 @@ def check_clock(on: date, clock: datetime, context: IngestContext) -> None:
 def forward(now: datetime, context: IngestContext) -> datetime:
     """Return `now` in UTC, or the time of the newest receipt if that is later.
 
-    Times of receipts therefore never decrease, and a night rebuilt as of an instant sees the same deliveries again.
+    A time without a time zone is taken as UTC. The times of receipts therefore never decrease. So a night that is
+    rebuilt as of an earlier time reads the same deliveries again.
     """
     clock = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
     return max((clock, *(r.ingested_at for r in context.book.all())))

@@ -1,9 +1,9 @@
-"""The lake on disk: Parquet files that receipts name, and the selection of these files that a night reads.
+"""Functions for the Parquet files of the lake, and for the selection of these files that a night reads.
 
-A file is written under a temporary name, then renamed; the file and its folder are flushed before a receipt names it. A
-night reads only hard links to files that receipts name, after checking their hashes. So it never reads a file that a
-crash left without a receipt. Each table's folder also has an empty Parquet file, which gives the schema if there are no
-rows.
+A file is written under a temporary name and then renamed. The file and its folder are flushed to disk before a receipt
+that names the file is committed. A night reads the files through hard links. Links are made only to files that a
+receipt names and whose hash is correct, so a night never reads a file that a crash left without a receipt. The folder
+of each table also has an empty Parquet file, which provides the schema if there are no rows.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ TMP = ".tmp"
 
 
 class LakeCorruptionError(RuntimeError):
-    """A file is missing, or its hash differs from the receipt."""
+    """A file of the lake is missing, or its hash differs from the hash in its receipt."""
 
 
 def write_parquet(
@@ -34,10 +34,17 @@ def write_parquet(
     flushed: bool = True,
     statistics: bool = True,
 ) -> str:
-    """Write a data frame to a Parquet file, atomically. Returns the sha256 of the bytes.
+    """Write a data frame to a Parquet file, atomically.
 
-    `metadata`: key-value metadata of the Parquet file. `flushed`: if False, the caller must call `flush_files` before
-    it commits the file. `statistics`: write column statistics, so that a reader of few rows can skip row groups.
+    Returns the sha256 of the file's content, in hexadecimal.
+
+    Args:
+        frame: the rows to write.
+        path: the path of the file. Missing folders are created, and an existing file is replaced.
+        metadata: key-value metadata to store in the Parquet file.
+        flushed: whether to flush the file and its folder to disk. If False, the caller must call `flush_files` before
+            it commits a receipt that names the file.
+        statistics: whether to write column statistics, which let a reader of few rows skip row groups.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TMP)
@@ -54,7 +61,7 @@ def write_parquet(
 
 
 def flush_files(lake: Path, receipts: Iterable[Receipt]) -> None:
-    """Flush the files of these receipts to disk: each file, then each folder once."""
+    """Flush the files that these receipts name to disk, and then each of their folders once."""
     paths = {lake / item.path for receipt in receipts for item in receipt.files}
     for path in sorted(paths):
         flush(path)
@@ -63,7 +70,10 @@ def flush_files(lake: Path, receipts: Iterable[Receipt]) -> None:
 
 
 def sweep(folder: Path) -> int:
-    """Remove the temporary files that a crash left. Returns their number."""
+    """Remove the temporary files that a crash left in a folder and its subfolders.
+
+    Returns the number of files removed, which is 0 if the folder does not exist.
+    """
     leftovers = list(folder.rglob(f"*{TMP}")) if folder.exists() else []
     for path in leftovers:
         path.unlink()
@@ -73,17 +83,19 @@ def sweep(folder: Path) -> int:
 def select(
     lake: Path, selection: Path, source: str, receipts: Iterable[Receipt], tables: Collection[str] = tuple(CANONICAL)
 ) -> dict[str, int]:
-    """Link the files of `receipts` in `selection/<source>/<table>/`. Returns the number of rows by table.
+    """Create links to the lake files that `receipts` name, in the folders `selection/<source>/<table>/`.
+
+    Files are copied where hard links are not possible. Returns the number of rows in the linked files, by table.
 
     Args:
-        lake: the lake's folder; the paths in receipts are relative to it.
-        selection: the folder for the links; links of an earlier selection of this source are replaced.
-        source: name of the source.
+        lake: the folder of the lake. The paths in receipts are relative to it.
+        selection: the folder for the links. Links of an earlier selection for this source are replaced.
+        source: the name of the source.
         receipts: receipts of the source.
-        tables: the canonical tables to link.
+        tables: the canonical tables whose files are linked.
 
     Raises:
-        LakeCorruptionError: a file is missing or changed.
+        LakeCorruptionError: a file is missing, or its hash differs from the hash in its receipt.
     """
     target = selection / source
     building = target.with_name(target.name + TMP)
@@ -107,10 +119,12 @@ def select(
 
 
 def verified(lake: Path, item: LakeFile) -> Path:
-    """Check the hash of a lake file and return its path. A Parquet reader would not notice a flipped bit.
+    """Return the path of a lake file after checking its hash.
+
+    The check is needed because a Parquet reader might not notice a flipped bit.
 
     Raises:
-        LakeCorruptionError: the file is missing or changed.
+        LakeCorruptionError: the file is missing, or its hash differs from the hash in its receipt.
     """
     path = lake / item.path
     found = file_sha256(path) if path.is_file() else "missing"

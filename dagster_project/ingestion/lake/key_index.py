@@ -1,8 +1,11 @@
-"""Indexes of the keys of a raw table. A search for a key does not read the table.
+"""Indexes of the keys of a raw table, with which a key is searched for without reading the table.
 
-An index consists of runs: sorted arrays of 64-bit key hashes. Runs are merged as they grow, so there are few of them.
-`KeyIndex` finds whether a table may contain a key, `KeyPlaces` also finds in which lake files. An index never misses a
-key. It may report a key that the table lacks, if two keys have the same hash; so the caller must compare the rows.
+An index consists of runs, which are sorted arrays of 64-bit key hashes. Runs are merged as they grow, so their number
+stays small. `KeyIndex` finds out whether a table may contain a key. `KeyPlaces` also finds the lake files that may
+contain it.
+
+An index never misses a key. Because two keys can have the same hash, it may report a key that the table does not
+contain. The caller must therefore compare the rows.
 """
 
 import json
@@ -24,7 +27,11 @@ _FILES_AT_ONCE = 64
 
 
 def key_hashes(files: Iterable[Path], key: list[str]) -> Hashes:
-    """The sorted hashes of the keys in these Parquet files; a key that occurs twice is in the result twice."""
+    """Return the sorted hashes of the keys in these Parquet files.
+
+    `key` has the names of the key's columns. If a key occurs twice, its hash is in the result twice. If there are no
+    files, the result is empty.
+    """
     parts = [
         pl.scan_parquet(chunk).select(key_hash(key)).collect().to_series().to_numpy()
         for chunk in _chunks(sorted(files))
@@ -38,13 +45,19 @@ def _chunks(files: list[Path]) -> Iterator[list[Path]]:
 
 
 class KeyIndex:
-    """The keys of one raw table. `runs`: names of the current files, oldest first."""
+    """An index of the keys of one raw table.
+
+    `runs` has the names of the files with the runs of this index, oldest first. The files are in `folder`.
+    """
 
     def __init__(self, folder: Path, runs: tuple[str, ...]) -> None:
         self._folder, self.runs = folder, runs
 
     def contains_any(self, hashes: Hashes) -> bool:
-        """Whether the index contains one of these sorted hashes; reads only parts of the runs."""
+        """Return whether the index contains at least one of these sorted hashes.
+
+        The files of the runs are memory-mapped, so only parts of them are read.
+        """
         for name in self.runs:
             run = np.load(self._folder / name, mmap_mode="r")
             position = np.searchsorted(run, hashes)
@@ -54,7 +67,11 @@ class KeyIndex:
         return False
 
     def add(self, hashes: Hashes, name: str) -> "KeyIndex":
-        """Return a new index with one more run, written to file `name`; the files of this index do not change."""
+        """Return a new index that also contains these sorted hashes.
+
+        The hashes are written to a new run with the given name. Earlier runs that are not longer are merged into it.
+        The files of the existing index do not change.
+        """
         kept = list(self.runs)
         while kept:
             last = np.load(self._folder / kept[-1], mmap_mode="r")
@@ -66,19 +83,25 @@ class KeyIndex:
         return KeyIndex(self._folder, (*kept, f"{name}.npy"))
 
     def sweep(self) -> None:
-        """Remove the files of runs that this index does not use."""
+        """Remove the files of runs that do not belong to this index from its folder."""
         _sweep(self._folder, self.runs)
 
 
 def _merged(one: Hashes, other: Hashes) -> Hashes:
-    """Merge two sorted runs. A stable sort needs only one pass and sorts in place, which matters for large runs."""
+    """Merge two sorted runs into one.
+
+    A stable sort needs only one pass over two sorted runs, and works in place. This matters for large runs.
+    """
     both = np.concatenate([one, other])
     both.sort(kind="stable")
     return both
 
 
 def merge_runs(parts: Sequence[Hashes]) -> Hashes:
-    """Merge many short sorted runs into one."""
+    """Merge many short sorted runs into one.
+
+    `parts` must have at least one run.
+    """
     merged = np.concatenate(parts)
     merged.sort()
     return merged
@@ -107,17 +130,19 @@ _SLOTS_PER_ENTRY, _MAX_SLOTS_BITS = 4, 28
 
 
 class KeyPlaces:
-    """An index from each key of one raw table to the lake files that contain it.
+    """An index that finds, for each key of one raw table, the lake files that may contain the key.
 
-    It may name too many files for a key, but never too few. It is in memory during an intake; `save` stores it for the
-    next one. After a crash, or if the index is lost, the caller rebuilds it from the lake files.
+    For a given key, the result may include files that do not contain it, but never leaves out a file that does. The
+    index is kept in memory during an intake, and `save` stores it for the next intake. If the stored index is lost or
+    out of date, the caller must add the missing lake files again.
     """
 
     def __init__(self, folder: Path, key: list[str], committed: Container[str]) -> None:
-        """Load the index from `folder`.
+        """Load the index that was saved in `folder`.
 
-        The index starts empty if it was made with another key or hashing, or if it contains files that are not in
-        `committed`, as after the lake was restored from a backup.
+        The index starts empty if there is no saved index, if one of its runs is missing, or if it was made with another
+        key or hash function. It also starts empty if it contains a file that is not in `committed`. This is the case
+        after an older state of the lake was restored from a backup.
         """
         self._folder, self._index_file = folder, folder / "places.json"
         self._made_with = {"hashing": HASHING, "key": key}
@@ -136,7 +161,7 @@ class KeyPlaces:
         return sum(map(len, self._runs))
 
     def contains_any(self, hashes: Hashes) -> bool:
-        """Whether a file may contain one of these sorted hashes."""
+        """Return whether any lake file may contain at least one of these sorted hashes."""
         self._lookups += len(hashes)
         if self._slots is None and self._lookups * _SLOTS_PER_ENTRY > len(self):
             self._make_slots(len(hashes))
@@ -145,7 +170,7 @@ class KeyPlaces:
         return any(bool((last > first).any()) for first, last in (_span(run, hashes) for run in self._runs))
 
     def files_with(self, hashes: Hashes) -> set[str]:
-        """The files that may contain one of these sorted hashes."""
+        """Return the lake files that may contain at least one of these sorted hashes."""
         numbers: set[int] = set()
         for run in self._runs:
             first, last = _span(run, hashes)
@@ -154,7 +179,10 @@ class KeyPlaces:
         return {file for number in numbers for file in self.files[number :: int(_FILE) + 1]}
 
     def add(self, files: Iterable[tuple[str, Hashes]]) -> None:
-        """Add lake files to the index, each with the hashes of its keys."""
+        """Add lake files to the index.
+
+        Each item of `files` is the name of a file and the hashes of the keys in it.
+        """
         parts = []
         for file, hashes in files:
             parts.append((hashes & ~_FILE) | (np.uint64(len(self.files)) & _FILE))
@@ -173,7 +201,7 @@ class KeyPlaces:
         self._names.append(None)
 
     def save(self) -> None:
-        """Write new runs to disk."""
+        """Write the runs that are not saved yet to disk, and remove the files of runs that were merged."""
         if None not in self._names:
             return
         # The number of files grows with every new run, so the names are unique.
@@ -192,13 +220,21 @@ class KeyPlaces:
             self._slots[self._slot(run)] = True
 
     def _slot(self, hashes: Hashes) -> NDArray[np.uint64]:
-        """The filter slots of sorted hashes, taken from their upper bits so that memory is read in order."""
+        """Return the slot in the filter for each hash.
+
+        The slot number consists of the upper bits of the hash. Sorted hashes therefore access the filter's memory in
+        order.
+        """
         bits = len(self._slots).bit_length() - 1 if self._slots is not None else 0
         return hashes >> np.uint64(64 - bits)
 
 
 def _span(run: Hashes, hashes: Hashes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The range of each hash in the run, as (first, last + 1); the two are equal if the run lacks the hash."""
+    """Return the range of positions in the run that match each hash, as (first, last + 1).
+
+    The two positions are equal if the run does not contain the hash. Only the upper bits are compared, because the
+    lowest bits of an entry in the run are the number of its file.
+    """
     upper = hashes & ~_FILE
     first = np.searchsorted(run, upper)
     # Nearly all hashes are new, so only the few hashes in the run need the second search.

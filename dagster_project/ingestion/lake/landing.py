@@ -1,4 +1,4 @@
-"""The landing folder: copies files into it, lists the waiting files, and finds the landing day of each."""
+"""Functions for the landing folder: they copy files into it, list the waiting files, and find their landing days."""
 
 import hashlib
 import shutil
@@ -14,12 +14,13 @@ from dagster_project.ingestion.parsing.manifest import manifest_of
 
 
 def land_packaged(source: Source, context: IngestContext) -> bool:
-    """Copy the source's data file from a Python distribution into the landing folder, unless it was ingested before.
+    """Copy the data file that a Python distribution contains for this source into the landing folder.
 
-    Returns whether the file was copied. Nothing is copied if other files wait, or if the source was ever accepted.
+    Returns whether the file was copied. Nothing is copied if the contract names no such file, if any file of the source
+    is waiting, if any delivery of the source was ever accepted, or if this file already has a receipt.
 
     Raises:
-        FileNotFoundError: the distribution is not installed, or does not ship the file.
+        FileNotFoundError: the distribution is not installed, or does not contain the file.
     """
     packaged = source.contract.packaged
     if packaged is None or waiting(source, context) or context.book.has_accepted(source.name):
@@ -36,9 +37,10 @@ def land_packaged(source: Source, context: IngestContext) -> bool:
 
 
 def land_folder(source: Source, context: IngestContext, folder: Path) -> list[str]:
-    """Copy all files of a folder tree for which the contract has a layout. Returns their names.
+    """Copy all files in a folder and its subfolders that match a layout of the contract into the landing folder.
 
-    A file is copied under a hidden name and then renamed, so that a night never sees an incomplete file.
+    Manifests are copied with their files. A file is copied under a hidden name and then renamed, so that a night never
+    reads an incomplete file. Returns the names of the copied files without the manifests.
     """
     target = context.landing / source.name
     target.mkdir(parents=True, exist_ok=True)
@@ -65,9 +67,12 @@ def _shipped(source: str, packaged: PackagedFile) -> bytes:
 
 
 def waiting(source: Source, context: IngestContext, on: date | None = None) -> list[Path]:
-    """The files in the source's landing folder that are ready for ingestion, sorted by name; see also `unfinished`.
+    """Return the paths of the files of a source that are ready for ingestion, sorted by name.
 
-    `on`: the day of a replay; files that arrive later, according to their names, are left out. None: all files.
+    `on` is the day of a replay. Files that arrive after this day, according to the date in their names, are left out.
+    Files without a date in their names are always returned. If `on` is None, all files that are ready are returned.
+
+    For files that are not ready, see `unfinished`.
     """
     files = [p for p in _deliveries(source, context) if not _is_unfinished(source, p)]
     if on is None:
@@ -76,12 +81,18 @@ def waiting(source: Source, context: IngestContext, on: date | None = None) -> l
 
 
 def unfinished(source: Source, context: IngestContext) -> list[Path]:
-    """The files that are not ready (WAITING): they have a hidden name, or the required manifest is missing."""
+    """Return the paths of the files of a source that are not ready for ingestion (WAITING).
+
+    A file is not ready if its name is hidden, or if the contract requires a manifest and there is none.
+    """
     return [p for p in _deliveries(source, context) if _is_unfinished(source, p)]
 
 
 def _deliveries(source: Source, context: IngestContext) -> list[Path]:
-    """All deliveries in the landing folder, complete or not; symbolic links are ignored, as they may point anywhere."""
+    """Return the paths of all deliveries of a source in the landing folder, whether complete or not.
+
+    Manifests are left out. Symbolic links are left out as well, because they could point to any file.
+    """
     folder = context.landing / source.name
     found = sorted(folder.glob("*")) if folder.exists() else []
     return [p for p in found if p.is_file() and not p.is_symlink() and not p.name.endswith(DONE)]
@@ -93,7 +104,11 @@ def _is_unfinished(source: Source, path: Path) -> bool:
 
 
 def strays(context: IngestContext, sources: Iterable[str]) -> list[str]:
-    """The files and links in the landing folder that no source will ever ingest, as paths relative to it."""
+    """Return the files and symbolic links in the landing folder that no source will ever ingest.
+
+    These are all symbolic links, and all files that are not directly in the folder of one of `sources`. The paths are
+    relative to the landing folder, and sorted.
+    """
     names = set(sources)
     files = [p for p in context.landing.rglob("*") if p.is_file() or p.is_symlink()]
     paths = ((p.relative_to(context.landing), p.is_symlink()) for p in files)
@@ -101,5 +116,9 @@ def strays(context: IngestContext, sources: Iterable[str]) -> list[str]:
 
 
 def landing_day(source: Source, path: Path) -> date:
-    """The partition of a waiting file: the day of arrival in its name, or else the day on which it was copied."""
+    """Return the landing day of a waiting file, which is its Dagster partition.
+
+    This is the day of arrival that the file name implies. If the name has no date, it is the day (UTC) on which the
+    file was copied into the landing folder.
+    """
     return source.contract.landing_day(path.name, datetime.fromtimestamp(path.stat().st_ctime, UTC).date())

@@ -1,9 +1,12 @@
-"""Receipts: one row per delivery, written last. The receipt is the commit: lake files without one are ignored.
+"""Receipts, which record the outcome of each delivery in one row of a SQLite file.
 
-Each receipt states the outcome of the delivery's lines and cents. The transaction refuses a receipt unless
-landed = accepted + quarantined + duplicate, for lines and for cents. A readmission of rows from quarantine has its own
-receipt (READMITTED), whose counts are changes. For example, 5 readmitted lines count as 0 landed, 5 accepted and -5
-quarantined. So the sums over all receipts are the current totals.
+The receipt is written last, and commits the delivery: lake files that no receipt names are ignored. A receipt counts
+the lines and cents of the delivery by outcome. It is refused unless landed = accepted + quarantined + duplicate, both
+for lines and for cents.
+
+A readmission of rows from quarantine has its own receipt (READMITTED), whose counts are changes. For example, if 5
+lines are readmitted, it counts 0 landed, 5 accepted and -5 quarantined lines. The sums over all receipts are therefore
+the current totals.
 """
 
 import json
@@ -54,10 +57,14 @@ create index if not exists receipts_readmitted on receipts (readmits) where read
 
 
 class State(StrEnum):
-    """The outcome of a delivery.
+    """The state of a file in the landing folder, or of a receipt.
 
-    A file that is WAITING is incomplete and has no receipt. READMITTED is not the state of a file, but of a receipt for
-    rows from quarantine; see the module.
+    - WAITING: the file is incomplete. It has no receipt yet.
+    - ACCEPTED: rows were accepted, and none were quarantined.
+    - PARTIAL: some rows were quarantined, and the others were accepted or are duplicates.
+    - QUARANTINED: all rows were quarantined.
+    - DUPLICATE: all rows were delivered before.
+    - READMITTED: the receipt is about rows that left the quarantine, not about a file in the landing folder.
     """
 
     WAITING = "WAITING"
@@ -73,14 +80,16 @@ TAKEN_IN = (State.ACCEPTED, State.PARTIAL, State.READMITTED)
 
 
 class IdentityError(RuntimeError):
-    """The lines or cents of a delivery do not add up, or it already has a receipt; nothing was committed."""
+    """A receipt was refused, so nothing was committed; `ReceiptBook.commit` lists the possible causes."""
 
 
 @dataclass(frozen=True)
 class LakeFile:
-    """A Parquet file that a receipt names: its table, path inside the lake, hash, and number of the delivery's rows.
+    """A Parquet file of the lake that a receipt names.
 
-    Receipts of small files that were ingested together name the same file, each with its own number of rows.
+    `table` is the name of the table that the file belongs to. `path` is relative to the folder of the lake. `rows` is
+    the number of the delivery's rows in the file. If small files were ingested together, their receipts name the same
+    file.
     """
 
     table: str
@@ -91,10 +100,14 @@ class LakeFile:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The outcome of one delivery. `..._rows`: raw lines. `..._minor`: the contract's control amount in minor units.
+    """The outcome of one delivery, or of one readmission.
 
-    `reason`: an explanation of the state, or None. `files`: the lake files of the delivery. `readmits`: number of the
-    receipt whose quarantined rows this receipt readmits, or None. If it is set, the counts are changes.
+    Attributes with the suffix `_rows` are numbers of raw lines. Attributes with the suffix `_minor` are control amounts
+    in minor units (cents). `reason` explains the state. It is None if some rows were accepted and none quarantined.
+    `files` are the lake files that were written.
+
+    In the receipt of a readmission, `readmits` is the number of the receipt whose quarantined rows are readmitted, and
+    the counts are changes. In all other receipts, `readmits` is None.
     """
 
     source: str
@@ -121,7 +134,7 @@ _COLUMNS = tuple(Receipt.__dataclass_fields__)
 
 
 class ReceiptBook:
-    """All receipts, in one SQLite file."""
+    """All receipts of a lake, in one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -130,11 +143,13 @@ class ReceiptBook:
         return transaction(self._path, _SCHEMA)
 
     def commit(self, receipts: Sequence[Receipt]) -> list[int]:
-        """Write receipts in one transaction. Returns their numbers.
+        """Write receipts in one transaction.
+
+        Returns the numbers of the receipts, in the same order. If a receipt is refused, none is committed.
 
         Raises:
-            IdentityError: the rows or cents of a receipt do not add up, its content already has a receipt, or it
-                readmits more rows than are in quarantine. Nothing was committed.
+            IdentityError: the lines or cents of a receipt do not add up, or a file with this content already has a
+                receipt under this contract version, or a receipt readmits more rows than are in quarantine.
         """
         columns = (*_COLUMNS, "archived")
         insert = f"insert into receipts ({', '.join(columns)}) values ({', '.join(':' + c for c in columns)})"  # noqa: S608
@@ -155,34 +170,46 @@ class ReceiptBook:
         return numbers
 
     def key_mark(self, mark: str) -> str:
-        """The mark of the root key of this lake; the first call stores `mark`."""
+        """Return the mark that identifies this lake's root key.
+
+        The first call stores `mark` as the mark of this lake. Later calls return the stored mark.
+        """
         with self._open() as db:
             db.execute("insert into key_mark select ? where not exists (select 1 from key_mark)", (mark,))
             return str(db.execute("select mark from key_mark").fetchone()[0])
 
     def mark_archived(self, receipt_nos: Iterable[int]) -> None:
-        """Record that the files of these receipts have left the landing folder."""
+        """Record that the files of these receipts are no longer in the landing folder."""
         with self._open() as db:
             db.executemany("update receipts set archived = 1 where receipt_no = ?", [(n,) for n in receipt_nos])
 
     def unarchived(self, source: str, sha256: str, file_name: str) -> int | None:
-        """The number of this file's receipt if a crash left the file in the landing folder; otherwise None."""
+        """Return the number of the receipt of a file that was committed but not yet archived.
+
+        This happens if a crash left the file in the landing folder. Returns None if there is no such receipt.
+        """
         query = "select receipt_no from receipts where source = ? and sha256 = ? and file_name = ? and archived = 0"
         with self._open() as db:
             row = db.execute(query, (source, sha256, file_name)).fetchone()
         return int(row[0]) if row else None
 
     def all_unarchived(self, source: str) -> list[tuple[int, str]]:
-        """The numbers and file names of the receipts whose files may still be in the landing folder."""
+        """Return the numbers and file names of the source's receipts that are not marked as archived.
+
+        The files of these receipts may still be in the landing folder.
+        """
         query = "select receipt_no, file_name from receipts where source = ? and archived = 0"
         with self._open() as db:
             return [(int(number), str(name)) for number, name in db.execute(query, (source,))]
 
     def find(self, source: str, sha256: str, contract_version: str) -> Receipt | None:
-        """The receipt of this content, or None if there is none.
+        """Return the receipt of the first delivery of this content, or None if the content should be ingested.
 
-        A file that another contract version quarantined as a whole counts as none, unless rows of it were readmitted.
-        The landed counts include the changes of readmissions, which may count the file differently.
+        If a file was quarantined as a whole under another contract version, and none of its rows were readmitted, its
+        receipt is ignored, so that the file is ingested again under the current contract.
+
+        The landed counts in the result include the changes from later readmissions, because these may count the file
+        differently.
         """
         where = (
             "source = ? and sha256 = ? and state not in ('DUPLICATE', 'READMITTED') and (state <> 'QUARANTINED'"
@@ -205,11 +232,11 @@ class ReceiptBook:
             return {str(sha256) for (sha256,) in db.execute("select sha256 from receipts where source = ?", (source,))}
 
     def has_accepted(self, source: str) -> bool:
-        """Whether any delivery of a source was accepted, entirely or in part."""
+        """Return whether any delivery of a source was accepted, entirely or in part."""
         return any(receipt.state in TAKEN_IN for receipt in self.all(source))
 
     def all(self, source: str | None = None) -> list[Receipt]:
-        """All receipts, or only the receipts of one source; oldest first."""
+        """Return all receipts, or only those of one source if `source` is given, oldest first."""
         return [receipt for _, receipt in self._stored() if source in (None, receipt.source)]
 
     def _stored(self) -> tuple[tuple[int, Receipt], ...]:
@@ -218,15 +245,15 @@ class ReceiptBook:
             return _read_all(self._path, _state_of(self._path))
 
     def numbers(self) -> list[tuple[str, int]]:
-        """Source and number of each receipt, oldest first."""
+        """Return the source and the number of each receipt, oldest first."""
         with self._open() as db:
             rows = db.execute("select source, receipt_no from receipts order by receipt_no")
             return [(str(source), int(number)) for source, number in rows]
 
     def numbered(self, where: str = "true", values: Sequence[str | int] = ()) -> list[tuple[int, Receipt]]:
-        """The receipts that meet `where`, with their numbers, oldest first.
+        """Return the receipts that meet an SQL condition, with their numbers, oldest first.
 
-        `where` is an SQL condition on the columns; `values` are the values of its placeholders.
+        `where` is the condition on the columns of the table of receipts. `values` are the values of its placeholders.
         """
         query = f"select receipt_no, {', '.join(_COLUMNS)} from receipts where {where} order by receipt_no"  # noqa: S608
         with self._open() as db:
@@ -248,7 +275,10 @@ def _read_all(path: Path, state: tuple[int, ...]) -> tuple[tuple[int, Receipt], 
 
 
 def _check_quarantined(db: sqlite3.Connection, receipt: Receipt) -> None:
-    """Refuse a receipt that readmits more rows than are in quarantine, so no row is readmitted twice."""
+    """Raise an IdentityError if the receipt readmits more rows than are in quarantine.
+
+    This prevents a row from being readmitted twice.
+    """
     query = "select sum(quarantined_rows) from receipts where receipt_no = ? or readmits = ?"
     left = db.execute(query, (receipt.readmits, receipt.readmits)).fetchone()[0]
     if left < 0:

@@ -1,8 +1,8 @@
-"""Compares delivered rows with the lake, and finds new rows, duplicates, conflicts and new versions.
+"""Code that compares delivered rows with the lake, to find new rows, duplicates, conflicts and new versions.
 
-The keys of each raw table are indexed by hash, so only the index is needed if all delivered rows are new. Rows are read
-only if a key may be in the lake, and only from the files that may contain it. Tables of persons are not compared,
-because a person is delivered again with each new loan.
+The keys of each raw table are indexed by hash. If all delivered keys are new, only the index is read. Otherwise, rows
+are read from the lake files that may contain one of the keys. Tables of persons are not compared, because a person is
+delivered again with each new loan.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,11 +30,13 @@ _STORED = "_stored"
 
 @dataclass(frozen=True)
 class KeyMatches:
-    """The lines of a delivery that have the same key as rows in the lake.
+    """The lines of a delivery whose rows have the same key as rows in the lake, grouped by outcome.
 
-    `duplicates`: line_no of the lines whose rows are all in the lake, with the same content. `conflicts`: line_no,
-    message, and the accepted line (against_delivery_id, against_line_no) with the same key and different content.
-    `superseded`: rows of the canonical table `superseded`, for the lines that are corrections.
+    Attributes:
+        duplicates: the `line_no` of each line whose rows are all in the lake with the same content.
+        conflicts: the lines whose rows have the key of a row in the lake, but different content. The columns are
+            `line_no`, `message`, and `against_delivery_id` and `against_line_no`, which identify the row in the lake.
+        superseded: rows for the canonical table `superseded`, which record the row versions that corrections replace.
     """
 
     duplicates: pl.DataFrame
@@ -43,7 +45,10 @@ class KeyMatches:
 
 
 def keys_of(tables: Mapping[str, pl.DataFrame], contract: Contract) -> dict[str, Hashes]:
-    """The sorted hashes of a delivery's keys, by table; without the tables of persons, whose keys may repeat."""
+    """Return the sorted hashes of the keys in a delivery's canonical tables, by table.
+
+    Empty tables are left out. So are tables of persons, because their keys may repeat.
+    """
     return {
         name: np.sort(rows.select(key_hash(list(contract.table(name).key))).to_series().to_numpy())
         for name, rows in tables.items()
@@ -52,9 +57,10 @@ def keys_of(tables: Mapping[str, pl.DataFrame], contract: Contract) -> dict[str,
 
 
 class KnownRows:
-    """The rows of a source that the lake has, during an intake: the rows in the files that its receipts name.
+    """The rows of one source that are in the lake, for comparison with delivered rows during an intake.
 
-    While one thread adds deliveries, other threads may call `before_opening`, but no other method.
+    A row is in the lake if a receipt names its file. While one thread adds deliveries, other threads may call
+    `before_opening`, but no other method.
     """
 
     def __init__(self, contract: Contract, lake: Path, receipts: Iterable[Receipt]) -> None:
@@ -66,7 +72,7 @@ class KnownRows:
         self.note(receipts)
 
     def may_contain(self, deliveries: Iterable[KeysOf]) -> bool:
-        """Whether a key of these deliveries may be in the lake, or occurs in two of them."""
+        """Return whether a key of these deliveries may be in the lake already, or may occur twice among them."""
         by_table: dict[str, list[Hashes]] = {}
         for keys in deliveries:
             for table, hashes in keys.items():
@@ -78,7 +84,11 @@ class KnownRows:
         return False
 
     def add(self, taken: Sequence[tuple[Receipt, KeysOf]]) -> None:
-        """Add ingested deliveries to the known rows and the indexes, in order."""
+        """Add deliveries to the known rows and to the indexes of keys.
+
+        Each item of `taken` is the receipt of a delivery and the hashes of its keys. The receipts need not be committed
+        yet.
+        """
         by_table: dict[str, list[tuple[str, Hashes]]] = {}
         for receipt, keys in taken:
             for file in receipt.files:
@@ -89,12 +99,18 @@ class KnownRows:
         self.note(receipt for receipt, _ in taken)
 
     def save(self) -> None:
-        """Store the indexes for the next intake. Call this only when all added deliveries are committed."""
+        """Store the indexes on disk for the next intake.
+
+        Call this only after all deliveries that were added have been committed.
+        """
         for places in self._places.values():
             places.save()
 
     def before_opening(self, payments: pl.DataFrame) -> pl.DataFrame:
-        """The line_no of the payments dated before their loan was opened; loans that the lake lacks are ignored."""
+        """Return the `line_no` of each payment that is dated before its loan was opened.
+
+        Payments for loans that are not in the lake, or that have no opening date, are not checked.
+        """
         with self._lock:  # threads read files in parallel; the first thread reads the openings
             if self._openings is None:
                 self._openings = self._read_openings()
@@ -110,10 +126,12 @@ class KnownRows:
         return _lines(suspects.join(loans, on="loan_id").filter(pl.col("paid_on") < pl.col("opened_on")))
 
     def match(self, tables: Mapping[str, pl.DataFrame]) -> KeyMatches:
-        """Compare a delivery's canonical rows with the rows in the lake; return the lines whose keys match.
+        """Return the lines of a delivery whose keys are already in the lake, grouped by outcome.
+
+        `tables` has the canonical tables of the delivery, by name.
 
         Raises:
-            LakeCorruptionError: a file that may contain a key does not match its receipt.
+            LakeCorruptionError: a lake file that may contain one of the keys is missing or does not match its receipt.
         """
         compared = [self._compare(name, frame) for name, frame in tables.items() if name not in PERSONS]
         if not compared:
@@ -143,7 +161,7 @@ class KnownRows:
         )
 
     def note(self, receipts: Iterable[Receipt]) -> None:
-        """Add the files that these receipts name, without reading them."""
+        """Add the files that these receipts name to the known files, without reading them."""
         with self._lock:  # one batch is committed while another one is read
             for file in (file for receipt in receipts for file in receipt.files):
                 self._files.setdefault(file.table, {})[file.path] = file
@@ -151,11 +169,17 @@ class KnownRows:
                     self._openings = None
 
     def has_file(self, table: str, path: str) -> bool:
-        """Whether a receipt names this file."""
+        """Return whether a receipt names this file.
+
+        `path` is relative to the folder of the lake.
+        """
         return path in self._files.get(table, {})
 
     def _key_places(self, name: str) -> KeyPlaces:
-        """The index of a table's keys; it covers all files that the receipts name."""
+        """Return the index of the keys of a table, after adding the files that it lacks.
+
+        The index then covers all files of this table that the receipts name.
+        """
         if name not in self._places:
             files = self._files.get(name, {})
             folder, key = self._lake / "keys" / self._contract.source / name, list(self._contract.table(name).key)
@@ -170,9 +194,10 @@ class KnownRows:
         return np.sort(rows.select(key_hash(key)).to_series().to_numpy())
 
     def _compare(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
-        """Join each row of one table with all its stored versions; a row with a new key gets nulls.
+        """Join each row of one table with all its stored versions.
 
-        First in order is the version to compare the row with: the version that it repeats, or else the newest version.
+        A row whose key is new is joined with nulls. The versions of each row are sorted so that the version to compare
+        the row with comes first. This is a version with the same content and `known_at`, or else the newest version.
         """
         table = self._contract.table(name)
         key, content = list(table.key), [c for c in table.schema if c not in table.key]
@@ -194,7 +219,11 @@ class KnownRows:
         )
 
     def _stored_rows(self, name: str, keys: pl.DataFrame, content: list[str]) -> pl.DataFrame:
-        """All versions of the rows in the lake that have one of these keys."""
+        """Return all versions of the rows in the lake that have one of these keys.
+
+        The column `is_newest` is True for versions that no other version supersedes, and null for the others. The
+        columns for lineage have the prefix `old_`.
+        """
         hashes = np.sort(keys.select(key_hash(keys.columns)).to_series().to_numpy())
         files = [self._files[name][path] for path in sorted(self._key_places(name).files_with(hashes))]
         lineage = [pl.col(c).alias(f"old_{c}") for c in ("delivery_id", LINE_NO, "known_at", "event_on")]
@@ -211,12 +240,16 @@ class KnownRows:
         return rows.join(newest, on=_STORED_ROW, how="left").drop("table_name")
 
     def _superseded(self) -> pl.DataFrame:
-        """The stored rows that have a newer version."""
+        """Return the stored row versions that a newer version supersedes, in the columns of `_STORED_ROW`."""
         parts = [pl.read_parquet(verified(self._lake, f)) for f in self._files.get(SUPERSEDED, {}).values()]
         return pl.concat([pl.DataFrame(schema=raw_schema(SUPERSEDED)), *parts]).select(_STORED_ROW)
 
     def _read_openings(self) -> tuple[Hashes, pl.DataFrame]:
-        """The sorted hashes of the loan numbers, and loan_id and opened_on of each loan in the same order."""
+        """Return the opening dates of the loans in the lake, for a binary search by hash.
+
+        Returns the sorted hashes of the loan numbers, and a frame with loan_id and opened_on in the same order. Loans
+        without an opening date and superseded versions are left out.
+        """
         columns = ["loan_id", "opened_on", "delivery_id", LINE_NO]
         empty = pl.DataFrame(schema=raw_schema("loans")).select(columns)
         parts = [
@@ -240,10 +273,13 @@ _COMPARED = [
 
 
 def _superseded(matched: pl.DataFrame) -> pl.DataFrame:
-    """Build rows of `superseded`: of two versions, the version known later supersedes the other.
+    """Build the rows of the canonical table `superseded` for corrections.
 
-    The order of arrival does not matter. A row is therefore paired with all stored versions, not only with the newest.
-    A version is valid until the first day on which a later version was known, and that version may arrive last.
+    Of two versions of a row, the one that was known later supersedes the other. If both were known on the same day, the
+    delivered version supersedes the stored version.
+
+    A version is valid until the first day on which a later version was known, but versions may be delivered in any
+    order. A delivered row is therefore paired with all stored versions, and not only with the newest.
     """
     is_newer = pl.col("known_at") >= pl.col("old_known_at")
     return matched.select(

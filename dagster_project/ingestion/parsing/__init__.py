@@ -1,1 +1,1 @@
-"""Parses the bytes of a delivered file into typed records, and checks each record against the contract's rules."""
+"""Code that parses delivered files into typed records and checks each record against the contract's rules."""

@@ -1,7 +1,8 @@
-"""Unpacks compressed deliveries: `NAME.gz`, and `NAME.zip` with one file in it. Refuses archives that could do harm.
+"""Functions that unpack compressed deliveries and refuse archives that could do harm.
 
-A zip file states its unpacked size. If that is too large, the file is refused at once. If not, the bytes are still
-counted while the file is unpacked, because the stated size may be false.
+A compressed delivery is named `NAME.gz` or `NAME.zip`; a zip file must contain exactly one file. A zip file states its
+unpacked size. If that size is too large, the file is refused at once. Otherwise the bytes are still counted while the
+file is unpacked, because the stated size may be false.
 """
 
 import io
@@ -19,12 +20,15 @@ _PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06", b"BZh", b"\xfd7zXZ\x00", b
 
 
 def unpack(name: str, content: bytes) -> bytes:
-    """The content of a file, unpacked if its name ends in .gz or .zip.
+    """Return the content of a file, unpacked if its name ends in .gz or .zip.
+
+    Any other file is returned unchanged.
 
     Raises:
-        DeliveryRefusedError: the archive is incomplete or encrypted; contains no file or several, a path that leads out
-            of it, a link, or another archive; or unpacks to more than 2 GB or 100 times its packed size. Or the file is
-            an archive under a name without .gz or .zip.
+        DeliveryRefusedError: if the archive is incomplete or encrypted; if it unpacks to more than 2 GB or to more than
+            100 times its packed size; if it contains a link, another archive, or a path that leads out of the archive;
+            if a zip file contains no file or several; or if the file is an archive but its name does not end in .gz or
+            .zip.
     """
     if name.endswith(".gz"):
         unpacked = _gunzip(content)
@@ -40,7 +44,13 @@ def unpack(name: str, content: bytes) -> bytes:
 
 
 def _gunzip(content: bytes) -> bytes:
-    """Unpack all members of a gzip file, joined in order."""
+    """Return the unpacked content of a gzip file.
+
+    A gzip file may consist of several members. Their contents are joined in order.
+
+    Raises:
+        DeliveryRefusedError: if the file is damaged, cut off or empty, or if it unpacks to too many bytes.
+    """
     parts, size, rest = [], 0, content
     most = _most(len(content))
     while rest:

@@ -1,8 +1,13 @@
-"""Manifests: the file `NAME.done` beside delivery `NAME` says that the delivery is complete, and may describe it.
+"""Functions that read and copy manifests, and the check of a delivery against its manifest.
 
-A manifest is empty, or a JSON object with any of `rows` (raw lines after the header), `control_total` (the sum of the
-contract's control columns) and `sha256` (of the unpacked content). If the contract requires manifests, a file without
-one counts as incomplete and waits.
+The manifest of the delivery `NAME` is the file `NAME.done` in the same folder. It shows that the delivery is complete.
+A manifest is empty, or it is a JSON object with any of these keys:
+
+- `rows`: the number of raw lines after the header.
+- `control_total`: the sum of the contract's control columns.
+- `sha256`: the hash of the unpacked content.
+
+If the contract requires manifests, a file without a manifest counts as incomplete and is not ingested yet.
 """
 
 import json
@@ -19,7 +24,14 @@ _KNOWN = {"rows", "control_total", "sha256"}
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of a manifest; a field that it does not state is None. `wrong`: why it cannot be read, else None."""
+    """The content of a manifest.
+
+    Attributes:
+        rows: the number of raw lines after the header, or None if the manifest does not state it.
+        control_total: the sum of the contract's control columns, or None if the manifest does not state it.
+        sha256: the hash of the unpacked content, or None if the manifest does not state it.
+        wrong: the reason why the manifest is not valid, or None if it is valid.
+    """
 
     rows: int | None = None
     control_total: Decimal | None = None
@@ -27,11 +39,14 @@ class Manifest:
     wrong: str | None = None
 
     def check(self, sha256: str, rows: int, control_total: Decimal | float) -> None:
-        """Refuse a delivery that differs from its manifest.
+        """Raise an error if a delivery does not match its manifest.
+
+        The arguments are the hash, the number of rows and the control total that were found in the delivery. Values
+        that the manifest does not state are not checked.
 
         Raises:
-            DeliveryRefusedError: the hash, the number of rows or the control total differs, or the manifest cannot be
-                read.
+            DeliveryRefusedError: if the manifest is not valid, or if it states another hash, number of rows or control
+                total.
         """
         if self.wrong:
             raise DeliveryRefusedError("manifest", self.wrong, rows)
@@ -45,12 +60,19 @@ class Manifest:
 
 
 def manifest_of(path: Path) -> Path:
-    """The path of a delivery's manifest in the landing folder, whether it exists or not."""
+    """Return the path that the manifest of a delivery has in the landing folder.
+
+    The path is returned whether or not the manifest exists.
+    """
     return path.with_name(path.name + DONE)
 
 
 def keep_manifest(path: Path, lake: Path, source: str, sha256: str) -> None:
-    """Copy a delivery's manifest, if it has one, to the lake: the file may be read and checked again later."""
+    """Copy the manifest of a delivery from the landing folder to the lake.
+
+    The copy is needed if the delivery is read and checked again later. If the delivery has no manifest, or if the lake
+    already has a copy, this function does nothing.
+    """
     beside, kept = manifest_of(path), kept_manifest(lake, source, sha256)
     if beside.is_file() and not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -58,12 +80,16 @@ def keep_manifest(path: Path, lake: Path, source: str, sha256: str) -> None:
 
 
 def kept_manifest(lake: Path, source: str, sha256: str) -> Path:
-    """The path of the lake's copy of a delivery's manifest."""
+    """Return the path that the copy of a delivery's manifest has in the lake, whether or not the copy exists."""
     return lake / "manifests" / source / f"{sha256}{DONE}"
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest. If there is no file, all fields are None; if it cannot be read, `wrong` gives the reason."""
+    """Read a manifest.
+
+    If the file does not exist or is empty, all fields of the result are None. If the file is not a valid manifest, the
+    field `wrong` contains the reason and the other fields are None.
+    """
     try:
         text = path.read_bytes().decode() if path.is_file() else ""
         said = json.loads(text) if text.strip() else {}

@@ -1,4 +1,4 @@
-"""Parses a delivered file into records: their text, their typed columns, and the control amount of each record."""
+"""Functions that parse a delivered file into typed records and compute the control amount of each record."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,7 +14,11 @@ AMOUNT = pl.Decimal(38, 2)
 
 
 class Delivered(NamedTuple):
-    """A delivered file: its name, its unpacked content, the sha256 of the content, and its manifest."""
+    """A delivered file that has been unpacked, but not parsed yet.
+
+    `sha256` is the hash of the unpacked content. If the file was delivered without a manifest, all fields of `manifest`
+    are None.
+    """
 
     name: str
     content: bytes
@@ -26,8 +30,11 @@ class Delivered(NamedTuple):
 class Parsed:
     """A parsed file.
 
-    `layout`: its layout in the contract. `records`: its records as text. `typed`: the same records with typed columns.
-    `amounts`: line_no and control amount of each record.
+    Attributes:
+        layout: the layout in the contract with which the file was parsed.
+        records: the records as text.
+        typed: the same records with typed columns.
+        amounts: a frame with the `line_no` and the control amount (`amount`) of each record.
     """
 
     layout: Table
@@ -36,7 +43,10 @@ class Parsed:
     amounts: pl.DataFrame
 
     def only(self, lines: pl.DataFrame) -> "Parsed":
-        """Return only the records of these lines."""
+        """Return a copy that contains only some of the records.
+
+        `lines` is a frame with the `line_no` of each record to keep.
+        """
         records = replace(
             self.records,
             text=self.records.text.join(lines, on=LINE_NO, how="semi"),
@@ -50,7 +60,8 @@ def parse(file: Delivered, contract: Contract) -> Parsed:
     """Parse a file with the contract's layout for its name, and check it against its manifest.
 
     Raises:
-        DeliveryRefusedError: the contract has no layout for this name; also see `read_records` and `Manifest.check`.
+        DeliveryRefusedError: if the contract has no layout for the file's name, if the file cannot be read (see
+            `read_records`), or if it does not match its manifest (see `Manifest.check`).
     """
     parsed = parse_unchecked(file, contract)
     file.manifest.check(file.sha256, parsed.records.landed, parsed.amounts["amount"].sum())
@@ -58,10 +69,13 @@ def parse(file: Delivered, contract: Contract) -> Parsed:
 
 
 def parse_unchecked(file: Delivered, contract: Contract) -> Parsed:
-    """Parse a file without checking its manifest, in order to count a file that is not ingested.
+    """Parse a file without checking it against its manifest.
+
+    This is used to count the lines and amounts of a file that will not be ingested.
 
     Raises:
-        DeliveryRefusedError: the contract has no layout for this name; also see `read_records`.
+        DeliveryRefusedError: if the contract has no layout for the file's name, or if the file cannot be read (see
+            `read_records`).
     """
     layout = contract.layout_of(file.name)
     if layout is None:
@@ -74,9 +88,11 @@ def parse_unchecked(file: Delivered, contract: Contract) -> Parsed:
 
 
 def control_amounts(typed: Typed, layout: Table) -> pl.DataFrame:
-    """The control amount of every record, accepted or not: line_no and amount.
+    """Return a frame with the `line_no` and the control amount (`amount`) of every record.
 
-    A value that is not an amount, or is outside the column's bounds, counts as 0.
+    Records that break a rule are included. A record's control amount is the sum of its values in the layout's control
+    columns, or 0 if the layout has no control columns. A value that is not an amount, or that is outside the bounds of
+    its column, counts as 0.
     """
     columns = [c for c in layout.columns if c.name in layout.control]
     parts = [money_within_bounds(c).fill_null(0).cast(AMOUNT) for c in columns]
@@ -85,6 +101,9 @@ def control_amounts(typed: Typed, layout: Table) -> pl.DataFrame:
 
 
 def line_spans(records: Records) -> pl.DataFrame:
-    """The line_no of every record, and the number of raw lines that it spans."""
+    """Return a frame with the `line_no` of every record and the number of raw lines that it spans (`lines`).
+
+    Records with the wrong number of fields are included.
+    """
     even = records.text.select(LINE_NO, LINES)
     return pl.concat([even, records.ragged]) if records.ragged.height else even

@@ -1,7 +1,8 @@
-"""Reads the bytes of a delivered CSV or Parquet file into records of text: one row per record, and none is lost.
+"""Functions that read the bytes of a delivered CSV or Parquet file into records of text, with one row per record.
 
-Nothing is guessed or repaired. A file that does not match the contract's layout is refused as a whole. The error has a
-rule and a message, which quotes no value of the file. Records with the wrong number of fields are kept separately.
+No record is skipped or repaired. Records with the wrong number of fields are returned separately from the others. A
+file that does not match the contract's layout is refused as a whole. The error then has the id of the broken rule, and
+a message that never quotes a value of the file.
 """
 
 import csv
@@ -20,7 +21,11 @@ PARQUET = b"PAR1"
 
 
 class DeliveryRefusedError(Exception):
-    """The whole file is quarantined. `rule`: id of the broken rule. `lines`: estimated number of data lines."""
+    """Raised if a file cannot be accepted, so that the whole file must be quarantined.
+
+    `rule` is the id of the rule that the file breaks. `lines` is the number of data lines of the file, which may be an
+    estimate. It is 0 if the lines could not be counted.
+    """
 
     def __init__(self, rule: str, message: str, lines: int) -> None:
         super().__init__(message)
@@ -29,12 +34,17 @@ class DeliveryRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Records:
-    """The records of a file and the raw lines they come from.
+    """The records of a file, and the raw lines from which they were read.
 
-    `text`: line_no, lines (number of raw lines of the record) and every column as text; an empty field is null.
-    `ragged`: line_no and lines of records with the wrong number of fields. `landed`: number of raw lines after the
-    header, counted in the bytes and not from the records. `raw_lines`: returns the file's lines, including the header;
-    called only if a row is bad. `is_cut_off`: whether the last line lacks its line break.
+    Attributes:
+        text: a frame with one row per record. Its columns are `line_no`, `lines` (the number of raw lines that the
+            record spans) and every column of the layout as text. An empty field is null.
+        ragged: a frame with `line_no` and `lines` of each record that has the wrong number of fields.
+        landed: the number of raw lines after the header. For CSV, it is counted from the line breaks in the bytes, not
+            from the records.
+        raw_lines: a function that returns the lines of the file, including the header. It is called only when the
+            delivered text of a record is needed, for example if a row is bad.
+        is_cut_off: whether the last line does not end with a line break.
     """
 
     text: pl.DataFrame
@@ -48,16 +58,20 @@ class Records:
         return self.raw_lines()
 
     def raw_record(self, line_no: int, lines: int) -> str:
-        """The record's text as it was delivered."""
+        """Return the delivered text of a record.
+
+        `line_no` is the number of the record's first line, and `lines` is the number of lines that it spans.
+        """
         return "\n".join(self._raw[line_no - 1 : line_no - 1 + lines])
 
 
 def read_records(content: bytes, layout: Table) -> Records:
-    """Read all records of a file.
+    """Read all records of a CSV or Parquet file as text.
 
     Raises:
-        DeliveryRefusedError: the file is empty, is not UTF-8, contains NUL bytes or an unclosed quote, is a damaged
-            Parquet file, or has another header than agreed.
+        DeliveryRefusedError: if a CSV file is empty, has no record after the header, is not UTF-8, or contains NUL
+            bytes, an unclosed quote or the header twice; if a Parquet file is damaged; or if the columns of the file
+            differ from the layout.
     """
     if content.startswith(PARQUET):
         return _read_parquet(content, layout)
@@ -126,10 +140,12 @@ def header_of(layout: Table) -> bytes:
 
 
 def _read_parquet(content: bytes, layout: Table) -> Records:
-    """Read a Parquet file's rows as text, so that the same rules apply as for CSV. Row n counts as line n + 1.
+    """Read the rows of a Parquet file as text, so that the same rules apply as for CSV.
+
+    The first row has line number 2, as in a CSV file with a header.
 
     Raises:
-        DeliveryRefusedError: the file cannot be read, or has other columns than agreed.
+        DeliveryRefusedError: if the file cannot be read, or if its columns differ from the layout.
     """
     try:
         frame = pl.read_parquet(content)
@@ -145,7 +161,11 @@ def _read_parquet(content: bytes, layout: Table) -> Records:
 
 
 def raw_lines(content: bytes) -> list[str]:
-    """The lines of a readable file, including the header; the rows of a Parquet file as comma-separated text."""
+    """Return the lines of a file, including the header.
+
+    A CSV file must be valid UTF-8. Each row of a Parquet file becomes one line of comma-separated text, in which a null
+    is empty.
+    """
     if not content.startswith(PARQUET):
         return content.decode("utf-8-sig").removesuffix("\n").split("\n")
     frame = pl.read_parquet(content)
@@ -164,10 +184,16 @@ def _fields(line: str) -> list[str]:
 
 
 def _split_quoted(raw: list[str], lines: int) -> list[_Record]:
-    """Split a file with quotes into records. A record may span several lines; its line_no is that of the first.
+    """Split the lines of a CSV file that contains quotes into records.
+
+    A record may span several lines. Its `line_no` is the number of its first line.
+
+    Args:
+        raw: the lines of the file, including the header.
+        lines: the number of data lines, for the error.
 
     Raises:
-        DeliveryRefusedError: a quote is not closed.
+        DeliveryRefusedError: if a quote is not closed, or if the quotes break the CSV format in another way.
     """
     csv.field_size_limit(2**31 - 1)  # a long field makes only its row bad, not the file
     reader = csv.reader((line + "\n" for line in raw), strict=True)

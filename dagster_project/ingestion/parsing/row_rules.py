@@ -1,7 +1,8 @@
-"""Applies the contract's rules to records of text. Every row is either good (typed), bad, or a duplicate.
+"""The rules that a contract sets for rows, and their application to records of text.
 
-A bad row has the first rule that it breaks, and a message that names the column but never quotes the value.
-`_column_rules` lists the rules of one column; `_split_repeated` compares rows with the same key.
+After the rules have been applied, every row is good, bad or a duplicate. A good row has typed columns. A bad row has
+the id of the first rule that it breaks, and a message that names the column but never quotes the value. `_column_rules`
+lists the rules for one column, and `_split_repeated` compares the rows that have the same key.
 """
 
 import re
@@ -33,9 +34,12 @@ _NO_LINES = pl.DataFrame(schema={LINE_NO: pl.Int64})
 
 @dataclass(frozen=True)
 class Checked:
-    """Records after the rules were applied.
+    """The records of a file after the rules have been applied.
 
-    `good`: line_no and typed columns. `bad`: line_no, rule, message. `duplicates`: line_no of repeated rows.
+    Attributes:
+        good: the good rows, with `line_no` and the typed columns.
+        bad: `line_no`, `rule` and `message` of each bad row.
+        duplicates: `line_no` of each row that repeats an earlier row of the file.
     """
 
     good: pl.DataFrame
@@ -45,10 +49,12 @@ class Checked:
 
 @dataclass(frozen=True)
 class Typed:
-    """Records with typed columns.
+    """Records with typed columns, and the rules that apply to them.
 
-    `rows`: the text columns, and a typed column for each (see `typed`); null if the text cannot be read as its type.
-    `rules`: the rules that apply to the records.
+    Attributes:
+        rows: the text columns, and a typed column for each of them (see `typed`). The typed value is null if the text
+            cannot be converted to the type.
+        rules: the rules that apply to the records.
     """
 
     rows: pl.DataFrame
@@ -56,18 +62,21 @@ class Typed:
 
 
 def read_as(text: pl.DataFrame, layout: Table) -> Typed:
-    """Add a typed column for each text column, with the types of the layout."""
+    """Add a typed column for each text column, with the types that the layout states."""
     rules = _rules(layout, _constant(text, layout))
     return Typed(text.with_columns(rules.typed), rules)
 
 
 def typed(column: Column) -> pl.Expr:
-    """An expression for the typed column in `Typed.rows`."""
+    """Return an expression for the typed version of a column in `Typed.rows`."""
     return pl.col(_TYPED + column.name)
 
 
 def check_rows(records: Typed, layout: Table) -> Checked:
-    """Apply every rule of `layout` to the records."""
+    """Check every record against the rules of the layout.
+
+    The result separates good rows, bad rows and duplicates.
+    """
     sound, bad, rules = records.rows, _NO_BAD, records.rules
     if not sound.select(rules.hold).item():  # only few files get here: find the rule that each row breaks
         marked = sound.with_columns(rules.broken)
@@ -79,7 +88,10 @@ def check_rows(records: Typed, layout: Table) -> Checked:
 
 
 def _constant(text: pl.DataFrame, layout: Table) -> frozenset[str]:
-    """The columns that have the same value in every row, as the date often has in a daily file."""
+    """Return the names of the columns that have the same value in every row.
+
+    In a daily file, for example, the date is often the same in every row. If there are no rows, the result is empty.
+    """
     columns = [text[name] for name in layout.schema] if text.height else []
     may_be = [pl.col(c.name) for c in columns if c[0] == c[-1]]
     same = text.select(column.eq_missing(column.first()).all() for column in may_be)
@@ -89,8 +101,11 @@ def _constant(text: pl.DataFrame, layout: Table) -> frozenset[str]:
 class _Rules(NamedTuple):
     """The rules of a layout, as Polars expressions.
 
-    `typed`: the typed columns. `hold`: whether every rule holds in every row. `broken`: the number of the first rule
-    that a row breaks, or null. `names`: rule id and message for each number.
+    Attributes:
+        typed: one expression for each typed column.
+        hold: an expression that is true if every row obeys every rule.
+        broken: an expression for the number of the first rule that a row breaks. It is null if the row breaks no rule.
+        names: a frame with the id and the message of each rule, by the rule's number.
     """
 
     typed: list[pl.Expr]
@@ -101,9 +116,10 @@ class _Rules(NamedTuple):
 
 @lru_cache
 def _rules(layout: Table, constant: frozenset[str]) -> _Rules:
-    """Build the rules of a layout. In a constant column only the first value is checked.
+    """Build the rules of a layout.
 
-    The result is cached, because building the rules took as long as applying them to a daily file.
+    In the columns named in `constant`, every row has the same value, so the rules check only the first row. The result
+    is cached, because building the rules takes about as long as applying them to a daily file.
     """
 
     def read(name: str) -> pl.Expr:
@@ -129,7 +145,10 @@ def _rules(layout: Table, constant: frozenset[str]) -> _Rules:
 
 
 def money_within_bounds(column: Column) -> pl.Expr:
-    """A column of `Typed.rows` as DECIMAL(18, 2); null if the text is not an amount or is outside the bounds."""
+    """Return an expression for a money column of `Typed.rows`, as DECIMAL(18, 2).
+
+    It is null if the text is not an amount, or if the amount is outside the bounds of the column.
+    """
     amount = typed(column)
     if column.minimum is not None:
         amount = pl.when(amount >= column.minimum).then(amount)
@@ -137,9 +156,15 @@ def money_within_bounds(column: Column) -> pl.Expr:
 
 
 def _column_rules(column: Column, value: pl.Expr, typed: pl.Expr) -> Iterator[tuple[str, str, pl.Expr]]:
-    """Yield (rule id, message, expression that is true if the rule holds) for each rule of a column.
+    """Yield (rule id, message, expression) for each rule of a column.
 
-    `value`: the column as text. `typed`: the typed column.
+    The expression is true in rows that obey the rule. It is false in rows that break it, and null in rows where the
+    rule does not apply because the value is empty.
+
+    Args:
+        column: the column in the layout.
+        value: an expression for the column as text.
+        typed: an expression for the typed column.
     """
     name = column.name
     yield f"{name}:size", f"{name} is longer than 1 MB", value.str.len_bytes() <= MAX_FIELD_BYTES
@@ -168,7 +193,11 @@ def _column_rules(column: Column, value: pl.Expr, typed: pl.Expr) -> Iterator[tu
 
 
 def _matches(value: pl.Expr, pattern: str) -> pl.Expr:
-    """Whether a text matches a pattern. A list of words, the usual pattern, is compared without a regex search."""
+    """Return an expression that is true if a text matches a pattern.
+
+    Most patterns are lists of words, such as `^(yes|no)$`. For these the text is compared with each word, without a
+    regular expression.
+    """
     words = _WORDS.match(pattern)
     if not words:
         return value.str.contains(pattern)
@@ -184,9 +213,15 @@ def _typed(column: Column, value: pl.Expr) -> pl.Expr:
 
 
 def _split_repeated(typed: pl.DataFrame, bad: pl.DataFrame, layout: Table) -> Checked:
-    """Separate rows that share a key: repeated content is a duplicate, different content is a conflict (bad).
+    """Find rows that share a key, and separate duplicates and conflicts from the other rows.
 
-    Of duplicates, the first row stays good. If the content differs, all rows of the key are bad.
+    If all rows with the same key have the same content, the first row stays good and the others are duplicates. If any
+    of them differ, all rows with this key are bad (rule `key_conflict`).
+
+    Args:
+        typed: the rows that break no rule of a column.
+        bad: the rows that are already known to be bad. They are part of the result.
+        layout: the layout, which defines the key.
     """
     key, content = list(layout.key), list(layout.schema)
     # Equal keys have equal hashes. So if no hash occurs twice, as in nearly every file, no key does.

@@ -1,1 +1,1 @@
-"""Personal data: finding the person of a delivered row, the vault, the encrypted originals, and erasure."""
+"""Code for personal data: finding persons in delivered rows, the vault, the encrypted originals, and erasure."""

@@ -1,9 +1,11 @@
-"""Erasure of a person: destroy the data key, rewrite originals without the identifying values, and prove it by a scan.
+"""The erasure of a person.
 
-Rows of the lake keep their pseudonym, so that no figure changes.
+An erasure destroys the person's data key and rewrites the originals without the values that identify the person. Then
+it searches all stored data, to prove that nothing was left. Rows of the lake keep the person's pseudonym, so that no
+figure changes.
 
-One transaction of the key store makes the erasure effective. Before this transaction, nothing has changed. After it,
-nobody can read the old originals, not even those in backups of the data folder.
+The erasure takes effect in one transaction of the key store. Before this transaction, the stored data is unchanged.
+After it, nobody can decrypt the old originals, not even those in backups of the data folder.
 """
 
 import contextlib
@@ -45,15 +47,17 @@ _MIN_WORD = 6
 
 
 class ErasureError(RuntimeError):
-    """Nothing was erased. The message says why, and what to do."""
+    """Raised if an erasure is not possible, so that nothing was erased. The message gives the reason and what to do."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person of a source.
+    """A person in the data of one source.
 
-    `pseudonyms`: the person's pseudonyms as borrower and as payer. `search`: the search for the person's data.
-    `erased_at`: time of the last erasure in UTC; None if the person was not erased.
+    Attributes:
+        pseudonyms: the person's pseudonyms as borrower and as payer.
+        search: the pseudonyms and words with which the person's data can be found.
+        erased_at: the time of the person's last erasure in UTC, or None if the person was never erased.
     """
 
     pseudonyms: tuple[str, ...]
@@ -63,11 +67,16 @@ class Person:
 
 @dataclass(frozen=True)
 class Proof:
-    """The result of the search after an erasure; the erasure is proven if `left` is empty.
+    """The result of the search for a person's data after an erasure. The erasure is proven if `left` is empty.
 
-    `originals`, `quarantined_rows`, `files`: how many were searched. `vault_rows`: number of the person's encrypted
-    rows in the vault. `shared`: number of originals that contain the same words in records of other persons, for
-    example the number of a joint account. `left`: the places where the person's data was still found.
+    Attributes:
+        originals: the number of originals that were searched.
+        quarantined_rows: the number of quarantined rows that were searched.
+        vault_rows: the number of the person's rows in the vault, which can no longer be decrypted.
+        files: the number of unencrypted files that were searched.
+        shared: the number of originals that still contain a word that identifies the person. After an erasure, such
+            words belong to records of other persons. An example is the number of a joint account.
+        left: the places where data of the person was still found.
     """
 
     originals: int
@@ -80,13 +89,18 @@ class Proof:
 
 @dataclass(frozen=True)
 class Erasure:
-    """The outcome of an erasure.
+    """The outcome of an attempt to erase a person.
 
-    `pseudonyms`: the person's pseudonyms. `held`: the hold that prevented the erasure, so that nothing was done; None
-    if no hold prevented it. `rewritten`: number of originals that were rewritten. `records`: number of records in them
-    that lost the identifying values. `destroyed`: number of originals that were destroyed because they could not be
-    rewritten. `erased_before`: time of an earlier erasure; None if there was none. `proof`: None if a hold prevented
-    the erasure.
+    Attributes:
+        source: the name of the source.
+        pseudonyms: the person's pseudonyms.
+        held: the hold that prevented the erasure, or None if the person was erased. If there is a hold, nothing was
+            changed.
+        rewritten: the number of originals that were rewritten.
+        records: the number of records from which the identifying values were removed, in all rewritten originals.
+        destroyed: the number of originals that were destroyed because they could not be rewritten.
+        erased_before: the time of an earlier erasure of the same person, or None if there was none.
+        proof: the result of the search after the erasure, or None if a hold prevented the erasure.
     """
 
     source: str
@@ -100,9 +114,10 @@ class Erasure:
 
 
 def find_person(context: IngestContext, source: Source, borrower: str) -> Person | None:
-    """Find a person by the source's own number or by pseudonym; None if no delivery of the source had the person.
+    """Find a person by `borrower`, which is the source's own number for the person or a pseudonym.
 
-    This reads the person's data in the vault and in the originals, so the caller must record it in the audit chain.
+    Return None if no delivery of the source contained the person. The search decrypts data in the vault and in the
+    originals, so the caller must record it in the audit chain.
     """
     store, numbers, given = context.key_store, {borrower}, list[str]()
     if _PSEUDONYM.match(borrower):
@@ -119,9 +134,11 @@ def find_person(context: IngestContext, source: Source, borrower: str) -> Person
 
 
 def retention(context: IngestContext, source: Source, person: Person, years: int) -> Hold | None:
-    """The hold on the person that ends last, even if it has expired; None if there is no hold.
+    """Return the hold on a person's data that ends last, or None if there is no hold.
 
-    A hold is one that was set by hand, or the retention after the last event of the person or the person's loans.
+    A hold is either set by hand, or it results from the retention period. The retention period is the given number of
+    years after the last event of the person or of the person's loans. A hold that has expired is returned as well, so
+    the caller must compare its date with the current date.
     """
     holds = [h for p in person.pseudonyms if (h := context.key_store.held(source.name, p))]
     last = _last_event(context, source, person)
@@ -134,18 +151,19 @@ def retention(context: IngestContext, source: Source, person: Person, years: int
 def erase(
     context: IngestContext, source: Source, person: Person, folders: Iterable[Path], now: datetime, years: int
 ) -> Erasure:
-    """Erase a person, unless a hold prevents it.
+    """Erase a person, unless a hold prevents the erasure.
 
     Args:
         context: the lake, the keys and the key store.
         source: the source of the person.
-        person: the person that `find_person` returned.
-        folders: the folders to search for unencrypted identifying values.
-        now: the time of the erasure, in UTC; the tombstone keeps it.
-        years: how many years after the last event the data must be kept.
+        person: the person, as returned by `find_person`.
+        folders: the folders to search for unencrypted data of the person after the erasure.
+        now: the time of the erasure in UTC. The tombstone records it.
+        years: the retention period, as the number of years after the last event of the person or of the person's loans.
 
     Raises:
-        ErasureError: files of the source wait in the landing folder and may contain the person's data.
+        ErasureError: if files of the source wait in the landing folder, because they may contain data of the person.
+        RuntimeError: if another process was reading the key store; see `KeyStore.erase`.
     """
     if waiting(source, context):
         raise ErasureError(
@@ -183,7 +201,10 @@ def erase(
 
 
 def prove(context: IngestContext, source: Source, person: Person, folders: Iterable[Path]) -> Proof:
-    """Search for the person's data in everything that can still be decrypted, and in all unencrypted files."""
+    """Search for data of a person after an erasure, and return the result.
+
+    The search covers everything that can still be decrypted, and all files in `folders`, which are not decrypted.
+    """
     left = [
         f"the key of {p}" for p, at in context.key_store.known_persons(source.name, person.pseudonyms).items() if not at
     ]
@@ -210,9 +231,10 @@ def prove(context: IngestContext, source: Source, person: Person, folders: Itera
 def _changed(
     context: IngestContext, source: Source, search: PersonSearch
 ) -> Iterator[tuple[str, tuple[bytes, int] | None]]:
-    """Yield (sha256, (redacted content, number of changed records)) for each original that contains the person's data.
+    """Yield each original that contains data of the searched persons, with its content after the data was removed.
 
-    Yield (sha256, None) if an original cannot be rewritten.
+    The items are (sha256, (new content, number of changed records)). If the data cannot be removed from an original,
+    the item is (sha256, None).
     """
     names = {r.sha256: r.file_name for r in reversed(context.book.all(source.name))}
     for sha256, content in _originals(context, source):
@@ -227,7 +249,10 @@ def _changed(
 
 
 def _originals(context: IngestContext, source: Source) -> Iterator[tuple[str, bytes]]:
-    """Yield (sha256, content) for each original that can be decrypted, even if a crash left it without a receipt."""
+    """Yield (sha256, decrypted content) for each original of a source that can be decrypted.
+
+    Originals without a receipt, which a crash may leave, are included. Originals whose file is missing are skipped.
+    """
     for sha256, key in context.key_store.delivery_keys(source.name).items():
         path = original_path(context.lake, source.name, sha256, key.key_id)
         if path.exists():
@@ -241,10 +266,10 @@ def _pseudonym(context: IngestContext, number: str, domain: str) -> str:
 def _vault_rows(
     context: IngestContext, source: Source, pseudonyms: Collection[str]
 ) -> Iterator[tuple[Table, dict[str, str | None]]]:
-    """Yield (layout, values by column) for each row of a person, as borrower and as payer.
+    """Yield (layout, values by column) for each row in which a person is the borrower or the payer.
 
-    The rows as borrower come from the vault; there are none if the key was destroyed. The rows as payer come from the
-    originals.
+    The rows as borrower come from the vault; there are none if the person's key was destroyed. The rows as payer come
+    from the originals. Rows that no layout of the contract can read are skipped.
     """
     layouts = {layout.name: layout for layout in source.contract.layouts}
     records = read_payer(context, source, pseudonyms)
@@ -257,7 +282,10 @@ def _vault_rows(
 
 
 def _numbers(context: IngestContext, source: Source, pseudonym: str) -> set[str]:
-    """The numbers by which the source identifies the person with this pseudonym; empty if none is known."""
+    """Return the numbers that the source uses for the person with this pseudonym.
+
+    The result is empty if no such number is found in the vault or in the originals.
+    """
     layouts = {layout.name: layout for layout in source.contract.layouts}
     numbers = set()
     for kept in read_payer(context, source, [pseudonym]):  # only this person's rows
@@ -273,7 +301,11 @@ def _numbers(context: IngestContext, source: Source, pseudonym: str) -> set[str]
 
 
 def _words(layout: Table, row: Mapping[str, str | None]) -> set[str]:
-    """The values of a person that a text search can identify: names, accounts and addresses, but no codes or counts."""
+    """Return the values of a row that are distinctive enough for a text search.
+
+    These are values such as full names, addresses and long account numbers. Codes, single words and short values are
+    left out, because they would also be found by chance.
+    """
     return {
         value.strip()
         for column, value in row.items()
@@ -282,7 +314,10 @@ def _words(layout: Table, row: Mapping[str, str | None]) -> set[str]:
 
 
 def _is_distinctive(value: str) -> bool:
-    """Whether a value is unlikely to occur by chance: it has letters and other characters, like a full name."""
+    """Return whether a value is so distinctive that it is unlikely to occur in a text by chance.
+
+    It must have at least 6 characters, with letters and at least one other character, as a full name has.
+    """
     return len(value) >= _MIN_WORD and any(c.isalpha() for c in value) and not value.isalpha()
 
 
@@ -291,7 +326,7 @@ def _is_long_number(value: str) -> bool:
 
 
 def _last_event(context: IngestContext, source: Source, person: Person) -> date | None:
-    """The day of the last event of the person or of the person's loans; None if the lake has no such event."""
+    """Return the day of the last event of a person or of the person's loans, or None if the lake has no such event."""
     paths: dict[str, set[Path]] = {}
     for receipt in context.book.all(source.name):
         for item in receipt.files:

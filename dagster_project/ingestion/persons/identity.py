@@ -1,7 +1,8 @@
-"""Identification: which person a delivered row belongs to, which values identify the person, and how to blank them.
+"""Functions that find persons in delivered rows and remove the values that identify these persons.
 
-The contract decides: a column that becomes `borrower_id` or `payer_id` holds persons' numbers. Columns with the
-classification identifier or personal identify a person.
+The contract defines which columns contain data of persons. A column that becomes `borrower_id` or `payer_id` contains
+the numbers of persons. A column with the classification `identifier` or `personal` contains values that identify a
+person.
 """
 
 import contextlib
@@ -38,10 +39,13 @@ _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
 
 @dataclass(frozen=True)
 class PersonColumn:
-    """A column that holds the numbers (IDs) of persons.
+    """A column that contains the source's numbers (IDs) of persons.
 
-    `domain`: the namespace in which the numbers are pseudonymised, `<source>.<canonical column>`. `identifying`: this
-    column, and the other columns that identify the same person. `is_borrower`: True for borrowers, False for payers.
+    Attributes:
+        column: the name of the column.
+        domain: the namespace in which the numbers are pseudonymised, as `<source>.<canonical column>`.
+        identifying: the names of this column and of all other columns that identify the same person.
+        is_borrower: True if the persons are borrowers, False if they are payers.
     """
 
     column: str
@@ -51,10 +55,10 @@ class PersonColumn:
 
 
 def persons_of(layout: Table, source: Source) -> tuple[PersonColumn, ...]:
-    """Return the columns of a layout that hold persons' numbers; empty if there is no such column.
+    """Return the columns of a layout that contain the numbers of persons.
 
-    If a layout has borrowers' numbers, all its other identifying columns belong to the borrower, except payers'
-    numbers.
+    If the layout has a column of borrowers' numbers, all other identifying columns belong to the borrower, except for
+    columns of payers' numbers. The result is empty if the layout has no numbers of persons.
     """
     numbers = {
         column.origin: column.name
@@ -77,47 +81,59 @@ def persons_of(layout: Table, source: Source) -> tuple[PersonColumn, ...]:
 
 
 def number(person: PersonColumn, layout: Table) -> pl.Expr:
-    """Return an expression for the person's number in canonical form; the delivered text if it cannot be parsed."""
+    """Return an expression for the number of a person in the form in which it is pseudonymised.
+
+    The delivered text is converted to the column's type and back to text, so that `007` and `7` are the same number if
+    the type is an integer. If the text cannot be converted, it is used unchanged.
+    """
     delivered = pl.col(person.column)
     return pl.coalesce(delivered.cast(layout.schema[person.column], strict=False).cast(pl.String), delivered)
 
 
 @dataclass(frozen=True)
 class PersonSearch:
-    """A search for persons. `pseudonyms`: the persons' pseudonyms. `words`: words that identify them, if known."""
+    """The pseudonyms and words with which persons are searched for in delivered data.
+
+    Attributes:
+        pseudonyms: the pseudonyms of the persons.
+        words: values that identify the persons, for example their names. It is empty if they are not known.
+    """
 
     pseudonyms: frozenset[str]
     words: frozenset[str] = frozenset()
 
     @cached_property
     def pattern(self) -> re.Pattern[str] | None:
-        """A pattern that matches any of the words as a whole word, ignoring case; None if there are no words."""
+        """Return a pattern that matches each of the words as a whole word, or None if there are no words.
+
+        The pattern ignores case.
+        """
         words = "|".join(re.escape(word) for word in sorted(self.words))
         return re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) if words else None
 
 
 class UnreadableError(RuntimeError):
-    """A file contains or may contain data of a person, and the data cannot be removed."""
+    """Raised if a file contains or may contain data of a person, and the data cannot be removed from it."""
 
 
 def hide(
     content: bytes, layout: Table | None, source: Source, keys: Keys, search: PersonSearch
 ) -> tuple[bytes, int] | None:
-    """Return a delivered file without the values that identify the searched persons, and the number of changed records.
+    """Remove the values that identify the searched persons from a delivered file.
 
-    Return None if the file has no data of these persons. All other fields and all line numbers stay the same. If a
-    record breaks a rule or has the wrong number of fields, all its fields are blanked, because it is not clear which of
-    them identify the person.
+    Return the new content and the number of changed records, or None if the file contains no data of these persons. All
+    other fields and all line numbers stay the same. If a record that mentions a searched person breaks a rule or has
+    the wrong number of fields, all its fields are removed, because it is not clear which of them identify the person.
 
     Args:
         content: the bytes of the file.
-        layout: the file's layout; None if no layout matches its name.
+        layout: the layout of the file, or None if no layout matches its name.
         source: the source of the file.
-        keys: the keys that make the pseudonyms.
+        keys: the keys with which pseudonyms are made.
         search: the persons to search for.
 
     Raises:
-        UnreadableError: the file may contain data of the persons, but it is not text and no layout can read it.
+        UnreadableError: if the file may contain data of the persons, but it is not text and no layout can read it.
     """
     if not _may_mention(content, search):
         return None
@@ -136,10 +152,10 @@ def hide(
 
 
 def _may_mention(content: bytes, search: PersonSearch) -> bool:
-    """Check quickly whether a file may mention the searched persons: look for the words that identify them.
+    """Return False if a quick search for the words of the searched persons shows that a file does not mention them.
 
-    Return True where this could miss a mention: if there are no words, if a word is not ASCII, or if the file is not
-    text.
+    Return True if one of the words is found. Also return True if the quick search could miss a mention: if no words are
+    known, if a word is not ASCII, or if the file is not plain text.
     """
     if not search.words or not all(word.isascii() for word in search.words):
         return True
@@ -154,8 +170,8 @@ def mentions(
 ) -> list[bool]:
     """Return for each text whether it mentions a searched person.
 
-    A text mentions a person if a field is the person's number or, with `by_word`, if it contains a word that identifies
-    the person.
+    A text mentions a person if one of its comma-separated fields is the person's number. If `by_word` is True, it is
+    also enough that the text contains a word that identifies the person.
     """
     pattern = search.pattern if by_word else None
     return [
@@ -165,7 +181,10 @@ def mentions(
 
 
 def numbers_in(texts: Sequence[str], source: Source, keys: Keys, search: PersonSearch) -> list[set[str]]:
-    """Return for each text the fields that are the number of a searched person. The texts may have any layout."""
+    """Return for each text the set of its comma-separated fields that are the number of a searched person.
+
+    No layout is needed. Every field is pseudonymised and compared with the pseudonyms of the searched persons.
+    """
     fields = [_fields(text) for text in texts]
     distinct = pl.Series(list({value for values in fields for value in values}), dtype=pl.String)
     theirs: set[str] = set()
@@ -176,7 +195,10 @@ def numbers_in(texts: Sequence[str], source: Source, keys: Keys, search: PersonS
 
 
 def domains(source: Source) -> list[str]:
-    """The namespaces of the pseudonyms of a source's persons, including those that its contract no longer uses."""
+    """Return all namespaces in which the persons of a source may have pseudonyms.
+
+    This includes namespaces that the contract no longer uses, because an earlier version of it may have used them.
+    """
     return [f"{source.name}.{name}" for name in sorted(PERSON_IDS)]
 
 
@@ -187,7 +209,10 @@ def _fields(text: str) -> set[str]:
 def _columns_to_blank(
     records: Records, layout: Table, source: Source, keys: Keys, search: PersonSearch
 ) -> dict[int, set[str]]:
-    """Return the identifying columns to blank, by line number, for all records with a searched person's number."""
+    """Return the columns to empty in each record that contains the number of a searched person.
+
+    The result maps the line number of each such record to the names of the columns that identify the person.
+    """
     blank: dict[int, set[str]] = {}
     persons = persons_of(layout, source)
     # An identifier without a canonical column may have been a person's number in an earlier contract.
@@ -204,7 +229,10 @@ def _columns_to_blank(
 
 
 def _records_to_blank(records: Records, layout: Table, source: Source, keys: Keys, search: PersonSearch) -> set[int]:
-    """The line numbers of records that mention a searched person, and break a rule or have a wrong number of fields."""
+    """Return the line numbers of the records in which all fields must be removed.
+
+    These are the records that mention a searched person and that also break a rule or have the wrong number of fields.
+    """
     bad = check_rows(read_as(records.text, layout), layout).bad
     if bad.is_empty() and records.ragged.is_empty():
         return set()
@@ -237,9 +265,10 @@ def _without_in_csv(
 
 
 def _blanked(record: str, places: set[int]) -> str:
-    """Return a CSV record with the fields at `places` emptied, on the same number of lines.
+    """Return a CSV record in which the fields at the positions in `places` are empty. Positions start at 0.
 
-    Fields are split in the same way as in `read_records`.
+    Line breaks in these fields are kept, so that the record spans the same number of lines as before. The record is
+    split into fields in the same way as in `read_records`.
     """
     end = "\r" if record.endswith("\r") else ""
     record = record.removesuffix("\r")
@@ -266,10 +295,14 @@ def _without_in_parquet(
 
 
 def _hide_lines(content: bytes, source: Source, keys: Keys, search: PersonSearch) -> tuple[bytes, int] | None:
-    """Hide the lines that mention a searched person, in a file that no layout can read.
+    """Remove the lines that mention a searched person from a file that no layout can read.
 
-    The file was refused, or was accepted under an earlier contract. Return the new content and the number of hidden
-    lines, or None if no line mentions a searched person.
+    Such a file was refused, or it was accepted under an earlier version of the contract. Each removed line is replaced,
+    so that the number of lines does not change. Return the new content and the number of removed lines, or None if no
+    line mentions a searched person.
+
+    Raises:
+        UnreadableError: if the file is not text and may contain data of a searched person.
     """
     if content.startswith(PARQUET):
         with contextlib.suppress(pl.exceptions.ComputeError):

@@ -1,9 +1,11 @@
-"""Encrypted originals of deliveries, and the encrypted texts of quarantined rows: writing and reading.
+"""Functions that write and read the encrypted originals of deliveries, and the encrypted texts of quarantined rows.
 
-An original is split into chunks. Each chunk is encrypted with AES-GCM. The nonce contains the chunk's number and a flag
-for the last chunk, so that chunks cannot be swapped, dropped or cut off (the STREAM construction: Hoang, Reyhanitabar,
-Rogaway and Vizar 2015). Each delivery has its own key in the key store. The file name contains the ID of the key, so
-that an erasure can write the new file under a new key before it destroys the old key.
+An original is split into chunks, and each chunk is encrypted with AES-GCM. The nonce contains the number of the chunk
+and a flag for the last chunk, so that an attacker cannot swap, drop or cut off chunks unnoticed. This is the STREAM
+construction (Hoang, Reyhanitabar, Rogaway and Vizar 2015).
+
+Each delivery has its own key in the key store. The file name of the original contains the ID of the key. An erasure can
+therefore write a new file with a new key before it destroys the old key.
 """
 
 import contextlib
@@ -29,7 +31,7 @@ from dagster_project.keys.store import DeliveryKey, KeyDestroyedError
 
 
 class OriginalMissingError(LakeCorruptionError):
-    """The file of an original is missing."""
+    """Raised if the encrypted file of an original is missing."""
 
 
 _MAGIC = b"CLO1"
@@ -74,7 +76,11 @@ def _keep(
 
 
 def _may_mention(receipt: Receipt, context: IngestContext, erased: frozenset[str]) -> bool:
-    """Whether a delivery may contain data of an erased person; always True if some rows were not accepted."""
+    """Return whether a delivery may contain data of an erased person.
+
+    The pseudonyms in the delivery's lake files are compared with those of the erased persons. If some rows of the
+    delivery are not in the lake, because its state is not ACCEPTED, the result is always True.
+    """
     if receipt.state is not State.ACCEPTED:
         return True
     for item in receipt.files:
@@ -87,7 +93,10 @@ def _may_mention(receipt: Receipt, context: IngestContext, erased: frozenset[str
 
 
 def flush_originals(context: IngestContext, source: str, sha256s: list[str]) -> None:
-    """Flush the originals of these deliveries and the key store to disk."""
+    """Flush the originals of the given deliveries to disk, and then the key store.
+
+    `sha256s` contains the hashes of the deliveries. Originals that an erasure destroyed are skipped.
+    """
     key_ids = context.key_store.delivery_key_ids(source)
     for sha256 in sha256s:
         if key_ids[sha256]:  # the ID is empty if an erasure destroyed the original
@@ -98,13 +107,14 @@ def flush_originals(context: IngestContext, source: str, sha256s: list[str]) -> 
 
 
 def open_original(context: IngestContext, source: str, sha256: str) -> bytes:
-    """Return the content of a delivery as delivered, except for the values that erasures removed.
+    """Return the content of a delivery as it was delivered, without the values that erasures have removed.
 
     Raises:
-        KeyMissingError: the key store has no key for the delivery, for example because it is the store of another lake.
-        KeyDestroyedError: an erasure destroyed the original.
-        OriginalMissingError: the file is missing, for example because a restored backup is older than its last rewrite.
-        LakeCorruptionError: the file is damaged.
+        KeyMissingError: if the key store has no key for the delivery, for example because it belongs to another lake.
+        KeyDestroyedError: if an erasure destroyed the original.
+        OriginalMissingError: if the file is missing. This happens for example if a backup was restored that was made
+            before an erasure last rewrote the original.
+        LakeCorruptionError: if the file is damaged.
     """
     key = context.key_store.delivery_key(source, sha256)
     return read_sealed(original_path(context.lake, source, sha256, key.key_id), key.key, f"{source}:{sha256}")
@@ -113,11 +123,21 @@ def open_original(context: IngestContext, source: str, sha256: str) -> bytes:
 def open_row(context: IngestContext, source: str, sha256: str, line_no: int, lines: int, sealed: bytes | None) -> str:
     """Return the raw text of a quarantined row.
 
-    The encrypted text that is stored with the row can be read until an erasure gives the delivery a new key. After
-    that, the text comes from the rewritten original, without the values that identify the erased person.
+    The text is stored in encrypted form with the row (`sealed`). This copy can be decrypted until an erasure gives the
+    delivery a new key. After that, the text is read from the rewritten original, which no longer has the values that
+    identify the erased person.
+
+    Args:
+        context: the lake, the keys and the key store.
+        source: the name of the source.
+        sha256: the hash of the delivery.
+        line_no: the number of the row's first line in the delivery.
+        lines: the number of lines that the row spans.
+        sealed: the encrypted text, or None if none was stored with the row.
 
     Raises:
-        KeyDestroyedError, LakeCorruptionError: see `open_original`.
+        KeyDestroyedError: if an erasure destroyed the key of the delivery, or if the key store has no such key.
+        LakeCorruptionError: if the original is needed, but is missing or damaged.
     """
     key = context.key_store.delivery_key(source, sha256)
     try:
@@ -127,7 +147,11 @@ def open_row(context: IngestContext, source: str, sha256: str, line_no: int, lin
 
 
 def sealed_rows(context: IngestContext, receipt: Receipt) -> list[str]:
-    """Return the raw texts of a delivery's quarantined rows that can still be decrypted; empty if none can."""
+    """Return the raw texts of a delivery's quarantined rows, as far as they can still be decrypted.
+
+    Rows that cannot be decrypted with the current key of the delivery are skipped. The result is empty if an erasure
+    destroyed the key.
+    """
     try:
         key = context.key_store.delivery_key(receipt.source, receipt.sha256).key
     except KeyDestroyedError:
@@ -144,9 +168,10 @@ def sealed_rows(context: IngestContext, receipt: Receipt) -> list[str]:
 def seal_rows(
     line_nos: Sequence[int], texts: Sequence[str], source: Source, context: IngestContext, sha256: str
 ) -> list[bytes | None]:
-    """Encrypt the raw texts of quarantined rows with the delivery's key.
+    """Encrypt the raw texts of quarantined rows with the key of their delivery.
 
-    The result has None for each row of an erased person, and for all rows if an erasure destroyed the key.
+    The result has one item per row. The item is None if the row mentions an erased person. All items are None if an
+    erasure destroyed the key.
     """
     erased = context.key_store.erased(source.name)
     hidden = mentions(texts, source, context.keys, PersonSearch(erased)) if erased else [False] * len(texts)
@@ -165,7 +190,10 @@ def _row_context(source: str, sha256: str, line_no: int) -> str:
 
 
 def original_path(lake: Path, source: str, sha256: str, key_id: str) -> Path:
-    """The path of a delivery's original."""
+    """Return the path of a delivery's original that is encrypted with the given key.
+
+    The path is returned whether or not the file exists.
+    """
     return _folder(lake, source) / f"{sha256}.{key_id}.sealed"
 
 
@@ -174,7 +202,10 @@ def _folder(lake: Path, source: str) -> Path:
 
 
 def sweep_originals(context: IngestContext, source: str) -> int:
-    """Remove originals under a destroyed or replaced key, which an interrupted erasure left; return their number."""
+    """Remove the originals whose key was destroyed or replaced, and return the number of removed files.
+
+    An erasure that was interrupted can leave such files.
+    """
     folder, removed = _folder(context.lake, source), 0
     if not folder.exists() or not context.key_store.path.exists():
         return 0
@@ -188,7 +219,10 @@ def sweep_originals(context: IngestContext, source: str) -> int:
 
 
 def write_sealed(content: bytes, path: Path, key: bytes, context: str) -> None:
-    """Encrypt content and write it atomically to a file that only the owner can read. This function does not flush."""
+    """Encrypt `content` and write it atomically to a file that only the owner can read.
+
+    To decrypt the file, `read_sealed` needs the same key and the same `context`. The file is not flushed to disk here.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TMP)
     cipher, prefix = AESGCM(key), os.urandom(_PREFIX)
@@ -204,11 +238,11 @@ def write_sealed(content: bytes, path: Path, key: bytes, context: str) -> None:
 
 
 def read_sealed(path: Path, key: bytes, context: str) -> bytes:
-    """Read and decrypt a file that `write_sealed` wrote.
+    """Read and decrypt a file that `write_sealed` wrote with the same key and the same `context`.
 
     Raises:
-        OriginalMissingError: the file is missing.
-        LakeCorruptionError: the file is changed, cut off, or encrypted with another key.
+        OriginalMissingError: if the file is missing.
+        LakeCorruptionError: if the file was changed or cut off, or if the key or the context is wrong.
     """
     if not path.is_file():
         raise OriginalMissingError(

@@ -1,7 +1,8 @@
-"""Search for words in files of any kind: as UTF-8, UTF-16, base64 or hex, and inside packed files.
+"""A search for words in files of any kind, which helps to prove that an erasure left no data behind.
 
-The search covers the values in Parquet, SQLite and DuckDB files, and the contents of gzip and zip files. It finds
-nothing in encrypted files; the proof of an erasure relies on that.
+Words are found as UTF-8, UTF-16 (little-endian), base64 or hex. The search includes the values in Parquet, SQLite and
+DuckDB files, and the contents of gzip and zip files. It finds nothing in encrypted files; the proof of an erasure
+relies on that.
 """
 
 import base64
@@ -26,7 +27,10 @@ _VALUES = 100_000
 
 
 def find_words(folders: Iterable[Path], words: Iterable[str]) -> list[Path]:
-    """Return the files under these folders that contain at least one of the words. Symbolic links are not followed."""
+    """Return the paths of all files in these folders and their subfolders that contain at least one of the words.
+
+    Symbolic links to files are skipped.
+    """
     needles = [form for word in words for form in forms(word)]
     found = []
     for folder in folders:
@@ -36,9 +40,11 @@ def find_words(folders: Iterable[Path], words: Iterable[str]) -> list[Path]:
 
 
 def forms(word: str) -> list[bytes]:
-    """Return the byte sequences that a word can have in a file.
+    """Return the byte sequences with which a word can be written in a file.
 
-    In base64 a word has three forms, because its encoding depends on its offset.
+    These are the word in UTF-8, in UTF-16 (little-endian), in hex and in base64. In base64 a word has three forms,
+    because its encoding depends on its offset in the encoded data. Each of them is returned in the standard and in the
+    URL-safe alphabet.
     """
     utf8 = word.encode()
     found = [utf8, word.encode("utf-16-le"), utf8.hex().encode(), utf8.hex().upper().encode()]
@@ -75,7 +81,10 @@ def _in_chunk(chunk: bytes, needles: list[bytes]) -> bool:
 
 
 def _values(path: Path, head: bytes) -> Iterator[bytes]:
-    """Yield the contents of a packed file in pieces; nothing for any other file."""
+    """Yield the contents of a Parquet, SQLite, DuckDB, gzip or zip file in pieces.
+
+    Nothing is yielded for any other file. `head` contains the first bytes of the file, which identify its format.
+    """
     if head.startswith(_PARQUET):
         yield from _frame_values(pl.read_parquet(path))
     elif head.startswith(_SQLITE):
@@ -87,7 +96,11 @@ def _values(path: Path, head: bytes) -> Iterator[bytes]:
 
 
 def _unpacked(content: bytes) -> Iterator[bytes]:
-    """Yield the contents of a packed file, and of the packed files inside it; nothing if the file is invalid."""
+    """Yield the contents of a gzip, zip or Parquet file, and of the files of these kinds inside it.
+
+    Nothing is yielded if the content has none of these formats. If the file is damaged, the contents that cannot be
+    read are skipped without an error.
+    """
     inner = []
     try:
         if content.startswith(_GZIP):
@@ -105,7 +118,10 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
 
 
 def _frame_values(frame: pl.DataFrame) -> Iterator[bytes]:
-    """Yield all strings and bytes of a frame, and its nested values as JSON."""
+    """Yield all strings and binary values of a frame, and its nested values as JSON.
+
+    All other columns and all nulls are skipped.
+    """
     for column in frame.columns:
         series = frame[column].drop_nulls()
         if series.dtype == pl.Binary:
@@ -141,7 +157,10 @@ def _duckdb_values(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def _copied(path: Path, *beside: str) -> Iterator[Path]:
-    """Yield a copy of a database and its journals, so that opening the copy does not change the original."""
+    """Yield the path of a temporary copy of a database file, so that opening the copy does not change the original.
+
+    The database's journals are copied as well. `beside` contains the endings of their file names, such as `-wal`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         for ending in ("", *beside):

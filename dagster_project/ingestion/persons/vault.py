@@ -1,8 +1,10 @@
-"""The vault: the identifying values of borrowers as delivered, encrypted with one data key per borrower.
+"""The vault, which contains the identifying values of borrowers, encrypted with one data key per borrower.
 
-There is one Parquet file per delivery; a file that no receipt names is ignored. A row has a borrower's pseudonym and
-the borrower's encrypted values in the delivery. The keys are in the key store. The vault does not store values of
-payers. They are read from the encrypted originals, from the lines whose lake rows have the payer's pseudonym.
+The vault has one Parquet file per delivery. A vault file that no receipt names is ignored. Each row has the pseudonym
+of a borrower and the values of this borrower in the delivery, in encrypted form. The data keys are in the key store.
+
+The vault does not contain values of payers. These are read from the encrypted originals, from the lines whose rows in
+the lake have the payer's pseudonym.
 """
 
 import contextlib
@@ -35,7 +37,11 @@ _KEYS_AT_ONCE = 250_000  # a limit, so that other processes do not wait long for
 class Kept:
     """The values of a person in one delivery.
 
-    `layout`: name of the layout, or NOT_READ. `rows`: the person's distinct rows, each with its values by column.
+    Attributes:
+        delivery_id: the ID of the delivery.
+        layout: the name of the layout with which the values were read, or NOT_READ if no layout of the contract can
+            read them now.
+        rows: the distinct rows of the person, each with its values by column.
     """
 
     delivery_id: str
@@ -45,10 +51,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class PersonalValues:
-    """The identifying values of borrowers in a delivery's accepted rows, before encryption.
+    """The identifying values of borrowers in the accepted rows of a delivery, before they are encrypted.
 
-    `path`: path of the vault file in the lake. `persons`: for each column with borrowers' numbers, a frame with one row
-    per number. The frame's column `value` is the number, and `row` is the identifying values as JSON.
+    Attributes:
+        layout: the layout of the delivery.
+        path: the path of the vault file, relative to the folder of the lake.
+        persons: one pair for each column that contains borrowers' numbers: the column, and a frame with one row per
+            number. The frame's column `value` is the number, and its column `row` is the borrower's identifying values
+            as JSON.
     """
 
     layout: Table
@@ -57,23 +67,23 @@ class PersonalValues:
 
     @property
     def height(self) -> int:
-        """The number of persons, counted per column."""
+        """Return the number of persons. A person who occurs in several columns is counted once for each column."""
         return sum(rows.height for _, rows in self.persons)
 
 
 def personal_values_of(
     text: pl.DataFrame, good: pl.DataFrame, layout: Table, source: Source, name: str
 ) -> PersonalValues | None:
-    """Return the identifying values of borrowers in a delivery's accepted rows.
+    """Return the identifying values of borrowers in the accepted rows of a delivery.
 
-    Return None if the layout has no borrowers' numbers or no row was accepted.
+    Return None if the layout has no column of borrowers' numbers, or if no row was accepted.
 
     Args:
-        text: the delivery's records, with each column as text.
-        good: `line_no` of the accepted records.
+        text: the records of the delivery, with each column as text.
+        good: a frame with the `line_no` of each accepted record.
         layout: the layout of the delivery.
         source: the source of the delivery.
-        name: the file name of the delivery's lake files.
+        name: the file name to use for the vault file.
     """
     borrowers = [person for person in persons_of(layout, source) if person.is_borrower]
     if not borrowers or good.is_empty():
@@ -99,12 +109,14 @@ def personal_values_of(
 def write_vault(
     personal_values: Sequence[PersonalValues], source: Source, context: IngestContext, known_rows: KnownRows
 ) -> list[tuple[LakeFile, ...]]:
-    """Write the vault files of deliveries; return one file or none per delivery.
+    """Encrypt the personal values of several deliveries and write one vault file per delivery.
 
-    All deliveries share the queries to the key store. Erased persons are never written. If a delivery has only a
-    person's number, a person who is already in the vault is not written again. A person is in the vault if a receipt
-    names the vault file for which the person's key was made. The key is not sufficient, because a crash may have
-    prevented the receipt.
+    The result has one item per delivery: a tuple with the vault file, or an empty tuple if the delivery has nothing to
+    write. The keys of all deliveries are read together, to save queries to the key store.
+
+    Erased persons are never written. If the number is the only value that identifies persons in a delivery, persons who
+    are already in the vault are not written again. A person is in the vault if a receipt names the vault file for which
+    the person's key was made. The key alone does not prove this, because a crash may have prevented the receipt.
     """
     columns: dict[tuple[str, PersonColumn], list[pl.DataFrame]] = {}
     for index, delivery in enumerate(personal_values):
@@ -131,7 +143,12 @@ def _sealed(
     context: IngestContext,
     known_rows: KnownRows,
 ) -> pl.DataFrame:
-    """Return one row per person of one column: the delivery's index, the pseudonym, and the encrypted values."""
+    """Encrypt the values of the persons in one column.
+
+    Return a frame with one row per delivery and person. Its columns are `delivery` (the index of the delivery in
+    `paths`), `pseudonym` and `sealed` (the encrypted values). Persons who must not be written are left out; see
+    `write_vault`.
+    """
     only_number = person.identifying == (person.column,)
     if only_number:  # the person's further deliveries add nothing
         personal_values = personal_values.unique("value", keep="first", maintain_order=True)
@@ -156,11 +173,11 @@ def _write_file(personal_values: PersonalValues, sealed: pl.DataFrame, context: 
 
 
 def read_person(context: IngestContext, source: str, pseudonym: str) -> list[Kept]:
-    """Return all vault records of a borrower, oldest delivery first.
+    """Return all vault records of a borrower, with the oldest delivery first.
 
     Raises:
-        KeyDestroyedError: the borrower was erased, or is unknown.
-        LakeCorruptionError: a file of the vault is missing or changed.
+        KeyDestroyedError: if the borrower was erased, or if the key store does not know the borrower.
+        LakeCorruptionError: if a file of the vault is missing or was changed.
     """
     key = context.key_store.person_key(source, pseudonym)
     records = []
@@ -175,14 +192,14 @@ def read_person(context: IngestContext, source: str, pseudonym: str) -> list[Kep
 
 
 def read_payer(context: IngestContext, source: Source, pseudonyms: Collection[str]) -> list[Kept]:
-    """Return the values of a payer in all accepted rows, read from the originals, oldest delivery first.
+    """Return the values of a payer in all accepted rows, read from the originals, with the oldest delivery first.
 
-    If the contract has changed and can no longer read an original, the result has only the number of the payer. An
-    original that an erasure rewrote or destroyed has no data of the erased person. Missing originals are skipped: after
-    a restore from a backup that is older than an erasure, the rewritten original is missing.
+    `pseudonyms` contains the payer's pseudonyms. If the current contract cannot read an original, the result for it
+    contains only the payer's number. Originals that an erasure destroyed are skipped. Missing originals are skipped as
+    well, because after a restore from a backup that is older than an erasure, the rewritten originals are missing.
 
     Raises:
-        LakeCorruptionError: an original is damaged.
+        LakeCorruptionError: if an original is damaged.
     """
     records: list[Kept] = []
     for receipt in context.book.all(source.name):
@@ -205,9 +222,17 @@ def read_payer(context: IngestContext, source: Source, pseudonyms: Collection[st
 def _payer_in(
     content: bytes, name: str, lines: pl.Series, context: IngestContext, source: Source, search: PersonSearch
 ) -> tuple[str, list[dict[str, str | None]]]:
-    """Return the layout's name of an original, and the values of a searched payer in these lines.
+    """Return the name of an original's layout, and the values of the searched payers in the given lines.
 
-    If the layout cannot read the values, return NOT_READ and only the payer's numbers.
+    If the current contract cannot read the values, return NOT_READ and only the numbers of the payers.
+
+    Args:
+        content: the decrypted content of the original.
+        name: the file name of the delivery, which determines the layout.
+        lines: the numbers of the lines to search.
+        context: the lake and the keys.
+        source: the source of the delivery.
+        search: the pseudonyms of the payers.
     """
     layout = source.contract.layout_of(name)
     payers = [person for person in persons_of(layout, source) if not person.is_borrower] if layout else []

@@ -1,1 +1,1 @@
-"""Independent references: they compute what the project computes by other, simpler means, and share no code with it."""
+"""Independent references, which compute the project's results by simpler means and share no code with the project."""

@@ -1,7 +1,7 @@
-"""Defaults of a loan by going through its days one by one, as somebody with a calendar and a ledger would.
+"""The defaults of a loan, found by going through its days one by one.
 
-Nothing of the SQL's ways is in here: days past due count from the oldest instalment, a counter counts days, and states
-follow on one another.
+This module uses none of the methods of the project's SQL. Days past due are counted from the oldest unpaid instalment,
+a counter counts the days in material arrears, and the state of each day follows from the day before.
 """
 
 import datetime as dt
@@ -17,7 +17,10 @@ UNKNOWN_RATE = 0.08  # a year, of loans without a rate
 
 @dataclass(frozen=True)
 class Rules:
-    """Amounts in cents; `share` in per cent of the balance of the month-end before."""
+    """The rules for defaults and cures.
+
+    `amount` is in cents. `share` is in per cent of the balance at the previous month-end.
+    """
 
     days: int = 90
     amount: int = 6_000
@@ -30,7 +33,12 @@ class Rules:
 
 @dataclass
 class Spell:
-    """One default; the end is None while it goes on. `value_lost` of a distressed restructuring, to four places."""
+    """One default of a loan.
+
+    `known_at` is the first date on which the lender could know about the default. `ended_on` and `ended_by` are None
+    while the default continues. `value_lost` is the share of value that the lender lost by a distressed restructuring,
+    rounded to four decimal places. It is None for other triggers.
+    """
 
     defaulted_on: dt.date
     trigger: str
@@ -41,14 +49,18 @@ class Spell:
 
 
 def months_later(day: dt.date, months: int) -> dt.date:
-    """The same day, or the last one of a shorter month."""
+    """Return the same day of the month `months` months later, or the last day of that month if it is shorter."""
     first = dt.date(day.year + (day.month - 1 + months) // 12, (day.month - 1 + months) % 12 + 1, 1)
     return min(first + (day.day - 1) * DAY, month_end(first))
 
 
 @dataclass(frozen=True)
 class Day:
-    """What the ledger says at the end of a day."""
+    """The figures of a loan at the end of a day, with amounts in cents.
+
+    `dpd` is the number of days past due. `balance_before` is the balance at the previous month-end, or the original
+    amount in the month in which the loan was opened.
+    """
 
     on: dt.date
     arrears: int
@@ -58,7 +70,7 @@ class Day:
 
 
 def days_of(loan: Loan, last: dt.date) -> Iterator[Day]:
-    """Every day of a loan until the last one."""
+    """Yield the ledger's figures for every day of a loan, from its opening to the day `last`."""
     ledger = DayByDay(loan)
     on, paid, balance = loan.opened_on, 0, loan.original
     paid_on: dict[dt.date, int] = {}
@@ -80,7 +92,11 @@ def days_of(loan: Loan, last: dt.date) -> Iterator[Day]:
 
 
 class Defaults:
-    """The defaults of one loan, and its state at each month-end."""
+    """The defaults of one loan and its state at each month-end.
+
+    `spells` has the defaults in the order of their dates. `standing` has the state by month-end: `performing`,
+    `past_due`, `default`, `probation`, `closed` or `written_off`.
+    """
 
     def __init__(self, loan: Loan, last: dt.date, rules: Rules) -> None:
         self.loan, self.rules, self.ledger = loan, rules, DayByDay(loan)
@@ -102,7 +118,7 @@ class Defaults:
                 self.standing[day.on] = self._stands(day, gone=gone)
 
     def _live(self, day: Day, kinds: set[str]) -> bool:
-        """One day passes; returns whether the loan is written off."""
+        """Process one day with events of the given kinds, and return whether a write-off ends the loan on this day."""
         rules = self.rules
         is_material = day.arrears > 0 and day.arrears >= rules.amount
         is_material = is_material and day.arrears * 100 >= rules.share * day.balance_before
@@ -132,7 +148,11 @@ class Defaults:
         return False
 
     def _value_lost(self, on: dt.date) -> float | None:
-        """By which share what is still to be paid becomes worth less overnight; None where it was worth nothing."""
+        """Return the share of value that the remaining instalments lose on the day `on` through a new schedule.
+
+        The values under the old and the new schedule are both discounted to this day, and payments up to it are
+        subtracted. Returns None if the old value was zero or negative.
+        """
         growth = 1 + (self.loan.annual_rate if self.loan.annual_rate is not None else UNKNOWN_RATE) / 12
         before, after = (
             sum(i.amount * growth ** (-12 * max((i.due_on - on).days, 0) / 365) for i in self.ledger.plan(day))
@@ -152,7 +172,7 @@ class Defaults:
         self.spells[-1] = replace(self.spells[-1], ended_on=on, ended_by=by)
 
     def _known_by(self, on: dt.date) -> dt.date:
-        """By when all rows of the days until then were known."""
+        """Return the first date on which all rows dated up to the day `on` were known, including their corrections."""
         loan = self.loan
         versions = [(i.valid_from, i) for i in loan.instalments] + [(p.paid_on, p) for p in loan.payments]
         # what was corrected on the day on which it was known never counted
@@ -172,7 +192,10 @@ class Defaults:
 
 
 def known_on(loan: Loan, day: dt.date) -> Loan:
-    """The loan with the rows that were known on a day, corrected as far as that was known."""
+    """Return the loan as it was known on a day.
+
+    Rows that became known later are left out. A row that was replaced later counts as not replaced.
+    """
     tables = (loan.instalments, loan.payments)
     instalments, payments = (
         [replace(r, until=r.until if r.until and r.until <= day else None) for r in rows if r.known_at <= day]

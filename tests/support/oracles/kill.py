@@ -1,7 +1,7 @@
-"""A book with dirt, and what must be in the lake after it is taken in, whoever was killed on the way.
+"""A random book with faulty lines, and the content that the lake must have after it is ingested.
 
-The reference is made while the files are written, by other means than the code that reads them: lists, integers of
-cents, and nothing of Polars, DuckDB or the project.
+This content must be the same no matter which processes are killed while they ingest. The reference is built while the
+files are written, by means other than those of the project: lists and integers of cents, without Polars or DuckDB.
 """
 
 import random
@@ -20,7 +20,10 @@ Statement = tuple[str, str, int, int]
 
 @dataclass
 class Reference:
-    """What must be in the lake: statements, and lines and cents by outcome."""
+    """The expected content of the lake.
+
+    It consists of the accepted statements, and the number of lines and cents by outcome.
+    """
 
     statements: Counter = field(default_factory=Counter)
     rows: Counter = field(default_factory=Counter)
@@ -38,7 +41,7 @@ class Reference:
 
 @dataclass
 class Delivery:
-    """A file, and what must become of it."""
+    """A file to deliver, and the outcome that is expected for its lines."""
 
     name: str
     text: str
@@ -46,20 +49,24 @@ class Delivery:
 
 
 def month_end(month: int) -> str:
-    """Month-ends from January 2024 on."""
+    """Return a month-end as text: January 2024 for 0, February 2024 for 1, and so on."""
     year, number = 2024 + month // 12, month % 12 + 1
     return f"{year}-{number:02}-{monthrange(year, number)[1]}"
 
 
 def book_of_loans() -> Delivery:
-    """The loans; they carry no control amount."""
+    """Return the delivery of all loans. It has no control amount, so its cents are 0."""
     becomes = Reference()
     becomes.count("accepted", 0, len(LOANS))
     return Delivery("book-2024-01-02.csv", book_file(LOANS), becomes)
 
 
 def month_file(month: int, draw: random.Random, kind: str | None = None) -> Delivery:
-    """A month: clean, with a bad line, with lines twice, or with so many bad ones that all of it is held back."""
+    """Return the delivery of one month, with its expected outcome.
+
+    The file may be clean, have one bad line, have three lines twice, or have so many bad lines that all of it is
+    quarantined. `kind` chooses one of these; if it is None, `draw` chooses.
+    """
     kind = kind or draw.choice(("clean", "clean", "bad", "twice", "held back"))
     becomes, lines = Reference(), []
     wrong = set(draw.sample(LOANS, {"bad": 1, "held back": 9}.get(kind, 0)))
@@ -84,7 +91,7 @@ def month_file(month: int, draw: random.Random, kind: str | None = None) -> Deli
 
 
 def copy_of(delivery: Delivery, name: str) -> Delivery:
-    """The same content under another name: all of it is duplicate."""
+    """Return a delivery with the same content and another name. All of its lines are expected to be duplicates."""
     becomes = Reference()
     becomes.count("duplicate", delivery.becomes.cents["landed"], delivery.becomes.rows["landed"])
     return Delivery(name, delivery.text, becomes)

@@ -1,4 +1,4 @@
-"""Random books of a ledger source as raw tables, and a plain ledger that goes through a loan day by day."""
+"""The loans of a ledger source, and a simple ledger that follows one loan day by day."""
 
 import datetime as dt
 from collections import defaultdict
@@ -22,7 +22,11 @@ def months_from(first: dt.date, last: dt.date) -> list[dt.date]:
 
 @dataclass(frozen=True)
 class Instalment:
-    """One version of an instalment, known until another is; amounts in cents."""
+    """One version of an instalment of a loan, with amounts in cents.
+
+    The version is known from `known_at` on. `until` is the date on which another version replaced it, or None if none
+    did.
+    """
 
     valid_from: dt.date
     no: int
@@ -36,7 +40,11 @@ class Instalment:
 
 @dataclass(frozen=True)
 class Payment:
-    """One version of a payment, known until another is; amount in cents, negative is a reversal."""
+    """One version of a payment, with the amount in cents. A negative amount is a reversal.
+
+    The version is known from `known_at` on. `until` is the date on which another version replaced it, or None if none
+    did.
+    """
 
     paid_on: dt.date
     amount: int
@@ -47,7 +55,7 @@ class Payment:
 
 @dataclass(frozen=True)
 class Event:
-    """What the source reports beside schedule and payments: `write_off` or `restructured`."""
+    """A `write_off` or `restructured` event that the source reports for a loan."""
 
     occurred_on: dt.date
     kind: str
@@ -56,7 +64,7 @@ class Event:
 
 @dataclass
 class Loan:
-    """A loan and all that was ever reported of it; amounts in cents."""
+    """A loan and all rows that were ever reported about it, with amounts in cents."""
 
     loan_id: str
     opened_on: dt.date
@@ -70,7 +78,7 @@ class Loan:
 
 @dataclass(frozen=True)
 class Month:
-    """What the ledger says of one month of a loan, in cents."""
+    """The figures of one month of a loan. Amounts are in cents, and `dpd_max` and `dpd_end` are in days."""
 
     dpd_max: int
     dpd_end: int
@@ -82,10 +90,13 @@ class Month:
 
 
 class DayByDay:
-    """One loan under one knowledge: rows visible by a month-end, or all."""
+    """The ledger of one loan, using only the rows that are visible by a given month-end."""
 
     def __init__(self, loan: Loan, known_by: dt.date | None = None):
-        """`known_by`: the month-end by which a row must be visible; None is all that is known now."""
+        """Select the rows of the loan that are visible by the month-end `known_by`.
+
+        If `known_by` is None, select all rows that no other version has replaced.
+        """
         self.loan = loan
         by = known_by or dt.date.max
         seen = lambda event, row: (
@@ -96,7 +107,11 @@ class DayByDay:
         self.versions = sorted({i.valid_from for i in self.instalments})
 
     def plan(self, day: dt.date) -> list[Instalment]:
-        """The instalments that count, by the schedule of a day."""
+        """Return the instalments that count on `day`, in the order of their due dates.
+
+        An instalment counts if its schedule version is the newest one on its due date. Versions that begin after `day`
+        are ignored.
+        """
         begun = [v for v in self.versions if v <= day]
         ends = dict(pairwise(begun))
         counted = [
@@ -160,12 +175,19 @@ class DayByDay:
         )
 
     def is_written_off(self, end: dt.date) -> bool:
-        """From the month in which it can be known."""
+        """Return whether the loan is written off at a month-end.
+
+        This is the case from the first month-end at which the write-off can be known.
+        """
         month_ends = [visible(self.loan, e.occurred_on, e.known_at) for e in self.loan.events if e.kind == "write_off"]
         return any(month <= end for month in month_ends)
 
     def has_row(self, end: dt.date) -> bool:
-        """No row where the loan was closed a month before and nothing happened."""
+        """Return whether the loan has a row at a month-end.
+
+        There is no row if the loan was already closed at the previous month-end, and no payment was made and no
+        schedule began during the month. The month in which the loan was opened always has a row.
+        """
         before = end.replace(day=1) - DAY
         if month_end(self.loan.opened_on) == end or not self.is_closed(before):
             return True
@@ -174,13 +196,20 @@ class DayByDay:
 
 
 def visible(loan: Loan, event: dt.date, known_at: dt.date) -> dt.date:
-    """The first month-end at which a feature may use a row."""
+    """Return the first month-end at which a feature may use a row.
+
+    `event` is the date on which the row's event happened, and `known_at` the date on which the row became known.
+    """
     newest = max(known_at, loan.known_at) - LAG * DAY
     return month_end(max(event, loan.opened_on, newest))
 
 
 def knowledge(loan: Loan, end: dt.date) -> list[dt.date]:
-    """The month-ends as of which a loan's month is reported: its own, and those with late rows of it."""
+    """Return the month-ends as of which one month of a loan is reported, in ascending order.
+
+    They are the end of the month itself, if the loan is visible by then, and each later month-end at which a row dated
+    up to the end of the month became visible or was replaced. Payment changes that cancel each other out are ignored.
+    """
     late = {visible(loan, loan.opened_on, loan.known_at)}
     for i in loan.instalments:
         seen_from = visible(loan, i.valid_from, i.known_at)
@@ -199,7 +228,10 @@ def knowledge(loan: Loan, end: dt.date) -> list[dt.date]:
 
 
 def reported(book: list[Loan]) -> dt.date:
-    """The last month that the source has reported: something is known of the day on which it is observed."""
+    """Return the last month-end that the source has reported.
+
+    A month counts as reported if some row became known `LAG` days after its end or later.
+    """
     known_dates = [loan.known_at for loan in book]
     known_dates += [row.known_at for loan in book for row in (*loan.payments, *loan.instalments)]
     newest = max(known_dates) - dt.timedelta(days=LAG)

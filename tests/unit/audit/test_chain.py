@@ -1,4 +1,4 @@
-"""The audit chain: five kinds of tampering, each found and its first row named."""
+"""Tests of the audit chain: it detects five kinds of tampering, and damage to the log or its head."""
 
 import json
 import os
@@ -31,7 +31,10 @@ def rows_of(log):
 
 
 def rewrite(log, rows):
-    """What somebody with the file and without the key can do: the triggers are no hindrance."""
+    """Replace all rows of the log with `rows`, as a person could who can write to the file but does not have the key.
+
+    The triggers that forbid changes are dropped first.
+    """
     with sqlite3.connect(log.path) as db:
         db.execute("drop trigger audit_keeps")
         db.execute("drop trigger audit_keeps_rows")
@@ -49,7 +52,10 @@ def edited(rows, draw):
 
 
 def deleted(rows, draw):
-    """In the middle; sometimes the rows after it are renumbered, so that no gap shows."""
+    """Return the rows without one random row, and the number of the deleted row.
+
+    The last row is never deleted. In half of the cases, the later rows are renumbered to leave no gap in the numbers.
+    """
     place = draw.randrange(len(rows) - 1)
     after = rows[place + 1 :]
     if draw.random() < 0.5:
@@ -65,7 +71,11 @@ def swapped(rows, draw):
 
 
 def inserted(rows, draw):
-    """A copy of one row at another place, or a made-up row with the seal of its neighbour."""
+    """Return the rows with one more row at a random place, and the number of the inserted row.
+
+    The new row is either a copy of a random row, or a copy of the row that follows it with another subject. The copy
+    keeps its seal. The later rows are renumbered.
+    """
     place = draw.randrange(1, len(rows))
     like = draw.choice(rows) if draw.random() < 0.5 else (*rows[place][:3], "made up", *rows[place][4:])
     moved = [(n + 1, *rest) for n, *rest in rows[place:]]
@@ -79,7 +89,10 @@ def cut(rows, draw):
 
 @pytest.mark.parametrize("tamper", [edited, deleted, swapped, inserted, cut], ids=lambda t: t.__name__)
 def test_every_tampering_is_found_and_its_first_row_named(log, tamper):
-    """S2: five kinds, forty of each."""
+    """Each kind of tampering is found in forty random attempts, and the message names the first affected row.
+
+    This tests promise S2 in `docs/promises.md`.
+    """
     original, draw, found = rows_of(log), random.Random(f"{SEED}:{tamper.__name__}"), 0
     assert log.faults() == []
     for _ in range(40):
@@ -96,7 +109,12 @@ def test_every_tampering_is_found_and_its_first_row_named(log, tamper):
 
 
 def test_row_of_another_history_does_not_fit(log):
-    """A log that was set back and went on otherwise: rows of its first life are genuine, and do not belong here."""
+    """Genuine rows of an abandoned history are reported if they are put into the log that replaced it.
+
+    The log and its head are set back by five rows, and five other rows are appended. Then the last three rows are
+    replaced with rows of the earlier history. Their seals are genuine but do not follow from the row before. The first
+    of the three rows is reported, no matter which of the two heads is in place.
+    """
     log.append(entries(5, ROWS))
     first_life, head = rows_of(log), log.head_file.read_text()
     rewrite(log, first_life[:-5])
@@ -122,7 +140,10 @@ def test_rows_are_kept_by_the_database_too(log):
 
 
 def test_log_that_was_cut_takes_no_row_more(log):
-    """Else the next row would rewrite the head, and nothing would show that the end is gone."""
+    """A log that was deleted or has lost its last rows refuses to append new rows.
+
+    Otherwise the next row would replace the head, and nobody could see that rows are missing.
+    """
     rewrite(log, rows_of(log)[:-3])
     with pytest.raises(AuditError, match="does not match its head"):
         log.append(entries(1))
@@ -151,7 +172,10 @@ def test_other_head_is_a_fault(log):
 
 
 def test_crash_before_the_head_was_written_is_no_fault(log):
-    """The rows are there, and follow from the head: the next append goes on."""
+    """Rows that were written just before a crash, but are not in the head yet, are no fault.
+
+    The seals of these rows follow from the row in the head. The next append continues after them.
+    """
     before = log.head_file.read_text()
     log.append(entries(3, ROWS))
     log.head_file.write_text(before)

@@ -1,4 +1,4 @@
-"""The benchmark of ingestion: its verdicts, its section of the page, and its payments."""
+"""Tests of the ingestion benchmark: its verdicts, its section in `docs/performance.md`, and its payments."""
 
 import ingest
 import pytest

@@ -1,4 +1,4 @@
-"""The benchmarks' runner; how long anything takes is never asserted."""
+"""Tests of the program that runs the benchmarks. No test asserts a duration."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine."""
+"""A fixture with a local web server that receives webhook messages."""
 
 import json
 import threading
@@ -11,7 +11,12 @@ import pytest
 
 @dataclass
 class Receiver:
-    """What a webhook got. `answers`: status codes to give, the last one for ever; None hangs up without one."""
+    """The state of a local web server that receives webhook messages.
+
+    `answers`: the status codes of the next answers, in this order. The last code is used for all further requests. For
+    None, the server closes the connection without an answer. `got`: the messages that were answered with 200, each as
+    (idempotency key, body).
+    """
 
     address: str = ""
     answers: list[int | None] = field(default_factory=lambda: [200])

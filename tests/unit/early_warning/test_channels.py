@@ -1,4 +1,4 @@
-"""A webhook that fails: no error shows its address, and a silent receiver is given up."""
+"""Tests of a webhook that fails: no error contains its address, and a silent receiver causes a timeout."""
 
 import pytest
 from pydantic import ValidationError

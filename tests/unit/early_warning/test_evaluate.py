@@ -1,4 +1,4 @@
-"""The history of early warnings: bases, moves and states of segments, by hand."""
+"""Tests of the history of early warnings. The expected bases, moves and states of segments were calculated by hand."""
 
 from itertools import pairwise
 
@@ -16,8 +16,12 @@ from support.warning_figures import POLICY, month, series, states
 
 
 def test_share_in_stage_2_is_measured_by_the_month_a_quarter_before():
-    """.7 points a month are 2.1 a quarter. There are figures of the newest months alone: the segment's age comes from
-    another indicator, and without one these months are its first, and no base.
+    """The share of loans in stage 2 is compared with the share three months earlier.
+
+    The share rises by 0.7 percentage points per month, or 2.1 points per quarter, which is amber. A month can serve as
+    the base only if the segment was at least 24 months old in that month. The age counts from the first month with
+    figures of any indicator, so the second indicator makes the segment old enough. Without the second indicator, no
+    month is old enough to be the base.
     """
     share = [0.05] * 12 + [0.057, 0.064, 0.071]
     rising = series([round(20_000 * s) for s in share], of=20_000, indicator="stage_2_share", begins=20)
@@ -37,7 +41,10 @@ def test_share_in_stage_2_is_measured_by_the_month_a_quarter_before():
 
 
 def test_rise_is_amber_then_red_and_is_measured_by_what_was_before_it():
-    """Of 20,000 accounts 1.76 % are late for 20 months, and 3.01 % four months later."""
+    """A rise turns the state amber and then red, and is measured against the months before the warning opened.
+
+    Of 20,000 accounts, 1.76 % are late for 20 months. Within the next four months the share rises to 3.01 %.
+    """
     share = [0.0176] * 20 + [0.0176 + 0.0125 * k / 4 for k in (1, 2, 3, 4)] + [0.0301] * 3
     history = evaluate(series([round(20_000 * s) for s in share], of=20_000), POLICY)
     assert states(history, segment="loan")[-8:] == ["green", "green", "amber", "red", "red", "red", "red", "red"]
@@ -55,14 +62,21 @@ def test_what_stays_is_the_new_base_once_its_time_is_over():
 
 
 def test_a_large_move_that_may_be_noise_stays_green():
-    """Of 150 accounts 3 are late in each of 20 months, and then 6."""
+    """A share that doubles stays green if the rise may be chance.
+
+    Of 150 accounts, 3 are late in each of 20 months, and 6 in the following month.
+    """
     history = evaluate(series([3] * 20 + [6], of=150), POLICY)
     row = history.filter(segment="loan").row(-1, named=True)
     assert row["move"] == 2 and row["p_adjusted"] > 0.01 and row["state"] == "green"
 
 
 def test_of_many_segments_one_that_stands_out_by_chance_stays_green():
-    """p of one segment is below .001: amber where it is alone, and above .01 among forty."""
+    """A segment that is amber when judged alone is green when it is judged together with 39 other segments.
+
+    Its p-value is below 0.001. With 40 segments, the adjusted p-value is above 0.01, because such a rise is likely to
+    occur by chance in one of so many segments.
+    """
     one = series([200] * 20 + [252], segment=("product", "p0"))
     single = evaluate(one, POLICY).filter(segment="p0").row(-1, named=True)
     assert single["p_value"] < 0.001 and single["state"] == "amber"
@@ -92,7 +106,12 @@ def test_gap_is_reported_and_the_segment_is_judged_again_after_it():
 
 
 def test_each_rule_by_hand():
-    """Points: 0.50 against 0.44; deviations: months of 2.0 and 2.2 % have a standard deviation of 0.1044 points."""
+    """The rules `points` and `deviations` give the moves that were calculated by hand.
+
+    Points: 0.50 is compared with 0.44, so the move is 0.06. Deviations: the earlier shares alternate between 2.0 % and
+    2.2 %, so their mean is 2.1 % and their standard deviation is 0.1044 percentage points. The move is the distance of
+    3.0 % from the mean, in standard deviations.
+    """
     mean = pl.concat([series([44] * 8 + [50], of=100, indicator="utilisation")])
     row = evaluate(mean, POLICY).filter(segment="loan").row(-1, named=True)
     assert (row["value"], row["base"], row["move"]) == (0.5, 0.44, pytest.approx(0.06))
@@ -123,7 +142,11 @@ MONTHLY = st.lists(st.integers(100, 900), min_size=22, max_size=30)
 @settings(max_examples=40)
 @given(MONTHLY, MONTHLY, st.randoms(use_true_random=False), st.integers(1, 8))
 def test_history_depends_only_on_the_months_figures(loans, cards, random, cut):
-    """Any order of rows gives the same; later months change no earlier one; another source has no part in it."""
+    """The history of each month depends only on the source's own figures up to that month.
+
+    The order of the input rows does not matter. Figures of later months or of another source change no row. Each row
+    has a unique key, and each state may legally follow the state of the month before.
+    """
     figures = pl.concat([series(loans), series(cards, segment=("product", "card"), indicator="mob3_30_plus")])
     whole = evaluate(figures, POLICY)
     order = list(range(figures.height))
@@ -141,7 +164,12 @@ def test_history_depends_only_on_the_months_figures(loans, cards, random, cut):
 
 
 def test_noise_stays_silent_where_two_sigma_does_not():
-    """Binomial noise over 24 months: 2 sigma of 12 months is crossed in most books, a warning opens in few."""
+    """Pure chance rarely opens a warning, although it often exceeds two standard deviations.
+
+    In 60 books with binomial noise, 24 months are compared with the 12 months before each of them. More than half of
+    the books exceed the mean plus two standard deviations at least once. The share of books that open a warning is at
+    most 24 times the `false_alarm_rate` of the policy.
+    """
     random, opened, crossed = np.random.default_rng(5), 0, 0
     for _ in range(60):
         hits = random.binomial(10_000, 0.02, 36)

@@ -1,4 +1,4 @@
-"""A message names segment, figures, owner and what to do."""
+"""Tests of the messages that report a change of state."""
 
 from dagster_project.early_warning.evaluate import evaluate
 from dagster_project.early_warning.messages import changes, newest

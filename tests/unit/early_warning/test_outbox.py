@@ -1,4 +1,4 @@
-"""One message per change of state, whatever fails on the way."""
+"""Tests of the outbox: each change of state gets exactly one message, even if sending fails or the process crashes."""
 
 import json
 import sqlite3
@@ -21,13 +21,19 @@ RISES = [200] * 20 + [260, 300, 300, 200, 200, 200, 200, 200]  # amber, red, red
 
 
 def night(box: Outbox, history: pl.DataFrame, channels=(), now=NOW):
-    """What a night does once it has published."""
+    """Write the messages that are due and send all waiting messages, as a night does after it has published.
+
+    Return the new messages and the result of sending.
+    """
     made = box.write(lambda reported: changes(history, reported, POLICY), [c.name for c in channels], now)
     return made, box.send(channels, now)
 
 
 def histories(hits):
-    """What each monthly night sees, from the first one that can judge."""
+    """Return the history that each monthly night would compute, as a list.
+
+    The first night in the list has 19 months of figures. Earlier nights have too few months to judge.
+    """
     return [evaluate(series(hits[:n]), POLICY) for n in range(19, len(hits) + 1)]
 
 
@@ -51,7 +57,12 @@ def test_one_message_a_change_and_not_one_a_night(tmp_path, receiver):
 @settings(max_examples=30)
 @given(st.lists(st.sampled_from([200, 260, 300, None]), min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_last_message_gives_the_current_state(tmp_path_factory, later, random):
-    """Whatever the months, the nights that there were, and how often each ran: people know the newest state."""
+    """The last message reports the current state, whatever the figures are, and however often each night runs.
+
+    Some nights do not run, and others run twice. If the current state is amber or red, the last message reports it. If
+    it is another state, the last message does not report amber or red. Each change to, from or between amber and red is
+    reported once.
+    """
     box = Outbox(tmp_path_factory.mktemp("box") / "outbox.sqlite")
     seen = [h for h in histories([200] * 19 + later + [200]) for _ in range(random.randint(0, 2))]
     changed, before, reported = 0, "green", box.reported()
@@ -80,7 +91,11 @@ def test_a_late_row_takes_a_warning_back(tmp_path):
 
 
 def test_webhook_that_fails_waits_for_the_next_night(tmp_path, receiver):
-    """The log has taken it; the hook answers 500, then hangs up, then takes it: once, and what came later after it."""
+    """Messages that the webhook did not accept are sent again in later rounds, once each and in order.
+
+    The webhook answers the first attempt with status 500 and closes the connection at the second. The third attempt
+    sends both waiting messages. The log channel has already accepted them and does not get them again.
+    """
     receiver.answers = [500, None, 200]
     box, log, hook = (
         Outbox(tmp_path / "o.sqlite"),
@@ -103,7 +118,7 @@ def test_webhook_that_fails_waits_for_the_next_night(tmp_path, receiver):
 
 
 class Dies(Exception):
-    """The process ends here."""
+    """An exception that tests raise to simulate a crash of the process."""
 
 
 def test_a_crash_between_sending_and_marking_loses_nothing_and_writes_nothing_twice(tmp_path, receiver, monkeypatch):

@@ -1,4 +1,4 @@
-"""The policy has every indicator that early warnings measure."""
+"""Tests that the policy has exactly the indicators that early warnings can measure."""
 
 from dagster_project.early_warning.rules import MEASURES
 from support.warning_figures import POLICY

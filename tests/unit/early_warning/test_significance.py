@@ -1,4 +1,4 @@
-"""Tests of significance against SciPy and golden numbers."""
+"""Tests of the significance tests, compared with SciPy and golden numbers."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,11 @@ from dagster_project.early_warning.significance import above_expected, higher_me
 
 
 def test_more_often_is_fishers_exact_test():
-    """scipy's own test says the same of the table, and beyond 2,000 hits p is hardly larger than the exact one."""
+    """`more_often` returns the p-value of Fisher's exact test in SciPy.
+
+    Above 2,000 hits in total, `more_often` is an approximation. It is then never below the exact p-value, and less than
+    1.8 times as large.
+    """
     for hits, of, base_hits, base_of in ((3, 4, 1, 4), (30, 900, 90, 5_000), (0, 50, 3, 60), (12, 12, 0, 9)):
         table = [[hits, of - hits], [base_hits, base_of - base_hits]]
         assert more_often(hits, of, base_hits, base_of) == pytest.approx(fisher_exact(table, "greater").pvalue)
@@ -30,7 +34,7 @@ def test_higher_mean_is_welchs_test():
 
 
 def test_jeffreys_golden_numbers():
-    """modelling.md section 7."""
+    """`above_expected` returns the golden p-values of Jeffreys' test from section 7 of the modelling specification."""
     assert above_expected(55, 406, 0.10342906086898278) == pytest.approx(0.01995857, abs=1e-8)
     assert above_expected(41, 480, 0.09952395992070007) == pytest.approx(0.84955196, abs=1e-8)
 

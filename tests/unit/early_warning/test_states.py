@@ -1,4 +1,4 @@
-"""The state machine of an early warning."""
+"""Tests of the state machine of early warnings."""
 
 from itertools import pairwise
 

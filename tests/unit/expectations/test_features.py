@@ -1,4 +1,4 @@
-"""The suite of the features."""
+"""Tests of the suite that checks the features."""
 
 from expectations import features as feature_suite
 from ml.features import FEATURE_NAMES

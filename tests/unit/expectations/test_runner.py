@@ -1,4 +1,4 @@
-"""The runner counts what it evaluated, keeps no value, and reports checks that it could not evaluate."""
+"""Tests of the suite runner: it counts checks and failing rows, keeps no values, and reports checks that cannot run."""
 
 import duckdb
 import pytest
@@ -60,7 +60,10 @@ def test_check_that_cannot_be_evaluated_fails_and_says_so(database):
 
 
 def test_missing_verdict_is_an_error(database, monkeypatch):
-    """Zero evaluated checks must never pass for success."""
+    """A suite that has fewer results than declared checks raises an error.
+
+    A suite must never count as passed because its checks were not evaluated.
+    """
     keep = runner._expectation
     monkeypatch.setattr(runner, "_expectation", lambda gx, c: keep(gx, between("k", 0, 9)))
     with pytest.raises(IncompleteSuiteError, match="2 checks are declared, 1 were evaluated"):

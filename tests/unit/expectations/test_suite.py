@@ -1,4 +1,4 @@
-"""A suite's checks have names of their own."""
+"""Tests that a suite with two checks of the same name is refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Each critical check of each suite fails on the one fault that it is for."""
+"""Tests that each suite accepts sound rows, and that each planted fault fails the check that is meant to find it."""
 
 import datetime as dt
 import re

@@ -1,4 +1,4 @@
-"""A home's place to take files in."""
+"""A fixture with the ingest context of an empty home."""
 
 import pytest
 

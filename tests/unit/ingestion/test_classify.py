@@ -1,4 +1,4 @@
-"""Rows are accepted, duplicate or quarantined; a file with many bad rows is quarantined whole."""
+"""Tests of how rows are classified as accepted, duplicate or quarantined, and of files with too many bad rows."""
 
 import datetime as dt
 from dataclasses import replace
@@ -28,7 +28,10 @@ def test_file_with_many_bad_rows_is_not_trusted_in_the_others(pipeline, drop, ca
 
 
 def test_repeated_rows(pipeline, drop, cards):
-    """The same content twice is one row and a duplicate; two contents of one key are both held back."""
+    """A row that is repeated in the same file is a duplicate.
+
+    If two rows of the file have the same key and different content, both are quarantined.
+    """
     card_file, line = cards
     lines = [line(n) for n in range(1, 301)] + [line(7), line(8, paid="9.00")]
     receipt = take_in(pipeline, drop, "a.csv", card_file(*lines))
@@ -47,7 +50,10 @@ def test_payment_before_opening_and_of_an_unknown_loan(context):
 
 
 def test_other_currency_than_the_contracts(context):
-    """Also where no pattern of the file says so."""
+    """A payment in a currency other than the contract's is quarantined.
+
+    This also holds if the layout of the file has no pattern for the currency.
+    """
     layouts = tuple(
         replace(t, columns=tuple(replace(c, pattern=None) if c.name == "currency" else c for c in t.columns))
         for t in SIMULATED.contract.layouts
@@ -60,7 +66,11 @@ def test_other_currency_than_the_contracts(context):
 
 
 def test_person_is_one_row_of_the_earliest_accepted_line(context):
-    """Three loans of `a`: the first line is rejected for its currency, so the person's row is that of line 5."""
+    """A person with several loans in a file gets one row, from the accepted line with the earliest date.
+
+    Person `a` has three loans. The line with the earliest date is rejected because of its currency, so the row comes
+    from line 5.
+    """
 
     def column(name: str, **more) -> Column:
         given = {"dtype": pl.String(), "required": True, "key": False, "classification": "none"} | more

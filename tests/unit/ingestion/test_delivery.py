@@ -1,4 +1,4 @@
-"""A delivery ends in exactly one state, and no line and no cent is lost, whatever the file looks like."""
+"""Tests that each delivery ends in exactly one state, and that all of its lines and cents are counted."""
 
 import datetime as dt
 from dataclasses import replace
@@ -40,7 +40,10 @@ def test_borrower_is_a_pseudonym_and_the_loan_keeps_its_number(pipeline, drop, c
 
 
 def test_quarantined_file_is_read_again_under_a_new_contract(pipeline, drop, cards):
-    """One wrong bound on the first night must not shut the file out for good."""
+    """A quarantined file that is delivered again is accepted if a new contract allows its values.
+
+    Otherwise one wrong bound in the contract would exclude the file forever.
+    """
     card_file, line = cards
     content = card_file(*(line(n, AGE="17") for n in range(1, 5)))
     assert take_in(pipeline, drop, "a.csv", content).state is State.QUARANTINED
@@ -87,7 +90,7 @@ CELL = st.one_of(
     quote=st.sampled_from(["", "", "", '"']),
 )
 def test_identity_holds_for_any_file(rows, good, quote, cards, tmp_path_factory):
-    """Whatever the cells hold, every raw line ends in exactly one place, and so do the cents."""
+    """Each line counts once, as accepted, quarantined or duplicate, and so do its cents, whatever the cells contain."""
     card_file, line = cards
     home = tmp_path_factory.mktemp("any")
     keys = load_keys(None, None, production=False)

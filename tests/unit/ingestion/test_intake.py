@@ -1,4 +1,4 @@
-"""Taking in all files that wait: crashes at any step, clocks, and errors of a batch."""
+"""Tests of ingesting all waiting files: crashes at different steps, clocks that are set back, and errors in a batch."""
 
 import datetime as dt
 from pathlib import Path
@@ -47,7 +47,11 @@ def test_crash_after_a_duplicates_receipt_counts_it_once(pipeline, drop, cards, 
 
 
 def test_crash_while_originals_move_hides_no_later_duplicate(pipeline, drop, cards, monkeypatch):
-    """The original was moved, and not marked: the same file dropped again is a duplicate, and not a leftover."""
+    """A file that is delivered again after a crash during archiving is a duplicate.
+
+    The crash happens after the file was removed from the landing folder and before it was marked as archived. The
+    second file must not be mistaken for a file that the crash left behind.
+    """
     card_file, line = cards
     drop(pipeline, "a.csv", card_file(line(1)))
     with monkeypatch.context() as patch:
@@ -92,7 +96,10 @@ def test_crash_between_file_and_manifest_leaves_no_manifest_for_the_next(context
 
 
 def test_error_of_a_commit_is_raised_before_the_error_of_a_reader(lender, monkeypatch):
-    """A batch is committed while others are read; nothing is committed after one that failed."""
+    """If a commit and the reading of a later file both fail, the error of the commit is raised.
+
+    Files are read while a batch is being committed. After a batch has failed, no other batch is committed.
+    """
     monkeypatch.setattr(intake, "_BATCH", 2)
     monkeypatch.setattr(intake, "MAX_FILES", 1)
     tried, read = [], intake.take_in_group

@@ -1,11 +1,14 @@
-"""Quarantined rows are kept as they were delivered."""
+"""Tests that quarantined rows are stored exactly as they were delivered."""
 
 from dagster_project.ingestion.persons.originals import open_row
 from support.cards import raw, take_in
 
 
 def test_sealed_row_is_the_delivered_text(pipeline, drop, cards):
-    """Quotes and all, or a repaired contract could not read it again."""
+    """The encrypted text of a quarantined row is the delivered text, including its quotes.
+
+    Without the quotes, the row could not be read again under a repaired contract.
+    """
     card_file, line = cards
     odd = line(200).replace("1000.0", '"1,000.0"')
     receipt = take_in(pipeline, drop, "a.csv", card_file(*(line(n) for n in range(1, 200)), odd))

@@ -1,4 +1,4 @@
-"""Quarantined rows and files come back once a newer contract accepts them."""
+"""Tests that quarantined rows and files are readmitted once a newer contract accepts them."""
 
 import datetime as dt
 from dataclasses import replace
@@ -23,7 +23,11 @@ COLUMNS = list(SIMULATED.contract.layout_of("payments-2024-01-01.csv").schema)
 
 
 def changed(version: str, **columns) -> Source:
-    """The source under a newer contract: columns of the payments file with other rules, or None for a new column."""
+    """Return the simulated source under a contract with another version and other columns of the payments file.
+
+    Each further argument is named after a column. For an existing column, the argument is a dictionary of the changed
+    fields. For a column that the file does not have, pass None: the column is added as optional text.
+    """
     contract, layouts = SIMULATED.contract, []
     for layout in contract.layouts:
         if layout.name == "payments_file":
@@ -61,7 +65,11 @@ def accepted(context):
 
 
 def identity(context):
-    """Rows and cents over the whole lake, as (landed, accepted, quarantined, duplicate); and that they add up."""
+    """Return the totals of all receipts as (landed, accepted, quarantined, duplicate), for rows and for cents.
+
+    Also assert that landed is the sum of the other three, and that the rows still in quarantine add up to the
+    quarantined totals.
+    """
     receipts = context.book.all()
     units = []
     for unit in ("rows", "minor"):
@@ -115,7 +123,10 @@ def test_row_keeps_its_line_and_is_known_since_it_is_taken_back(context):
 
 
 def test_amount_that_could_not_be_read_is_counted_when_it_can_be(context):
-    """It landed as 0 cents; the identity of cents holds before and after."""
+    """An amount above the contract's maximum counts as 0 cents until a newer contract allows it.
+
+    The full amount is counted when the row is readmitted. The totals of cents add up before and after the readmission.
+    """
     limited = changed("1.9.0", amount={"maximum": 100})
     drop(context, "payments-2024-01-01.csv", *many(1, 300), payment(301, "250.00"))
     ingest(limited, context, NOW)
@@ -126,7 +137,11 @@ def test_amount_that_could_not_be_read_is_counted_when_it_can_be(context):
 
 
 def test_file_with_a_new_column_comes_back_once_the_contract_has_it(context):
-    """A refused file has no rows yet: some of them are good then, and one is held in its own right."""
+    """A file that was refused for an unknown column is readmitted once the contract has the column.
+
+    The file was quarantined as a whole. When it is readmitted, its 300 good rows are accepted, and the bad row is
+    quarantined under the rule that it breaks.
+    """
     rows = [payment(n, more=",x") for n in range(1, 301)] + [payment(301, "1e3", more=",x")]
     drop(context, "payments-2024-01-01.csv", *rows, header=[*COLUMNS, "note"])
     ingest(SIMULATED, context, NOW)
@@ -157,7 +172,10 @@ def test_row_of_a_readmitted_file_can_come_back_later(context):
 
 
 def test_file_dropped_again_and_accepted_leaves_duplicates_behind(context):
-    """Whoever sends the file again instead: what is held of the first is known by then, and in the lake once."""
+    """If a quarantined file is delivered again and accepted, the quarantined rows of the first file become duplicates.
+
+    A readmission finds that the lake already contains these rows. Each payment is in the lake only once.
+    """
     rows = [payment(n, method="card") for n in range(1, 5)]
     drop(context, "payments-2024-01-01.csv", *rows)
     ingest(SIMULATED, context, NOW)
@@ -206,7 +224,10 @@ def test_only_the_delivery_that_was_asked_for(context):
 
 
 def test_refusal_by_manifest_is_not_readmitted(context):
-    """That the file is not what its sender meant to send is nothing that a contract mends."""
+    """A file that does not match its manifest is not readmitted.
+
+    It is not the file that its sender meant to send, and no change of the contract can repair that.
+    """
     drop(context, "payments-2024-01-01.csv", payment(1))
     (context.landing / "simulated/payments-2024-01-01.csv.done").write_text('{"rows": 2}')
     (refused,) = ingest(SIMULATED, context, NOW)
@@ -224,7 +245,11 @@ def test_missing_original_is_reported(context):
 
 @pytest.mark.parametrize("killed_in", [(ReceiptBook, "commit"), (KnownRows, "add"), (KnownRows, "save")])
 def test_crash_leaves_all_or_nothing(context, monkeypatch, killed_in):
-    """The receipt is the commit: before it nothing counts, after it everything does, and again is idempotent."""
+    """A crash during a readmission leaves either no effect or the whole effect.
+
+    The commit of the receipt decides which of the two. The next readmission completes the work, or does nothing if the
+    receipt was committed.
+    """
     drop(context, "payments-2024-01-01.csv", *many(1, 300), payment(301, method="card"))
     ingest(SIMULATED, context, NOW)
     with monkeypatch.context() as patch:
@@ -239,7 +264,10 @@ def test_crash_leaves_all_or_nothing(context, monkeypatch, killed_in):
 
 
 def test_row_cannot_leave_twice(context):
-    """Two readmissions that both saw the row held: the second does not commit."""
+    """A row cannot be readmitted twice.
+
+    If two readmissions both read a row while it is in quarantine, the second one cannot be committed.
+    """
     drop(context, "payments-2024-01-01.csv", *many(1, 300), payment(301, method="card"))
     ingest(SIMULATED, context, NOW)
     (receipt,) = readmit(MENDED, context, LATER).receipts
@@ -249,7 +277,11 @@ def test_row_cannot_leave_twice(context):
 
 
 def test_file_dropped_right_after_a_readmission_is_a_duplicate(context):
-    """And not taken for a leftover of a crash: a readmission leaves nothing in the landing folder."""
+    """A file that is delivered again right after its readmission is a duplicate.
+
+    A readmission leaves no file in the landing folder. The new file must therefore not be mistaken for a file that a
+    crash left behind.
+    """
     rows = [*many(1, 300), payment(301, method="card")]
     drop(context, "payments-2024-01-01.csv", *rows)
     ingest(SIMULATED, context, NOW)

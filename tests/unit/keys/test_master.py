@@ -1,4 +1,4 @@
-"""Keys derive and seal, and are refused where they must be."""
+"""Tests of the master key: it makes pseudonyms and encrypts rows, and unsuitable keys are refused."""
 
 import polars as pl
 import pytest

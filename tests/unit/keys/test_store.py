@@ -1,4 +1,4 @@
-"""The key store: outside of the data folder, and rotated whole or not at all."""
+"""Tests of the key store: it is outside the data folder, and its master key is changed fully or not at all."""
 
 import shutil
 from dataclasses import replace
@@ -32,7 +32,10 @@ def test_a_data_folder_without_its_key_store_shows_nobody(lender):
 
 
 def own(lender, digits):
-    """The same home under a master key of its own."""
+    """Return the pipeline of the same home with another master key.
+
+    The key consists of the two hexadecimal digits in `digits`, repeated 32 times.
+    """
     settings = lender.settings.model_copy(update={"master_key": digits * 32})
     return replace(lender, settings=settings)
 

@@ -1,4 +1,4 @@
-"""One model that the tests share; none changes it."""
+"""A fixture with one trained model. All tests share the model, so no test may change it."""
 
 import polars as pl
 import pytest

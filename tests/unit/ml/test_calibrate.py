@@ -1,4 +1,7 @@
-"""Calibration against golden numbers and scikit-learn (modelling specification, section 3)."""
+"""Tests of calibration, compared with scikit-learn and with simulated outcomes whose true PDs are given.
+
+Calibration is specified in section 3 of the modelling specification.
+"""
 
 import numpy as np
 import pytest
@@ -17,7 +20,10 @@ def test_logistic_line_agrees_with_scikit_learn():
 
 
 def test_rare_defaults_far_from_zero_have_a_line():
-    """Newton's first whole step overshoots here, to where every probability is 0 or 1."""
+    """`logistic_line` finds the line if defaults are rare and the margins are far from 0.
+
+    Newton's first full step is too long here: it leads to a point where every probability is 0 or 1.
+    """
     rng = np.random.default_rng(3)
     margin = rng.normal(-4.5, 1.2, 50_000) - 3.0 * (rng.random(50_000) < 0.5)
     outcome = (rng.random(50_000) < 1 / (1 + np.exp(-margin))).astype(float)

@@ -1,4 +1,4 @@
-"""The list of features."""
+"""Tests of the list of features: names, families, and the absence of protected attributes."""
 
 import pytest
 

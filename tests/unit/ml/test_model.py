@@ -1,4 +1,4 @@
-"""A model's files are those that were promoted."""
+"""Tests of a model: its saved files are the promoted ones, and it gives the same PD everywhere."""
 
 from types import SimpleNamespace
 
@@ -48,7 +48,11 @@ def test_pd_is_calibrated_then_floored_and_one_in_default(model):
 
 
 def test_scores_history_and_warnings_give_a_loan_one_pd(model):
-    """On loans in the first month that is observed, a third of them below the floor, every tenth in default."""
+    """Scores, PD history and early warnings use the same PD for each loan.
+
+    The loans are in the first month in which their source observes them, because early warnings score new loans only in
+    that month. The PD floor applies to many of the loans, and every tenth loan is in default.
+    """
     policy = POLICY.model_copy(update={"scale": Scale(**vars(POLICY.scale) | {"pd_floor": 0.2})})
     source, first = "ally_auto", POLICY.sources["ally_auto"].observe_from_month
     rows = book(600, 13).with_columns(source=pl.lit(source), mob=pl.lit(float(first - 1)))

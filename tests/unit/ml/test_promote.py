@@ -1,4 +1,4 @@
-"""The bootstrap gate and the promotion ledger."""
+"""Tests of the bootstrap gate and of the ledger of promotions."""
 
 import datetime as dt
 import sqlite3

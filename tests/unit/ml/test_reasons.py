@@ -1,4 +1,4 @@
-"""Reasons are adverse, true, and complete."""
+"""Tests that the stated reasons of a score raise the risk, are true, and are complete."""
 
 import polars as pl
 
@@ -27,7 +27,10 @@ def test_reasons_are_adverse_true_and_pass_the_direction_check(model):
 
 
 def test_what_a_reason_says_is_true_in_the_raw_columns(model):
-    """Stated apart from the families' own facts, in the words of the sentences."""
+    """Each reason code is true for the account, judged by the account's feature columns.
+
+    The conditions are written out here from the wording of the reasons. They do not use the conditions in `FAMILIES`.
+    """
     rows = book(3000, 11)
     codes = explain(model, rows, model.fit.margin(rows), POLICY.reasons).codes
     by_code = {

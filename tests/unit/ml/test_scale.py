@@ -1,4 +1,4 @@
-"""Score, grade and band against golden numbers (modelling specification, section 2.3)."""
+"""Tests of score, grade and band against golden numbers from section 2.3 of the modelling specification."""
 
 import polars as pl
 import pytest

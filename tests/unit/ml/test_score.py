@@ -1,4 +1,4 @@
-"""Scores are complete."""
+"""Tests that scoring returns a complete row for each account."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Rows are split by borrower and time."""
+"""Tests of the split of observations into blocks, by borrower and by time."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""Training is reproducible and monotone."""
+"""Tests that training is reproducible and that the fitted model is monotone."""
 
 import numpy as np
 import polars as pl

@@ -1,4 +1,4 @@
-"""The training set: thinned observations of borrowers, and a history that is too short."""
+"""Tests of the training set: how a borrower's observations are thinned, and when a history is too short."""
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,11 @@ def test_one_snapshot_a_borrower_and_year_is_used():
 
 
 def test_sample_is_as_risky_as_the_months_that_it_is_drawn_from():
-    """A loan that defaults has fewer months before it: the month must not be drawn from those that there are."""
+    """The sampled observations have the same default rate as the observations from which they were drawn.
+
+    A loan that defaults has fewer observed months than other loans. If the sampled month were drawn only from a loan's
+    own months, the months just before a default would be drawn too often.
+    """
     features, labels = observations(4_000, 24)
     rng = np.random.default_rng(2)
     last = pl.DataFrame({"loan_id": [str(n) for n in range(4_000)], "last": rng.integers(0, 48, 4_000)})

@@ -1,4 +1,4 @@
-"""AUC, KS and calibration against scikit-learn and SciPy, and their intervals over borrowers."""
+"""Tests of AUC, KS and calibration against scikit-learn and SciPy, and of intervals for borrowers with several rows."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,11 @@ from ml.validate import auc, auc_interval, auc_standard_error, clustered_standar
 
 
 def test_interval_is_taken_over_borrowers():
-    """Twelve copies of each row hold nothing new: the interval stays, where DeLong's would shrink by 3.5."""
+    """If each borrower's row is repeated twelve times, the interval of the AUC keeps its width.
+
+    The copies contain no new information. DeLong's interval treats rows as independent and would become 3.5 times
+    narrower.
+    """
     rng = np.random.default_rng(0)
     y = (rng.random(400) < 0.2).astype(float)
     risk = y + rng.normal(size=400)

@@ -1,4 +1,4 @@
-"""Raw tables are checked once per file, with the result of a check of all files."""
+"""Tests of incremental checks: each file is checked once, with the same result as a check of all files together."""
 
 import datetime as dt
 
@@ -57,7 +57,10 @@ def test_each_file_is_read_once_and_counts_add_up(pipeline):
 
 
 def test_key_of_an_earlier_file_is_found_and_named(pipeline, monkeypatch):
-    """Whatever ingestion's own index says: this is the second look."""
+    """A key that an earlier file already contains fails the check, even if the index used by ingestion missed it.
+
+    The two rows with this key are named. A failed result is not stored, so the next run checks both files again.
+    """
     monkeypatch.setattr(KnownRows, "may_contain", lambda *_: False)
     deliver(pipeline, "2024-01-01", "1,7,2024-01-01,5.00,EUR", "2,7,2024-01-01,5.00,EUR")
     check(pipeline)

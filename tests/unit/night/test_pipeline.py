@@ -1,4 +1,4 @@
-"""The pipeline of a home: its clock, and a policy that must name the contracts' sources."""
+"""Tests of the pipeline of a home: the clock of a replay, and a policy whose sources do not match the contracts."""
 
 import datetime as dt
 

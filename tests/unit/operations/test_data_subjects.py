@@ -1,4 +1,4 @@
-"""Erasing, revealing and rotating keys by the command line, and their rows in the audit chain."""
+"""Tests of the commands that erase or reveal a person and rotate keys, and of the audit rows that they write."""
 
 import io
 import json
@@ -33,7 +33,7 @@ def lender(tmp_path, monkeypatch):
 
 
 def run(monkeypatch, *command):
-    """Exit code and what was said, on both streams."""
+    """Run a command, and return its exit code and its output on both standard output and standard error."""
     said = io.StringIO()
     for console in (shared.out, shared.err):
         monkeypatch.setattr(console, "file", said)
@@ -127,7 +127,7 @@ def test_keys_are_rotated_and_the_old_one_is_refused(lender, monkeypatch, tmp_pa
 
 
 def test_production_refuses_a_lake_whose_root_is_public(tmp_path, monkeypatch):
-    """The development key, given as the root of a lake under another master key, is still public."""
+    """Keys count as development keys if the lake's root key is public, even if the master key is secret."""
     public = load_keys(None, None, production=False)
     ours = load_keys("11" * 32, None, production=True)
     assert not ours.is_development

@@ -1,4 +1,4 @@
-"""A month that cannot be restated is a usage error."""
+"""Tests that `creditloom restate` reports a usage error for a month that cannot be restated."""
 
 import pytest
 from typer.testing import CliRunner

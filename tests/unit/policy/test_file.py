@@ -1,4 +1,7 @@
-"""The policy file is checked when it is read: each error has its line, its key, and what is allowed; docs/policy.md."""
+"""Tests of reading the policy file, and of the page `docs/policy.md`.
+
+Each error in the file is reported with its line, its key, and the values that are allowed.
+"""
 
 import re
 from io import StringIO

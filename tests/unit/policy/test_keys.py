@@ -1,4 +1,7 @@
-"""Every key of the policy is read by a known field, and changes a result; or it is listed as descriptive, with why."""
+"""Tests that each key of the policy is read by its field and changes a result.
+
+Keys that change no result are listed in `DESCRIPTIVE`, with their purpose.
+"""
 
 import datetime as dt
 from collections.abc import Callable, Iterator
@@ -65,7 +68,11 @@ DESCRIPTIVE = {
 
 @dataclass(frozen=True)
 class Acts:
-    """`change` makes `result` another one. `given` is set in both policies, so that the key has something to act on."""
+    """A change of the policy that must change a result.
+
+    `change`: the changed values, by the path of their key. `result`: the function that computes the result from a
+    policy. `given`: values that are set both before and after the change, so that the change has an effect.
+    """
 
     change: dict[str, Any]
     result: Result
@@ -73,7 +80,11 @@ class Acts:
 
 
 def with_values(*changes: dict[str, Any]) -> dict[str, Any]:
-    """The default policy file's values with others at these paths."""
+    """Return the values of the default policy file with some values changed.
+
+    Each change maps the path of a key, such as `scale.pd_floor`, to the new value. If the value is `LEFT_OUT`, the key
+    is removed.
+    """
     values = deepcopy(DEFAULTS)
     for dotted, value in (item for change in changes for item in change.items()):
         *above, last = dotted.split(".")
@@ -104,7 +115,10 @@ def pipeline_of(policy: Policy, home: Path) -> Pipeline:
 
 
 def landed(policy: Policy, home: Path, *, bad: int = 0) -> Pipeline:
-    """A pipeline whose landing folder holds a file of 100 cards, `bad` of them with an amount that is none."""
+    """Return a pipeline with a file of 100 card accounts in its landing folder.
+
+    In the first `bad` lines, the payment is not a number.
+    """
     lines = [line(n, paid="x" if n <= bad else "100.0") for n in range(1, 101)]
     pipeline = pipeline_of(policy, home)
     folder = pipeline.ingest_context.landing / "taiwan_cards"
@@ -120,7 +134,7 @@ def taken_in(policy: Policy, home: Path) -> object:
 
 
 def asked_for(policy: Policy, home: Path) -> object:
-    """Whether the landing sensor asks for a night, of a file that has just arrived."""
+    """Return the number of runs that the landing sensor requests for a file that has just arrived."""
     with dg.DagsterInstance.ephemeral() as instance:
         asked = landing_sensor(landed(policy, home)).evaluate_tick(dg.build_sensor_context(instance=instance))
     return len(asked.run_requests or [])
@@ -158,7 +172,10 @@ def guards(policy: Policy, home: Path) -> object:
 
 
 def observed(policy: Policy, home: Path) -> object:
-    """How many months of a borrower a model of the simulated source learns from."""
+    """Return the number of observations in the training set of the simulated source.
+
+    The training set is made from 50 loans, each with the same 12 months.
+    """
     months = pl.Series("month_on", [dt.date(2020, m, 28) for m in range(1, 13)])
     rows = book(50).drop("month_on").join(months.to_frame(), how="cross")
     rows = rows.with_columns(
@@ -178,7 +195,7 @@ FEW = {"training.max_rounds": 40, "training.early_stopping_rounds": 10, "trainin
 
 
 def fitted(policy: Policy, home: Path) -> object:
-    """The margins of a model that is fitted on the train rows, its rounds, and what was followed on the way."""
+    """Fit a model, and return its margins, its number of boosting rounds, and its AUC on the training rows by round."""
     train, val = book(400), book(200, 1)
     made = fit(train, val, usable_features(train), policy.training, follow_train=True)
     return made.margin(book(50, 2)).tolist(), made.booster.num_boosted_rounds(), made.curve["train_auc"]
@@ -218,7 +235,10 @@ def first_champion(policy: Policy, home: Path) -> object:
 
 
 def pools(policy: Policy, home: Path) -> object:
-    """Three cohorts that end at 3 %, and one that runs at twice that."""
+    """Return the static pools of four cohorts.
+
+    Three cohorts reach a default rate of 3 % after 30 months. In the fourth, defaults grow twice as fast.
+    """
     month = pl.date_range(dt.date(2018, 1, 1), dt.date(2023, 1, 1), "1mo", eager=True).dt.month_end().to_list()
     rates = {c: list(range(31)) for c in (0, 1, 2)} | {24: [2 * m for m in range(31)]}
     rows = [("l", "loan", "EUR", month[c], m, month[c + m], 1000, hit) for c in rates for m, hit in enumerate(rates[c])]
@@ -234,7 +254,7 @@ def lost(workouts: int, months: int, policy: Policy, home: Path) -> object:
 
 
 def expected(policy: Policy, home: Path) -> object:
-    """Stages and losses of loans that differ in arrears, PD and remaining life."""
+    """Return the stages and expected losses of loans that differ in days past due, PD and remaining months."""
     cases = [
         (dpd, first, first * times + more, months)
         for dpd in (0, 40)
@@ -257,7 +277,10 @@ def expected(policy: Policy, home: Path) -> object:
 
 
 def graded(policy: Policy, home: Path) -> object:
-    """Price and concentration of a book with two grades; its Herfindahl index is 0.5."""
+    """Return the figures by grade, and the status of the concentration limit, for a book of two loans in two grades.
+
+    The Herfindahl index of the book is 0.5.
+    """
     loans = pl.DataFrame({"grade": ["R5", "R9"], "pd": [0.01, 0.1], "balance": [100, 100], "annual_rate": [0.1, 0.1]})
     grades = by_grade(loans, 0.45, policy.portfolio.price, priced=True)
     moved = pl.DataFrame({"from_grade": ["R5"], "to_grade": ["R9"], "loans": [1]})
@@ -296,7 +319,7 @@ ALLY = "sources.ally_auto"
 
 
 def only(path: str, value: Any, result: Result, **given: Any) -> Acts:
-    """A key that changes alone."""
+    """Return an `Acts` that changes a single key, which is given by its path."""
     return Acts({path: value}, result, given)
 
 
@@ -481,7 +504,7 @@ def leaves(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def read(policy: BaseModel, path: tuple[str, ...]) -> Any:
-    """What the policy has at a path of the file, by the fields of its sections."""
+    """Return the value in the policy object that belongs to a path of keys in the policy file."""
     found: Any = policy
     for name in path:
         found = found[name] if isinstance(found, dict) else getattr(found, name)

@@ -1,4 +1,4 @@
-"""Tables that a source cannot fill are listed with the reason."""
+"""Tests that tables which a source cannot fill are listed with the reason."""
 
 from dagster_project.portfolio.coverage import coverage
 

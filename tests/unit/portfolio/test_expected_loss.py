@@ -1,4 +1,4 @@
-"""The movement of expected loss adds up by currency."""
+"""Tests that the movement of expected loss adds up in each currency."""
 
 import datetime as dt
 from decimal import Decimal
@@ -15,7 +15,10 @@ from support.portfolio import POLICY, exposures
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)))
 def test_table_of_the_movement_adds_up_by_currency(seed, ids_before, ids_now):
-    """Opening + new + derecognised + steps = closing, and the closing is what the loans' own losses add up to."""
+    """In each currency, opening + new + derecognised + steps = closing, to the cent.
+
+    The closing is the sum of the loans' expected losses. No loan's expected loss is above its exposure.
+    """
     random = np.random.default_rng(seed)
     losses = pl.DataFrame(
         {"currency": ["EUR", "USD"], "as_of_on": dt.date(2020, 3, 31), "loss_given_default": [0.4, 0.6]}

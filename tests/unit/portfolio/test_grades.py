@@ -1,4 +1,4 @@
-"""Grades, their moves and their concentration."""
+"""Tests of the figures by grade, of moves between grades, and of concentration in grades."""
 
 import polars as pl
 import pytest

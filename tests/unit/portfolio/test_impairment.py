@@ -1,4 +1,7 @@
-"""Stages and expected losses: golden numbers (modelling.md, section 5), and what holds of any book."""
+"""Tests of stages and expected losses, with golden numbers and with properties that hold for any book.
+
+The golden numbers are from section 5 of the modelling specification.
+"""
 
 from dataclasses import fields, replace
 
@@ -24,7 +27,11 @@ GOLDEN_TERMS = [(array(h), array(0.45), array(e)) for h, e in ((0.02, 1000), (0.
 
 
 def test_expected_loss():
-    """Annual, discounted from the end; stage 1 stops after the horizon."""
+    """`expected_losses` returns the golden losses for yearly periods, with both kinds of discounting.
+
+    Losses are discounted from the end or from the middle of a year. The first of the two results contains only the
+    losses within the horizon.
+    """
     first, whole = expected_losses(GOLDEN_TERMS, array(0.10), "end_of_period", 1, 1)
     assert (first[0], whole[0]) == (pytest.approx(8.181818, abs=5e-7), pytest.approx(20.977776, abs=5e-7))
     two, _ = expected_losses(GOLDEN_TERMS, array(0.10), "end_of_period", 1, 2)
@@ -49,7 +56,11 @@ def random_loans(random: np.random.Generator, count: int) -> Loans:
 @settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_movement_of_expected_loss_closes_to_the_cent(seed):
-    """Steps of loans that are open at both dates, whatever changes; a step of which nothing changed is 0."""
+    """For each loan, the opening loss plus all steps of the movement equals the closing loss, to the cent.
+
+    The loans are open at both dates, and their data changes at random. If the data of a step did not change, the step
+    is 0.
+    """
     random = np.random.default_rng(seed)
     before, after = random_loans(random, 20), random_loans(random, 20)
     kept = {f.name: getattr(before, f.name) for f in fields(Loans) if random.random() < 0.3}
@@ -96,7 +107,10 @@ def test_stage_and_its_trigger(change, stage, trigger):
 
 
 def test_loss_by_stage_and_scenario():
-    """12 months, life, all; the weights are on the losses; a bad year costs more."""
+    """Stage 1 counts the losses of 12 months, stage 2 those of the remaining life, and stage 3 LGD times exposure.
+
+    The scenario weights apply to the losses. In a bad year (factor -2), the losses of stages 1 and 2 more than double.
+    """
     loans = Loans(
         pd=array(0.1, 0.1, 1.0),
         loss=array(0.5, 0.5, 0.5),

@@ -1,4 +1,4 @@
-"""Loss given default from workouts, or from the policy."""
+"""Tests of loss given default, which comes from workouts or from the policy."""
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,11 @@ def curve(*rows: tuple[int, int, float, float, float]) -> pl.DataFrame:
 
 
 def test_loss_given_default():
-    """10,000; 2,800 after half a year, 2,500 after one, 1,400 after two, at 8 %. Ages without a row are as open."""
+    """The loss given default of a single workout equals the golden number.
+
+    Of 10,000, the lender recovers 2,800 after 6 months, 2,500 after 12 and 1,400 after 24, discounted at 8 % a year. In
+    months without a row, the workout is open and nothing is recovered.
+    """
     paid = {6: 2800 * 1.08**-0.5, 12: 2500 / 1.08, 24: 1400 / 1.08**2}
     rows = curve((0, 1, 10_000.0, 0.0, 0.0), *((age, 1, 10_000.0, 0.0, amount) for age, amount in paid.items()))
     found = loss_given_default(rows, POLICY.loss.model_copy(update={"min_workouts": 1}))
@@ -26,7 +30,11 @@ def test_loss_given_default():
 
 @given(st.integers(0, 10_000))
 def test_open_workouts_are_carried_on_and_not_dropped(seed):
-    """Workouts cut off at random: what they lose in the end is found again; the cut ones alone would say too much."""
+    """The final loss is estimated correctly although many workouts are still open.
+
+    Each workout is observed up to a random month. The estimate extrapolates what open workouts will still recover.
+    Without these recoveries, the loss would be too high by more than 0.1.
+    """
     random = np.random.default_rng(seed)
     count, months = 4_000, 24
     end = random.integers(1, 60, count)  # many outlast the window

@@ -1,4 +1,7 @@
-"""Transition matrices: golden numbers (modelling.md, section 3), and what holds of any."""
+"""Tests of transition matrices, with golden numbers and with properties that hold for any matrix.
+
+The golden numbers are from section 3 of the modelling specification.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +13,11 @@ from support.portfolio import array
 
 
 def test_duration_matrix():
-    """Of 10 A and 10 B one goes A->B at 1/12, one B->A at 2/12, one B->D at 6/12: 119 and 115 months are spent."""
+    """The yearly intensities and the one-year matrix of a small example equal the golden numbers.
+
+    Ten loans start in A and ten in B. One loan moves from A to B after 1 month, one from B to A after 2 months, and one
+    from B to D after 6 months. Within the year, the loans spend 119 months in A and 115 months in B.
+    """
     counts = np.array([[0, 1, 0], [1, 0, 1], [0, 0, 0]], dtype=np.float64)
     intensities = generator(counts, array(119 / 12, 115 / 12, 6 / 12))
     assert intensities[0, 1] == pytest.approx(0.100840, abs=5e-7)

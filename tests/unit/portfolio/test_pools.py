@@ -1,4 +1,4 @@
-"""Static pools: overshoots, and expected defaults at the same age."""
+"""Tests of static pools: early flags for cohorts that will reach a trigger level, and expected defaults by age."""
 
 import datetime as dt
 
@@ -20,7 +20,11 @@ def test_jeffreys_and_binomial():
 
 
 def vintages(rates: dict[int, list[int]], loans: int = 1000) -> pl.DataFrame:
-    """Cumulative defaults by cohort (months since 2018-01) and month on book."""
+    """Return a vintage table with `loans` loans in each cohort.
+
+    `rates` contains the cumulative number of defaults of each cohort, by month on book. A cohort is given by its
+    opening month, as the number of months since January 2018.
+    """
     month = pl.date_range(dt.date(2018, 1, 1), dt.date(2030, 1, 1), "1mo", eager=True).dt.month_end()
     rows = [
         ("lender", "loan", "EUR", month[c], mob, month[c + mob], loans, defaults)
@@ -32,7 +36,11 @@ def vintages(rates: dict[int, list[int]], loans: int = 1000) -> pl.DataFrame:
 
 
 def test_overshoot_is_flagged_before_the_trigger_is_hit():
-    """Three cohorts end at 3 % after 30 months; one runs at twice that: forecast at 3 %, it would end at 6 %."""
+    """A cohort that will reach a trigger level is flagged before it reaches the level.
+
+    Three cohorts reach 3 % after 30 months. The fourth defaults twice as fast and is forecast to end at 6 %. It reaches
+    the amber level of 5 % in month 25, and is flagged by month 15.
+    """
     usual = {c: list(range(31)) for c in (0, 1, 2)}
     pools = static_pools(vintages(usual | {24: [2 * m for m in range(31)]}), POLICY.static_pools)
     bad = pools.filter(pl.col("cohort_on") == dt.date(2020, 1, 31))
@@ -48,7 +56,10 @@ def test_overshoot_is_flagged_before_the_trigger_is_hit():
 
 
 def test_each_month_is_judged_by_what_was_known_in_it():
-    """Rows of later months change no earlier row; a cohort that nobody was before has no forecast."""
+    """Each month of a cohort is judged only with data that was known in that month.
+
+    Data of later months changes no earlier row. If there is no other cohort to compare with, a cohort has no forecast.
+    """
     whole = vintages({c: [c * m // 4 for m in range(20 - c)] for c in range(0, 12, 3)})
     until = whole.filter(pl.col("month_on") <= dt.date(2018, 12, 31))
     pools, then = (static_pools(rows, POLICY.static_pools) for rows in (whole, until))

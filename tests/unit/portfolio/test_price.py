@@ -1,4 +1,7 @@
-"""Risk-based price and risk weights against golden numbers (modelling.md, section 7)."""
+"""Tests of the risk-based price and of risk weights.
+
+The golden numbers are from section 7 of the modelling specification.
+"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Stressed PD against golden numbers."""
+"""Tests of the stressed PD against golden numbers."""
 
 import pytest
 

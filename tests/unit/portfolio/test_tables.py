@@ -1,4 +1,4 @@
-"""The published tables begin with their keys."""
+"""Tests that each published table contains its key columns."""
 
 from dagster_project.portfolio.tables import TABLES, empty
 

@@ -1,4 +1,4 @@
-"""Tables and bars in Markdown."""
+"""Tests of tables and bar charts in Markdown."""
 
 import polars as pl
 

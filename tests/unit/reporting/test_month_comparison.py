@@ -1,4 +1,4 @@
-"""A month before and now, on a few loans whose figures can be added up by hand."""
+"""Tests of the comparison of a reported month with what is known now, on a few loans that can be added up by hand."""
 
 import datetime as dt
 from decimal import Decimal
@@ -54,7 +54,11 @@ def test_month_that_had_no_rows_has_no_share():
 
 
 def test_correction_says_what_it_was_and_nothing_personal():
-    """Of several versions that were known then the newest is the one that is corrected."""
+    """A corrected payment is listed with its old and its new amount, and without personal data.
+
+    If several versions of the payment were known at the time of the report, the old amount is that of the newest of
+    them. A payment that was not known at that time has no old amount.
+    """
     rows = late(
         payment("B", "p1", "90.00", known_then=True, line=5),
         payment("B", "p1", "95.00", known_then=True, line=6),

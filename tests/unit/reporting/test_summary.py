@@ -1,4 +1,4 @@
-"""Amounts and restatements on the terminal."""
+"""Tests of how the terminal shows amounts and restated months."""
 
 import datetime as dt
 

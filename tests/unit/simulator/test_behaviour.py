@@ -1,4 +1,4 @@
-"""The transition matrices of the simulated behaviour."""
+"""Tests of the transition matrices that simulate how borrowers behave."""
 
 import numpy as np
 

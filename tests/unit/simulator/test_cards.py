@@ -1,4 +1,4 @@
-"""Statements of cards carry on, and cards are as far behind as the chain says."""
+"""Tests of simulated cards: each statement continues the previous one, and the arrears match the simulated states."""
 
 import polars as pl
 
@@ -8,7 +8,10 @@ from support.simulated_tables import cents, table
 
 
 def test_statements_of_cards_carry_on(book):
-    """What is owed is what was owed, less what is paid, and what is bought, and interest on what was left."""
+    """Each card statement continues the statement of the month before.
+
+    The balance is the previous balance less the payments, plus interest on that difference, plus purchases.
+    """
     cards = table(book, "loans").filter(pl.col("product") == "card").select("loan_no", "annual_rate", "limit")
     rows = table(book, "statements").join(cards, on="loan_no").sort("loan_no", "month_on")
     rows = rows.with_columns(cents(c) for c in ("balance", "purchases", "due", "paid"))
@@ -27,7 +30,11 @@ def test_statements_of_cards_carry_on(book):
 
 
 def test_cards_are_as_far_behind_as_the_chain_says(tmp_path, monkeypatch):
-    """Minimums unpaid, first in, first out, from schedules and payments alone, where each pays in default."""
+    """The number of unpaid minimum payments of each card matches the card's state in the truth.
+
+    The number is computed only from schedules and payments. Payments settle the oldest minimum first. `RECOVERY` is set
+    to 1, so that every card in default makes payments.
+    """
     monkeypatch.setattr(ledger, "RECOVERY", 1.0)
     simulate(Plan(6_000, 22, seed=5, opened_within=1, planted=frozenset({"cohort_month"})), tmp_path)
     cards = table(tmp_path, "loans").filter(pl.col("product") == "card").select("loan_no")

@@ -1,4 +1,4 @@
-"""Client money adds up each day."""
+"""Tests that client money adds up on each day."""
 
 import datetime as dt
 

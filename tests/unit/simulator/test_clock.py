@@ -1,4 +1,4 @@
-"""Each part of a simulation has random numbers of its own."""
+"""Tests that each part of a simulation draws its own random numbers."""
 
 from dagster_project.simulator.clock import generator
 from dagster_project.simulator.macro import SHOCK, macro_path

@@ -1,4 +1,4 @@
-"""Redelivered rows are planted only where asked for."""
+"""Tests that redelivered rows are planted only if the plan asks for them."""
 
 from dataclasses import replace
 
@@ -9,7 +9,11 @@ from support.simulated_tables import table
 
 
 def test_what_comes_again_is_planted_only_where_asked_for(tmp_path):
-    """A row of another delivery, the same, with another amount, or of a day before its loan."""
+    """Three faults are planted only if the plan has `redeliver`, and each fault is listed with its expected outcome.
+
+    The faults are a row of another delivery that comes again unchanged, such a row with another amount, and a payment
+    that is dated before its loan was opened.
+    """
     plan = Plan(600, 4, seed=3, opened_within=1, dirt=True)
     clean = replace(plan, dirt=False)
     for name, asked in (("clean", clean), ("without", plan), ("with", replace(plan, redeliver=True))):

@@ -1,4 +1,4 @@
-"""A segment drifts as planned."""
+"""Tests that the arrears of one segment rise as planned."""
 
 import datetime as dt
 
@@ -9,7 +9,11 @@ from support.simulated_tables import table
 
 
 def test_segment_drifts_as_planned(tmp_path):
-    """Car loans, 30+ days past due of those not in default: 1.76 %, and 3.01 % four months later, up to noise."""
+    """The share of car loans that are 30 or more days past due rises from 1.76 % to 3.01 % within four months.
+
+    Loans in default are left out of the share. Each monthly share may differ from the plan by up to three standard
+    errors.
+    """
     simulate(Plan(40_000, 23, seed=6, drift_month=18), tmp_path)
     loans = table(tmp_path, "loans")
     cars = loans.filter(pl.col("product") == "car_loan").select(pl.col("loan_no").alias("loan_id"))

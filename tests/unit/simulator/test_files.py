@@ -1,4 +1,4 @@
-"""The files of a book are what the contract says."""
+"""Tests that the files of a simulated book match the contract."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""The shares of a joint loan add up."""
+"""Tests that the shares of each joint loan add up to 1."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Write-offs and holidays are in the book's events."""
+"""Tests that the events of a simulated book contain its write-offs and payment holidays."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Planted fraud is listed, and does what its rule is about."""
+"""Tests that all planted fraud is listed, and that it has the pattern that its fraud rule looks for."""
 
 import polars as pl
 import pytest
@@ -9,7 +9,11 @@ from support.simulated_tables import cents, table
 
 
 def test_what_is_planted_is_listed(book):
-    """Loans of fraud are in no truth but by name; each of their payments follows the schedule, or is listed."""
+    """Everything that was planted is in the list of planted items.
+
+    Fraud loans are in the truth's list of loans, but not in its loan months. Each of their payments either follows the
+    schedule or is listed. Each payment that was booked late is listed too.
+    """
     listed = pl.read_parquet(book / "truth/planted.parquet")
     assert set(listed["kind"]) == switches(["all"])
     extra = pl.read_parquet(book / "truth/loans.parquet").drop_nulls("planted")

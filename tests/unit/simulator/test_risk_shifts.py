@@ -1,4 +1,4 @@
-"""Planted risk shifts and leakage traps are in the book."""
+"""Tests that a simulated book contains the planted risk shifts and leakage traps."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Schedules add up to the cent."""
+"""Tests that the instalments of a schedule add up to the cent."""
 
 import numpy as np
 
@@ -20,7 +20,10 @@ def test_schedules_add_up_to_the_cent():
 
 
 def test_golden_annuity():
-    """1,000.00 at 12 % over 12 months is 88.85 a month; the first instalment holds 10.00 of interest."""
+    """A loan of 1,000.00 at 12 % over 12 months has a monthly instalment of 88.85.
+
+    The first instalment contains 10.00 of interest.
+    """
     one = lambda value: np.array([value])
     instalment = annuity(one(100_000), one(0.12), one(12))
     assert instalment.item() == 8_885

@@ -1,4 +1,4 @@
-"""The same seed makes the same bytes, and a folder is never written over."""
+"""Tests that a simulation with the same seed writes the same bytes, and that it never overwrites a folder."""
 
 import hashlib
 

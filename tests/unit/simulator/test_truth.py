@@ -1,4 +1,4 @@
-"""The true PD is true, and is not in the book."""
+"""Tests that the true PD is correct, and that the delivered files do not contain it."""
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from dagster_project.simulator.truth import HORIZON, true_pd, true_pd_with_holid
 
 
 def test_true_pd_is_the_chains_matrix_carried_back():
-    """Against the whole transition matrices, multiplied out in the plain way."""
+    """The true PD equals the PD that results from multiplying the transition matrices of the following 12 months."""
     hazard, opened, count = np.array([-1.0, 0.3, 2.0]), np.array([0, 2, 4]), np.array([9, 36, 60])
     stress, months = macro_path(5, 10 + HORIZON, shock_month=8), 10
     pd = true_pd(hazard, opened, count, stress, months)
@@ -31,7 +31,12 @@ def test_true_pd_is_the_chains_matrix_carried_back():
 
 
 def test_true_pd_with_a_holiday_is_the_chain_of_pairs():
-    """Against a plain chain whose states are (months behind, in or after a holiday): 0 behind turns over by the lot."""
+    """With a payment holiday, the true PD equals the PD of a simple chain with pairs as states.
+
+    A pair consists of the months behind and of whether the holiday has been granted. In the month before the holiday
+    would begin, a loan that is 0 behind is granted the holiday. For a loan that never gets a holiday, the result equals
+    that of `true_pd`.
+    """
     hazard, opened, count, lots = 1.1, 0, 30, 7
     stress, months = macro_path(5, 12 + HORIZON), 12
     one = lambda value: np.array([value])
@@ -68,7 +73,11 @@ def test_true_pd_with_a_holiday_is_the_chain_of_pairs():
 
 
 def test_defaults_come_as_often_as_the_true_pd_says(tmp_path):
-    """One row a loan, by decile of the true PD, with a shock, a segment's drift, holidays and tilts in the window."""
+    """In each decile of the true PD, defaults occur as often as the true PD predicts.
+
+    Each loan contributes one row, in a random month. The simulation contains a shock, a drift of one segment, payment
+    holidays and planted risk shifts.
+    """
     names = frozenset({"channel_drift", "cohort_month"})
     plan = Plan(14_000, 36, seed=12, shock_month=20, drift_month=14, deferral_month=16, planted=names)
     simulate(plan, tmp_path)
@@ -97,7 +106,7 @@ def test_defaults_come_as_often_as_the_true_pd_says(tmp_path):
 
 
 def test_truth_is_not_in_the_book(tmp_path):
-    """Latent risk and true PD are in no file that is dropped."""
+    """No file in the landing folder contains the latent risk or the true PD."""
     simulate(Plan(200, 6, seed=4), tmp_path)
     assert pl.read_parquet(tmp_path / "truth/planted.parquet").is_empty()
     columns = {c for p in (tmp_path / "landing").rglob("*.csv") for c in pl.read_csv(p, n_rows=1).columns}

@@ -1,4 +1,4 @@
-"""Fingerprints see code and policy, and not clocks."""
+"""Tests of the fingerprint of code, policy and contracts, and of the git revision."""
 
 from dagster_project.snapshots.fingerprint import code_fingerprint, git_revision
 

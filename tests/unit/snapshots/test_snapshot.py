@@ -1,4 +1,4 @@
-"""Snapshots: hashed content, and a pointer that flips at once."""
+"""Tests of snapshots: their content hashes, the switch of `current` to a new one, and the repair of damaged files."""
 
 import json
 

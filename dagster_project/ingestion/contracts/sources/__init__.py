@@ -1,1 +1,4 @@
-"""One folder per source: `contract.yaml`, and `adapter.py` if the contract itself cannot map the columns."""
+"""The sources that ship with the project, with one folder per source.
+
+Each folder has a `contract.yaml`. It also has an `adapter.py` if the contract alone cannot map the columns.
+"""

@@ -1,4 +1,4 @@
-"""Contracts are read strictly: broken ones are refused with file and place."""
+"""Tests of reading contracts: column types and classifications are read, and invalid contracts are refused."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""Tables that the contract maps from files: persons, corrections, and what an adapter sees."""
+"""Tests of tables that are made by the contract alone, of corrections, and of the columns that an adapter receives."""
 
 import datetime as dt
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""dbt's source file is derived from the canonical tables."""
+"""Tests that dbt's source file matches the canonical tables."""
 
 from dagster_project.home.settings import PROJECT_ROOT
 from dagster_project.ingestion.contracts.dbt_sources import SOURCES_FILE, sources_yaml

@@ -1,4 +1,4 @@
-"""A lake with one file of cards."""
+"""A fixture with a lake that contains one accepted file of card accounts."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A lake keeps to the key that it was begun with."""
+"""Tests that a lake can only be used with the key with which it was created."""
 
 from dataclasses import replace
 
@@ -10,7 +10,10 @@ from support.cards import CARDS, NOW
 
 
 def test_lake_keeps_to_the_key_that_it_was_begun_with(lake):
-    """A production key over a lake of public pseudonyms would protect nothing and say nothing."""
+    """A lake that was created with the public development key refuses a production key.
+
+    With the production key, the lake would look protected, although anybody can compute its older pseudonyms.
+    """
     lake.check_key()
     other = replace(lake, keys=load_keys("11" * 32, None, production=True))
     with pytest.raises(MasterKeyError, match="made with another key"):

@@ -1,4 +1,4 @@
-"""The lake's files are what their receipts say."""
+"""Tests of lake files: which files a night reads, how damage is detected, and how unfinished files are removed."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""The index of keys, against dictionaries and sets."""
+"""Tests of the key indexes, compared with Python sets."""
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ from dagster_project.ingestion.lake.key_index import KeyIndex, KeyPlaces, key_ha
     st.integers(0, 12),
 )
 def test_places_name_every_file_that_has_a_key(tmp_path_factory, files, asked, saved_after):
-    """Against a dictionary; in memory, and after it was read again from disk."""
+    """`KeyPlaces` returns exactly the files that contain a key, also after the index was saved and loaded again."""
     hashes = lambda keys: np.sort(np.array(keys, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
     folder = tmp_path_factory.mktemp("places")
     places = KeyPlaces(folder, ["k"], set())
@@ -29,7 +29,11 @@ def test_places_name_every_file_that_has_a_key(tmp_path_factory, files, asked, s
 
 
 def test_more_files_than_an_entry_can_tell_apart_are_all_named(tmp_path):
-    """An entry has room for the lower bits of its file's number: it names the others that have the same, too."""
+    """With more than 4,096 files, a search returns the file with the key, and may also return other files.
+
+    An entry of the index stores only the lowest 12 bits of the file's number, so all files with the same 12 bits are
+    returned.
+    """
     places, apart = KeyPlaces(tmp_path, ["k"], set()), 1 << 12
     key = lambda n: np.array([(n + 1) << 40], dtype=np.uint64)
     places.add((str(n), key(n)) for n in range(apart + 3))

@@ -1,4 +1,4 @@
-"""Which files wait in the landing folder, and which are not finished yet."""
+"""Tests of which files in the landing folder are ready for ingestion and which are not complete yet."""
 
 import datetime as dt
 from dataclasses import replace
@@ -10,7 +10,11 @@ from support.simulated_files import SIMULATED, drop_file, ingest_waiting, paymen
 
 
 def test_replayed_day_sees_only_what_had_arrived(pipeline):
-    """A tape's name holds its month; it arrives when the contract says that a month is out."""
+    """A replay of a day finds only the files that had arrived by that day.
+
+    The name of a tape contains its month. The contract defines when the tape of a month arrives: the tape of May 2017
+    arrives on 15 June 2017. Without a day, all files are found.
+    """
     source, folder = pipeline.sources["ally_auto"], pipeline.ingest_context.landing / "ally_auto"
     folder.mkdir(parents=True)
     for name in ("loans.csv", "2017-05.csv", "2017-06.csv"):

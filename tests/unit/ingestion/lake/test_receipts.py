@@ -1,4 +1,4 @@
-"""A receipt that does not add up is refused."""
+"""Tests that a receipt whose row counts do not add up is refused."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from support.cards import CARDS, NOW
 
 
 def test_receipt_that_does_not_add_up_is_refused(pipeline, drop, cards, monkeypatch):
-    """An adapter that loses a line cannot commit."""
+    """A delivery is not committed if its adapter drops a line without reporting it."""
     card_file, line = cards
     lossy = intake.Source(CARDS.contract, lambda layout, frame, contract: CARDS.adapt(layout, frame.head(1), contract))
     drop(pipeline, "a.csv", card_file(line(1), line(2)))

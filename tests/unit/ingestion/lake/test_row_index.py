@@ -1,4 +1,4 @@
-"""A row that another delivery brought before is a duplicate, a conflict or a new version."""
+"""Tests of rows that an earlier delivery already contained: they are duplicates, conflicts or new versions."""
 
 import polars as pl
 import pytest
@@ -11,7 +11,10 @@ from support.simulated_files import CORRECTED, accepted, drop_file, ingest_waiti
 
 @pytest.mark.parametrize("together", [True, False])
 def test_same_row_again_is_a_duplicate(context, together):
-    """In the same intake as in a later one."""
+    """A row that an earlier file already contained is a duplicate.
+
+    This holds whether both files are ingested together or the second file is ingested later.
+    """
     drop_file(context, "payments-2024-01-01.csv", payment(1), payment(2))
     first = [] if together else ingest_waiting(context)
     drop_file(context, "payments-2024-01-02.csv", payment(2), payment(3, day="2024-01-02"))
@@ -24,7 +27,10 @@ def test_same_row_again_is_a_duplicate(context, together):
 
 
 def test_only_the_day_of_knowing_differs(context):
-    """A platform that exports a row again dates it by the new export; the row is known since it came first."""
+    """A payment that comes again with a later booking date, but is otherwise the same, is a duplicate.
+
+    Some platforms export a row again with the date of the new export. The row counts as known since its first delivery.
+    """
     drop_file(context, "payments-2024-01-01.csv", payment(1))
     drop_file(context, "payments-2024-01-02.csv", payment(1, booked="2024-01-02"))
     assert [r.duplicate_rows for r in ingest_waiting(context)] == [0, 1]
@@ -50,7 +56,11 @@ def test_persons_who_come_back_are_no_conflict(context):
 
 @pytest.mark.parametrize("order", ["in order", "later first"])
 def test_corrections_make_the_newest_version_count(context, order):
-    """By the day on which a version was known, in whatever order the files come."""
+    """The newest version of a corrected payment counts, whatever the order in which the files arrive.
+
+    The newest version is the one that became known last. The lake keeps all versions. A version that has been replaced
+    is a duplicate if it arrives again.
+    """
     files = {
         "payments-2024-01-01.csv": [payment(1), payment(2)],
         "payments-2024-01-05.csv": [payment(2, "6.00", booked="2024-01-05")],
@@ -82,7 +92,10 @@ def test_corrections_make_the_newest_version_count(context, order):
 
 
 def test_index_that_lags_behind_the_receipts_is_brought_up(context, monkeypatch):
-    """A crash between the receipts and the index, and a folder that is gone."""
+    """Duplicates are still found if the key index is older than the receipts, or if its files are missing.
+
+    In the first case, a crash happened after the commit of the receipts and before the index was saved.
+    """
     drop_file(context, "payments-2024-01-01.csv", payment(1))
     monkeypatch.setattr(KeyPlaces, "save", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -118,7 +131,10 @@ def test_rows_to_compare_with_are_read_only_from_intact_files(context):
 
 
 def test_going_back_to_an_older_content_is_a_new_version(context):
-    """A row is compared with its newest version, and not with one that it has left behind."""
+    """A correction back to an earlier amount is a new version.
+
+    A row is compared only with its newest version, not with older ones.
+    """
     for day, amount in (("2024-01-01", "5.00"), ("2024-01-05", "6.00"), ("2024-01-09", "5.00")):
         drop_file(context, f"payments-{day}.csv", payment(1, amount, booked=day))
         (receipt,) = ingest_waiting(context, CORRECTED)

@@ -1,4 +1,4 @@
-"""A packed file is the file in it."""
+"""Tests that a compressed file is treated as the file inside it."""
 
 import datetime as dt
 import gzip

@@ -1,4 +1,4 @@
-"""Bytes to records: harmless shapes, unreadable files, and quotes."""
+"""Tests of how bytes become records: harmless differences in format, unreadable files, and quotes."""
 
 import pytest
 from hypothesis import given
@@ -52,7 +52,10 @@ def test_unreadable_file_is_quarantined_whole(pipeline, drop, cards, rule, damag
 
 
 def test_newline_inside_quotes_is_one_row_on_two_lines(pipeline, drop, cards):
-    """Accounting is by raw lines, so a record of two lines counts two, wherever it ends."""
+    """A record with a line break in a quoted field counts as two rows.
+
+    All counts are numbers of lines in the file, so a record on two lines counts as two wherever rows are counted.
+    """
     card_file, line = cards
     two = line(200).replace(",1,30,", ',1,"30\n",')
     assert two.count("\n") == 1
@@ -61,7 +64,10 @@ def test_newline_inside_quotes_is_one_row_on_two_lines(pipeline, drop, cards):
 
 
 def test_stray_quotes_cannot_swallow_rows(pipeline, drop, cards):
-    """Two stray quotes make one record of 490 lines: all of them count, and the file is not trusted."""
+    """Two stray quotes that join hundreds of lines into one record do not make any line disappear from the counts.
+
+    All 1,000 lines are counted, and the whole file is quarantined.
+    """
     card_file, line = cards
     lines = [line(n) for n in range(1, 1001)]
     lines[10] = lines[10].replace("1000.0", '"1000.0')
@@ -82,7 +88,10 @@ FIELDS = st.text(st.sampled_from('1a.,-\n\r"\x00é '), max_size=4)
 
 @given(st.lists(st.lists(FIELDS, min_size=7, max_size=9), max_size=5), st.sampled_from(["", "\n", "\n\n"]))
 def test_fast_reading_equals_reading_record_by_record(rows, end):
-    """Where Polars reads a file in one go, it reads what the careful way reads; every other file it leaves alone."""
+    """The fast reader returns the same records as the reader that goes record by record.
+
+    The fast reader returns None for a file that is not simple enough. There is nothing to compare in this case.
+    """
     layout = SIMULATED_PAYMENTS
     content = ("\n".join([",".join(layout.schema), *(",".join(row) for row in rows)]) + end).encode()
     fast = records.read_plain(content, layout)
@@ -96,7 +105,10 @@ def test_fast_reading_equals_reading_record_by_record(rows, end):
 
 
 def test_simple_files_take_the_fast_path():
-    """The comparison above is worth something."""
+    """The fast reader reads simple files.
+
+    This shows that the previous test does not skip every file.
+    """
     columns = list(SIMULATED_PAYMENTS.schema)
     rows = [columns, [str(n) for n in range(len(columns))], [""] * len(columns)]
     content = "".join(",".join(row) + "\n" for row in rows)

@@ -1,4 +1,4 @@
-"""Which rows are bad, by which rule, and that no message holds a value of a row."""
+"""Tests of which rows are bad and by which rule, and that no message contains a value of a row."""
 
 import json
 
@@ -76,7 +76,11 @@ WIDTH = len(SIMULATED_PAYMENTS.schema)
 
 @given(st.lists(st.lists(CELLS, min_size=WIDTH, max_size=WIDTH), min_size=1, max_size=4))
 def test_column_with_one_value_is_judged_as_any_other(rows):
-    """A column that is constant is read once: each row must fare as it does in a file where no column is."""
+    """The rows of a column in which all values are equal get the same verdicts as in a column with different values.
+
+    As an optimisation, a column with only one value is checked once for all rows. The test checks the rows alone, and
+    then together with two rows that have other values, and compares the results.
+    """
     layout, columns = SIMULATED_PAYMENTS, list(SIMULATED_PAYMENTS.schema)
     schema = {LINE_NO: pl.Int64, LINES: pl.Int64} | dict.fromkeys(columns, pl.String)
     assert layout.key == (columns[0],)
@@ -112,7 +116,7 @@ def test_few_words_are_looked_for_as_their_pattern_would(pattern):
 
 
 def test_no_message_contains_a_value(lender):
-    """Reasons and messages of rows and files that were held back name columns and places, and nothing of the rows."""
+    """The messages about quarantined rows and files name columns and places, but contain no values of the rows."""
     good = [person(n) for n in range(300)]
     bad = csv_of("people", *good, person(301, reported_on="31.3.18"), more="Ilse Quandt-00302,C100302\n")
     shifted = csv_of("people", person(1)).replace(b"customer_no", b"C100303")

@@ -1,4 +1,7 @@
-"""Erasing a person: nothing of them can be recovered, whatever is restored, and nothing else changes."""
+"""Tests of the erasure of a person.
+
+The data of an erased person cannot be recovered, not even from a backup of the data folder. No other data changes.
+"""
 
 import datetime as dt
 import io
@@ -23,7 +26,11 @@ WORDS = ["Anna Zwetschke", "Hinterm Deich 7", "DE55777777777777", "C100007"]
 
 
 def everywhere(lender):
-    """Anna in accepted, duplicate, bad, ragged and refused rows, as a payer, and in Parquet."""
+    """Deliver files that contain Anna's data in many different places, and return their receipts.
+
+    She is in accepted, repeated, bad and ragged rows, in files that are refused as a whole, and in a Parquet file. She
+    is also the payer of a transfer.
+    """
     people = [person(n) for n in range(300)]
     people[7] = ANNA
     bad = person(401, name="Anna Zwetschke", customer_no="", reported_on=DAY)
@@ -58,7 +65,11 @@ def erase_anna(lender, borrower="C100007", **more):
 
 
 def opened(lender):
-    """Everything that the keys of this moment open, as bytes: vault, originals, quarantined rows."""
+    """Return everything that the current keys can decrypt, as a list of bytes.
+
+    These are the vault rows, the originals and the quarantined rows. Originals in Parquet format are also returned as
+    CSV, so that their values can be searched for. Originals that cannot be decrypted are left out.
+    """
     context, store = lender.ingest_context, lender.ingest_context.key_store
     with store._open() as db:
         persons = [p for (p,) in db.execute("select pseudonym from persons where wrapped is not null")]
@@ -94,7 +105,11 @@ def test_nothing_of_an_erased_borrower_is_left(lender):
 
 
 def test_a_backup_of_the_data_folder_brings_nothing_back(lender, tmp_path):
-    """S5: the keys are gone; the data folder of the day before has nothing that opens it."""
+    """A backup of the data folder from before an erasure does not make the erased data readable (promise S5).
+
+    The keys are outside the data folder, and the erasure has destroyed those that decrypt the erased data. The data of
+    all other persons can still be read, except in originals that also contained data of the erased person.
+    """
     receipts = everywhere(lender)
     shutil.copytree(lender.settings.home, tmp_path / "backup")
     erase_anna(lender)
@@ -129,7 +144,10 @@ def test_an_erasure_touches_no_other_person_and_no_line_number(lender):
 
 
 def test_quarantined_rows_of_others_can_still_be_read(lender):
-    """The delivery's key went; what was quarantined of it is read from the rewritten original."""
+    """A quarantined row of another person can still be read after an erasure.
+
+    The erasure destroyed the old key of the delivery. The row is therefore read from the rewritten original.
+    """
     bad = person(401, reported_on="31.3.18")
     (receipt,) = deliver(lender, {"people-1.csv": csv_of("people", *(person(n) for n in range(300)), ANNA, bad)})
     deliver(lender, {})
@@ -145,7 +163,10 @@ def test_quarantined_rows_of_others_can_still_be_read(lender):
 
 
 def test_an_erased_borrower_stays_erased_whatever_arrives(lender):
-    """Rows are taken in under the same pseudonym; nothing that identifies is kept of them again."""
+    """Files that arrive after an erasure do not bring back values that identify the erased borrower.
+
+    Rows of the borrower are accepted under the same pseudonym, but their identifying values are not stored again.
+    """
     everywhere(lender)
     erase_anna(lender)
     rows = raw(lender, "loans").height
@@ -262,7 +283,7 @@ def test_a_destroyed_key_is_not_left_in_the_bytes_of_the_store(lender):
 
 
 def test_an_erasure_says_what_it_found_and_could_not_help(lender, tmp_path):
-    """A clear copy that somebody left in the data folder makes the proof fail, and is named."""
+    """If somebody left an unencrypted copy in the data folder, the proof of the erasure fails and names that file."""
     everywhere(lender)
     (lender.settings.lake / "export.csv").write_text("Anna Zwetschke\n")
     done = erase_anna(lender)

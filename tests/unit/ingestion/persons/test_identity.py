@@ -1,4 +1,4 @@
-"""Blanking the fields of one person in a file."""
+"""Tests of blanking the fields that identify a person in a delivered file."""
 
 import io
 
@@ -15,7 +15,11 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_siz
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(st.sampled_from(["C1", "C2", "C3"]), NAMES, NAMES), min_size=1, max_size=8))
 def test_hiding_blanks_exactly_the_fields_of_the_person(rows, tmp_path_factory):
-    """Whatever names hold: the file without C1 is read as the same records, C1's without what identifies."""
+    """`hide` blanks the fields that identify customer C1, and nothing else, whatever characters the names contain.
+
+    The changed file has the same records on the same lines. Line breaks inside a blanked field are kept. If no record
+    is of C1, `hide` returns None.
+    """
     from csv import writer
 
     from dagster_project.ingestion.parsing.records import DeliveryRefusedError, read_records

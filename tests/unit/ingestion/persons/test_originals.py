@@ -1,4 +1,4 @@
-"""Originals are encrypted, kept for their owner, and open only unchanged and in their own place."""
+"""Tests of encrypted originals: who can read them, in which order they are written, and how changes are detected."""
 
 import os
 
@@ -22,7 +22,11 @@ def test_original_is_kept_for_its_owner_only(pipeline, drop, cards):
 
 
 def test_originals_and_keys_are_on_the_disk_before_the_receipt(lender, monkeypatch):
-    """A receipt whose original or key is lost with the power would be a loss that nobody notices."""
+    """The original and its key are flushed to disk before the receipt is committed.
+
+    Otherwise a power failure could destroy the original or the key after the receipt was written, and nobody would
+    notice.
+    """
     order = []
     monkeypatch.setattr(originals, "flush", lambda path: order.append("folder" if path.is_dir() else "original"))
     monkeypatch.setattr(KeyStore, "flush", lambda *_: order.append("keys"))

@@ -1,4 +1,4 @@
-"""What identifies a person is in a vault, whose keys are elsewhere."""
+"""Tests of the vault, which contains values that identify persons. The keys of the vault are in the key store."""
 
 import io
 import re
@@ -30,7 +30,7 @@ def test_the_vault_gives_back_what_was_delivered_and_the_lake_only_pseudonyms(le
 
 
 def test_each_person_has_a_key_of_their_own(lender):
-    """A row of the vault opens with its own person's key, and with no other."""
+    """Each row of the vault can be decrypted with the key of its own person, and with no other key."""
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE)})
     files = {pseudonym(lender, p["customer_no"]): "vault/lender/x.parquet" for p in PEOPLE}
     keys = lender.ingest_context.key_store.person_keys("lender", files)
@@ -48,7 +48,10 @@ def test_each_person_has_a_key_of_their_own(lender):
 
 
 def test_a_number_alone_is_kept_once(lender):
-    """An agreement names its customer: it is kept where no other file named them, and not again where one did."""
+    """A customer number in an agreement is stored in the vault only if the vault does not contain this customer yet.
+
+    The agreement has no other identifying value of the customer.
+    """
     deliver(lender, {"people-1.csv": csv_of("people", *PEOPLE[:2])})
     (receipt,) = deliver(lender, {"agreements-1.csv": csv_of("agreements", agreement(1), agreement(4))})
     assert [f.rows for f in receipt.files if f.table == "vault"] == [1]
@@ -57,7 +60,11 @@ def test_a_number_alone_is_kept_once(lender):
 
 
 def test_a_number_alone_is_kept_although_a_crash_left_its_key(lender, monkeypatch):
-    """Who has a key is in the vault only if a receipt names the file that the key was made for."""
+    """A customer number is stored in the vault even if a crash left a key for the customer, but no receipt.
+
+    A customer with a key counts as stored only if a receipt names the vault file for which the key was made. Once the
+    number is stored, the next file does not store it again.
+    """
     with monkeypatch.context() as patch:
         patch.setattr(type(lender.ingest_context.book), "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -79,7 +86,10 @@ def test_key_store_without_the_column_of_files_is_upgraded(lender):
 
 
 def test_a_payer_is_a_person_too(lender):
-    """Not in the vault: what is behind the pseudonym is in the encrypted original, and nowhere else."""
+    """A payer can be revealed and erased like a borrower.
+
+    The vault contains no payers. The payer's number is only in the encrypted original.
+    """
     payer = pseudonym(lender, "P77", "payer_id")
     (receipt,) = deliver(lender, {"transfers-1.csv": csv_of("transfers", transfer(1, payer_no="P77"), transfer(2))})
     assert {f.table for f in receipt.files} == {"payments"}

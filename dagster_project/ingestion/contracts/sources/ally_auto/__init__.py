@@ -1,1 +1,1 @@
-"""US car loans, reported by their issuer every month (asset-level disclosure, SEC form ABS-EE)."""
+"""The source of US car loans, which their issuer reports every month (asset-level disclosure, SEC form ABS-EE)."""

@@ -1,8 +1,8 @@
-"""Turn the two kinds of files (tapes) into canonical tables.
+"""The adapter that turns the two kinds of car loan files (tapes) into canonical tables.
 
-The origination tape is delivered once and gives the loans. A monthly tape gives one statement per loan, and one payment
-if something was paid. The tapes name no borrowers, so each loan has its own borrower. They give no day of payment, so a
-payment is dated at its month-end.
+The origination tape is delivered once and yields the loans. Each monthly tape yields one statement per loan, and one
+payment per loan if something was paid. The tapes contain no borrowers, so every loan gets its own borrower, who has the
+number of the loan. The tapes contain no day of payment, so payments are dated at the month-end.
 """
 
 import polars as pl
@@ -12,7 +12,11 @@ from dagster_project.ingestion.contracts.implied_payments import payments_of
 
 
 def adapt(layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
-    """Build the canonical tables that come from one tape. `delivered` holds the tape's typed columns and `line_no`."""
+    """Build the canonical tables that are made from one tape.
+
+    `layout` is the name of the tape's layout. `delivered` has the typed columns of the tape, and `line_no`. Returns the
+    tables by name.
+    """
     dated = delivered.with_columns(
         event_on=pl.col("reportingPeriodEndingDate"),
         known_at=pl.col("reportingPeriodEndingDate").dt.offset_by(f"{contract.known_at_lag_days}d"),

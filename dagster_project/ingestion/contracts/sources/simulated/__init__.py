@@ -1,1 +1,4 @@
-"""A simulated lender (`creditloom simulate`). Its contract maps the columns. It is active if the policy names it."""
+"""The source for the simulated lender, whose files `creditloom simulate` writes.
+
+Its contract maps the columns. The source is active only if the policy names it.
+"""

@@ -1,1 +1,1 @@
-"""Credit cards in Taiwan, April to September 2005 (Yeh and Lien 2009)."""
+"""The source of credit card accounts in Taiwan from April to September 2005 (Yeh and Lien 2009)."""

@@ -1,7 +1,8 @@
-"""Unpivot the wide card file: the line of an account becomes six statements and up to six payments.
+"""The adapter that turns the wide file of card accounts into canonical tables.
 
-The file numbers its months backwards (1 is September 2005) and calls the newest repayment status `PAY_0`. It gives no
-day of payment, so a payment is dated at its month-end.
+The file has one line per account, which becomes six statements and up to six payments. The file numbers its months
+backwards, so that month 1 is September 2005. The column with the newest repayment status is `PAY_0`. The file contains
+no day of payment, so payments are dated at the month-end.
 """
 
 import datetime as dt
@@ -26,7 +27,10 @@ OUTCOME_ON = dt.date(2005, 10, 31)
 
 
 def adapt(_layout: str, delivered: pl.DataFrame, contract: Contract) -> dict[str, pl.DataFrame]:
-    """Build the canonical tables that come from the wide file. `delivered` holds its typed columns and `line_no`."""
+    """Build the canonical tables that are made from the wide file.
+
+    `delivered` has the typed columns of the file, and `line_no`. Returns the tables by name.
+    """
     account = pl.col("ID").cast(pl.String)
     static = _dated(FIRST_MONTH, contract)
     statements = pl.concat(

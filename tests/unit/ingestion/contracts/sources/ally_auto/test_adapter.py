@@ -1,4 +1,4 @@
-"""Tapes of car loans become loans, statements and payments."""
+"""Tests that the adapter turns tapes of car loans into loans, statements and payments."""
 
 import datetime as dt
 
