@@ -1,17 +1,10 @@
-"""The unit of the benchmarks: `floor.py` of 2026-12-01, frozen with the book of `book_v1.py`. Do not change it.
+"""The unit of the benchmarks: `floor.py` of 2026-12-01, frozen together with its book. Do not change it.
 
-The seconds of a night are told as multiples of this script's seconds in the same turn, so that figures of different
-versions can be compared. `floor.py` follows the project's rules as they change; this script does not.
+The cost of a night is given as a multiple of this script's time in the same turn. So the figures of different versions
+can be compared. `floor.py` is changed when the project's rules change; this script is not.
 
-It does the work of that night with DuckDB, Polars and XGBoost only: no orchestrator, no dbt, no Great Expectations, no
-MLflow, and no code of this project. So the project's rules are written here a second time; the thresholds come from the
-policy file. The script reads the daily CSV files and writes them as Parquet, with pseudonyms for identifiers. It
-computes loan months, features and labels, and counts the rows that break a check. Then it trains and calibrates a
-model, scores every live loan with proven reasons, and writes the scores as Parquet.
-
-It leaves out all that a night adds to this work: receipts, quarantine, hashes, restatements, the candidate's
-cross-validation and ablation, and the snapshot. It assumes that no row becomes known too late for its month, and that
-no schedule is valid before its loan was opened; it checks both.
+The script does the work of a first night on the source `simulated` with DuckDB, Polars and XGBoost only. Its input is
+the book that `book_v1.py` writes, and by default the policy in `frozen/policy.yaml`.
 
     python benchmarks/floor_v1.py LANDING_FOLDER OUTPUT_FOLDER [--policy FILE]
 
@@ -45,12 +38,16 @@ MARTS = ("loan_months", "features", "labels")
 
 
 class Table(NamedTuple):
-    """A delivered table.
+    """A delivered table: its columns, and the rules for its rows.
 
-    `columns`: names and SQL types. `key`: the columns that are unique together. `event`: the column with a row's event
-    date. `booked`: the column with the date on which a row became known; without it, that is the event date. `faults`:
-    SQL conditions that no row may meet. `optional`: columns that may be null. `identifiers`: the columns that become
-    pseudonyms, each with the namespace of its pseudonyms.
+    Attributes:
+        columns: The names and SQL types of the columns.
+        key: The columns that together identify a row.
+        event: The column with the event date of a row.
+        booked: The column with the date on which a row became known. If it is None, this is the event date.
+        faults: SQL conditions that must not be true for any row.
+        optional: The columns that may be null.
+        identifiers: The columns that are replaced by pseudonyms, each with the namespace of its pseudonyms.
     """
 
     columns: str
@@ -63,7 +60,10 @@ class Table(NamedTuple):
 
     @property
     def types(self) -> dict[str, str]:
-        """The SQL type of each column. DuckDB infers no types."""
+        """Return the SQL type of each column.
+
+        DuckDB needs them, because it does not infer types here.
+        """
         return dict(column.split(" ", 1) for column in self.columns.split(", "))
 
 
@@ -206,14 +206,17 @@ Json = dict[str, Any]
 
 
 class Meter:
-    """Measures seconds, CPU seconds and peak memory by stage. The seconds of a repeated stage are added up."""
+    """Measures seconds, CPU seconds and peak memory by stage.
+
+    If a stage is run several times, its seconds are added up, and its peak memory is the highest of all runs.
+    """
 
     def __init__(self) -> None:
         self.stages: dict[str, dict[str, float]] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure the body of the `with` statement."""
+        """Measure the body of a `with` statement as one run of the stage `name`."""
         Path("/proc/self/clear_refs").write_text("5")  # resets the kernel's peak memory of this process
         began, cpu = time.perf_counter(), _cpu()
         yield
@@ -223,7 +226,7 @@ class Meter:
         totals["peak_mb"] = max(totals["peak_mb"], _peak_mb())
 
     def rounded(self) -> dict[str, dict[str, float]]:
-        """The figures of each stage, rounded."""
+        """Return the figures of each stage, rounded to two decimals."""
         return {name: {what: round(value, 2) for what, value in totals.items()} for name, totals in self.stages.items()}
 
 
@@ -241,9 +244,10 @@ def _peak_mb() -> float:
 
 
 def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path, buckets: int) -> None:
-    """Write each table's daily CSV files as Parquet, with pseudonyms for identifiers, and create a view of it.
+    """Write the daily CSV files of each table as Parquet, and create a view of each table.
 
-    The tables in `LEDGER` are split into buckets of loans.
+    Identifiers are replaced by pseudonyms. The tables in `LEDGER` are split into `buckets` buckets of loans, so that
+    all rows of a loan are in the same bucket.
     """
     for name, table in TABLES.items():
         (raw / name).mkdir(parents=True)
@@ -261,9 +265,9 @@ def load(db: duckdb.DuckDBPyConnection, landing: Path, raw: Path, buckets: int) 
 
 
 def pseudonym(column: str, domain: str) -> str:
-    """The SQL expression for the HMAC-SHA256 of a column with the development key.
+    """Return the SQL expression that computes the pseudonym of a column: an HMAC-SHA256 with the development key.
 
-    SQL is faster than Python, which would compute row by row.
+    `domain` is the namespace of the pseudonyms. SQL is faster here than Python, which would compute row by row.
     """
     master = hashlib.sha256(b"creditloom: development key, public on purpose").digest()
     key = hmac.digest(master, f"pseudonym:{SOURCE}.{domain}".encode(), "sha256").ljust(64, b"\0")
@@ -272,7 +276,10 @@ def pseudonym(column: str, domain: str) -> str:
 
 
 def check_raw(db: duckdb.DuckDBPyConnection, lag: int) -> dict[str, int]:
-    """Count the rows that break each rule of the raw tables. A month is observed `lag` days after its end."""
+    """Return the number of rows that fail each check of the raw tables.
+
+    `lag` is the number of days from the end of a month until the month is observed.
+    """
     failing: dict[str, int] = {}
     for name, table in TABLES.items():
         missing = [f'"{column}" is null' for column in table.types if column not in table.optional]
@@ -289,7 +296,7 @@ def check_raw(db: duckdb.DuckDBPyConnection, lag: int) -> dict[str, int]:
 
 
 def check_marts(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Count the rows that break each rule of the loan months, features and labels."""
+    """Return the number of rows that fail each check of the loan months, features and labels."""
     failing: dict[str, int] = {}
     for table in MARTS:
         key = f"select 1 from {table} group by loan_id, month_on having count(*) > 1"
@@ -316,7 +323,7 @@ def check_marts(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def check_training(db: duckdb.DuckDBPyConnection, training: pl.DataFrame, policy: Json) -> dict[str, int]:
-    """Count the rows that break each rule of the training set."""
+    """Return the number of rows that fail each check of the training set."""
     db.register("training", training)
     low, high = policy["training_data"]["min_default_rate"], policy["training_data"]["max_default_rate"]
     failing = _count(db, "training", ["label not in (0, 1)", "bucket not between 0 and 99", "in_default"])
@@ -332,7 +339,7 @@ def check_training(db: duckdb.DuckDBPyConnection, training: pl.DataFrame, policy
 
 
 def check_scores(db: duckdb.DuckDBPyConnection, scores: pl.DataFrame, policy: Json) -> dict[str, int]:
-    """Count the rows that break each rule of the scores."""
+    """Return the number of rows that fail each check of the scores."""
     db.register("scores", scores)
     scale = policy["scale"]
     failing = _count(
@@ -368,12 +375,14 @@ def _rows(db: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl.DataFrame]:
-    """Return the loans, plans, instalments, and payments by day of one bucket of loans. Money is in cents.
+    """Return the loans, plans, instalments and payments of one bucket of loans. Payments are summed by day.
 
-    A plan is a version of the schedule that is valid at one or more month-ends. A loan without a schedule, for example
-    a card before its first statement, has a plan without instalments. The instalments of a version that are due after
-    the next version becomes valid are void (`is_void`). A plan consists of the instalments of its own and all earlier
-    versions that are not void, followed by its own version's void instalments.
+    Money is in cents. A plan is a version of a loan's schedule that is valid at one or more month-ends. A loan without
+    a schedule, for example a card before its first statement, has a plan without instalments.
+
+    If an instalment of a version is due after the next version becomes valid, it is void (`is_void`). A plan consists
+    of all instalments of its own and earlier versions that are not void, followed by the void instalments of its own
+    version.
     """
     db.execute(
         "create or replace temp table loan as select cast(row_number() over (order by loan_no) - 1 as int) as loan,"
@@ -424,9 +433,9 @@ def tables_of_bucket(db: duckdb.DuckDBPyConnection, bucket: int) -> dict[str, pl
 def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: int) -> pl.DataFrame:
     """Compute one row per loan and month, up to the month `reported`. Money is in cents.
 
-    Days past due only grow between two payments, so a month's worst day is its last day or the day before a payment.
-    The oldest unpaid instalment on such a day is the first one whose cumulative due exceeds the cumulative payments. A
-    binary search finds it.
+    Days past due can only grow between two payments. So their maximum in a month is reached on the day before a payment
+    or on the last day of the month, and only these days are computed. The oldest unpaid instalment on such a day is the
+    first one whose cumulative due exceeds the cumulative payments. It is found by binary search.
     """
     instalments = tables["instalments"].with_columns(
         cum_due=_cumulative("amount"), cum_principal=_cumulative("principal")
@@ -462,16 +471,22 @@ def loan_months(tables: Mapping[str, pl.DataFrame], reported: int, default_dpd: 
 
 
 def _cumulative(column: str) -> pl.Expr:
-    """The running sum in a plan: over the loan's instalments that are not void, then over the version's void ones."""
+    """Return an expression for the running sum of a column over the instalments of each plan.
+
+    It first adds up the loan's instalments that are not void, and then the void instalments of the plan's own version.
+    """
     holds = pl.when("is_void").then(0).otherwise(column).alias(column)
     return _running(holds, "loan") + _running(pl.col(column) - holds, "version")
 
 
 def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.DataFrame:
-    """One row per day with a payment, and one per month-end, sorted by loan and day; a month-end follows its payment.
+    """Return one row per day with a payment, and one row per month-end, sorted by loan and day.
 
-    `level`: the total paid up to and including this day. Days past due are measured on the day `on` with the total
-    `before`: on the day before a payment with the total before it, or at the month-end with the whole total.
+    If a payment is made on a month-end, the row of the month-end follows the row of the payment. `level` is the total
+    that the loan has paid by the end of the day.
+
+    `on` is the day on which days past due are measured, and `before` is the total paid by then. For a payment, these
+    are the day before it and the total without it. For a month-end, they are the month-end and the full total.
     """
     paid = payments.filter(_month_no("day") <= reported).with_columns(is_end=pl.lit(0, pl.Int8))
     ends = months.select("loan", "day", "version", is_end=pl.lit(1, pl.Int8))
@@ -489,9 +504,11 @@ def _days(payments: pl.DataFrame, months: pl.DataFrame, reported: int) -> pl.Dat
 
 
 def _days_past_due(days: pl.DataFrame, holding: pl.DataFrame) -> pl.DataFrame:
-    """Add to each day the index of the oldest unpaid instalment (`place`), and the days past due (`dpd`).
+    """Add the index of the oldest unpaid instalment (`place`) and the days past due (`dpd`) to each row of `days`.
 
-    A plan's void instalments are due after the plan has ended, so only the others (`holding`) are needed here.
+    `holding` has the instalments that are not void. Void instalments are not needed here, because they are due after
+    their plan has ended. If no instalment is unpaid, `place` is null and `dpd` is 0. `dpd` is also 0 for a payment on
+    the first day of a month, because the day before belongs to the previous month.
     """
     days = days.with_columns(place=_oldest_unpaid(days, "before", holding, "loan"))
     overdue = (pl.col("on") - pl.lit(holding["due_on"]).gather("place")).dt.total_days().clip(0).cast(pl.Int32)
@@ -500,7 +517,11 @@ def _days_past_due(days: pl.DataFrame, holding: pl.DataFrame) -> pl.DataFrame:
 
 
 def _oldest_unpaid(days: pl.DataFrame, level: str, instalments: pl.DataFrame, group: str) -> pl.Series:
-    """The index of the first instalment of the same group and plan whose cumulative due exceeds `level`; else null."""
+    """Return the index of the oldest unpaid instalment for each row of `days`, or null if there is none.
+
+    This is the first instalment of the same plan whose cumulative due exceeds the total paid. `level` is the column
+    with the total paid. `group` is the column that rows and instalments are matched by.
+    """
     key = pl.col(group).cast(pl.Int64) * LEVELS
     levels = instalments.select(key + pl.col("cum_due")).to_series()
     place = levels.search_sorted(days.select(key + pl.col(level).clip(0, LEVELS - 1)).to_series(), side="right")
@@ -511,7 +532,7 @@ def _oldest_unpaid(days: pl.DataFrame, level: str, instalments: pl.DataFrame, gr
 
 
 def _by_month(days: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> pl.DataFrame:
-    """Compute one row per month from the rows of `days` in that month."""
+    """Compute one row per loan and month from the rows of `days` in the month."""
     month = pl.col("is_end").cast(pl.Int64).cum_sum() - pl.col("is_end")  # a number that is unique across all loans
     marked = days.with_columns(
         # `month * DAYS` rises with each month, so the running maximum never keeps a value of an earlier month.
@@ -530,7 +551,7 @@ def _by_month(days: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> 
 
 
 def _repaid(ends: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> pl.Series:
-    """The principal repaid up to each month-end; null if the whole plan is paid."""
+    """Return the principal repaid by each month-end, or null if the whole plan has been paid."""
     place = ends.select(pl.coalesce("place", _oldest_unpaid(ends, "level", void, "version") + holding.height))
     wanted = pl.col("cum_due", "principal", "cum_principal")
     oldest = pl.concat([holding, void]).select(wanted.gather(place.to_series()))
@@ -540,7 +561,10 @@ def _repaid(ends: pl.DataFrame, holding: pl.DataFrame, void: pl.DataFrame) -> pl
 
 
 def _due_in_month(holding: pl.DataFrame, months: pl.DataFrame) -> pl.Series:
-    """The amount due in each month, as the difference of two cumulative sums of the instalments that are not void."""
+    """Return the amount that falls due in each month, without void instalments.
+
+    It is the difference between two cumulative sums.
+    """
     place = pl.col("loan").cast(pl.Int64) * DAYS
     keys = holding.select(place + pl.col("due_on").to_physical()).to_series()
     so_far = pl.concat([pl.Series([0]), holding["amount"].cum_sum()])
@@ -551,9 +575,10 @@ def _due_in_month(holding: pl.DataFrame, months: pl.DataFrame) -> pl.Series:
 
 
 def _months(plans: pl.DataFrame, payments: pl.DataFrame, reported: int) -> pl.DataFrame:
-    """One row per plan and month, sorted. `day`: the last day of the month.
+    """Return one row per plan and month, sorted by loan and month. `day` is the last day of the month.
 
-    A fully paid loan ends in the month of its last payment, or of its last version if that is later.
+    A loan that is fully paid ends in the month of its last payment. If its last version is valid only from a later
+    month, it ends in that month.
     """
     paid = payments.group_by("loan").agg(pl.sum("paid"), _month_no("day").max().alias("paid_until"))
     plans = plans.join(paid, on="loan", how="left", maintain_order="left")
@@ -572,7 +597,7 @@ def _months(plans: pl.DataFrame, payments: pl.DataFrame, reported: int) -> pl.Da
 
 
 def _running(value: pl.Expr, group: str) -> pl.Expr:
-    """The running sum within consecutive rows of the same group."""
+    """Return an expression for the running sum of a value, which restarts when the group changes from row to row."""
     total = value.cum_sum()
     begins = pl.col(group).ne_missing(pl.col(group).shift())
     return total - pl.when(begins).then(total - value).forward_fill()
@@ -586,10 +611,11 @@ def _month_no(day: str) -> pl.Expr:
 
 
 def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
-    """Compute the features of each loan and month. `months`: rows sorted by loan and month.
+    """Compute the features of each loan and month.
 
-    A feature over a window that is longer than the loan's history is null. So the rolling windows may run over the rows
-    of all loans: a window that reaches into another loan gives null.
+    `months` must be sorted by loan and month. A feature over a window is null if the window is longer than the loan's
+    history. So rolling windows may run over the rows of all loans, because a window that reaches into another loan's
+    rows gives null.
     """
     at = pl.col("loan").cast(pl.Int64) * SPAN + pl.col("month")
     frame = months.lazy().with_columns(at=at).with_columns(
@@ -608,7 +634,10 @@ def features(months: pl.DataFrame, reported: int) -> pl.DataFrame:
         return window(k, (pl.col("dpd_max") >= dpd).cast(pl.Int32).rolling_sum(k))
 
     def since(is_so: pl.Expr) -> pl.Expr:
-        """Months since the condition was last true; null if that was 12 or more months ago, or never."""
+        """Return the number of months since a condition was last true.
+
+        The result is null if that was 12 or more months ago, or if the condition was never true.
+        """
         last = pl.when(is_so).then("at").otherwise(-SPAN).cum_max()
         return pl.when(pl.col("at") - last < 12).then(pl.col("at") - last)
 
@@ -673,9 +702,9 @@ def _over(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
 
 
 def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int) -> pl.DataFrame:
-    """The outcome of each observation whose whole horizon has been reported.
+    """Return the label of each observation whose whole horizon has been reported.
 
-    Excluded observations have a reason, and their label is null.
+    If an observation is excluded, its label is null and `exclusion_reason` gives the reason.
     """
     at = pl.col("loan").cast(pl.Int64) * SPAN + pl.col("month")
     far = (1 << 31) * SPAN
@@ -710,9 +739,9 @@ def labels(months: pl.DataFrame, reported: int, horizon: int, observe_from: int)
 
 
 def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
-    """The usable observations of one month per borrower and year, with their blocks.
+    """Return the training set: the usable observations of one month per borrower and year, each with its block.
 
-    A hash of borrower and year draws the month from the months of that year.
+    The month is drawn by a hash of the borrower and the year from the months of that year.
     """
     split = policy["split"]
     drawn = f"cast('0x' || left(sha256('{split['salt']}|' || borrower_id || '|' || year(month_on)), 12) as bigint)"
@@ -741,7 +770,11 @@ def training_set(db: duckdb.DuckDBPyConnection, policy: Json) -> pl.DataFrame:
 
 
 class Model:
-    """A booster fitted with early stopping, its Platt calibration, and the reference values for its reasons."""
+    """A trained model: the booster, its Platt calibration, and the reference values for reasons.
+
+    The booster is trained with early stopping. The reference values are the medians of the features over good loans,
+    and the mean contributions.
+    """
 
     def __init__(self, training: pl.DataFrame, policy: Json) -> None:
         blocks = {name: training.filter(pl.col("block") == name) for name in ("train", "val", "cal")}
@@ -777,21 +810,27 @@ class Model:
         self.mean_contribution = np.zeros(len(NAMES))
 
     def measure_reasons_against(self, train: pl.DataFrame) -> None:
-        """Set the mean contributions over these rows. A contribution above the mean is adverse."""
+        """Set the mean contributions to the means over these rows.
+
+        A contribution above its mean is adverse.
+        """
         self.mean_contribution = self.contributions(train)[:, :-1].mean(axis=0)
 
     def margin(self, frame: pl.DataFrame) -> np.ndarray:
-        """The raw output for each row, in logits."""
+        """Return the raw output of the booster for each row, in logits."""
         raw = self.booster.predict(_matrix(frame), iteration_range=(0, self.rounds), output_margin=True)
         return np.asarray(raw, dtype=np.float64)
 
     def contributions(self, frame: pl.DataFrame) -> np.ndarray:
-        """The SHAP contributions of each row, in logits. The last column is the bias."""
+        """Return the SHAP contributions of each row, in logits.
+
+        The result has one column per feature, and the bias as an additional last column.
+        """
         raw = self.booster.predict(_matrix(frame), iteration_range=(0, self.rounds), pred_contribs=True)
         return np.asarray(raw, dtype=np.float64)
 
     def pd(self, margin: np.ndarray) -> np.ndarray:
-        """The calibrated probability of default for each margin."""
+        """Return the calibrated PD for each margin, before the PD floor."""
         pd = 1 / (1 + np.exp(-(self.intercept + self.slope * margin)))
         return np.asarray(np.clip(np.round(pd, 9), 1e-9, 1 - 1e-9))
 
@@ -803,9 +842,13 @@ def _matrix(frame: pl.DataFrame, *, with_label: bool = False) -> xgb.DMatrix:
 
 
 def _platt(margin: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
-    """Fit (intercept, slope) of the outcome on the margin, by Newton's method from (0, 1), a calibrated model's line.
+    """Fit the logistic line of the outcome on the margin, and return (intercept, slope).
 
-    A step that lowers the likelihood is halved.
+    Newton's method starts from (0, 1), which is the line of a model that is already calibrated. If a step lowers the
+    likelihood, it is halved.
+
+    Raises:
+        ValueError: If the method does not converge within 50 steps.
     """
     design = np.column_stack([np.ones_like(margin), margin])
 
@@ -825,7 +868,10 @@ def _platt(margin: np.ndarray, outcome: np.ndarray) -> tuple[float, float]:
 
 
 def auc(outcome: np.ndarray, risk: np.ndarray) -> float:
-    """The area under the ROC curve. Ties count one half."""
+    """Return the area under the ROC curve. Ties count one half.
+
+    `outcome` is 1 for a default, and else 0. Higher values of `risk` mean more risk.
+    """
     ranks = pl.Series(risk).rank("average").to_numpy()
     bad = outcome == 1
     return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))
@@ -835,7 +881,7 @@ def auc(outcome: np.ndarray, risk: np.ndarray) -> float:
 
 
 def score(model: Model, live: pl.DataFrame, policy: Json) -> pl.DataFrame:
-    """Compute the PD, score, grade, band and proven reasons of every live loan."""
+    """Return the PD, score, grade, band and proven reasons of every loan in `live`."""
     scale, anchor = policy["scale"], policy["sources"][SOURCE]["score_anchor"]
     margin = model.margin(live)
     pd = np.maximum(model.pd(margin), scale["pd_floor"])
@@ -856,10 +902,11 @@ def score(model: Model, live: pl.DataFrame, policy: Json) -> pl.DataFrame:
 
 
 def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) -> list[pl.Series]:
-    """Return the proven reason codes per loan, as the columns `reason_1`, `reason_2`, ...; the strongest is the first.
+    """Return the proven reason codes of each loan, as the columns `reason_1`, `reason_2` and so on, strongest first.
 
-    A reason is proven if its contribution is adverse enough, if it is true of the loan, and if the margin falls with a
-    typical good loan's values. `reason_1` is `none` without a proven reason.
+    A reason is proven if it meets three conditions: its contribution is adverse enough, the stated fact is true of the
+    loan, and the margin falls enough if its features get the values of a typical good loan. If a loan has no proven
+    reason, its `reason_1` is `none`. Other columns without a reason are null.
     """
     above_mean = model.contributions(live)[:, :-1] - model.mean_contribution
     members = [[i for i, (_, _, family, *_) in enumerate(FEATURES) if family == code] for code in FAMILIES]
@@ -898,7 +945,10 @@ def reasons(model: Model, live: pl.DataFrame, margin: np.ndarray, policy: Json) 
 
 
 def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> Json:
-    """Run the floor: read the landing folder, write Parquet into `out`, and return the figures."""
+    """Run the floor on a landing folder, write the results as Parquet into `out`, and return the figures.
+
+    If `buckets` is None, the number of buckets depends on the size of the files.
+    """
     buckets = buckets or 1 + sum(file.stat().st_size for file in landing.iterdir()) // BYTES_A_BUCKET
     meter, db = Meter(), connect(out)
     with meter.stage("load"):
@@ -939,7 +989,10 @@ def run(landing: Path, out: Path, policy: Json, buckets: int | None = None) -> J
 
 
 def connect(out: Path) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory DuckDB that spills into `out`, and create the macros that the queries share."""
+    """Open an in-memory DuckDB database, and create the macros that several queries use.
+
+    `out` must not exist yet. The database writes data that do not fit into memory to a folder in `out`.
+    """
     out.mkdir(parents=True)
     db = duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY, "temp_directory": str(out / "spill")})
     db.execute("set preserve_insertion_order = false")
@@ -972,14 +1025,14 @@ def build_marts(db: duckdb.DuckDBPyConnection, out: Path, lender: Json, buckets:
 
 
 def reported_month(db: duckdb.DuckDBPyConnection, lag: int) -> int:
-    """The last month that ended at least `lag` days before the newest row."""
+    """Return the last month that ended at least `lag` days before the newest row, as year * 12 + month - 1."""
     newest = " union all ".join(f"select max(known_at) as day from {name}" for name in LEDGER)
     query = f"select month_no(max(day) - {lag} + 1) - 1 from ({newest})"
     return int(db.execute(query).fetchall()[0][0])
 
 
 def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:
-    """The loan months in a night's format: money in currency units, the state as text."""
+    """Return the loan months in the format of a night, with money in currency units and the state as text."""
     dpd = pl.col("dpd_end")
     state = pl.lit("90+")
     for most, word in ((90, "61-90"), (60, "31-60"), (30, "1-30"), (0, "current")):
@@ -1002,13 +1055,17 @@ def _shown(months: pl.DataFrame, lag: int) -> pl.DataFrame:
 
 
 def _write(frame: pl.DataFrame, names: pl.DataFrame, path: Path) -> None:
-    """Write a bucket's rows, with the loans' delivered numbers in place of the bucket's own."""
+    """Write the rows of one bucket as Parquet.
+
+    The numbers that loans have within the bucket are replaced by the columns of `names`, which contain the delivered
+    numbers.
+    """
     named = frame.join(names, on="loan", how="left", maintain_order="left").drop("loan")
     named.write_parquet(path, compression="zstd", compression_level=1)
 
 
 def main() -> None:
-    """Read the arguments, run the floor, print the figures."""
+    """Run the floor with the arguments of the command line, and print its figures as JSON."""
     parser = argparse.ArgumentParser(description="Do the bare work of a first night.")
     parser.add_argument("landing", type=Path, help="folder with the daily CSV files of the source `simulated`")
     parser.add_argument("out", type=Path, help="folder to make and to write Parquet into")
