@@ -192,9 +192,9 @@ def side_by_side(calls: Sequence[Callable[[TrainingParams], T]], params: Trainin
     Each function gets the parameters with one thread: two fits with one thread each take half to three quarters of the
     time of one fit after the other with two threads.
     """
-    alone = params.model_copy(update={"threads": 1})
+    single = params.model_copy(update={"threads": 1})
     with ThreadPoolExecutor(params.threads) as pool:
-        return list(pool.map(lambda call: call(alone), calls))
+        return list(pool.map(lambda call: call(single), calls))
 
 
 def fit_rounds(train: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int) -> Fit:

@@ -144,9 +144,9 @@ def _tabulate(tree: dict[str, Any], paths: list[tuple[tuple[tuple[int, bool], ..
             share = np.zeros(len(patterns))
             for size in range(len(others) + 1):
                 weight = factorial(size) * factorial(len(others) - size) / factorial(len(deciding))
-                for known in combinations(others, size):
-                    unknown = prod(zero[f] for f in others if f not in known)
-                    share += weight * unknown * prod((one[f] for f in known), start=np.ones(len(patterns)))
+                for given in combinations(others, size):
+                    unknown = prod(zero[f] for f in others if f not in given)
+                    share += weight * unknown * prod((one[f] for f in given), start=np.ones(len(patterns)))
             value = tree["split_conditions"][leaf]  # for a leaf: its value
             table[:, features.index(feature)] += value * share * (one[feature] - zero[feature])
     splits = tuple(

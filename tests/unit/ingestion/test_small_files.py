@@ -94,11 +94,11 @@ def test_together_is_the_same_as_one_by_one(files, is_correctable, tmp_path_fact
             patch.setattr(intake, "MAX_FILES", most)
             ingest_waiting(context, source)
         homes.append(context)
-    together, alone = homes
+    together, one_by_one = homes
     receipts = [[asdict(replace(r, files=())) for r in home.book.all()] for home in homes]
     assert receipts[0] == receipts[1]
     for table in ("payments", SUPERSEDED):
-        one, other = raw(together, table), raw(alone, table)
+        one, other = raw(together, table), raw(one_by_one, table)
         assert (one is None) == (other is None) and (one is None or one.equals(other))
     quarantined = [held(home).drop("first_seen_at").sort("receipt_no", "line_no") for home in homes]
     assert quarantined[0].equals(quarantined[1])
