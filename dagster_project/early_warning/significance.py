@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 
-from scipy.stats import beta, binom, hypergeom
-from scipy.stats import t as student
-
 _EXACT_TO = 2_000
 
 
@@ -21,12 +18,14 @@ def more_often(hits: int, of: int, base_hits: int, base_of: int) -> float:
     >>> round(more_often(3, 4, 1, 4), 4)
     0.2429
     """
+    from scipy import stats
+
     all_hits, every = hits + base_hits, of + base_of
     if all_hits in (0, every):
         return 1.0
     if all_hits <= _EXACT_TO:
-        return float(hypergeom.sf(hits - 1, every, all_hits, of))
-    return float(binom.sf(hits - 1, all_hits, of / every))
+        return float(stats.hypergeom.sf(hits - 1, every, all_hits, of))
+    return float(stats.binom.sf(hits - 1, all_hits, of / every))
 
 
 def higher_mean(now: tuple[int, float, float], base: tuple[int, float, float]) -> float:
@@ -41,8 +40,10 @@ def higher_mean(now: tuple[int, float, float], base: tuple[int, float, float]) -
     a, b = variance / n, base_variance / base_n
     if a + b <= 0:
         return 0.0 if mean > base_mean else 1.0
+    from scipy import stats
+
     freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (base_n - 1))
-    return float(student.sf((mean - base_mean) / (a + b) ** 0.5, freedom))
+    return float(stats.t.sf((mean - base_mean) / (a + b) ** 0.5, freedom))
 
 
 def above_expected(defaults: int, of: int, pd: float) -> float:
@@ -55,7 +56,9 @@ def above_expected(defaults: int, of: int, pd: float) -> float:
     >>> round(above_expected(55, 406, 0.10342906086898278), 8)
     0.01995857
     """
-    return float(beta.cdf(pd, defaults + 0.5, of - defaults + 0.5))
+    from scipy import stats
+
+    return float(stats.beta.cdf(pd, defaults + 0.5, of - defaults + 0.5))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
