@@ -134,7 +134,8 @@ def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
     from dagster import DagsterInstance
 
     stages = dict.fromkeys([*STAGES.values(), "rest"], 0.0)
-    with DagsterInstance.from_config(str(home / "dagster")) as instance:
+    os.environ["DAGSTER_HOME"] = str(home / "dagster")  # the home's event log is looked up there
+    with DagsterInstance.get() as instance:
         for step in instance.get_run_step_stats(run_id):
             name = next((stage for begin, stage in STAGES.items() if step.step_key.startswith(begin)), "rest")
             if step.start_time and step.end_time:
