@@ -1,1 +1,1 @@
-"""Creditloom: the pipeline's Dagster definitions, its command line, and the packages that move and publish data."""
+"""The Creditloom pipeline: the steps of a night, its Dagster definitions and its command line."""

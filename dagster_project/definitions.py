@@ -1,4 +1,4 @@
-"""The Dagster code location: Creditloom's definitions for a pipeline, and the user's own definitions."""
+"""The Dagster code location, which combines Creditloom's own definitions with those that a user adds."""
 
 import dagster as dg
 
@@ -24,7 +24,11 @@ from dagster_project.warehouse.runner import prepare_manifest, published_models
 
 
 def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
-    """All Dagster definitions of a pipeline. Without `pipeline`, it is built from the environment's settings."""
+    """Return all of Creditloom's Dagster definitions for a pipeline.
+
+    This also upgrades the home if it is older than the code, creates its folders, and lets dbt parse its project if
+    anything in it has changed. If `pipeline` is None, the pipeline is loaded with the settings of the environment.
+    """
     pipeline = pipeline or load_pipeline()
     prepare_home(pipeline.settings)
     _ = (
@@ -56,5 +60,8 @@ def build_defs(pipeline: Pipeline | None = None) -> dg.Definitions:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Creditloom's definitions and the user's own in `defs/yours`. Dagster calls this to load the code location."""
+    """Return Creditloom's definitions together with the user's definitions from the folder `defs/yours`.
+
+    Dagster calls this function when it loads the code location.
+    """
     return dg.Definitions.merge(build_defs(), dg.load_from_defs_folder(path_within_project=PROJECT_ROOT))

@@ -1,1 +1,1 @@
-"""The audit chain: an append-only log with a keyed hash per row."""
+"""The audit chain, which is an append-only log that protects each row with a keyed hash."""

@@ -1,9 +1,11 @@
 """The audit chain: an append-only log whose rows are linked by keyed hashes.
 
-Callers decide what to log; this module does not use Dagster. The seal of a row is an HMAC-SHA256 of the row and the
-previous seal. So nobody without the key can edit, delete, swap or insert a row undetected. The chain itself cannot show
-that its end was cut off. Therefore the head, which is the number and seal of the newest row, is stored in a second
-file, preferably where people who can change the log have no access. No row contains personal data.
+The seal of a row is an HMAC-SHA256 of the row and of the previous row's seal. So any change, deletion, swap or
+insertion by someone without the key is detected. The chain alone cannot show whether rows were removed at its end. The
+number and the seal of the newest row, called the head, are therefore stored in a second file. This file should be in a
+place where people who can change the log have no access.
+
+Callers decide what is logged. No row may contain personal data. This module does not use Dagster.
 """
 
 import fcntl
@@ -45,7 +47,7 @@ Progress = Callable[[int, int], None]
 
 
 class Kind(StrEnum):
-    """The kinds of rows. The kind of a row names the action that the row records."""
+    """The kind of a row, which names the action that the row records."""
 
     DELIVERY = "delivery"
     PUBLISH = "publish"
@@ -58,14 +60,20 @@ class Kind(StrEnum):
 
 
 class AuditError(RuntimeError):
-    """The log and its head do not match: nothing was appended, and the home cannot be trusted."""
+    """Raised if the end of the log does not match its head, so that the data in the home cannot be trusted.
+
+    Nothing was appended to the log.
+    """
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry that is appended as a row.
+    """An action to be recorded as a row of the log. No field may contain personal data.
 
-    `subject`: the object of the action. `facts`: details of the action. Neither may contain personal data.
+    Attributes:
+        kind: the kind of the action.
+        subject: the object of the action, such as the id of a snapshot.
+        facts: details of the action, by name.
     """
 
     kind: Kind
@@ -77,7 +85,15 @@ class Entry:
 class Row:
     """A row of the log.
 
-    `at`: time in UTC. `facts`: details as JSON. `late`: True if the next start wrote the row after a crash.
+    Attributes:
+        number: the number of the row; the first row has number 1.
+        at: the time in UTC at which the row was written, in ISO format.
+        kind: the kind of the action, which is a value of `Kind`.
+        subject: the object of the action.
+        facts: details of the action as a JSON object.
+        late: whether a crash prevented the row from being written at the time of the action, so that a later run wrote
+            it.
+        seal: the keyed hash of the row and of the previous row's seal, in hexadecimal.
     """
 
     number: int
@@ -89,40 +105,42 @@ class Row:
     seal: str
 
     def parsed_facts(self) -> dict[str, Fact]:
-        """Return the facts by key."""
+        """Return the details of the action as a dictionary."""
         parsed: dict[str, Fact] = json.loads(self.facts)
         return parsed
 
 
 @dataclass(frozen=True)
 class Head:
-    """The number and seal of the newest row, as stored outside the log."""
+    """The number and the seal of the newest row, which are stored in a file outside the log."""
 
     number: int
     seal: str
 
 
 class AuditLog:
-    """The log in one SQLite file, and its head in another file.
+    """The audit log in an SQLite file, together with the file of its head.
 
     Args:
-        path: the file of the log.
-        head: the file of the log's head.
-        key: the key of the seals, derived from the root key.
+        path: the SQLite file of the log. It is created when the first row is appended.
+        head: the file of the head.
+        key: the secret key of the seals. It is derived from the root key.
     """
 
     def __init__(self, path: Path, head: Path, key: bytes) -> None:
         self.path, self.head_file, self._key = path, head, key
 
     def append(self, entries: Sequence[Entry], *, late: bool = False) -> None:
-        """Append all entries in one transaction, then write the head.
+        """Append a row for each entry in a single transaction, and then update the head.
+
+        Does nothing if there are no entries.
 
         Args:
-            entries: in chronological order.
-            late: whether the actions happened before a crash and are recorded only now, by the next start.
+            entries: the entries, in chronological order.
+            late: whether a crash prevented the rows from being written at the time of the actions.
 
         Raises:
-            AuditError: the end of the log does not match its head; `creditloom verify` lists what is missing.
+            AuditError: the end of the log does not match the head. `creditloom verify` lists what is missing.
         """
         if not entries:
             return
@@ -140,7 +158,10 @@ class AuditLog:
             self._write_head(last)
 
     def rows(self, kind: Kind | None = None) -> list[Row]:
-        """Return all rows in order, or only the rows of one kind."""
+        """Return all rows, or only those of one kind if `kind` is given, oldest first.
+
+        Returns an empty list if the log does not exist.
+        """
         if not self.path.exists():
             return []
         where, values = ("where kind = ?", (kind.value,)) if kind else ("", ())
@@ -148,14 +169,17 @@ class AuditLog:
             return [_row(r) for r in db.execute(f"select {_COLUMNS} from audit {where} order by row_no", values)]  # noqa: S608
 
     def subjects(self, kind: Kind) -> set[str]:
-        """The distinct subjects of the rows of one kind."""
+        """Return the distinct subjects of all rows of one kind.
+
+        Returns an empty set if there are no such rows, or if the log does not exist.
+        """
         if not self.path.exists():
             return set()
         with self._open() as db:
             return {str(s) for (s,) in db.execute("select distinct subject from audit where kind = ?", (kind.value,))}
 
     def newest(self, kind: Kind) -> Row | None:
-        """The newest row of a kind; None if there is no such row."""
+        """Return the newest row of one kind, or None if there is no such row."""
         if not self.path.exists():
             return None
         with self._open() as db:
@@ -164,7 +188,10 @@ class AuditLog:
         return _row(found) if found else None
 
     def faults(self, progress: Progress = lambda _done, _all: None) -> list[str]:
-        """Return descriptions of everything that is wrong with the log; empty if no row is changed or missing."""
+        """Verify the whole log and return a message for each fault, or an empty list if no row was changed or removed.
+
+        `progress` is called from time to time with the number of rows that were verified and the total number of rows.
+        """
         if not self.path.exists():
             return [f"{self.path} is missing, but its head exists"] if self.head_file.exists() else []
         try:
@@ -210,7 +237,14 @@ class AuditLog:
         return hmac.digest(self._key, json.dumps(sealed, separators=(",", ":")).encode(), "sha256").hex()
 
     def _last(self, db: sqlite3.Connection) -> Head:
-        """Return the number and seal of the newest row, after checking that the rows after the head follow from it."""
+        """Return the number and the seal of the newest row, after verifying the end of the log.
+
+        After a crash, the log may contain rows that are newer than the head. These are accepted if their seals are
+        valid.
+
+        Raises:
+            AuditError: rows are missing, or the seal of a row at the end of the log is wrong.
+        """
         head = self._read_head()
         count, newest = db.execute("select count(*), coalesce(max(row_no), 0) from audit").fetchone()
         if head is None and not newest and not self.head_file.exists():
@@ -242,7 +276,7 @@ class AuditLog:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Lock the log, so that only one process at a time appends to it and writes the head."""
+        """Lock the log, so that only one process at a time can append rows and update the head."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -277,7 +311,7 @@ def _row(values: tuple[int, str, str, str, str, int, str]) -> Row:
 
 
 def _spans(numbers: Sequence[int]) -> str:
-    """Format row numbers as text, for example `rows 3 to 5, 9`."""
+    """Return row numbers as text, for example `rows 3 to 5, 9`. `numbers` must be sorted."""
     spans: list[list[int]] = []
     for number in numbers:
         if spans and number == spans[-1][1] + 1:

@@ -1,1 +1,1 @@
-"""The code that uses Dagster: assets, checks, jobs, schedules, sensors and resources. It has no domain code."""
+"""The code that uses Dagster: assets, checks, jobs, schedules, sensors and resources. It contains no domain code."""

@@ -1,4 +1,4 @@
-"""The keys of all assets, and the key of the asset that each guard checks."""
+"""The keys of all assets, and a function that returns the key of the asset that a guard checks."""
 
 from dagster_project.night.guards import Guard
 
@@ -10,37 +10,37 @@ NOTIFICATIONS_ASSET = ("early_warning", "notifications")
 
 
 def portfolio_asset(table: str) -> tuple[str, ...]:
-    """Asset key of a portfolio table that is computed from scores."""
+    """Return the key of the asset for one of the portfolio tables that are computed from scores."""
     return ("portfolio", table)
 
 
 def landing_asset(source: str) -> tuple[str, ...]:
-    """Asset key of a source's delivered files."""
+    """Return the key of the asset for the files that a source delivered."""
     return ("landing", source)
 
 
 def raw_asset(source: str, table: str) -> tuple[str, ...]:
-    """Asset key of a raw table."""
+    """Return the key of the asset for a raw table of a source."""
     return ("raw", source, table)
 
 
 def mart_asset(name: str) -> tuple[str, ...]:
-    """Asset key of a dbt model."""
+    """Return the key of the asset for a dbt model."""
     return ("warehouse", name)
 
 
 def training_set_asset(source: str) -> tuple[str, ...]:
-    """Asset key of a source's training set."""
+    """Return the key of the asset for a source's training set."""
     return ("model", source, "training_set")
 
 
 def champion_asset(source: str) -> tuple[str, ...]:
-    """Asset key of a source's champion."""
+    """Return the key of the asset for a source's champion."""
     return ("model", source, "champion")
 
 
 def guarded_asset(guard: Guard) -> tuple[str, ...]:
-    """Asset key of the table that a guard checks."""
+    """Return the key of the asset whose table a guard checks."""
     if guard.kind == "scores":
         return SCORES_ASSET
     if guard.kind == "training set":

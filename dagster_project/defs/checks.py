@@ -1,4 +1,7 @@
-"""Run every suite as asset checks: one check per expectation, so that the UI names the expectation that failed."""
+"""Asset checks that evaluate the suites of a night.
+
+Each expectation in a suite becomes an asset check, so that the Dagster UI shows which expectation failed.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +20,11 @@ from expectations.suite import CheckResult, Suite, SuiteResult
 
 
 def build_checks(guard: Guard) -> dg.AssetChecksDefinition:
-    """The asset checks of one guarded table. A failed critical check blocks everything downstream."""
+    """Return the asset checks of the table that a guard checks, one for each check in the suite.
+
+    If a critical check fails, the assets downstream of the table are not built. If the guard gives a reason to skip the
+    suite tonight, all its checks pass and show this reason.
+    """
     asset = dg.AssetKey(guarded_asset(guard))
     specs = [
         dg.AssetCheckSpec(
@@ -50,9 +57,9 @@ def build_checks(guard: Guard) -> dg.AssetChecksDefinition:
 
 
 def evaluate(pipeline: Pipeline, guard: Guard) -> tuple[SuiteResult, int | None]:
-    """Run a guard's suite on the warehouse, or on the guard's Parquet files.
+    """Evaluate the suite of a guard on the table in the warehouse, or on the guard's Parquet files if it has any.
 
-    Returns the result and, for a raw table, the number of files that were read (else None).
+    Returns the result and, for a raw table, the number of files that were read. For other tables, this number is None.
     """
     from expectations.runner import run_suite
 
@@ -71,7 +78,10 @@ def evaluate(pipeline: Pipeline, guard: Guard) -> tuple[SuiteResult, int | None]
 
 
 def _expose(files: list[Path], database: Path, table: str) -> None:
-    """Write a database with one view over Parquet files, because Great Expectations needs a table."""
+    """Create a small database with a view over Parquet files.
+
+    This is needed because Great Expectations can only check tables and views.
+    """
     database.parent.mkdir(parents=True, exist_ok=True)
     listed = ", ".join(f"'{file}'" for file in files)
     with duckdb.connect(str(database)) as db:

@@ -1,4 +1,4 @@
-"""Define how dbt models appear in Dagster: keys, groups, kinds and dependencies."""
+"""The class that defines how dbt models appear in Dagster: their keys, groups, kinds and dependencies."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,11 @@ from dagster_project.defs.asset_keys import mart_asset, raw_asset
 
 
 class CreditloomTranslator(DagsterDbtTranslator):
-    """Maps a lake table to the raw assets of all sources that deliver it, and a dbt model to the group of its layer."""
+    """A translator that turns the nodes of the dbt project into Dagster assets.
+
+    A model that reads a lake table depends on the raw assets of all sources that deliver this table. A model belongs to
+    the asset group of its layer, such as staging or marts.
+    """
 
     def __init__(self, sources: Mapping[str, frozenset[str]], owner: str) -> None:
         # A lake table and the table of its new rows are two dbt sources, but the same asset.
@@ -19,7 +23,7 @@ class CreditloomTranslator(DagsterDbtTranslator):
         self._owner = owner
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """The asset spec of one dbt node."""
+        """Return the asset spec of the dbt node with this unique id."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
         if node["resource_type"] == "source":

@@ -1,4 +1,7 @@
-"""The Dagster instance of a home: set it up, read the last night from it, and fail its orphaned runs."""
+"""Functions for the Dagster instance of a home.
+
+They set up the home and its instance, read the last night from the instance, and mark dead runs as failed.
+"""
 
 import os
 from dataclasses import dataclass
@@ -22,18 +25,21 @@ _SETTINGS = Path(__file__).with_name("dagster.yaml")
 
 
 def prepare_home(settings: Settings) -> None:
-    """Upgrade the home, create its folders and write Dagster's settings. Call it before anything else is started.
+    """Upgrade the home if necessary, create its folders and write Dagster's settings. Call this before anything else.
 
     Raises:
         HomeVersionError: the home is newer than this code, or cannot be upgraded.
-        NightRunningError: the home must be upgraded, but a night is running in it.
+        NightRunningError: the home needs an upgrade, but a night is running in it.
     """
     upgrade_home(settings, _revision)
     _make_folders(settings)
 
 
 def _revision() -> str:
-    """The commit of this code; outside a git checkout, the version of the package."""
+    """Return a text that identifies this code.
+
+    This is the commit or, outside a git checkout, the version of the installed package.
+    """
     commit = git_revision(PROJECT_ROOT)
     return f"creditloom {metadata.version('creditloom')}" if commit == "none" else f"commit {commit}"
 
@@ -48,7 +54,10 @@ def _make_folders(settings: Settings) -> None:
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":
-    """The home's Dagster instance, which the command line and the UI share. Opening it does not upgrade the home."""
+    """Open the Dagster instance of a home, which the command line and the UI share.
+
+    Missing folders of the home are created, but the home is not upgraded.
+    """
     from dagster import DagsterInstance
 
     _make_folders(settings)
@@ -58,11 +67,14 @@ def open_instance(settings: Settings) -> "DagsterInstance":
 
 
 def fail_orphaned_runs(instance: "DagsterInstance", own_run_id: str) -> list[str]:
-    """Mark runs whose process died while it held the home's lock as failed, free their slots, and return their ids.
+    """Mark runs whose process has died as failed, release their slots in Dagster's pools, and return their ids.
 
-    Call it while holding the lock, from a run that then tags itself with `HOLDS_HOME`. Because that run holds the lock,
-    every other unfinished run with the tag must be dead. A killed run stays `STARTED` and keeps its slot in the
-    warehouse's pool, so without this the next run would wait for ever.
+    If the process of a run is killed, Dagster still shows the run as `STARTED`. The run also keeps its slot in the pool
+    `warehouse`, so the next run would wait forever.
+
+    Call this only from the run with the id `own_run_id`. This run must hold the home's lock, and must tag itself with
+    `HOLDS_HOME` afterwards. Since only one run at a time can hold the lock, all other unfinished runs with this tag are
+    dead.
     """
     from dagster import DagsterRunStatus, RunsFilter
 
@@ -77,7 +89,15 @@ def fail_orphaned_runs(instance: "DagsterInstance", own_run_id: str) -> list[str
 
 @dataclass(frozen=True)
 class LastNight:
-    """The newest run of the nightly job. Times are in UTC. `why`: why the run failed or was stopped, else None."""
+    """The newest run of the nightly job that is not a rebuild.
+
+    Attributes:
+        run_id: the id of the Dagster run.
+        state: the status of the run in Dagster, in lower case.
+        started_at: the time in UTC at which the run started, or None if it has not started.
+        ended_at: the time in UTC at which the run ended, or None if it has not ended.
+        why: the failed check or the error that ended the run, or None if there was none.
+    """
 
     run_id: str
     state: str
@@ -87,7 +107,11 @@ class LastNight:
 
 
 def last_night(settings: Settings) -> LastNight | None:
-    """The newest night of a home, without rebuilt nights; None before the first night."""
+    """Return the newest night of a home that is not a rebuild.
+
+    Returns None if no night has run in the home yet, or if the newest 20 runs of the nightly job are all rebuilt
+    nights.
+    """
     from dagster import RunsFilter
 
     from dagster_project.defs.jobs import KNOWN_AS_OF, NIGHTLY

@@ -1,4 +1,7 @@
-"""Jobs: the night, the retraining and the loads. Each runs in one process, so that modules are imported only once."""
+"""The Dagster jobs: the night, the retraining, and one job per source that takes in landed files.
+
+Each job runs in a single process, so that Python modules are imported only once.
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -20,12 +23,15 @@ SILENT_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 def load_job_name(source: str) -> str:
-    """The name of the job that takes in a source's landing days."""
+    """Return the name of the job that takes in the landed files of a source."""
     return f"load_{source}"
 
 
 def load_job(source: str) -> "UnresolvedAssetJobDefinition":
-    """The job that takes one landing day of a source into the lake. The next night builds on it."""
+    """Return the job that takes the files of one landing day of a source into the lake.
+
+    The job does not build the warehouse. The next night does, with the new files.
+    """
     return dg.define_asset_job(
         load_job_name(source),
         selection=dg.AssetSelection.assets(dg.AssetKey(landing_asset(source))),
@@ -36,9 +42,10 @@ def load_job(source: str) -> "UnresolvedAssetJobDefinition":
 
 
 def nightly_job(assets: Iterable[dg.AssetsDefinition]) -> "UnresolvedAssetJobDefinition":
-    """The job of a whole night, from taking in landed files to the snapshot, with all checks.
+    """Return the job that runs a whole night, from the intake of landed files to the published snapshot.
 
-    `assets`: Creditloom's own assets. A user's assets are not part of the night, so they cannot make it fail.
+    The job includes all checks and the notifications. `assets` contains only Creditloom's own assets. Assets that a
+    user adds are not part of the night, so they cannot make it fail.
     """
     keys = [key for asset in assets for key in asset.keys]
     return dg.define_asset_job(
@@ -52,7 +59,11 @@ def nightly_job(assets: Iterable[dg.AssetsDefinition]) -> "UnresolvedAssetJobDef
 
 
 def retrain_job(pipeline: Pipeline) -> "UnresolvedAssetJobDefinition":
-    """The job that trains candidates on the current warehouse. Nights keep scoring with the champion."""
+    """Return the job that trains a candidate for each source that already has a champion.
+
+    The candidates are trained on the warehouse from which the current snapshot was published. If the warehouse has
+    changed since then, no candidate is trained. Nights continue to score with the champions.
+    """
     keys = [key for name in pipeline.sources for key in (training_set_asset(name), champion_asset(name))]
     champions = {"__".join(champion_asset(name)): {"config": {"retrain": True}} for name in pipeline.sources}
     return dg.define_asset_job(

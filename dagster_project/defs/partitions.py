@@ -1,7 +1,8 @@
-"""Partitions: one per source and day on which a file landed.
+"""The partitions of delivered files: one for each source and each day on which at least one file landed.
 
-They are dynamic, with one set per source. Calendar partitions would have two faults: a source with one delivery from
-2005 would show thousands of days that will never be filled, and a late day would look like any other.
+The partitions are dynamic, and each source has its own set. Partitions by calendar day would have two disadvantages. A
+source with a single delivery from 2005 would show thousands of empty days, and a day whose file is late would look like
+any other empty day.
 """
 
 from collections.abc import Iterable
@@ -14,12 +15,12 @@ from dagster_project.night.pipeline import Pipeline
 
 
 def landing_day_partitions(source: str) -> dg.DynamicPartitionsDefinition:
-    """The partitions of one source: its landing days, as ISO dates."""
+    """Return the definition of a source's partitions. Their keys are the landing days as ISO dates."""
     return dg.DynamicPartitionsDefinition(name=f"landing_day_{source}")
 
 
 def add_landing_days(instance: dg.DagsterInstance, source: str, days: Iterable[date]) -> None:
-    """Add days as partitions of the source. Existing partitions do not change."""
+    """Add a partition for each of the given days to a source. Days that already have a partition are ignored."""
     existing = set(instance.get_dynamic_partitions(f"landing_day_{source}"))
     added = sorted({day.isoformat() for day in days} - existing)
     if added:
@@ -27,6 +28,6 @@ def add_landing_days(instance: dg.DagsterInstance, source: str, days: Iterable[d
 
 
 def add_waiting_days(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
-    """Add the landing days of all files in the landing folders, so that the UI shows days that are not taken in yet."""
+    """Add partitions for the landing days of all files that wait for ingestion, so that the UI shows these days."""
     for name, source in pipeline.sources.items():
         add_landing_days(instance, name, (landing_day(source, p) for p in waiting(source, pipeline.ingest_context)))

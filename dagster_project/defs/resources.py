@@ -1,7 +1,8 @@
-"""The resource `night`, which every step needs: the run's pipeline, and the lock that keeps other runs out of its home.
+"""The Dagster resource `night`, which gives each step of a run the pipeline, and locks the home during the run.
 
-The resource's config sets the day that a run treats as today, and the instant up to which the run sees deliveries. The
-command line and the UI use the same config, and the run's page shows it.
+The config of the resource sets the day that a replay treats as today, or the time as of which a night is rebuilt. It
+also sets whether, and from which sources, landed files are taken in. The command line and the UI use the same config,
+and the UI shows it on the run's page.
 """
 
 from collections.abc import Iterator
@@ -44,11 +45,19 @@ _CONFIG = {
 
 
 class NightConfigError(ValueError):
-    """The config of the resource `night` has an invalid day, instant or source, or sets both a day and an instant."""
+    """Raised if the config of the resource `night` is invalid.
+
+    This is the case if the day or the time cannot be parsed, if both are set, or if a source is not in the policy.
+    """
 
 
 def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
-    """The resource that yields a run's pipeline, and holds the home's lock from the run's first step to its last."""
+    """Return the resource that gives the steps of a run their pipeline.
+
+    The resource holds the home's lock from the first step of a run to the last, so that no other run can use the home.
+    Before the first step, it marks dead runs as failed, checks the clock and the disk space, and writes missing audit
+    rows.
+    """
 
     @dg.resource(
         config_schema=_CONFIG, description="The night's clock, the deliveries that it sees, and the home's lock."
@@ -72,7 +81,11 @@ def build_night_resource(pipeline: Pipeline) -> dg.ResourceDefinition:
 
 
 def _tags(pipeline: Pipeline) -> dict[str, str]:
-    """The tags that a run's page shows: code, policy, and the day of a replay or the instant of a rebuild."""
+    """Return the tags that describe a run in the Dagster UI.
+
+    They contain the fingerprint of the code, the version of the policy, and the day of a replay or the time of a
+    rebuild.
+    """
     policy = pipeline.policy
     tags = {"code": pipeline.code[:12], "policy": f"{policy.jurisdiction}, version {policy.version}"}
     if pipeline.on:
@@ -82,7 +95,10 @@ def _tags(pipeline: Pipeline) -> dict[str, str]:
 
 
 def night_config(pipeline: Pipeline) -> dict[str, dict[str, dict[str, str | bool | list[str]]]]:
-    """The `resources` part of the run config, with this pipeline's day, instant, intake and sources."""
+    """Return the `resources` section of a run config that makes the run use this pipeline's options.
+
+    The options are `on`, `known_as_of`, `intake` and `only`. Options that are None are left out.
+    """
     config: dict[str, str | bool | list[str] | None] = {
         "intake": pipeline.intake,
         "only": sorted(pipeline.only) if pipeline.only is not None else None,

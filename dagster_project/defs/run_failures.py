@@ -1,4 +1,7 @@
-"""Why a run failed, for its page, its tags and the terminal: the failed check, and the first failing row's place."""
+"""Functions that describe why a run failed, for the run's page, its tags and the terminal.
+
+For a failed check, the description names the check and the place of the first failing row.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,10 +23,18 @@ _LONGEST = 400
 def check_failure(
     instance: dg.DagsterInstance, run_id: str, guard: Guard, failed: Sequence[CheckResult], files: Mapping[str, str]
 ) -> dg.Failure:
-    """The failure to raise for failed blocking checks, with the place of each check's first failing row.
+    """Return the exception to raise after blocking checks failed, and tag the run with a message about the first one.
 
-    Also tags the run with the first check. The step must raise the failure itself, because Dagster's own message only
-    names the checks. `files`: file names by delivery id.
+    For each check, the exception's message contains the number of failing rows, the place of the first one, and advice.
+    The calling step must raise the exception itself, because the message that Dagster would give contains only the
+    names of the checks.
+
+    Args:
+        instance: the Dagster instance.
+        run_id: the id of the run.
+        guard: the guard whose checks failed.
+        failed: the results of the failed checks; at least one.
+        files: the names of the delivered files, by delivery id.
     """
     messages = []
     for check in failed:
@@ -36,9 +47,12 @@ def check_failure(
 
 
 def dbt_test_failure(instance: dg.DagsterInstance, run_id: str, failed: Mapping[str, str]) -> dg.Failure:
-    """The failure to raise for failed data tests of dbt. Also tags the run with the first test.
+    """Return the exception to raise after data tests of dbt failed, and tag the run with a message about the first one.
 
-    `failed`: a description of the failing rows, by the name of the test.
+    Args:
+        instance: the Dagster instance.
+        run_id: the id of the run.
+        failed: a description of the failing rows, by the name of the test; at least one.
     """
     messages = [
         f"warehouse: {test}: {what}. See dbt/tests and the model's own file for what must hold"
@@ -49,7 +63,10 @@ def dbt_test_failure(instance: dg.DagsterInstance, run_id: str, failed: Mapping[
 
 
 def describe_places(check: CheckResult, files: Mapping[str, str]) -> list[str]:
-    """The places of a check's failing rows, with file names beside delivery ids. `files`: file names by delivery id."""
+    """Return the places of a check's failing rows, with the name of the delivered file added to each delivery id.
+
+    `files` contains the names of the files by delivery id. If an id is not in it, the name is shown as `?`.
+    """
     return [re.sub(r"delivery_id (\w+), line_no", lambda m: _file(m[1], files), place) for place in check.places]
 
 
@@ -59,7 +76,10 @@ def _file(delivery: str, files: Mapping[str, str]) -> str:
 
 @dg.failure_hook(name="tag_failed_step")
 def tag_failed_step(context: dg.HookContext) -> None:
-    """Tag a run with the failed step and its innermost error, unless a failed check has tagged the run already."""
+    """Tag a run with the name of the failed step and the original error that caused the failure.
+
+    If a failed check or dbt test has already tagged the run, nothing is added.
+    """
     error, run = context.op_exception, context.instance.get_run_by_id(context.run_id)
     if error is None or run is None or STOPPED_BY in run.tags:
         return
@@ -70,7 +90,10 @@ def tag_failed_step(context: dg.HookContext) -> None:
 
 
 def blocking_failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """The checks that stopped a run, each with its advice. Leaves out early warnings, which never stop a run."""
+    """Return a message for each failed check that stopped a run, with advice on what to do.
+
+    Early warnings are left out, because they never stop a run.
+    """
     return [
         f"{check.asset_key.to_user_string()}: {check.check_name}: {_advice(check)}"
         for check in result.get_asset_check_evaluations()
@@ -88,21 +111,24 @@ def _advice(evaluation: dg.AssetCheckEvaluation) -> str:
 
 
 def failure_reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
-    """The reasons why a run failed: one line per failed step, with the step's innermost error."""
+    """Return a message for each failed step of a run, with the original error that caused the failure.
+
+    If no step failed, the error that ended the run is returned instead. The list is empty if the run did not fail.
+    """
     errors = [_reason(e.step_key, e.step_failure_data.error) for e in events if e.is_step_failure]
     # A failure outside a step, for example of the home's lock, is only in the run's last event.
     return errors or [_reason("run", e.job_failure_data.error) for e in events if e.is_job_failure]
 
 
 def _reason(where: str | None, error: "SerializableErrorInfo | None") -> str:
-    """A failure as one line, with the innermost error."""
+    """Return a message with the name of the step and the original error, which is the last in the chain of causes."""
     while error is not None and error.cause is not None:
         error = error.cause
     return f"{where}: {error.message.strip() if error else 'failed'}"
 
 
 def snapshot_id_of(result: dg.ExecuteInProcessResult) -> str | None:
-    """The id of the snapshot that a run wrote; None if the run wrote none."""
+    """Return the id of the snapshot that a run published or rebuilt, or None if the run did not get that far."""
     for event in result.get_asset_materialization_events():
         materialization = event.materialization
         if materialization.asset_key.path == list(SNAPSHOT_ASSET):

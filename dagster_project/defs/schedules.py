@@ -1,4 +1,7 @@
-"""Schedules in the time zone of the settings: the night (02:00 by default), and retraining on Sundays at 04:00."""
+"""The schedules, in the time zone of the settings: one starts the night, and one starts the weekly retraining.
+
+By default, the night starts at 02:00. The retraining starts on Sundays at 04:00.
+"""
 
 from contextlib import suppress
 
@@ -12,7 +15,11 @@ from dagster_project.night.publish import nothing_new
 
 
 def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
-    """The nightly schedule. It is on by default, so that nobody can forget to switch it on."""
+    """Return the schedule that starts a night, unless there is nothing new or a night or backfill is already running.
+
+    If there is nothing new, the schedule sends the messages that earlier nights could not send. It is switched on by
+    default, so that nobody needs to remember to do it.
+    """
 
     @dg.schedule(
         name="every_night",
@@ -38,7 +45,10 @@ def nightly_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
 
 
 def weekly_retraining(pipeline: Pipeline) -> dg.ScheduleDefinition:
-    """The weekly retraining. Nightly retraining would only add noise: twelve-month labels mature once per month."""
+    """Return the schedule that starts the retraining once a week.
+
+    Retraining every night would only add noise, because twelve-month labels become known only once a month.
+    """
     return dg.ScheduleDefinition(
         name="every_week",
         job_name=RETRAIN,

@@ -1,4 +1,4 @@
-"""The landing sensor, which starts a night when files have landed, without waiting for the schedule."""
+"""The landing sensor, which starts a night soon after files have landed, without waiting for the schedule."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,11 @@ INTERVAL_SECONDS = 30
 
 
 def landing_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
-    """The sensor that requests one run per complete group of landed files. It does not request a failed run again."""
+    """Return the sensor that starts a night when files have landed and no more have arrived for `quiet_seconds`.
+
+    The sensor starts only one run for the same set of waiting files, even if that run fails. It starts another run once
+    a file is added or changed.
+    """
 
     @dg.sensor(
         name="landing",
@@ -45,6 +49,6 @@ def landing_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
 
 
 def _state(path: Path) -> tuple[float, int]:
-    """The time at which a file last got its name or content, and the file's size."""
+    """Return the time at which a file was last renamed or changed, in seconds since 1970, and its size in bytes."""
     stat = path.stat()
     return max(stat.st_mtime, stat.st_ctime), stat.st_size

@@ -1,1 +1,1 @@
-"""The steps of a nightly run as plain functions over a `Pipeline`. No Dagster."""
+"""The steps of a night as plain functions that take a `Pipeline`. This package does not use Dagster."""

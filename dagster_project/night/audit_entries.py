@@ -1,7 +1,8 @@
-"""The audit rows of a run: publications, model decisions, erasures and replays.
+"""Functions that write rows to the audit chain for replays, publications, model decisions and erasures.
 
-Each row is written after the event that it records. If a crash happens in between, the start of the next run writes
-the missing row and marks it late. `ingestion.commit` writes the rows of deliveries. No Dagster.
+Each row is written after the event that it records. If a crash prevents this, the next run writes the missing row when
+it starts, and marks it as late. The rows of deliveries are written by `ingestion.commit`. This module does not use
+Dagster.
 """
 
 import hashlib
@@ -18,10 +19,12 @@ from ml.promote import Decision
 
 
 def begin_run(pipeline: Pipeline, run_id: str) -> None:
-    """At the start of a run, write the rows that are missing, and record the run if it is a replay.
+    """Write the audit rows that earlier runs could not write because of a crash. Record a replay as well.
+
+    Call this at the start of a run. If the run is a replay, a row with the replayed day and the run's id is added.
 
     Raises:
-        AuditError: the audit chain is broken; the run must not continue.
+        AuditError: the audit log does not match its head, so the run must not continue.
     """
     write_missing_rows(pipeline)
     if pipeline.on:
@@ -29,7 +32,13 @@ def begin_run(pipeline: Pipeline, run_id: str) -> None:
 
 
 def write_missing_rows(pipeline: Pipeline) -> None:
-    """Write the audit rows lost in a crash: for deliveries, decisions, erasures and the current snapshot."""
+    """Write the audit rows that are missing because of a crash, and mark them as late.
+
+    Rows can be missing for deliveries, model decisions, erasures and the current snapshot.
+
+    Raises:
+        AuditError: rows are missing, but the audit log does not match its head, so nothing can be appended.
+    """
     audit = pipeline.ingest_context.audit
     write_missing_audit_rows(pipeline.ingest_context)
     if pipeline.settings.ledger_file.exists():
@@ -46,16 +55,29 @@ def write_missing_rows(pipeline: Pipeline) -> None:
 
 
 def record_decision(pipeline: Pipeline, number: int, decision: Decision) -> None:
-    """Record a decision in the audit chain. `number`: its number in the promotion ledger."""
+    """Write a row about a model decision to the audit chain.
+
+    Args:
+        pipeline: the pipeline of the run.
+        number: the number of the decision in the promotion ledger.
+        decision: the decision.
+    """
     pipeline.ingest_context.audit.append([_decision(number, decision)])
 
 
 def record_publication(
     pipeline: Pipeline, snapshot: Snapshot, changed: bool, inputs: Mapping[str, str], run_id: str
 ) -> None:
-    """Record that a night was published or rebuilt.
+    """Write a row to the audit chain about the snapshot that resulted from this run.
 
-    `changed`: whether the snapshot's content is new. `inputs`: fingerprints of the night's inputs.
+    The row's kind is `rebuild` if the run rebuilt an earlier night, and `publish` otherwise.
+
+    Args:
+        pipeline: the pipeline of the run.
+        snapshot: the snapshot.
+        changed: whether the snapshot's content differs from the snapshot that was current before.
+        inputs: the fingerprints of the night's inputs, by name.
+        run_id: the id of the Dagster run.
     """
     kind = Kind.REBUILD if pipeline.known_as_of else Kind.PUBLISH
     as_of = {"known_as_of": pipeline.known_as_of.isoformat()} if pipeline.known_as_of else {}
@@ -70,7 +92,10 @@ def record_publication(
 
 
 def record_erasure(pipeline: Pipeline, erasure: Erasure) -> None:
-    """Record that a person was erased, or that a hold prevented the erasure. Rows name the person by pseudonym only."""
+    """Write audit rows about the erasure of a person, or about an erasure that a hold prevented.
+
+    There is one row for each of the person's pseudonyms. The rows contain nothing else that identifies the person.
+    """
     facts: dict[str, Fact] = {"held_until": erasure.held.until.isoformat() if erasure.held else None}
     facts |= {"rewritten": erasure.rewritten, "records": erasure.records, "destroyed": erasure.destroyed}
     facts |= {"left": len(erasure.proof.left) if erasure.proof else None}
@@ -93,5 +118,5 @@ def _decision(number: int, decision: Decision) -> Entry:
 
 
 def decision_fingerprint(decision: Decision) -> str:
-    """The sha256 of a complete row of the promotion ledger."""
+    """Return the sha256 of all fields of a decision, in hexadecimal."""
     return hashlib.sha256(json.dumps(asdict(decision), sort_keys=True, default=str).encode()).hexdigest()

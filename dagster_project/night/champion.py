@@ -1,4 +1,7 @@
-"""Trains a source's model, evaluates and registers it, decides on it, and writes the promotion ledger. No Dagster."""
+"""Functions that train a source's model, decide whether it becomes champion, and load the champion for scoring.
+
+A decision is written to the promotion ledger, to the audit chain and to MLflow. This module does not use Dagster.
+"""
 
 import shutil
 from pathlib import Path
@@ -28,11 +31,11 @@ if TYPE_CHECKING:
 
 
 class NoChampionError(RuntimeError):
-    """A source has no champion and its candidate cannot become one, so nothing can be scored."""
+    """Raised if a source has no champion and gets none in this run, so that it cannot be scored."""
 
 
 def training_set_of(pipeline: Pipeline, source: str) -> TrainingSet:
-    """Build the training set of a source from the warehouse: the observations to train and test its model."""
+    """Build the training set of a source from the labels and features in the warehouse."""
     labels, features = f"{MARTS}.label_loan_months", f"{MARTS}.feat_loan_months"
     with pipeline.read_warehouse() as db:
         own = pipeline.policy.sources[source]
@@ -42,14 +45,26 @@ def training_set_of(pipeline: Pipeline, source: str) -> TrainingSet:
 def decide(
     pipeline: Pipeline, source: str, training: TrainingSet, training_sha256: str, *, retrain: bool = False
 ) -> Decision:
-    """Return the current champion's decision, or train a candidate and decide on it.
+    """Return the decision on the current champion, or train a candidate and return the decision on the candidate.
 
-    A source's first candidate must pass the bootstrap gate. Once there is a champion, a candidate is trained only on
-    request (`retrain`). It never replaces the champion: comparing a challenger with the champion is not built yet.
+    A candidate is trained if the source has no champion, or if `retrain` is true. The first candidate becomes champion
+    if it passes the bootstrap gate. Later candidates never replace the champion, because the comparison of a challenger
+    with the champion is not built yet. They are held if they pass the gate, and rejected otherwise.
+
+    A decision on a candidate is recorded in MLflow, in the promotion ledger and in the audit chain. MLflow is not
+    updated if the candidate's files are identical to those of the champion.
+
+    Args:
+        pipeline: the night's pipeline.
+        source: the name of the source.
+        training: the training set of the source.
+        training_sha256: the hash of the training set's file.
+        retrain: whether to train a candidate even if the source has a champion.
 
     Raises:
-        NoChampionError: the source has no champion, and its candidate failed the gate (the ledger gives the reason) or
-            the night is a rebuild, which trains nothing.
+        NoChampionError: the source has no champion, and its first candidate failed the gate; the ledger gives the
+            reason. Also raised if a candidate would have to be trained in a rebuilt night, which trains no models.
+        NoLineError: the candidate cannot be calibrated.
     """
     champion = pipeline.champion(source)
     if champion and not retrain:
@@ -101,11 +116,13 @@ def decide(
 
 
 def load_champion(pipeline: Pipeline, source: str) -> tuple[CreditModel, Decision]:
-    """The champion's model and its decision, after the model's bytes were checked against the ledger.
+    """Return the champion's model and the decision that made it champion.
+
+    Before the model is loaded, the hash of its files is compared with the hash in the promotion ledger.
 
     Raises:
-        NoChampionError: the ledger has no champion for this source.
-        ModelIntegrityError: the model's files were changed.
+        NoChampionError: the ledger contains no champion for this source.
+        ModelIntegrityError: a file of the model is missing, or the files do not match the hash.
     """
     decision = pipeline.champion(source)
     if decision is None:
@@ -114,7 +131,10 @@ def load_champion(pipeline: Pipeline, source: str) -> tuple[CreditModel, Decisio
 
 
 def _save(pipeline: Pipeline, model: CreditModel) -> Path:
-    """Save a model in a folder named after the hash of its bytes, and return the folder."""
+    """Save a model in a folder that is named after the hash of its files, and return the folder.
+
+    If this folder already exists, it is left as it is, because it contains the same model.
+    """
     building = pipeline.model_folder(".building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -130,7 +150,7 @@ def _save(pipeline: Pipeline, model: CreditModel) -> Path:
 def _record_in_mlflow(
     pipeline: Pipeline, candidate: Candidate, training: TrainingSet, decision: Decision, training_sha256: str
 ) -> None:
-    """Record the decision and the model card in MLflow."""
+    """Write the decision and the candidate's model card to MLflow."""
     policy, contract = pipeline.policy, pipeline.sources[decision.source].contract
     receipts = [r for r in pipeline.receipts(decision.source) if r.files]
     origin = Origin(
@@ -157,7 +177,10 @@ def _pictures(pipeline: Pipeline, candidate: Candidate, training: TrainingSet) -
 
 
 def _tags(pipeline: Pipeline, training_sha256: str, sha256: str) -> dict[str, str]:
-    """The tags that trace a run to its code, data, dbt manifest and dependency lock."""
+    """Return the MLflow tags that show from which code, data, dbt project and locked dependencies a model was made.
+
+    `sha256` is the hash of the model's files, and `training_sha256` the hash of the training set's file.
+    """
     deliveries = sorted(r.delivery_id for r in pipeline.receipts() if r.files)
     return {
         "git_revision": git_revision(PROJECT_ROOT),

@@ -1,4 +1,8 @@
-"""The figures behind early warnings: some from the warehouse, some computed here with a model. No Dagster."""
+"""Functions that collect the monthly figures from which early warnings are derived.
+
+Most figures come from a mart in the warehouse. The figures that need a PD are computed here with the champion. This
+module does not use Dagster.
+"""
 
 import duckdb
 import polars as pl
@@ -51,7 +55,10 @@ _SUMMED = """
 
 
 def early_warning_figures(pipeline: Pipeline) -> pl.DataFrame:
-    """All figures from the night's warehouse and champions, with the columns of FIGURES, in no particular order."""
+    """Return the figures of all indicators, with the columns of `FIGURES`. The rows are in no particular order.
+
+    The figures that need a PD are left out for a source without a champion.
+    """
     with pipeline.read_warehouse() as db:
         parts = [_as_figures(db.sql(f"select * from {MARTS}.{_FIGURES}").pl())]  # noqa: S608
         for source in pipeline.active_sources():
@@ -70,7 +77,12 @@ def early_warning_figures(pipeline: Pipeline) -> pl.DataFrame:
 
 
 def _new_business(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, model: CreditModel) -> pl.DataFrame:
-    """The PD of each account in the first month in which a model may observe it. One year is scored at a time."""
+    """Return the PD of each account in the first month in which the source's loans are observed.
+
+    The result has the columns of `_JUDGED`, and `value` is the PD. Accounts that are in default in this month are left
+    out. The result is empty if the policy sets no `observe_from_month` for the source. To save memory, accounts are
+    scored one calendar year at a time.
+    """
     first = pipeline.policy.sources[source].observe_from_month
     if first is None:
         return _judged([])
@@ -85,7 +97,12 @@ def _new_business(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str
 
 
 def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, model: CreditModel) -> pl.DataFrame:
-    """The outcomes and expected PDs of rows that were not used for training, in the month when their horizon ended."""
+    """Return the actual outcome and the PD of each observation that was not used for training.
+
+    The result has the columns of `_JUDGED`. `value` is the outcome (0 or 1), and `expected` is the PD. `month_on` is
+    the month in which the observation's horizon ended, or the newest month-end if the horizon ends later than that. The
+    result is empty if there is no such observation.
+    """
     usable = read(pipeline.training_set_file(source)).usable.filter(pl.col("block").is_in(_UNSEEN))
     if usable.is_empty():
         return _judged([])
@@ -100,10 +117,13 @@ def _outcomes(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str, mo
 
 
 def _in_stage_2(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame:
-    """The sums for the share of performing accounts in stage 2, per segment and month, for the newest months.
+    """Return the sums from which the share of performing accounts in stage 2 is computed, by segment and month.
 
-    The months are those needed to judge the newest month, plus the months in which an open warning may have opened.
-    Without the additional months, a warning would open again each night, in the oldest month available.
+    The result covers only the newest months. These are the months that are needed to judge the newest month, and the
+    months in which a warning that is still open may have been opened. Without these additional months, the warning
+    would be opened again each night, in the oldest month of the result.
+
+    The result is empty if the source has no loan months, or if the horizon of its PD is shorter than that of stage 1.
     """
     query = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
     (newest,) = db.execute(query, [source]).fetchall()[0]

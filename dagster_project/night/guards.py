@@ -1,4 +1,8 @@
-"""Guards: each suite that a night must pass, with the table it checks and the reason to skip it. No Dagster."""
+"""Guards, which determine the suites of checks that a night must pass.
+
+A guard combines a suite, the table that the suite checks, and a function that decides whether to skip it tonight. This
+module does not use Dagster.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,11 +23,14 @@ TableKind = Literal["raw", "mart", "training set", "scores", "portfolio"]
 
 @dataclass(frozen=True)
 class Guard:
-    """A suite and the table that it checks.
+    """A suite of checks and the table that it checks.
 
-    `parquet`: pattern of the table's Parquet files; None if the table is in the warehouse. `source`: set if the table
-    belongs to one source, otherwise None. `skip_reason`: returns why there is nothing to check tonight, or None if
-    there is.
+    Attributes:
+        suite: the checks.
+        kind: the kind of the table.
+        skip_reason: returns the reason why the suite cannot be evaluated tonight, or None if it can.
+        parquet: the path or glob pattern of the table's Parquet files, or None if the table is in the warehouse.
+        source: the source that the table belongs to, or None if the table covers all sources.
     """
 
     suite: Suite
@@ -34,12 +41,18 @@ class Guard:
 
     @property
     def is_raw(self) -> bool:
-        """Whether the guard checks a raw table. Raw tables only grow."""
+        """Return whether the table is a raw table.
+
+        Raw tables only grow, so a night can check the new files without reading the earlier ones again.
+        """
         return self.kind == "raw"
 
 
 def guards_of(pipeline: Pipeline) -> tuple[Guard, ...]:
-    """All guards of a night, in the order of its steps; the suites include the pipeline's extra checks."""
+    """Return all guards of a night, in the order in which the night builds their tables.
+
+    The pipeline's extra checks are appended to the suites that they belong to.
+    """
     found = [*_raw_guards(pipeline), _features_guard(), *_training_set_guards(pipeline), _scores_guard(pipeline)]
     found += _portfolio_guards(pipeline)
     return tuple(_with_extra_checks(guard, pipeline) for guard in found)

@@ -1,8 +1,9 @@
-"""Records the lake files and the code that the warehouse was built from, so that a build processes only new files.
+"""Functions that let a night build the warehouse from new files only.
 
-The record is removed before a build begins, and written when the whole build has succeeded. A full build runs if there
-is no record, if code or policy changed, if the night is rebuilt as of an instant, or if the lake no longer has a
-recorded file.
+A record stores which lake files and which code the warehouse was built from. The record is removed before a build
+begins, and written again when the whole build has succeeded. Everything is built from scratch if there is no record, if
+the code or the policy changed, if the lake no longer contains a recorded file, or if the night is rebuilt as of an
+earlier time.
 """
 
 import json
@@ -18,9 +19,10 @@ from dagster_project.night.pipeline import Pipeline
 
 
 def begin_build(pipeline: Pipeline) -> bool:
-    """Select the files that the previous build did not read. Returns whether a full build is needed.
+    """Link the lake files that the previous build did not read, and return whether a full build is needed.
 
-    Call it before dbt starts. Until `end_build`, the content of the warehouse counts as incomplete.
+    For a full build, no files are linked, and the old warehouse is removed. Call this function before dbt starts. It
+    removes the record of the previous build, so the next build is a full build unless `end_build` is called.
     """
     record = _record_file(pipeline)
     before = json.loads(record.read_text()) if record.exists() and pipeline.settings.warehouse_file.exists() else None
@@ -37,9 +39,9 @@ def begin_build(pipeline: Pipeline) -> bool:
 
 
 def end_build(pipeline: Pipeline) -> None:
-    """Record that dbt built every model from this night's files, and that every dbt test passed.
+    """Record which files and which code the warehouse was built from.
 
-    A night that is rebuilt as of an instant is not recorded.
+    Call this only after dbt built every model and all its tests passed. Nothing is recorded for a rebuilt night.
     """
     if pipeline.known_as_of is None:
         record = {"code": pipeline.code, "files": sorted(_files(pipeline))}
@@ -48,17 +50,19 @@ def end_build(pipeline: Pipeline) -> None:
 
 
 def require_full_build(pipeline: Pipeline) -> None:
-    """Make the next build a full build. Call this when dbt is run by hand.
+    """Remove the record of the previous build, so that the next build is a full build.
 
-    Such a run may build only some models, or read only the loans of the previous build.
+    Call this when a user runs dbt by hand, because such a run may build only some of the models, or read only the loans
+    that had new data in the previous build.
     """
     _record_file(pipeline).unlink(missing_ok=True)
 
 
 def _clear(settings: Settings) -> None:
-    """Remove the warehouse and the files that earlier code left beside it; a full build does not need them.
+    """Remove the warehouse, and any files and folders that older code left beside it.
 
-    dbt replaces the tables of its models, but would never remove the tables of deleted models.
+    dbt only replaces the tables of existing models. Without this step, the table of a deleted model would stay in the
+    warehouse.
     """
     kept = (settings.build, settings.selection)
     for path in settings.warehouse.iterdir() if settings.warehouse.exists() else ():
@@ -77,5 +81,9 @@ def _files(pipeline: Pipeline) -> frozenset[str]:
 
 
 def _files_of(receipt: Receipt) -> frozenset[str]:
-    """The files of a receipt, identified by path and content hash: a rewritten file counts as another file."""
+    """Return identifiers of a receipt's files, each made of the file's path and the first 16 digits of its sha256.
+
+    A file that was rewritten therefore counts as a different file. The result leaves out files of tables that dbt does
+    not build incrementally.
+    """
     return frozenset(f"{f.path}:{f.sha256[:16]}" for f in receipt.files if f.table in INCREMENTAL_TABLES)

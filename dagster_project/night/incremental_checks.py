@@ -1,9 +1,16 @@
-"""Checks raw tables and reads each file only once, because lake files never change. No Dagster.
+"""Checks of raw tables that read each lake file only once. This module does not use Dagster.
 
-A raw table only grows, and the hashes of its files are checked before each night. So a night checks only the new files,
-and adds the counts of the earlier files. Keys must be unique across all files: an index keeps the hashes of all keys.
-The whole table is read again if the index already contains a delivered key. The whole table is also checked if the
-suite changed, if a file was removed or replaced, and in a night that is rebuilt as of an earlier instant.
+Files are only ever added to a raw table, and their hashes are verified at the start of each night. A night therefore
+checks only the new files, and adds the counts from the earlier files. To find a key that occurs in two files, an index
+stores the hashes of all keys.
+
+The whole table is checked in these cases:
+
+- A key in the new files may already be in the index, or may occur twice in the new files.
+- The suite has changed.
+- A file was removed or replaced.
+- The night is rebuilt as of an earlier time.
+- The suite does not have exactly one uniqueness check, or has another check that compares rows with each other.
 """
 
 import json
@@ -29,7 +36,13 @@ _ROWS_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True)
 class _Passed:
-    """Earlier checks without a blocking failure: hashes of the files, results, and runs of the key index."""
+    """The stored result of earlier nights, in which all files of a raw table passed the critical checks.
+
+    Attributes:
+        files: the sha256 of each file that was checked.
+        checks: the results of the checks, added up over all these files.
+        runs: the names of the files that make up the key index.
+    """
 
     files: frozenset[str]
     checks: tuple[CheckResult, ...]
@@ -40,15 +53,15 @@ _NOTHING = _Passed(frozenset(), (), ())
 
 
 def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Evaluate) -> tuple[SuiteResult, int]:
-    """Evaluate a raw table's suite on its new files, and add the counts of the earlier files.
+    """Evaluate the suite of a raw table on its new files, and add the counts of the earlier files.
 
-    A suite with a check that compares rows with each other is evaluated on the whole table; users may add such checks.
+    In the cases that the module's docstring lists, the suite is evaluated on the whole table instead.
 
     Args:
         pipeline: the night's pipeline.
         guard: the guard of the raw table.
-        selection: pattern of the files that the night reads.
-        evaluate: runs a suite over Parquet files.
+        selection: the glob pattern of all files of the table that the night reads.
+        evaluate: a function that evaluates a suite on the given Parquet files.
 
     Returns:
         The result for the whole table, and the number of files that were read.
@@ -89,7 +102,11 @@ def evaluate_raw(pipeline: Pipeline, guard: Guard, selection: Path, evaluate: Ev
 
 
 def _parts(files: list[str], rows: Mapping[str, int]) -> Iterator[list[str]]:
-    """Yield the files in order, in parts of about `_ROWS_AT_ONCE` rows. There is at least one part."""
+    """Yield the files in their order, in groups of at most `_ROWS_AT_ONCE` rows.
+
+    `rows` contains the number of rows by file. A file with more rows than that gets a group to itself. If there are no
+    files, one empty group is yielded.
+    """
     part, held = list[str](), 0
     for file in files:
         if part and held + rows[file] > _ROWS_AT_ONCE:
@@ -101,12 +118,15 @@ def _parts(files: list[str], rows: Mapping[str, int]) -> Iterator[list[str]]:
 
 
 def _add_earlier(result: SuiteResult, before: _Passed) -> SuiteResult:
-    """Combine the result for the new files with the result for the earlier files."""
+    """Add the results of the earlier files to the result for the new files.
+
+    Returns `result` unchanged if no file was checked before.
+    """
     return _combine(result, replace(result, checks=before.checks)) if before.files else result
 
 
 def _combine(result: SuiteResult, other: SuiteResult) -> SuiteResult:
-    """Combine the results of a suite for two parts of a table."""
+    """Combine the results of one suite for two parts of a table into the result for both parts together."""
     others = {check.name: check for check in other.checks}
     return replace(result, checks=tuple(_sum(check, others[check.name]) for check in result.checks))
 
@@ -129,7 +149,7 @@ def _add(one: int | None, other: int | None) -> int | None:
 
 
 def _fingerprint(suite: Suite) -> str:
-    """The fingerprint of the suite and of the library that computes the hashes in the index."""
+    """Return a fingerprint that changes if a check of the suite or the hash function of the key index changes."""
     checks = [asdict(check) for check in suite.checks]
     return values_fingerprint({"checks": checks, "hashing": HASHING})[:16]
 
@@ -143,7 +163,7 @@ def _read_record(record: Path) -> _Passed:
 
 
 def _write_record(record: Path, passed: _Passed) -> None:
-    """Write the record atomically, and delete the records of earlier versions of the suite."""
+    """Write the record atomically, and delete the records that belong to other versions of the suite."""
     record.parent.mkdir(parents=True, exist_ok=True)
     checks = [asdict(check) for check in passed.checks]
     replace_text(record, json.dumps({"files": sorted(passed.files), "checks": checks, "runs": passed.runs}))

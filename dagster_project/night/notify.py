@@ -1,7 +1,8 @@
-"""Sends the changes of early warnings over the configured channels. No Dagster.
+"""Functions that send messages about changes of early warnings to the configured channels.
 
-Only published results are sent; a night that was stopped or rebuilt sends nothing. If a channel does not accept a
-message, the next night sends it again, even if that night has nothing new.
+Only published results are sent. A night that failed before publication sends nothing, and neither does a rebuilt night.
+If a channel does not accept a message, the next night sends it again, even if that night has nothing new. This module
+does not use Dagster.
 """
 
 import polars as pl
@@ -16,12 +17,15 @@ EARLY_WARNINGS = "early_warnings"
 
 
 def outbox(pipeline: Pipeline) -> Outbox:
-    """The outbox of this home."""
+    """Return the outbox of the home, which stores all messages and whether each channel has accepted them."""
     return Outbox(pipeline.settings.outbox_file)
 
 
 def channels(pipeline: Pipeline) -> list[Channel]:
-    """The policy's channels whose settings are complete. A replayed night writes only to the log."""
+    """Return the channels that the policy names and that are fully configured.
+
+    The webhook is left out if no address is set, and in a replay, so that a replay writes only to the log.
+    """
     settings, policy = pipeline.settings, pipeline.policy.early_warning
     address = settings.warnings_webhook
     available: dict[str, Channel] = {"log": LogChannel(settings.warnings_log)}
@@ -31,10 +35,10 @@ def channels(pipeline: Pipeline) -> list[Channel]:
 
 
 def send_changes(pipeline: Pipeline) -> tuple[list[Message], Sent]:
-    """Write a message for each change since the last reported change, and send all pending messages.
+    """Write a message for each early warning whose state differs from the last reported one, and send unsent messages.
 
-    Returns the new messages, and the messages that each channel accepted or refused. A rebuilt night, and a home
-    without a published snapshot, write and send nothing.
+    Returns the new messages, and a summary of what each channel accepted or refused. If the night is a rebuild, or if
+    no snapshot has been published yet, nothing is written or sent, and both parts of the result are empty.
     """
     snapshot, used = current_snapshot(pipeline.settings.published), channels(pipeline)
     if snapshot is None or pipeline.known_as_of:
@@ -47,7 +51,11 @@ def send_changes(pipeline: Pipeline) -> tuple[list[Message], Sent]:
 
 
 def send_pending(pipeline: Pipeline) -> Sent:
-    """Send the pending messages in a night that has nothing new. The caller must hold the home's lock."""
+    """Send the messages that earlier nights could not send. Call this in a night that has nothing new to publish.
+
+    Returns a summary of what each channel accepted or refused. The summary is empty if there is no outbox yet, or if
+    the night is a rebuild. The caller must hold the lock of the home.
+    """
     if not pipeline.settings.outbox_file.exists() or pipeline.known_as_of:
         return Sent({}, {})
     return outbox(pipeline).send(channels(pipeline), pipeline.now())

@@ -1,6 +1,7 @@
-"""Computes PDs of earlier month-ends, which a night's scores do not include, and stages from these PDs. No Dagster.
+"""Functions that compute the PDs and IFRS 9 stages of loans at earlier month-ends.
 
-Tonight's champion scores every month, so a change of model by itself moves no loan to another stage.
+A night's scores contain only the PDs of the newest month. The PDs of all earlier months are computed with tonight's
+champion, so that a change of champion by itself moves no loan to another stage. This module does not use Dagster.
 """
 
 from collections.abc import Iterator
@@ -37,9 +38,15 @@ _EXPOSURES = f"""
 
 @dataclass(frozen=True)
 class Scorer:
-    """A champion that scores its source's feature mart.
+    """A source's champion, together with the warehouse from which it reads the features that it scores.
 
-    `from_month`: the first month of a loan that a model may learn from.
+    Attributes:
+        db: a connection to the warehouse.
+        source: the name of the source.
+        model: the champion's model.
+        pd_floor: the lowest PD that a loan can have.
+        from_month: the number of the month of a loan's life in which the loan is first observed. Month 1 is the first
+            month for which the warehouse has features of the loan.
     """
 
     db: duckdb.DuckDBPyConnection
@@ -49,13 +56,18 @@ class Scorer:
     from_month: int
 
     def pds(self, since: date, until: date, loans: Range = ALL) -> pl.DataFrame:
-        """Return loan_id, month_on, pd: one row per loan and month-end from `since` to `until`, sorted by both."""
+        """Return the PDs of a range of loans at each month-end from `since` to `until`, both inclusive.
+
+        The columns are loan_id, month_on and pd. There is one row per loan and month-end, sorted by loan_id, then by
+        month_on. The result is empty if the warehouse has no features for these loans and months.
+        """
         return self._scored(_BETWEEN, loans, {"since": since, "until": until})
 
     def first_pds(self, since: date, loans: Range = ALL) -> pl.DataFrame:
-        """Return loan_id, first_on, pd_first: the month-end and PD of each loan's first score.
+        """Return the first PD of each loan in a range, which is its PD in the month `from_month` of its life.
 
-        Only loans that have rows on or after `since` are included.
+        The columns are loan_id, first_on (the month-end) and pd_first. The result leaves out loans that have no row for
+        that month, and loans that have no row on or after `since`.
         """
         found = self._scored(_FIRST, loans, {"since": since, "from_month": self.from_month})
         return found.rename({"month_on": "first_on", "pd": "pd_first"})
@@ -71,29 +83,42 @@ class Scorer:
 
 
 def scorer(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> Scorer:
-    """The scorer of a source that has a champion."""
+    """Return the scorer of a source.
+
+    Raises:
+        NoChampionError: the source has no champion.
+        ModelIntegrityError: the files of the champion's model are missing or were changed.
+    """
     model, _ = load_champion(pipeline, source)
     from_month = pipeline.policy.sources[source].observe_from_month or 1
     return Scorer(db, source, model, pipeline.policy.scale.pd_floor, from_month)
 
 
 def is_yearly(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) -> bool:
-    """Whether the source's PDs look at least as far ahead as stage 1; stages and expected losses require this."""
+    """Return whether the horizon of the source's PD is at least as long as that of IFRS 9 stage 1.
+
+    Stages and expected losses can only be computed if this is the case. If the source has no labels, the result is
+    false.
+    """
     query = f"select max(horizon_months) from {MARTS}.label_loan_months where source = ?"  # noqa: S608
     (horizon,) = db.execute(query, [source]).fetchall()[0]
     return horizon is not None and horizon >= pipeline.policy.portfolio.ifrs9.horizon_months
 
 
 def since_first() -> pl.Expr:
-    """An expression for pd_first as known at month_on; before the first score, or if pd is null, it is pd."""
+    """Return an expression for the column pd_first: the first PD of a loan, as far as it was known at `month_on`.
+
+    The result equals pd if `month_on` is before `first_on`, if the loan has no first PD, or if pd is null.
+    """
     is_later = (pl.col("month_on") >= pl.col("first_on")) & pl.col("pd").is_not_null()
     return pl.when(is_later).then("pd_first").otherwise("pd").alias("pd_first")
 
 
 def stage_history(pipeline: Pipeline, scorer: Scorer, since: date) -> Iterator[pl.DataFrame]:
-    """Yield batches of loan_id, month_on, stage, balance: one row per loan and month-end on or after `since`.
+    """Yield the stages of all loans at each month-end on or after `since`, in batches of loans.
 
-    At the newest month-end the stage is the same as in `port_expected_losses`.
+    The columns are loan_id, month_on, stage and balance. There is one row per loan and month-end. At the newest
+    month-end, the stages equal those in `port_expected_losses`.
     """
     for loans in _batches(scorer):
         params = {"source": scorer.source, "low": loans[0], "high": loans[1], "since": since}

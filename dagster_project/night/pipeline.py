@@ -1,4 +1,7 @@
-"""`Pipeline`: settings, policy, sources and extra checks in one object that every step receives. No Dagster."""
+"""The class `Pipeline`, which every step of a night receives, and the function that loads it.
+
+A pipeline contains the settings, the policy, the sources and extra checks. This module does not use Dagster.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,12 +33,19 @@ NIGHT_HOUR = time(2)
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The data that the steps of one code location share.
+    """The settings and inputs of a night, which all of its steps share.
 
-    `on`: the day that a replayed night treats as today; None for a normal night. `known_as_of`: the instant (UTC,
-    without zone) up to which a rebuilt night sees deliveries and decisions; None for a night that is not a rebuild. A
-    rebuild ingests nothing and does not replace the current snapshot. `intake`: if False, the night builds on the lake
-    as it is, and files stay in the landing folders. `only`: ingest files of these sources only; None for all sources.
+    Attributes:
+        settings: the settings of the home.
+        policy: the policy.
+        sources: the sources by name, in the order of the policy.
+        extra_checks: checks that are added to suites, by the name of the suite.
+        on: the day that a replayed night treats as today, or None for a normal night.
+        known_as_of: the time (UTC, without time zone information) as of which a night is rebuilt, or None if the night
+            is not a rebuild. A rebuilt night ignores deliveries and decisions after this time. It ingests nothing and
+            does not replace the current snapshot.
+        intake: whether the night ingests landed files. If false, all files stay in the landing folders.
+        only: the names of the sources whose files are ingested, or None for all sources.
     """
 
     settings: Settings
@@ -48,27 +58,32 @@ class Pipeline:
     only: frozenset[str] | None = None
 
     def takes_in(self, source: str) -> bool:
-        """Whether this night ingests the landed files of a source."""
+        """Return whether this night ingests the landed files of a source."""
         return self.intake and self.known_as_of is None and (self.only is None or source in self.only)
 
     def now(self) -> datetime:
-        """The night's clock in UTC, without zone: 02:00 of the replayed day, or the real time."""
+        """Return the current time of the night in UTC, without time zone information.
+
+        In a replay, this is 02:00 on the replayed day. Otherwise it is the real time.
+        """
         return datetime.combine(self.on, NIGHT_HOUR) if self.on else datetime.now(UTC).replace(tzinfo=None)
 
     def check_clock(self) -> None:
-        """Refuse to replay a day in the future, or one before the newest delivery of this home.
+        """Check that a replayed day is not in the future, and not before the newest delivery of this home.
+
+        Does nothing if the night is not a replay.
 
         Raises:
-            ClockError: see `ingestion.lake.context.check_clock`.
+            ClockError: the replayed day fails this check.
         """
         if self.on:
             check_clock(self.on, self.now(), self.ingest_context)
 
     def check_disk_space(self) -> None:
-        """Refuse to begin a run that would run out of disk space.
+        """Check that the disk has enough free space for this night.
 
         Raises:
-            DiskFullError: see `home.disk_space.check_disk_space`.
+            DiskFullError: the free space is less than the night may need; `check_disk_space` describes the estimate.
         """
         taken_in = [source for name, source in self.sources.items() if self.takes_in(name)]
         files = [path for source in taken_in for path in waiting(source, self.ingest_context, self.on)]
@@ -81,20 +96,27 @@ class Pipeline:
         )
 
     def receipts(self, source: str | None = None) -> list[Receipt]:
-        """The receipts ingested up to `known_as_of` (all, if it is not set), of one source or of all sources."""
+        """Return the receipts of one source, or those of all sources if `source` is None, oldest first.
+
+        In a rebuilt night, receipts of files that were ingested after `known_as_of` are left out.
+        """
         seen = self.ingest_context.book.all(source)
         return [r for r in seen if r.ingested_at <= self.known_as_of] if self.known_as_of else seen
 
     def champion(self, source: str) -> Decision | None:
-        """The decision on the source's champion, which this night scores with; None if there is no champion."""
+        """Return the decision that made the source's current champion, or None if the source has no champion.
+
+        In a rebuilt night, this is the champion at the time `known_as_of`.
+        """
         return self.ledger.champion(source, self.known_as_of)
 
     @cached_property
     def ingest_context(self) -> IngestContext:
-        """The landing folder, the lake and the keys.
+        """Return the landing folder, the lake and the keys.
 
         Raises:
-            MasterKeyError: production has no master key of its own, or the key does not belong to this lake.
+            MasterKeyError: the master key is invalid or missing, it does not belong to this lake, or the key store is
+                missing. Outside production, a missing key is no error, because the public development key is used.
         """
         s = self.settings
         keys = load_keys(s.master_key, s.master_key_file, production=s.profile == "production")
@@ -105,56 +127,72 @@ class Pipeline:
 
     @cached_property
     def code(self) -> str:
-        """The fingerprint of this process's code, locks and policy, and of the user's own contracts."""
+        """Return a fingerprint of the project's code and lock files, of the policy, and of the user's own contracts.
+
+        It is computed from the files on disk when it is first needed, and does not change afterwards.
+        """
         return code_fingerprint(PROJECT_ROOT, self.settings.policy, own_contracts(self.settings.contracts))
 
     @property
     def ledger(self) -> PromotionLedger:
-        """The promotion ledger."""
+        """Return the promotion ledger of the home."""
         return PromotionLedger(self.settings.ledger_file)
 
     @property
     def registry(self) -> Registry:
-        """The MLflow store."""
+        """Return the model registry of the home, which is stored in MLflow."""
         return Registry(self.settings.mlflow_uri, self.settings.mlflow / "artifacts")
 
     def read_warehouse(self) -> duckdb.DuckDBPyConnection:
-        """A read-only connection to the warehouse, within DuckDB's memory limit."""
+        """Open a read-only connection to the warehouse that uses at most the memory allowed by the settings."""
         file, memory = str(self.settings.warehouse_file), self.settings.duckdb_memory
         return duckdb.connect(file, read_only=True, config={"memory_limit": memory})
 
     def training_set_file(self, source: str) -> Path:
-        """The path of a source's training set."""
+        """Return the path of the file that contains a source's training set."""
         return self.settings.build / f"training_set_{source}.parquet"
 
     def untrained_file(self, source: str) -> Path:
-        """The path of the reason why training failed on a training set that was long enough."""
+        """Return the path of the text file that contains the reason why training failed for a source.
+
+        The file is written only if the source has no champion and training failed on a training set that was large
+        enough.
+        """
         return self.settings.build / f"untrained_{source}.txt"
 
     @property
     def scores_file(self) -> Path:
-        """The path of tonight's scores before they are published."""
+        """Return the path of the file to which tonight's scores are written before publication."""
         return self.settings.build / "scores.parquet"
 
     def portfolio_file(self, table: str) -> Path:
-        """The path of a portfolio table of tonight before it is published."""
+        """Return the path of the file to which one of tonight's portfolio tables is written before publication."""
         return self.settings.build / "portfolio" / f"{table}.parquet"
 
     @property
     def early_warnings_file(self) -> Path:
-        """The path of tonight's history of early warnings before it is published."""
+        """Return the path of the file to which tonight's early warnings are written before publication.
+
+        The file contains the states of all months, not only of the newest month.
+        """
         return self.settings.build / "early_warnings.parquet"
 
     def model_folder(self, sha256: str) -> Path:
-        """The folder of the model with this hash; it is written once and never changed."""
+        """Return the path of the folder that contains the model with this hash.
+
+        The files of a model never change after they have been written.
+        """
         return self.settings.mlflow / "models" / sha256
 
     def has_delivered(self, source: str) -> bool:
-        """Whether a delivery of this source was ever accepted. Until then, nights leave the source out."""
+        """Return whether at least one delivery of this source was accepted, completely or in part.
+
+        Nights leave out a source until this is the case.
+        """
         return any(r.state in TAKEN_IN for r in self.receipts(source))
 
     def active_sources(self) -> list[str]:
-        """The sources that have delivered, in the order of the policy."""
+        """Return the names of the sources that have delivered, in the order of the policy."""
         return [name for name in self.sources if self.has_delivered(name)]
 
 
@@ -166,16 +204,21 @@ def load_pipeline(
     intake: bool = True,
     only: frozenset[str] | None = None,
 ) -> Pipeline:
-    """Load the pipeline.
+    """Load the policy and the contracts, and return the pipeline.
 
-    `settings`: None for the settings of the environment. `extra_checks`: checks to add to suites, by suite name; tests
-    use them to add checks that fail. `on`, `known_as_of`, `intake` and `only`: see `Pipeline`.
+    Args:
+        settings: the settings, or None to read them from the environment.
+        extra_checks: checks that are added to suites, by the name of the suite. Tests use them to make a night fail.
+        on: the day to replay; see `Pipeline`.
+        known_as_of: the time as of which a night is rebuilt; see `Pipeline`.
+        intake: whether landed files are ingested; see `Pipeline`.
+        only: the names of the sources whose files are ingested; see `Pipeline`.
 
     Raises:
-        PolicyError: the policy file is invalid or names a source without a contract, or `only` names a source that is
-            not in the policy.
+        PolicyError: the policy file is invalid, the policy names a source that has no contract, or `only` names a
+            source that is not in the policy.
         ContractError: a contract is invalid.
-        HomeVersionError: the home was written by newer code.
+        HomeVersionError: the home was written by newer code, or its version cannot be read.
     """
     chosen = settings or Settings()
     check_home(chosen.home)

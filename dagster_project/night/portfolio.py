@@ -1,7 +1,8 @@
-"""Computes the portfolio tables that are difficult in SQL, from the warehouse and tonight's scores. No Dagster.
+"""Functions that compute the portfolio tables that would be difficult to compute in SQL.
 
-A movement compares two month-ends. Both are computed tonight, with tonight's champion and data. So these tables depend
-only on the night's inputs, like all other tables, and a change of model does not appear as a movement.
+They use the warehouse and tonight's scores. Tables that show a movement compare the two newest month-ends. Both are
+computed with tonight's champion and tonight's data. So the tables depend only on the night's inputs, and a change of
+champion does not appear as a movement. This module does not use Dagster.
 """
 
 from dataclasses import dataclass
@@ -27,9 +28,14 @@ from ml.scale import DEFAULT_GRADE, grade
 
 @dataclass(frozen=True)
 class _Book:
-    """The loans of one source with their PDs, sorted by loan id.
+    """The loans of one source at the two newest month-ends, with their PDs.
 
-    `now`: loans at the newest month-end. `before`: loans at the month-end before it. `is_yearly`: see `is_yearly`.
+    Attributes:
+        source: the name of the source.
+        before: the loans at the month-end before the newest one, sorted by loan id. Empty if there is only one
+            month-end.
+        now: the loans at the newest month-end, sorted by loan id.
+        is_yearly: whether the PDs look far enough ahead for stages and expected losses; see `pd_history.is_yearly`.
     """
 
     source: str
@@ -39,7 +45,10 @@ class _Book:
 
 
 def write_tables(pipeline: Pipeline) -> dict[str, int]:
-    """Compute all portfolio tables and write them for the checks and for publishing. Returns row counts by table."""
+    """Compute all portfolio tables and write each one to a Parquet file, which is later checked and published.
+
+    Returns the number of rows by table.
+    """
     computed = tables(pipeline)
     for name, frame in computed.items():
         write_parquet(frame, pipeline.portfolio_file(name))
@@ -47,7 +56,11 @@ def write_tables(pipeline: Pipeline) -> dict[str, int]:
 
 
 def tables(pipeline: Pipeline) -> dict[str, pl.DataFrame]:
-    """Compute every table of `TABLES`. Returns them by name, each sorted by its keys."""
+    """Compute all portfolio tables named in `TABLES`.
+
+    Returns the tables by name, each sorted by its key columns. A table without any figures is empty, but has all its
+    columns.
+    """
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
     scores = pl.read_parquet(pipeline.scores_file)
     with pipeline.read_warehouse() as db:
@@ -75,7 +88,7 @@ _NOT_YEARLY = "the model's PD does not look twelve months ahead, and no later mo
 
 
 def _losses_given_default(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str) -> pl.DataFrame:
-    """Compute loss given default: one row per currency, for each of the two newest month-ends."""
+    """Compute the loss given default of a source, with one row per currency for each of the two newest month-ends."""
     curve = _read(db, "port_recoveries", source)
     query = f"select distinct currency, month_on from {MARTS}.port_exposures where source = ?"  # noqa: S608
     found = [
@@ -92,7 +105,11 @@ def _values(loss: Loss) -> tuple[float, float | None, float, int, str | None]:
 
 
 def _duration_matrix(db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame:
-    """Compute yearly transition intensities and probabilities: one row per pair of arrears states that occur."""
+    """Compute yearly transition intensities and 12-month transition probabilities between a source's arrears states.
+
+    There is one row for each pair of states among those that occur in `port_transitions`. The result is empty if there
+    are no transitions.
+    """
     transitions = _read(db, "port_transitions", source)
     occur = set(transitions["from_state"]) | set(transitions["to_state"])
     states = [s for s in ARREARS_STATES if s in occur]
@@ -117,7 +134,11 @@ def _duration_matrix(db: duckdb.DuckDBPyConnection, source: str) -> pl.DataFrame
 
 
 def _book(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str, scores: pl.DataFrame) -> _Book | None:
-    """A source's loans at the two newest month-ends, with their current and first PDs; None if it has no scores."""
+    """Return a source's loans at the two newest month-ends, with their PDs.
+
+    Each loan has its PD at the month-end and the PD of its first score. Returns None if the source has no scores or no
+    loans.
+    """
     own = scores.filter(pl.col("source") == source)
     exposures = _read(db, "port_exposures", source).sort("loan_id")
     if own.is_empty() or exposures.is_empty():
@@ -135,7 +156,20 @@ def _book(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str, scores
 
 
 def _with_pds(loans: pl.DataFrame, pds: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
-    """Add pd, pd_basis and pd_first. A loan without a score gets the mean PD of its arrears state."""
+    """Add the columns pd, pd_basis and pd_first to the loans.
+
+    A loan in default gets a PD of 1. A performing loan without a score gets the mean PD of the scored, performing loans
+    in the same arrears state. If there are none, it gets the mean PD of all scored, performing loans. If there are none
+    of these either, it gets 1.
+
+    pd_basis is `default` for a loan in default, `score` for any other loan with a score, and `state_mean` for all other
+    loans. pd_first equals pd if pd_basis is `state_mean`, or if there is no first score yet.
+
+    Args:
+        loans: the loans at one month-end.
+        pds: the PDs at this month-end, with the columns loan_id and pd.
+        first: the first PDs; see `Scorer.first_pds`.
+    """
     joined = loans.join(pds, on="loan_id", how="left").join(first, on="loan_id", how="left").sort("loan_id")
     is_scored = pl.col("pd").is_not_null()
     performing = joined.filter(~pl.col("is_default") & is_scored)
@@ -153,7 +187,10 @@ def _with_pds(loans: pl.DataFrame, pds: pl.DataFrame, first: pl.DataFrame) -> pl
 
 
 def _on_scores(pipeline: Pipeline, book: _Book, losses: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Compute the tables that need scores, by name; expected losses only if the PD looks one year ahead."""
+    """Compute the portfolio tables that need scores, and return them by name.
+
+    The tables of expected losses are left out if the PDs do not look one year ahead.
+    """
     policy, scale, source = pipeline.policy.portfolio, pipeline.policy.scale, pl.lit(book.source).alias("source")
     order = [*scale.grade_edges, DEFAULT_GRADE]
     graded = [

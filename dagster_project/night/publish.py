@@ -1,4 +1,7 @@
-"""The publishing step: verify that every check passed, then publish marts, scores and metrics. No Dagster."""
+"""The publishing step: functions that verify that every check passed, and then publish marts, scores and metrics.
+
+They also decide whether a night has anything new to publish. This module does not use Dagster.
+"""
 
 import json
 import resource
@@ -46,7 +49,11 @@ from ml.reasons import FAMILIES
 
 
 class UnauditedError(RuntimeError):
-    """A declared check was not evaluated in this run, or did not pass, so nothing is published."""
+    """Raised if a night's results must not be published, so that nothing is published.
+
+    This is the case if a declared check was not evaluated in this run, if a critical check or a dbt data test failed,
+    or if a source has lost all its loan months.
+    """
 
 
 _DBT_TESTS = "dbt_tests"
@@ -54,12 +61,12 @@ _MONTHS = "fct_loan_months"
 
 
 def record_suite(pipeline: Pipeline, result: SuiteResult, run_id: str) -> None:
-    """Store a suite's result, with the id of its run, for the publishing step."""
+    """Store the result of a suite for the publishing step, together with the id of the run that evaluated it."""
     _write_record(pipeline, result.suite, run_id, asdict(result))
 
 
 def record_dbt_tests(pipeline: Pipeline, run_id: str) -> None:
-    """Store the verdicts of dbt's data tests, with the id of the run that has just built the warehouse."""
+    """Store the results of dbt's data tests for the publishing step, with the id of the run that executed them."""
     _write_record(pipeline, _DBT_TESTS, run_id, {"verdicts": test_verdicts(pipeline.settings)})
 
 
@@ -70,17 +77,20 @@ def _write_record(pipeline: Pipeline, name: str, run_id: str, values: dict[str, 
 
 
 def _read_record(pipeline: Pipeline, name: str, run_id: str) -> dict[str, Any]:
-    """The record that this run stored under this name; empty if there is none."""
+    """Return the record that this run stored under the given name, or an empty dictionary if this run stored none."""
     path = pipeline.settings.build / "checks" / f"{name}.json"
     record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return record if record.get("run_id") == run_id else {}
 
 
 def audited_results(pipeline: Pipeline, run_id: str) -> tuple[list[SuiteResult], int]:
-    """The run's result for every suite that is not skipped, and the number of dbt data tests, which all passed.
+    """Return the results of all suites that were not skipped tonight, and the number of dbt data tests.
+
+    The result is only returned if no critical check failed and every dbt data test passed or only gave a warning.
 
     Raises:
-        UnauditedError: a suite or a dbt test has no verdict in this run, or a critical check failed.
+        UnauditedError: a check or a dbt data test was not evaluated in this run, a critical check failed, or a dbt data
+            test failed.
     """
     guards = [guard for guard in guards_of(pipeline) if guard.skip_reason(pipeline) is None]
     results = [_recorded(pipeline, guard, run_id) for guard in guards]
@@ -111,15 +121,15 @@ def _recorded(pipeline: Pipeline, guard: Guard, run_id: str) -> SuiteResult:
 
 
 def warehouse_is_published(pipeline: Pipeline) -> bool:
-    """Whether the current snapshot was published from the present state of the warehouse."""
+    """Return whether the current snapshot was published from the warehouse as it is now."""
     snapshot, mark = current_snapshot(pipeline.settings.published), _mark(pipeline)
     return snapshot is not None and mark.exists() and mark.read_text() == snapshot.sha256
 
 
 def mark_warehouse_changed(pipeline: Pipeline) -> None:
-    """Mark the warehouse as unpublished. Call this before it is changed.
+    """Record that the warehouse may no longer match the published snapshot. Call this before the warehouse is changed.
 
-    No model may be trained on the warehouse until a night publishes it.
+    Retraining is then skipped until a night publishes the warehouse.
     """
     _mark(pipeline).unlink(missing_ok=True)
 
@@ -129,11 +139,18 @@ def _mark(pipeline: Pipeline) -> Path:
 
 
 def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[Snapshot, bool]:
-    """Publish the night's results. Returns the snapshot, and whether its content is new.
+    """Publish the night's results.
+
+    A rebuilt night writes a snapshot, but leaves the current snapshot in place.
+
+    Returns:
+        The snapshot, and whether its content differs from the snapshot that was current before.
 
     Raises:
-        UnauditedError: see `audited_results`; or a published source has lost all its months.
-        SnapshotCorruptionError: the current snapshot is damaged, and tonight's content differs from it.
+        UnauditedError: the checks do not allow publication (see `audited_results`), or a source has no loan months any
+            more, although the current snapshot has some.
+        SnapshotCorruptionError: tonight's content differs from the current snapshot, and the current snapshot is
+            damaged.
     """
     settings = pipeline.settings
     suites, dbt_tests = audited_results(pipeline, run_id)
@@ -176,9 +193,13 @@ def publish_night(pipeline: Pipeline, run_id: str, started_at: float) -> tuple[S
 
 
 def _refuse_lost_sources(pipeline: Pipeline) -> None:
-    """Refuse to publish a source without months if its published snapshot has some.
+    """Raise an error if the current snapshot has loan months of a source, but the warehouse has none.
 
-    The checks would not notice, because an empty table passes every check of its rows.
+    This comparison is needed because an empty table passes every check of its rows.
+
+    Raises:
+        UnauditedError: at least one source has lost all its loan months.
+        SnapshotCorruptionError: the current snapshot is damaged.
     """
     snapshot = current_snapshot(pipeline.settings.published)
     if snapshot is None:
@@ -197,9 +218,10 @@ def _refuse_lost_sources(pipeline: Pipeline) -> None:
 
 
 def nothing_new(pipeline: Pipeline) -> Snapshot | None:
-    """The current snapshot if the night has nothing new; otherwise None.
+    """Return the current snapshot if there is nothing new to publish, or None if the night must run.
 
-    That is the case if the snapshot is undamaged and was made from tonight's inputs, and no file waits for ingestion.
+    There is nothing new if no file waits for ingestion, the inputs and the warehouse are those of the current snapshot,
+    and the snapshot is undamaged. A rebuilt night must always run.
     """
     taken_in = (source for name, source in pipeline.sources.items() if pipeline.takes_in(name))
     arrived = any(waiting(source, pipeline.ingest_context, pipeline.on) for source in taken_in)
@@ -213,7 +235,11 @@ def nothing_new(pipeline: Pipeline) -> Snapshot | None:
 
 
 def night_inputs(pipeline: Pipeline) -> dict[str, str]:
-    """The fingerprints of the inputs that determine a snapshot: code and policy, ingested deliveries, champions."""
+    """Return the fingerprints of everything that determines the content of a snapshot.
+
+    The keys are `code` (code, lock files, policy and the user's own contracts), `receipts` (the ingested deliveries)
+    and `champions`.
+    """
     receipts = [(r.source, r.sha256, r.state) for r in pipeline.receipts()]
     champions = {name: c.sha256 for name in pipeline.sources if (c := pipeline.champion(name))}
     return {
@@ -224,7 +250,10 @@ def night_inputs(pipeline: Pipeline) -> dict[str, str]:
 
 
 def _marts(pipeline: Pipeline) -> list[SnapshotTable]:
-    """The published marts. DuckDB writes each mart, because it can sort tables larger than memory."""
+    """Return the marts to publish.
+
+    Each mart is written by DuckDB, because DuckDB can sort tables that are larger than memory.
+    """
     models = published_models(manifest_file(pipeline.settings))
     return [
         SnapshotTable(name, partial(_write_mart, pipeline, relation, keys)) for name, (relation, keys) in models.items()
@@ -250,6 +279,9 @@ def _reason_codes() -> SnapshotTable:
 
 
 def _peak_mb() -> int:
-    """The largest resident memory, in MB, of this process or of any child process that has ended."""
+    """Return the peak memory use in MB, which is the larger of two figures.
+
+    These are the peak of this process, and the highest peak of any child process that has ended.
+    """
     kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return kilobytes // 1024

@@ -1,6 +1,7 @@
-"""The reasons why a source or a check is skipped tonight: nothing was delivered, or the history is too short.
+"""Functions that return why a source or a check is skipped tonight, as a message.
 
-A source with a short history is not an error: its marts are built and published. Scoring begins when a model can be
+Either the source has not delivered yet, or its history is too short, or a table is still empty. None of these is an
+error. The marts of a source with a short history are built and published, and scoring begins once a model can be
 trained.
 """
 
@@ -17,26 +18,30 @@ _NO_ROW = "no source has it yet: see port_coverage"
 
 
 def why_untrained(pipeline: Pipeline, source: str) -> str | None:
-    """Why no model can be trained for a source, or why training failed; otherwise None.
+    """Return why no model can be trained for a source tonight, or None if one can be trained.
 
-    The source's training set must be built.
+    The reason is that the source has not delivered, that its training set is too short, or that training has already
+    failed on tonight's training set. If the source has delivered, tonight's training set must already be built.
     """
     failed = pipeline.untrained_file(source)
     return why_too_short(pipeline, source) or (failed.read_text() if failed.exists() else None)
 
 
 def why_unscored(pipeline: Pipeline, source: str) -> str | None:
-    """Why a source has no scores tonight; None if it has scores."""
+    """Return why a source has no scores tonight, or None if it has a champion that scores it."""
     return None if pipeline.champion(source) else why_untrained(pipeline, source)
 
 
 def why_not_delivered(pipeline: Pipeline, source: str) -> str | None:
-    """Why a source's raw tables are empty; None if the source has delivered."""
+    """Return why the raw tables of a source are empty, or None if the source has delivered."""
     return None if pipeline.has_delivered(source) else NOT_DELIVERED
 
 
 def why_too_short(pipeline: Pipeline, source: str) -> str | None:
-    """Why a source's training set is too short for a model; None if it is long enough."""
+    """Return why the training set of a source is too small for a model, or None if it is large enough.
+
+    The reason is that the source has not delivered, or that there are too few usable observations or defaults.
+    """
     needed = pipeline.policy.training_data
     return why_not_delivered(pipeline, source) or too_short(
         pipeline.training_set_file(source), needed.min_rows, needed.min_defaults
@@ -44,18 +49,21 @@ def why_too_short(pipeline: Pipeline, source: str) -> str | None:
 
 
 def why_no_months(pipeline: Pipeline) -> str | None:
-    """Why the marts have no loan months; None if they have some."""
+    """Return why there are no loan months in the marts, or None if there is at least one."""
     with pipeline.read_warehouse() as db:
         found = db.execute(f"select 1 from {MARTS}.fct_loan_months limit 1").fetchall()  # noqa: S608
     return None if found else _NO_MONTH
 
 
 def why_no_scores(pipeline: Pipeline) -> str | None:
-    """Why no source is scored tonight; None if at least one source is."""
+    """Return why no source is scored tonight, or None if at least one source is scored."""
     return _NO_MODEL if all(why_unscored(pipeline, name) for name in pipeline.active_sources()) else None
 
 
 def why_empty(pipeline: Pipeline, table: str) -> str | None:
-    """Why a table of tonight's portfolio is empty; None if it has rows."""
+    """Return why one of tonight's portfolio tables is empty, or None if it has rows.
+
+    The table must already be written.
+    """
     rows = pl.scan_parquet(pipeline.portfolio_file(table)).select(pl.len()).collect().item()
     return None if rows else _NO_ROW

@@ -1,1 +1,1 @@
-"""Run dbt, and read its manifest, its results and the metadata of the warehouse's tables."""
+"""Functions that run dbt, and that read its manifest, its results and the metadata of the warehouse's tables."""

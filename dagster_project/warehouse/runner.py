@@ -1,4 +1,4 @@
-"""Run dbt with the policy's variables, and read its manifest and results."""
+"""Functions that run dbt with the variables from the policy, and that read its manifest and results."""
 
 import json
 import os
@@ -19,16 +19,25 @@ _PARSE = ("parse", "--quiet")
 
 
 class DbtError(RuntimeError):
-    """dbt failed. The message is dbt's own."""
+    """Raised if dbt failed. The message contains dbt's output."""
 
 
 def dbt_executable() -> str:
-    """The path of the `dbt` of this Python environment. It need not be on PATH."""
+    """Return the path of the `dbt` command in this Python environment, which need not be on the PATH."""
     return str(Path(sys.executable).with_name("dbt"))
 
 
 def arguments(settings: Settings, policy: Policy, command: Sequence[str], **more_vars: object) -> list[str]:
-    """The arguments of a dbt command: the command, project, profiles folder and variables (`more_vars` added)."""
+    """Return the arguments with which dbt must be called to run a command.
+
+    They consist of `command`, the folders of the project and the profiles, and the variables.
+
+    Args:
+        settings: the settings, which contain the folder of the dbt project.
+        policy: the policy from which the variables are taken.
+        command: the dbt command with its own arguments, such as `["build", "--full-refresh"]`.
+        more_vars: further variables, which replace variables of the policy with the same name.
+    """
     values = json.dumps(dbt_vars(policy) | more_vars, sort_keys=True)
     project = str(settings.dbt_project)
     return [*command, "--project-dir", project, "--profiles-dir", project, "--vars", values]
@@ -37,7 +46,11 @@ def arguments(settings: Settings, policy: Policy, command: Sequence[str], **more
 def run_dbt(
     settings: Settings, policy: Policy, command: Sequence[str], *, quiet: bool = False, **more_vars: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run dbt in its own process. `quiet`: capture its output instead of printing it."""
+    """Run dbt in a separate process and return the completed process. A failed dbt command raises no error.
+
+    If `quiet` is true, the output is captured in the result. Otherwise it is printed. For `command` and `more_vars`,
+    see `arguments`.
+    """
     line = [dbt_executable(), *arguments(settings, policy, command, **more_vars)]
     return subprocess.run(line, env=_environment(settings), capture_output=quiet, text=True, check=False)
 
@@ -63,14 +76,16 @@ def early_build(settings: Settings, policy: Policy, command: Sequence[str]) -> "
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """The environment variables that set where dbt writes its manifest and logs."""
+    """Return the environment variables that determine where dbt writes its manifest and its logs."""
     return {"DBT_TARGET_PATH": str(settings.dbt_target), "DBT_LOG_PATH": str(settings.dbt_target / "logs")}
 
 
 def prepare_manifest(settings: Settings, policy: Policy) -> Path:
-    """The path of the project's current manifest. dbt parses the project only if a file or a policy value has changed.
+    """Return the path of an up-to-date manifest of the dbt project.
 
-    The manifest is a copy, because dbt rewrites its own with every command, and truncates it if the disk is full.
+    dbt parses the project only if one of its files or a variable from the policy has changed since the last call. The
+    file is a copy of the manifest that dbt wrote. A copy is needed because every dbt command writes the manifest again,
+    and leaves an incomplete file if the disk is full.
 
     Raises:
         DbtError: dbt cannot parse the project.
@@ -100,12 +115,12 @@ def _make_folders(settings: Settings) -> None:
 
 
 def manifest_file(settings: Settings) -> Path:
-    """The path to which `prepare_manifest` writes the manifest."""
+    """Return the path of the manifest that `prepare_manifest` writes."""
     return settings.dbt_target / "prepared_manifest.json"
 
 
 def project_fingerprint(settings: Settings, policy: Policy) -> str:
-    """The sha256 of everything that the manifest depends on: dbt's files and variables."""
+    """Return the sha256 of everything that determines the manifest: the files of the dbt project and its variables."""
     endings = {".sql", ".yml"}
     files = sorted(p for p in settings.dbt_project.rglob("*") if p.suffix in endings)
     contents = {str(p.relative_to(settings.dbt_project)): p.read_text() for p in files}
@@ -113,7 +128,11 @@ def project_fingerprint(settings: Settings, policy: Policy) -> str:
 
 
 def published_models(manifest: Path) -> dict[str, tuple[str, list[str]]]:
-    """The published models: name -> (schema-qualified relation, columns to sort by)."""
+    """Return the dbt models to publish, by name.
+
+    Each value is a pair. It consists of the name of the model's table with its schema, such as `marts.dim_loans`, and
+    the columns by which the published rows are sorted.
+    """
     nodes: Iterable[dict[str, Any]] = json.loads(manifest.read_text())["nodes"].values()
     found = {}
     for node in nodes:
@@ -124,13 +143,17 @@ def published_models(manifest: Path) -> dict[str, tuple[str, list[str]]]:
 
 
 def declared_tests(manifest: Path) -> set[str]:
-    """The unique ids of all data tests of the dbt project."""
+    """Return the unique ids of all data tests in the dbt project."""
     nodes = json.loads(manifest.read_text())["nodes"]
     return {name for name, node in nodes.items() if node["resource_type"] == "test"}
 
 
 def failed_tests(settings: Settings) -> dict[str, str]:
-    """The data tests that failed in dbt's last build: name -> text with the number of failing rows and the models."""
+    """Return the data tests that failed in dbt's last run.
+
+    The keys are the names of the tests. The values are texts with the number of failing rows and the names of the
+    tested models.
+    """
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
     nodes = json.loads(manifest_file(settings).read_text())["nodes"]
     failed = [r for r in results if r["unique_id"].startswith("test.") and r["status"] in ("fail", "error")]
@@ -142,6 +165,9 @@ def failed_tests(settings: Settings) -> dict[str, str]:
 
 
 def test_verdicts(settings: Settings) -> dict[str, str]:
-    """The data tests of dbt's last build: unique id -> status (pass, warn, fail, error or skipped)."""
+    """Return the status of each data test in dbt's last run, by the unique id of the test.
+
+    The status is `pass`, `warn`, `fail`, `error` or `skipped`.
+    """
     results = json.loads((settings.dbt_target / "run_results.json").read_text())["results"]
     return {r["unique_id"]: r["status"] for r in results if r["unique_id"].startswith("test.")}

@@ -1,8 +1,8 @@
-"""Table metadata for the Dagster UI: columns, row counts and column lineage.
+"""Functions that read the columns, row counts and column lineage of the warehouse's tables for the Dagster UI.
 
-It is read from the warehouse and from dbt's compiled SQL after dbt has closed the warehouse file. Dagster's own method
-uses dbt's adapter. It takes twenty times as long, and keeps the file open in this process, so that the checks cannot
-open it.
+They read the warehouse and dbt's compiled SQL after dbt has closed the warehouse file. Dagster's own method works
+through dbt's adapter. It takes twenty times as long, and it keeps the warehouse file open in this process, so that the
+checks could not open it.
 """
 
 import json
@@ -26,10 +26,13 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True)
 class TableMetadata:
-    """The metadata of one dbt model.
+    """The metadata of the table or view that a dbt model creates.
 
-    `rows`: row count; None for a view. `columns`: (name, type) of each column. `descriptions`: by column. `made_from`:
-    the parent columns of each column.
+    Attributes:
+        rows: the number of rows, or None for a view.
+        columns: the name and the type of each column.
+        descriptions: the descriptions of columns, by the name of the column.
+        made_from: the columns of other tables from which each column is derived, by the name of the column.
     """
 
     rows: int | None
@@ -39,7 +42,10 @@ class TableMetadata:
 
 
 def read_table_metadata(settings: Settings) -> dict[str, TableMetadata]:
-    """The metadata of every dbt model in the warehouse, by the model's name."""
+    """Return the metadata of all dbt models in the warehouse, by the name of the model.
+
+    Models that are not in the warehouse, or that dbt has not compiled, are left out.
+    """
     from sqlglot.schema import ensure_schema
 
     manifest = json.loads(manifest_file(settings).read_text())
@@ -64,7 +70,10 @@ def read_table_metadata(settings: Settings) -> dict[str, TableMetadata]:
 
 
 def _read(warehouse: Path) -> tuple[Schema, dict[tuple[str, str], int]]:
-    """The schema of all tables and views, and the row counts of the tables."""
+    """Return the types of all columns in the warehouse, and the number of rows of each table.
+
+    The types are nested by schema, table or view, and column. The row counts are keyed by (schema, table).
+    """
     schema: Schema = {}
     with duckdb.connect(str(warehouse), read_only=True) as db:
         columns = "select table_schema, table_name, column_name, data_type from information_schema.columns"
@@ -76,7 +85,7 @@ def _read(warehouse: Path) -> tuple[Schema, dict[tuple[str, str], int]]:
 
 
 def _lake_tables(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
-    """The names of the lake tables that a staging model reads; empty for a model of another layer."""
+    """Return the names of the lake tables that a staging model reads, or an empty list for models of other layers."""
     if node["schema"] != "staging":
         return []
     return [manifest["sources"][p]["name"] for p in node["depends_on"]["nodes"] if p in manifest["sources"]]
@@ -104,6 +113,9 @@ def _made_from(
 
 
 def _parents(node: Any, table: type) -> tuple[ColumnOf, ...]:
-    """The columns of tables at the ends of a column's lineage."""
+    """Return the table columns from which a column is ultimately derived, as sorted pairs of table and column.
+
+    `node` is the column's node in sqlglot's lineage graph, and `table` is sqlglot's class for tables.
+    """
     leaves = (n for n in node.walk() if isinstance(n.source, table))
     return tuple(sorted({(n.source.name, n.name.split(".")[-1]) for n in leaves}))

@@ -1,1 +1,4 @@
-"""One module per stage of a night. Each asset calls domain functions and reports their results to Dagster."""
+"""The assets of a night, with one module per stage.
+
+Each asset calls functions of the domain packages and reports their results to Dagster.
+"""

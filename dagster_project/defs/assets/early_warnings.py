@@ -1,4 +1,4 @@
-"""Early warnings: the table with one check per indicator, and the notifications sent after publication."""
+"""The assets for early warnings: their table, with one check per indicator, and the messages sent after publication."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ _SHOWN = 50
 
 
 def build_early_warning_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """Return two assets: the table of early warnings with its checks, and the notifications."""
+    """Return the two assets for early warnings: the table with one check per indicator, and the notifications."""
     policy, owner = pipeline.policy.early_warning, pipeline.policy.owners.risk
     marts = ("monitor_early_warning_figures", "feat_loan_months", "port_month_exposures")
     needs = [*map(mart_asset, marts), *map(champion_asset, pipeline.sources)]
@@ -103,7 +103,10 @@ def _spec(name: str, indicator: IndicatorPolicy) -> dg.AssetCheckSpec:
 
 
 def _rule(indicator: IndicatorPolicy) -> str:
-    """The indicator's thresholds, as a sentence."""
+    """Return a sentence with an indicator's amber and red thresholds and the base that they refer to.
+
+    The base is a number of earlier months or, if the indicator has no base months, the value that the model expected.
+    """
     before = f"the {indicator.base_months} months before" if indicator.base_months else "what the model expected"
     if indicator.base_lag_months > 1:
         months = "month" if indicator.base_months == 1 else f"{indicator.base_months} months"
@@ -137,7 +140,16 @@ def _check(name: str, history: pl.DataFrame, policy: EarlyWarningPolicy) -> dg.A
 
 
 def _summary(opened: Sequence[Mapping[str, Any]], counted: Mapping[str, int], policy: EarlyWarningPolicy) -> str:
-    """A check's result as a sentence."""
+    """Return a sentence that summarises the result of an indicator's check.
+
+    If warnings are open, the sentence describes the first one and gives the number of further warnings. Otherwise it
+    gives the number of green segments, or explains that the history is too short to judge any segment.
+
+    Args:
+        opened: the rows of the indicator's open warnings.
+        counted: the number of the indicator's series in each state, in the newest month.
+        policy: the policy of the early warnings.
+    """
     if not opened:
         green = counted.get(State.GREEN, 0)
         return f"{green} segments are green." if green else "Nothing can be judged yet: not enough history."
@@ -165,7 +177,10 @@ def _open(opened: Sequence[Mapping[str, Any]], policy: EarlyWarningPolicy) -> st
 
 
 def _states_by_source(history: pl.DataFrame) -> str:
-    """A Markdown table with the number of series in each state, per source, in the source's newest month."""
+    """Return a Markdown table with the number of series in each state, with one row per source.
+
+    The states are those in the newest month of each source. If there are no figures, a short text is returned instead.
+    """
     counts = newest(history).group_by("source", "month_on", "state").len()
     by_source = counts.pivot("state", index=["source", "month_on"], values="len").fill_null(0).sort("source")
     states = [state.value for state in State if state.value in by_source.columns]

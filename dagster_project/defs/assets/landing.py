@@ -1,4 +1,7 @@
-"""Deliveries by landing day. A night takes in all files in the landing folder, a backfill those of selected days."""
+"""The assets for delivered files, partitioned by landing day, and the intake of these files.
+
+A night takes in all files in the landing folder. A backfill takes in only the files of the chosen days.
+"""
 
 from collections import Counter, defaultdict
 from datetime import date
@@ -19,7 +22,11 @@ _LOGGED = 100
 
 
 def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
-    """The asset of one source, with one partition per landing day. The raw tables' assets fill partitions, too."""
+    """Return the asset for the delivered files of a source, with one partition per landing day.
+
+    Materializing a partition takes in the files of its day. A night does not materialize this asset. Instead, the step
+    that fills the raw tables takes in the files and reports the partitions as materialized.
+    """
 
     @dg.asset(
         key=dg.AssetKey(landing_asset(source.name)),
@@ -47,7 +54,16 @@ def build_landing_asset(source: Source, owner: str) -> dg.AssetsDefinition:
 def take_in(
     context: dg.AssetExecutionContext, pipeline: Pipeline, source: Source, days: set[date] | None = None
 ) -> dict[date, list[Receipt]]:
-    """Take in landed files of the given days, or of all days without `days`. Return the receipts by landing day."""
+    """Take in the landed files of a source for the given landing days, or for all days if `days` is None.
+
+    If the source's data file comes with a Python package and has not been taken in yet, it is first copied into the
+    landing folder. Partitions are added for the landing days of the files. Files that were not accepted completely are
+    logged as warnings.
+
+    Returns:
+        The receipts of the files by landing day. Days without files are missing, but looking them up gives an empty
+        list.
+    """
     land_packaged(source, pipeline.ingest_context)
     landed_on = {p.name: landing_day(source, p) for p in waiting(source, pipeline.ingest_context, pipeline.on)}
     committed: dict[date, list[Receipt]] = defaultdict(list)
@@ -64,7 +80,10 @@ def take_in(
 
 
 def fill_partitions(context: dg.AssetExecutionContext, source: Source, committed: dict[date, list[Receipt]]) -> None:
-    """Report the partitions of the landing days that a night took in as materialized. `committed`: receipts by day."""
+    """Report to Dagster that the partitions of the given landing days are materialized.
+
+    `committed` contains the receipts of the files that a night took in, by landing day.
+    """
     with batch_of_events(context.instance):
         for day, receipts in committed.items():
             context.log_event(

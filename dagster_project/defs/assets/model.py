@@ -1,4 +1,4 @@
-"""The training set and the champion of each source."""
+"""The assets for the training set and the champion of each source."""
 
 import dagster as dg
 
@@ -16,7 +16,11 @@ from ml.calibrate import NoLineError
 
 
 class ChampionConfig(dg.Config):
-    """`retrain`: train a candidate even if the source has a champion. The ledger then records the candidate as held."""
+    """The config of the step that decides on a source's champion.
+
+    If `retrain` is true, a candidate is trained even though the source already has a champion. The candidate does not
+    replace the champion. The promotion ledger records it as held, or as rejected if it fails the gate.
+    """
 
     retrain: bool = False
 
@@ -96,7 +100,10 @@ def build_model_assets(source: str, owner: str) -> list[dg.AssetsDefinition]:
 
 
 def _why_not_retrained(pipeline: Pipeline, source: str) -> str | None:
-    """Why a retraining is skipped; None if it can run. It needs a champion and a published warehouse."""
+    """Return why a source cannot be retrained now, or None if it can.
+
+    The source needs a champion, and the current snapshot must have been published from the warehouse as it is now.
+    """
     if pipeline.champion(source) is None:
         return "there is no champion yet; the next night trains the first one"
     if not warehouse_is_published(pipeline):

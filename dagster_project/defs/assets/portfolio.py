@@ -1,4 +1,4 @@
-"""Portfolio tables that are computed from scores: expected loss, its movement, grades, static pools."""
+"""The assets for the portfolio tables that are computed from scores, such as expected losses and grades."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,10 @@ _MADE_FROM = (
 
 
 def build_portfolio_assets(policy: Policy) -> dg.AssetsDefinition:
-    """The assets of these tables, one per table. One step computes all, because they share the loans and PDs."""
+    """Return the assets for the portfolio tables, one per table.
+
+    A single step computes all tables, because they use the same loans and PDs.
+    """
     deps = [dg.AssetKey(SCORES_ASSET), *(dg.AssetKey(mart_asset(name)) for name in _MADE_FROM)]
     specs = [
         dg.AssetSpec(

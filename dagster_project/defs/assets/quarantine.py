@@ -1,4 +1,4 @@
-"""The quarantine of all sources: its table and counts, and one check per rule that needs a person."""
+"""The asset for the quarantined rows of all sources, with checks for the problems that a person must solve."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,10 @@ ALERTS = {
 
 
 def build_quarantine_asset(pipeline: Pipeline, owner: str) -> dg.AssetsDefinition:
-    """The asset of the quarantined rows: place, rule, date and state (open or readmitted), without their text."""
+    """Return the asset for the table of all rows that were ever quarantined, together with its checks.
+
+    The table contains the place, rule, message, date and state of each row, but not the row's text.
+    """
     asset = dg.AssetKey(QUARANTINE_ASSET)
     raw = [raw_asset(name, table.name) for name, source in pipeline.sources.items() for table in source.contract.tables]
 

@@ -1,4 +1,4 @@
-"""Raw tables: take in the landed files, and select the lake files that the night reads."""
+"""The assets for raw tables: they take in the landed files, and select the lake files that the night reads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,7 +19,10 @@ _SHOWN = 10
 
 
 def build_raw_assets(source: Source, owner: str) -> dg.AssetsDefinition:
-    """The assets of a source's canonical tables. One step writes all, because a delivery is committed as a whole."""
+    """Return the assets for the raw tables of a source, one per table.
+
+    A single step fills all tables, because a delivery is committed to all of them at once.
+    """
     specs = [
         dg.AssetSpec(
             dg.AssetKey(raw_asset(source.name, table.name)),
@@ -65,7 +68,11 @@ def build_raw_assets(source: Source, owner: str) -> dg.AssetsDefinition:
 
 
 def _schema(table: Table) -> dg.TableSchema:
-    """The contract's columns, then the lineage columns. Each column is tagged with its class of personal data."""
+    """Return the columns of a raw table as the Dagster UI shows them.
+
+    The columns of the contract come first, and the lineage columns last. Each column whose classification is not `none`
+    is tagged with it.
+    """
     own = [
         dg.TableColumn(
             c.name,
@@ -87,7 +94,10 @@ def _type(dtype: pl.DataType) -> str:
 
 
 def _newest(receipts: Sequence[Receipt]) -> str:
-    """The newest deliveries as a Markdown table of file names, states and counts, without content."""
+    """Return a Markdown table of the newest ten deliveries, newest first, with file names, states and row counts.
+
+    The table contains no values from the files.
+    """
     head = "| file | state | landed | accepted | quarantined | duplicate | |\n|---|---|--:|--:|--:|--:|---|\n"
     return head + "\n".join(
         f"| {r.file_name} | {r.state} | {r.landed_rows:,} | {r.accepted_rows:,} | {r.quarantined_rows:,} "

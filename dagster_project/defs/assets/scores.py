@@ -1,4 +1,4 @@
-"""The scores of every live account, computed by the champion of its source."""
+"""The asset for the scores of all live accounts. The champion of each source scores the source's accounts."""
 
 import dagster as dg
 import polars as pl
@@ -15,11 +15,15 @@ from ml.score import no_scores, score_accounts
 
 
 class NothingToScoreError(RuntimeError):
-    """No source has delivered, so there is nothing to score or publish."""
+    """Raised if no source has delivered yet, so that there is nothing to score or publish."""
 
 
 def build_scores_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
-    """The asset of the scores. It covers all sources, because readers want one table."""
+    """Return the asset for the scores.
+
+    One table contains the scores of all sources, because its readers want a single table. A source without a champion
+    is left out.
+    """
 
     @dg.asset(
         key=dg.AssetKey(SCORES_ASSET),

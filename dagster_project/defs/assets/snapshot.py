@@ -1,4 +1,4 @@
-"""The published snapshot, which is the result of a night that readers see."""
+"""The asset for the published snapshot, which contains the results of a night for its readers."""
 
 import time
 from datetime import timedelta
@@ -21,7 +21,7 @@ from dagster_project.reporting.markdown import markdown
 
 
 def build_snapshot_asset(policy: Policy, marts: list[str]) -> dg.AssetsDefinition:
-    """The asset of the published snapshot. `marts`: the names of the dbt models to publish."""
+    """Return the asset for the published snapshot. `marts` contains the names of the dbt models to publish."""
 
     @dg.asset(
         key=dg.AssetKey(SNAPSHOT_ASSET),

@@ -1,4 +1,4 @@
-"""The warehouse: dbt builds and tests all models from the selected lake files."""
+"""The assets for the warehouse: dbt builds all models from the selected lake files, and tests them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -28,7 +28,10 @@ _BUILD = ("build", "--exclude-resource-type", "unit_test")
 
 
 def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefinition:
-    """The assets of all dbt models, with their data tests as asset checks."""
+    """Return the assets for all dbt models, with dbt's data tests as asset checks.
+
+    `manifest` is the path of dbt's manifest.
+    """
     settings = pipeline.settings
     project = DbtProject(settings.dbt_project, target_path=settings.dbt_target, profiles_dir=settings.dbt_project)
 
@@ -99,7 +102,15 @@ def _invocation(
 def _with_table_metadata(
     event: Any, metadata: Mapping[str, TableMetadata], tables: Mapping[str, frozenset[str]]
 ) -> Any:
-    """Add the table's rows, columns and lineage to a model's event. Return any other event unchanged."""
+    """Add the row count, columns and column lineage of a table to the Dagster event about its dbt model.
+
+    An event about anything else is returned unchanged.
+
+    Args:
+        event: an event from dbt's run.
+        metadata: the metadata of the warehouse's tables, by the name of the model.
+        tables: the lake tables that each source delivers, by the name of the source.
+    """
     unique_id = event.metadata.get("unique_id") if isinstance(event, dg.Output | dg.AssetMaterialization) else None
     table = metadata.get(str(unique_id.value).rpartition(".")[2]) if unique_id else None
     if table is None:
@@ -120,7 +131,10 @@ def _with_table_metadata(
 
 
 def _keys(model: str, tables: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
-    """The asset keys of a parent: one key for a dbt model; for a lake table, one key per source that delivers it."""
+    """Return the asset keys that correspond to a dbt model or lake table from which a column is derived.
+
+    A lake table has one key for each source that delivers it. A dbt model has a single key.
+    """
     sources = [raw_asset(source, model) for source, names in tables.items() if model in names]
     return sources or [mart_asset(model)]
 
@@ -141,6 +155,6 @@ class InstalledDbt(DbtCliResource):
 
 
 def build_dbt_resource(pipeline: Pipeline) -> DbtCliResource:
-    """The resource with which Dagster runs dbt's command line."""
+    """Return the resource with which Dagster runs dbt's command line."""
     project = str(pipeline.settings.dbt_project)
     return InstalledDbt(project_dir=project, profiles_dir=project, dbt_executable=dbt_executable())

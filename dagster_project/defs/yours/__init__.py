@@ -1,4 +1,5 @@
-"""Your own assets, schedules and sensors: Dagster loads every Python file in this folder with Creditloom's definitions.
+"""The folder for your own assets, schedules and sensors, which Dagster loads together with Creditloom's definitions.
 
-See docs/your-own-assets.md. No file of Creditloom is in this folder. The nightly job does not run your assets.
+Dagster loads every Python file in this folder. Creditloom itself puts no definitions here, and the nightly job does not
+run your assets. For instructions, see docs/your-own-assets.md.
 """
