@@ -57,8 +57,12 @@ def held(context: IngestContext, source: str | None = None, until: datetime | No
     """
     found = context.book.numbered("source = ?", (source,)) if source else context.book.numbered()
     receipts = [(n, r) for n, r in found if until is None or r.ingested_at <= until]
-    # Nearly every receipt has nothing in quarantine.
-    rows = [_rows(n, r, context) for n, r in receipts if r.quarantined_rows or any(_files(r, QUARANTINE))]
+    # Nearly every receipt has nothing in quarantine. An empty file that was refused has no rows, but is listed.
+    rows = [
+        _rows(number, receipt, context)
+        for number, receipt in receipts
+        if receipt.state is State.QUARANTINED or any(_files(receipt, QUARANTINE))
+    ]
     notes = [pl.read_parquet(verified(context.lake, f)) for _, r in receipts for f in _files(r, READMITTED)]
     outcomes = pl.concat([pl.DataFrame(schema=NOTES), *notes])
     return (

@@ -93,10 +93,12 @@ def raw_rows(home: Path) -> dict[str, pl.DataFrame]:
     A table without files gives an empty frame. Files of duplicates may be in the lake as well, but are not read,
     because no receipt lists them.
     """
-    paths: dict[str, list[Path]] = {table: [] for table in CANONICAL}
+    paths: dict[str, set[Path]] = {table: set() for table in CANONICAL}
     for file in (f for r in ReceiptBook(home / "lake/receipts.sqlite").all() for f in r.files if f.table in paths):
-        paths[file.table].append(home / "lake" / file.path)
-    return {t: pl.read_parquet(found) if found else pl.DataFrame(schema=raw_schema(t)) for t, found in paths.items()}
+        paths[file.table].add(home / "lake" / file.path)
+    return {
+        t: pl.read_parquet(sorted(found)) if found else pl.DataFrame(schema=raw_schema(t)) for t, found in paths.items()
+    }
 
 
 def behind(found: MonthComparison, table: str, rows: pl.DataFrame) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from dagster_project.simulator.dirt import FILES, ONCE, ROWS, TEXTS
 from dagster_project.simulator.simulate import Plan, simulate
 from dagster_project.warehouse.runner import run_dbt
 from support.simulated import NOW, simulated_in, take_in_whole
+from support.simulated_files import raw_rows
 
 LOANS, MONTHS = 2_000, 24
 RULES_ELSEWHERE = {"key_conflict", "duplicate_file", "rate_in_percent", "negative_instalment", "schema_change"}
@@ -291,9 +292,9 @@ def test_the_book_is_whole_in_spite_of_its_faults(dirty):
     The only other rows are the planted payments of unknown loans, and the versions of corrected payments.
     """
     pipeline, receipts, planted, clean = dirty.pipeline, dirty.receipts, dirty.planted, dirty.clean
-    paths = lambda table: [pipeline.settings.lake / f.path for r in receipts for f in r.files if f.table == table]
-    payments = pl.read_parquet(paths("payments")).select("payment_id", "loan_id", "paid_on", "amount")
-    loans = pl.read_parquet(paths("loans"))
+    rows = lambda table: raw_rows(pipeline.settings.lake, receipts, table)
+    payments = rows("payments").select("payment_id", "loan_id", "paid_on", "amount")
+    loans = rows("loans")
     orphans = payments.join(loans, on="loan_id", how="anti")
     assert set(orphans["payment_id"]) == set(planted.filter(pl.col("expected") == "suspense")["key"])
     whole = [pl.read_csv(f, infer_schema=False) for f in sorted((clean / "landing/simulated").glob("payments-*.csv"))]
@@ -312,7 +313,7 @@ def test_the_book_is_whole_in_spite_of_its_faults(dirty):
     assert kept.sort("payment_id").equals(expected.sort("payment_id"))
     assert loans["loan_id"].n_unique() == loans.height == 12_000
     schedules = [pl.read_csv(f) for f in (clean / "landing/simulated").glob("schedules-*.csv")]
-    assert pl.read_parquet(paths("schedules")).height == pl.concat(schedules).height
+    assert rows("schedules").height == pl.concat(schedules).height
 
 
 def balance(pipeline: Pipeline, receipts: list[Receipt], lines: dict[str, int]) -> pl.DataFrame:
@@ -327,8 +328,9 @@ def balance(pipeline: Pipeline, receipts: list[Receipt], lines: dict[str, int]) 
     counts = [(name, count, 0, 0, 0, 0, 0) for name, count in lines.items()]
     for receipt in receipts:
         raw = [f for f in receipt.files if f.table in {t.name for t in contract.tables}]
-        written = pl.concat([pl.read_parquet(lake / f.path, columns=["line_no"]) for f in raw]).unique() if raw else []
-        paid = [pl.read_parquet(lake / f.path, columns=["amount"]) for f in raw if f.table == "payments"]
+        own = {f.table: pl.read_parquet(lake / f.path).filter(delivery_id=receipt.delivery_id) for f in raw}
+        written = pl.concat([rows.select("line_no") for rows in own.values()]).unique() if own else []
+        paid = [rows for table, rows in own.items() if table == "payments"]
         cents = int(sum(frame["amount"].sum() for frame in paid) * 100)
         counts.append((receipt.file_name, 0, len(written), 0, receipt.duplicate_rows, 0, cents))
         counts.append((receipt.file_name, 0, 0, 0, 0, receipt.landed_minor, receipt.duplicate_minor))
@@ -416,14 +418,11 @@ def test_readmission_brings_back_exactly_what_the_newer_contract_accepts(dirty, 
 
     # The lake has the rows that it would have if the contract had been right from the beginning.
     def rows(of: Pipeline) -> pl.DataFrame:
-        files = [f for r in of.ingest_context.book.all() for f in r.files if f.table == "payments"]
         columns = ["payment_id", "loan_id", "paid_on", "amount", "known_at", "payer_id"]
-        return pl.concat([pl.read_parquet(of.settings.lake / f.path, columns=columns) for f in files]).sort(columns)
+        return raw_rows(of.settings.lake, of.ingest_context.book.all(), "payments").select(columns).sort(columns)
 
     assert rows(pipeline).equals(rows(dirty.pipeline))
-    came_back = pl.concat(
-        [pl.read_parquet(lake / f.path) for r in done.receipts for f in r.files if f.table == "payments"]
-    )
+    came_back = raw_rows(lake, done.receipts, "payments")
     assert (came_back["amount"] > 900).any() and came_back["payment_id"].is_unique().all()
     two_lines = dirty.planted.filter(pl.col("fault") == "newline_in_quotes").height
     assert_balanced(pipeline, dirty.lines, two_lines)

@@ -12,6 +12,7 @@ import pytest
 
 from dagster_project.home.settings import PROJECT_ROOT
 from support.old_home import VISITS, pipeline_of, upgraded_home
+from support.simulated_files import raw_rows
 
 SECTION = (PROJECT_ROOT / "README.md").read_text().split("## The way of one payment\n")[1].split("\n## ")[0]
 PYTHON = re.findall(r"`([\w/]+\.py)`", SECTION)
@@ -44,8 +45,7 @@ def test_a_payment_that_arrived_that_night_is_published(night):
     home, _ = night
     pipeline = pipeline_of(home)
     arrived = [r for r in pipeline.receipts("simulated") if r.file_name.startswith("payments-2020-01")]
-    files = [pipeline.ingest_context.lake / f.path for r in arrived for f in r.files if f.table == "payments"]
-    paid = pl.concat([pl.read_parquet(file) for file in files])
+    paid = raw_rows(pipeline.ingest_context.lake, arrived, "payments")
     published = pl.read_parquet(pipeline.settings.published / "current/fct_payments.parquet")
     assert paid.height > 10
     assert set(paid["payment_id"]) <= set(published["payment_id"])

@@ -43,9 +43,14 @@ def ingest_waiting(context, source=SIMULATED):
 
 
 def rows(context, table):
-    files = [f for r in context.book.all() for f in r.files if f.table == table]
-    frame = pl.concat([pl.read_parquet(context.lake / f.path) for f in files])
+    frame = raw_rows(context.lake, context.book.all(), table)
     return frame.sort(frame.columns)
+
+
+def raw_rows(lake, receipts, table):
+    """Return the rows of a raw table in the files that the receipts name. A shared file is read once."""
+    paths = {lake / file.path for receipt in receipts for file in receipt.files if file.table == table}
+    return pl.concat([pl.read_parquet(path) for path in sorted(paths)])
 
 
 def accepted(context):

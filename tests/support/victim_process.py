@@ -29,8 +29,6 @@ from dagster_project.ingestion.lake.landing import waiting
 from dagster_project.snapshots.snapshot import current_snapshot, snapshot_faults, table_of, write_snapshot
 from support.young_lender import SOURCE, pipeline_of
 
-# So that one batch is committed while another is read, and small files are ingested together in several groups.
-intake._BATCH, intake.MAX_FILES = 2, 3
 _ROOT = Path(dagster_project.__file__).parent
 WATCHED = {
     str(_ROOT / name)
@@ -183,6 +181,8 @@ def start(job: dict) -> tuple[int, int]:
 
 
 def main() -> None:
+    # So that one batch is committed while another is read, and small files are ingested together in several groups.
+    intake._BATCH, intake.MAX_FILES = 2, 3
     for line in sys.stdin:
         jobs = json.loads(line)
         for home in {job["home"] for job in jobs if (Path(job["home"]) / "contracts").exists()}:

@@ -14,6 +14,7 @@ from dagster_project.ingestion.lake.row_index import KnownRows
 from dagster_project.ingestion.quarantine import counts, held
 from dagster_project.ingestion.readmit import readmit
 from support.homes import pipeline_in
+from support.simulated_files import raw_rows
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 LATER = NOW + dt.timedelta(days=1)
@@ -60,8 +61,7 @@ def many(first, count):
 
 
 def accepted(context):
-    files = [f for r in context.book.all() for f in r.files if f.table == "payments"]
-    return sorted(int(n) for f in files for n in pl.read_parquet(context.lake / f.path)["payment_id"])
+    return sorted(int(n) for n in raw_rows(context.lake, context.book.all(), "payments")["payment_id"])
 
 
 def identity(context):

@@ -21,7 +21,7 @@ from dagster_project.keys.store import KeyStore
 from dagster_project.operations.verify import verify
 from support.homes import pipeline_in
 from support.persons import agreement, csv_of, deliver, lender_in, person, pseudonym, transfer
-from support.simulated_files import CORRECTED, SIMULATED, drop_file, ingest_waiting, loan, payment
+from support.simulated_files import CORRECTED, SIMULATED, drop_file, ingest_waiting, loan, payment, raw_rows
 
 KEYS = load_keys(None, None, production=False)
 LATER = dt.datetime(2026, 1, 3, tzinfo=dt.UTC)
@@ -32,10 +32,9 @@ def paths_of(receipt, table):
 
 
 def raw(context, table):
-    """The rows that the receipts name, each shared file once."""
-    paths = {context.lake / f.path for r in context.book.all() for f in r.files if f.table == table}
-    frames = [pl.read_parquet(path) for path in sorted(paths)]
-    return pl.concat(frames).sort("delivery_id", "line_no") if frames else None
+    """Return the rows of a raw table, sorted by delivery and line; None if no receipt names a file of the table."""
+    receipts = [r for r in context.book.all() if paths_of(r, table)]
+    return raw_rows(context.lake, receipts, table).sort("delivery_id", "line_no") if receipts else None
 
 
 def test_receipts_share_a_lake_file_and_count_their_own_rows(context):
