@@ -225,7 +225,7 @@ def take_turn(
     yield "next night", _of_run(home, night, settings, log)
     shift_day(last_day, landing)
     yield "month end", _of_run(home, night, settings, log)
-    write_late(first_days, landing)
+    write_late(first_days, last_day, landing)
     yield "late rows", _of_run(home, night, settings, log)
     yield "nothing new", _of_run(home, night, settings, log)
     yield "retrain", _of_run(home, [sys.executable, str(BENCHMARKS / "retrain.py")], settings, log)
@@ -245,24 +245,27 @@ def shift_day(last_day: list[Path], landing: Path) -> None:
 
     With a row of the next month, the month has ended for every loan.
     """
-    today = last_day[0].stem.split("-", 1)[1]
-    tomorrow = (dt.date.fromisoformat(today) + dt.timedelta(days=1)).isoformat()
+    tomorrow = (_day_of(last_day) + dt.timedelta(days=1)).isoformat()
     payments = pl.read_csv(next(file for file in last_day if file.stem.startswith("payments-")), infer_schema=False)
     dated = payments.with_columns(paid_on=pl.lit(tomorrow), booked_on=pl.lit(tomorrow))
     _renumbered(dated, "2").write_csv(landing / f"payments-{tomorrow}.csv")
 
 
-def write_late(first_days: list[Path], landing: Path) -> None:
+def write_late(first_days: list[Path], last_day: list[Path], landing: Path) -> None:
     """Deliver payments that become known late: some of half a year before the newest day, under new numbers."""
-    files = sorted(file for file in landing.iterdir() if file.stem.startswith("payments-"))
-    newest = dt.date.fromisoformat(files[-1].stem.split("-", 1)[1])
-    next_day = (newest + dt.timedelta(days=1)).isoformat()
+    newest = _day_of(last_day)
+    arrived_on = (newest + dt.timedelta(days=2)).isoformat()  # the day before is that of `shift_day`
     month = f"{newest - dt.timedelta(days=183):%Y-%m}"
     old = [file for file in first_days if file.stem.startswith(f"payments-{month}")]
     payments = pl.concat([pl.read_csv(file, infer_schema=False) for file in old])
     some = payments.filter(pl.col("loan_no").cast(pl.Int64) % LATE_SHARE == 0)
-    dated = some.with_columns(booked_on=pl.lit(next_day))
-    _renumbered(dated, "3").write_csv(landing / f"payments-{next_day}.csv")
+    dated = some.with_columns(booked_on=pl.lit(arrived_on))
+    _renumbered(dated, "3").write_csv(landing / f"payments-{arrived_on}.csv")
+
+
+def _day_of(files: list[Path]) -> dt.date:
+    """Return the day in the name of a daily file; the files are those of one day."""
+    return dt.date.fromisoformat(files[0].stem.split("-", 1)[1])
 
 
 def _renumbered(payments: pl.DataFrame, first_digit: str) -> pl.DataFrame:
