@@ -1,13 +1,18 @@
 """The frozen book of `floor_v1.py`: the files of a simulated lender with a multiple of 2,000 loans.
 
-The folder `frozen/` holds one Parquet file per table, with the rows of 2,000 loans over 37 months as the simulator
-wrote them when the unit was frozen, and the policy of that time. Larger books contain every loan several times, each
-time under another number. The simulator may change, and this book does not: so its seconds can be compared over years.
+The folder `frozen/` has one Parquet file per table, with the rows of 2,000 loans over 37 months as the simulator wrote
+them when the unit was frozen, and the policy of that time. Larger books contain every loan several times, each time
+under another number. The simulator may change, but this book does not. So times on it can be compared over the years.
+
+The number of boosting rounds is fixed for each size. The copies of a loan are in all blocks, so a model that learns
+them by heart improves on each block, and early stopping would never stop. The rounds are about those of the floor on
+simulated books when the unit was frozen: 106 at 10,000 loans, 273 at 100,000 and 566 at 1,000,000.
 """
 
 from pathlib import Path
 
 import polars as pl
+import yaml
 
 FOLDER = Path(__file__).resolve().parent / "frozen"
 POLICY = FOLDER / "policy.yaml"
@@ -23,6 +28,18 @@ STEPS = {
     "payment_no": LOANS * 10_000,
     "booking_no": LOANS * 100_000,
 }
+
+
+def rounds(loans: int) -> int:
+    """Return the number of boosting rounds for a book of this size."""
+    return int(106 * (loans / 10_000) ** 0.364)
+
+
+def write_policy(path: Path, loans: int) -> None:
+    """Write the frozen policy with the number of boosting rounds for a book of this size."""
+    policy = yaml.safe_load(POLICY.read_text())
+    policy["training"]["max_rounds"] = rounds(loans)
+    path.write_text(yaml.safe_dump(policy, sort_keys=False))
 
 
 def write(landing: Path, loans: int) -> None:

@@ -171,6 +171,7 @@ def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
     first_days, last_day = split(book / "landing" / SOURCE)
     unit = work / "unit"
     book_v1.write(unit, loans)
+    book_v1.write_policy(work / "unit.yaml", loans)
     reported = simulated.reported
     say(f"{loans:,} loans, {reported['payment_rows']:,} payments: simulated in {simulated.seconds:.0f} s")
     turns = []
@@ -202,8 +203,8 @@ def take_turn(
 ) -> Iterator[tuple[str, Measured]]:
     """Run one turn, and yield (name, measurement) for each of its parts, in order.
 
-    `unit` is the landing folder of the frozen book. The home and the folder of the floor are removed after use. If the
-    first night fails, the home is kept.
+    `unit` is the landing folder of the frozen book, whose policy is beside it. The home and the folders of the floors
+    are removed after use. If the first night fails, the home is kept.
 
     Raises:
         RuntimeError: the first night did not publish.
@@ -220,7 +221,7 @@ def take_turn(
         raise RuntimeError(f"the first night did not publish, so nothing else is measured; see {log} and {home}")
     link(first_days, folder / "bare")
     yield "floor", _of_floor("floor.py", folder / "bare", folder / "out", ["--policy", str(policy)], log)
-    yield "unit", _of_floor("floor_v1.py", unit, folder / "out", [], log)
+    yield "unit", _of_floor("floor_v1.py", unit, folder / "out", ["--policy", str(unit.with_name("unit.yaml"))], log)
     link(last_day, landing)
     yield "next night", _of_run(home, night, settings, log)
     shift_day(last_day, landing)

@@ -32,6 +32,10 @@ def test_number_of_loans_is_a_multiple_of_the_book(tmp_path):
         book_v1.write(tmp_path / "landing", 3_000)
 
 
+def test_rounds_grow_with_the_book_as_the_floors_did():
+    assert [book_v1.rounds(loans) for loans in (10_000, 100_000, 1_000_000)] == [106, 245, 566]
+
+
 def test_results_are_those_of_the_day_it_was_frozen(landing, tmp_path):
     script = Path(book_v1.__file__).with_name("floor_v1.py")
     done = subprocess.run([sys.executable, script, landing, tmp_path / "out"], capture_output=True, text=True)
