@@ -248,6 +248,7 @@ def verdicts(results: list[Json], cards: Json | None = None) -> str:
                 0.25,
             )
             for found in results
+            if found["loans"] >= HUNDRED_THOUSAND  # for fewer loans, both are too short to compare
         ),
         _limit(
             "their seconds at 1,000,000 loans, ratio to those at 100,000",
