@@ -43,10 +43,10 @@ def write_policy(path: Path, loans: int) -> None:
 
 
 def write(landing: Path, loans: int) -> None:
-    """Write the daily CSV files of a book into a new folder.
+    """Write the CSV files of a book with `loans` loans to a new folder, one file per table and day.
 
     Raises:
-        ValueError: `loans` is not a multiple of 2,000.
+        ValueError: `loans` is not a positive multiple of 2,000.
     """
     copies, remainder = divmod(loans, LOANS)
     if remainder or not copies:

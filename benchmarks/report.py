@@ -1,8 +1,8 @@
-"""The benchmarks' figures in docs/performance.md: tables, a chart, and a verdict on each target.
+"""The section of docs/performance.md that `make bench` writes: tables, a chart, and a verdict on each target.
 
 The cost of a run is its time divided by the time of the unit (`floor_v1.py`) in the same turn. A night that did not
-publish is shown as failed. No ratio is shown for it, because it did not do all the work. A run that was not measured is
-left out.
+publish is shown as failed. It has no ratio, because it did not do all the work. A run that was not measured is left
+out.
 """
 
 import json
@@ -47,7 +47,7 @@ def save(found: Json) -> None:
 
 
 def load() -> list[Json]:
-    """Return the saved measurements of all book sizes, starting with the smallest book.
+    """Return the saved measurements of all book sizes, sorted by the number of loans.
 
     If nothing has been saved, the list is empty.
     """
@@ -55,13 +55,13 @@ def load() -> list[Json]:
 
 
 def save_cards(found: Json) -> None:
-    """Save the figures for the card data."""
+    """Write the measurements on the card data to `results/cards/cards.json`."""
     CARDS.parent.mkdir(exist_ok=True)
     CARDS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def load_cards() -> Json | None:
-    """Load the figures for the card data; None if they were not measured."""
+    """Return the saved measurements on the card data, or None if nothing was saved."""
     return json.loads(CARDS.read_text()) if CARDS.exists() else None
 
 
@@ -79,18 +79,19 @@ def middle(found: Json, run: str, what: str) -> float:
 def stage(found: Json, run: str, name: str) -> float:
     """Return the median time of one stage of a run over all turns, in seconds.
 
-    A floor can have several stages that do the same work as this stage. Their times are added up. A stage that was not
-    measured counts as 0 seconds.
+    If the run is a floor, the times of all its stages that do the same work as this stage are added up. A stage that
+    was not measured counts as 0 seconds.
     """
     names = STAGES[name] if run in FLOORS else (name,)
     return float(median(sum(turn[run]["stages"].get(n, 0.0) for n in names) for turn in found["turns"]))
 
 
 def ratio(found: Json, run: str, what: str = "seconds", of: str = "unit") -> float | None:
-    """Return a figure of a run divided by the same figure of the run `of`.
+    """Return a figure of a run divided by the same figure of another run, named by `of`.
 
-    The ratio is calculated for each turn, and the result is the median over all turns. `what` names the figure:
-    `seconds`, `cpu_seconds` or `peak_mb`. Return None if the run failed, or if one of the two runs was not measured.
+    The ratio is calculated for each turn, and the result is the median over all turns. `what` is the name of the
+    figure: `seconds`, `cpu_seconds` or `peak_mb`. Returns None if the first run failed, or if one of the two runs was
+    not measured.
     """
     if not (measured(found, run) and measured(found, of)) or failed(found, run):
         return None
@@ -98,7 +99,7 @@ def ratio(found: Json, run: str, what: str = "seconds", of: str = "unit") -> flo
 
 
 def measured(found: Json, run: str) -> bool:
-    """Whether the run was measured in every turn."""
+    """Return whether the run was measured in every turn."""
     return all(run in turn for turn in found["turns"])
 
 
@@ -108,7 +109,10 @@ def failed(found: Json, run: str) -> bool:
 
 
 def intake(found: Json, run: str) -> float:
-    """Return the time that a run takes to load files and check the raw tables, in seconds."""
+    """Return the time in seconds that a run takes to load files and check the raw tables.
+
+    The two times are medians over all turns.
+    """
     return stage(found, run, "load") + stage(found, run, "raw checks")
 
 
@@ -116,11 +120,11 @@ def intake(found: Json, run: str) -> float:
 
 
 def table(results: list[Json], cards: Json | None = None) -> str:
-    """Return the measurements as Markdown.
+    """Return all measurements as Markdown.
 
-    The text has a table that compares the book sizes, a table of the later runs, a sentence about the card data if it
-    was measured, one table of stages for each size, and a line about the machine. Without results, it is a sentence
-    that nothing has been measured.
+    The text has these parts: a table that compares the book sizes, a table of the later runs, a sentence about the card
+    data if it was measured, one table of stages for each size, and a line about the machine. If `results` is empty, the
+    text is one sentence that says that nothing has been measured.
     """
     if not results:
         return "Nothing has been measured yet."
@@ -146,7 +150,10 @@ def _sizes(results: list[Json]) -> str:
 
 
 def _runs(results: list[Json]) -> str:
-    """Seconds of the later runs, each with its share of the first night's seconds."""
+    """Return a Markdown table with the seconds of the later runs for each book size.
+
+    Each time is followed by its ratio to the time of the first night.
+    """
     lines = [f"| loans | {' | '.join(NIGHTS)} |", f"|---{'|---' * len(NIGHTS)}|"]
     for found in results:
         cells = [f"{found['loans']:,}"]
@@ -158,7 +165,7 @@ def _runs(results: list[Json]) -> str:
 
 
 def _cards(cards: Json) -> str:
-    """A sentence about the card data."""
+    """Return a sentence with the figures of the card data."""
     first, again, bare = (middle(cards, run, "seconds") for run in ("first night", "nothing new", "import dagster"))
     memory = middle(cards, "first night", "peak_mb")
     return (
@@ -214,8 +221,8 @@ def _machine(results: list[Json]) -> str:
 def verdicts(results: list[Json], cards: Json | None = None) -> str:
     """Return one line of text per target.
 
-    The line starts with PASS or MISSED and gives the measured figure. It starts with OPEN if the figure was not
-    measured.
+    A line starts with PASS or MISSED and gives the measured figure and the limit. It starts with OPEN if the figure was
+    not measured.
     """
     sizes = {found["loans"]: found for found in results}
     million, smaller = sizes.get(MILLION), sizes.get(HUNDRED_THOUSAND)
@@ -267,7 +274,10 @@ def verdicts(results: list[Json], cards: Json | None = None) -> str:
 
 
 def _ratio(found: Json, run: str, of: str) -> float | None:
-    """Return the ratio of two runs; infinity if the run failed, None if one of them was not measured."""
+    """Return the time of a run divided by the time of the run `of`, as the median over all turns.
+
+    Returns infinity if the run failed, and None if one of the two runs was not measured.
+    """
     if measured(found, run) and failed(found, run):
         return inf
     return ratio(found, run, of=of)
@@ -310,9 +320,10 @@ def write_page(results: list[Json], cards: Json | None) -> None:
 
 
 def draw(results: list[Json]) -> None:
-    """Draw a chart of the seconds by stage, and save it as an image.
+    """Draw a bar chart of the seconds of each stage, and save it as `CHART`.
 
-    The chart has one panel per book size, and one bar for the floor and each of the runs.
+    The chart has one panel per book size. A panel has one bar for each run that was measured, including the floor and
+    the unit.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

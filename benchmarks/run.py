@@ -1,15 +1,24 @@
-"""`make bench`: compare the cost of a night with the cost of its bare work, for several sizes of a simulated book.
+"""The benchmark `make bench`, which compares the cost of a night with the cost of the bare work in it.
 
-For each size, the benchmark simulates a book and holds back the files of its last day. Each turn then measures, in this
-order: a first night in a new home; the floor (`floor.py`) on the same files; the unit (`floor_v1.py`) on the frozen
-book of the same size; a night with the files of the last day; a night that closes a month; a night with late payments;
-a night without new files; and a retraining. Each of them runs in its own process, which is measured from outside. The
-results are multiples of the unit's time in the same turn, because times depend on the machine.
+It uses simulated books of several sizes. For each size, it simulates a book and sets the files of the last day aside.
+It then runs one or more turns. Each turn measures, in this order:
 
-At the end, the benchmark measures `creditloom night` on the card data in a new home, as `make run` does.
+- a first night in a new home,
+- the floor (`floor.py`) on the same files,
+- the unit (`floor_v1.py`) on the frozen book of the same size,
+- a night with the files of the last day,
+- a night that closes a month,
+- a night with late payments,
+- a night without new files,
+- a retraining.
+
+Each part runs in its own process, which is measured from outside. The report divides times by the time of the unit in
+the same turn, because times depend on the machine.
+
+At the end, the benchmark measures `creditloom night` on the card data in a new home, which is what `make run` does.
 
 The figures are written to `results/<loans>.json` and `results/cards/cards.json`. The tables and the chart in
-docs/performance.md are then rewritten from all such files.
+docs/performance.md are then updated from all files with results.
 """
 
 import argparse
@@ -58,7 +67,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Measured:
-    """What a process and its descendants used.
+    """The resources that a process and its descendants used.
 
     Attributes:
         exit: The exit code.
@@ -66,7 +75,7 @@ class Measured:
         cpu_seconds: The CPU time.
         peak_mb: The highest total memory in MB.
         reported: The JSON object that the process printed. It is empty if the process printed nothing.
-        stages: The seconds of each stage. It is empty if they are not known.
+        stages: The seconds of each stage. It is empty if the process was not measured by stage.
     """
 
     exit: int
@@ -81,9 +90,9 @@ class Measured:
 
 
 def measure(command: list[str], environment: dict[str, str], log: Path) -> Measured:
-    """Run a command that prints one JSON object, and return what it used.
+    """Run a command that prints one JSON object, and return the resources that it used.
 
-    Its error output is appended to `log`.
+    The error output of the command is appended to `log`. If the command prints nothing, `reported` is empty.
     """
     before, began, peak = _cpu_of_children(), time.perf_counter(), 0.0
     with log.open("a") as errors, tempfile.TemporaryFile("w+") as output:
@@ -108,7 +117,7 @@ def _cpu_of_children() -> float:
 def _tree(pid: int) -> list[int]:
     """Return the process IDs of a process and all its descendants.
 
-    Processes that end while the list is made are left out.
+    Processes that end while the list is made may be missing.
     """
     try:
         children = {c for file in Path(f"/proc/{pid}/task").glob("*/children") for c in file.read_text().split()}
@@ -128,8 +137,8 @@ def _resident_mb(pid: int) -> float:
 def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
     """Return the seconds of each stage of a Dagster run, from Dagster's event log.
 
-    `seconds` is the total time of the process that ran it. The stage `rest` is the time of all other steps, of startup
-    and imports, and between steps.
+    `seconds` is the total time of the process that executed the run. The stage `rest` is the remaining time: all other
+    steps, startup, imports, and the time between steps.
     """
     from dagster import DagsterInstance
 
@@ -147,7 +156,7 @@ def stages_of_run(home: Path, run_id: str, seconds: float) -> dict[str, float]:
 def stages_of_floor(floor: Measured) -> dict[str, float]:
     """Return the seconds of each stage of the floor, as the floor reported them.
 
-    The stage `rest` is the remaining time: startup and imports.
+    The stage `rest` is added. It is the remaining time of the process, which is spent on startup and imports.
     """
     stages = {name: float(stage["seconds"]) for name, stage in floor.reported.get("stages", {}).items()}
     return stages | {"rest": round(floor.seconds - sum(stages.values()), 2)}
@@ -157,10 +166,12 @@ def stages_of_floor(floor: Measured) -> dict[str, float]:
 
 
 def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
-    """Simulate a book with this number of loans, run all turns on it, and return the measurements.
+    """Simulate a book with `loans` loans, run `repeats` turns on it, and return the measurements.
+
+    `work` is the folder for the book, the homes and the logs. `policy` is the policy file of the nights.
 
     Raises:
-        RuntimeError: If the simulation failed, or if a first night did not publish.
+        RuntimeError: the simulation failed, or a first night did not publish.
     """
     book = work / "book"
     plan = ["--loans", str(loans), "--months", str(MONTHS), "--opened-within", "1", "--seed", "1", "--json"]
@@ -187,9 +198,9 @@ def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
 
 
 def split(landing: Path) -> tuple[list[Path], list[Path]]:
-    """Split the files of a landing folder into those of the last day and all others.
+    """Split the files of a landing folder by the date in their names.
 
-    Return (files of all other days, files of the last day).
+    Returns two lists: the files of all days except the last, and the files of the last day.
     """
     by_day: dict[str, list[Path]] = {}
     for file in sorted(landing.iterdir()):
@@ -234,7 +245,10 @@ def take_turn(
 
 
 def _of_floor(script: str, landing: Path, out: Path, more: list[str], log: Path) -> Measured:
-    """Measure a floor on the files of a landing folder, and remove what it wrote."""
+    """Run a floor script on the files of a landing folder, and return its measurement.
+
+    The files that the script wrote are deleted.
+    """
     floor = measure([sys.executable, str(BENCHMARKS / script), str(landing), str(out), *more], {}, log)
     floor.stages = stages_of_floor(floor)
     shutil.rmtree(out)
@@ -242,9 +256,10 @@ def _of_floor(script: str, landing: Path, out: Path, more: list[str], log: Path)
 
 
 def shift_day(last_day: list[Path], landing: Path) -> None:
-    """Deliver the payments of the last day, a month-end, once more: under new numbers and with the next day's date.
+    """Write a file of payments for the day after the last day, so that the next night closes a month.
 
-    With a row of the next month, the month has ended for every loan.
+    The last day must be a month-end. The file contains the payments of that day again, with new payment numbers and the
+    date of the next day. Because these rows belong to the next month, the old month has ended for all loans.
     """
     tomorrow = (_day_of(last_day) + dt.timedelta(days=1)).isoformat()
     payments = pl.read_csv(next(file for file in last_day if file.stem.startswith("payments-")), infer_schema=False)
@@ -253,7 +268,11 @@ def shift_day(last_day: list[Path], landing: Path) -> None:
 
 
 def write_late(first_days: list[Path], last_day: list[Path], landing: Path) -> None:
-    """Deliver payments that become known late: some of half a year before the newest day, under new numbers."""
+    """Write a file of payments that become known half a year late.
+
+    The file contains payments from the month that was 183 days before the newest day, for one loan in twenty. They have
+    new payment numbers and are booked on the day after the newest day.
+    """
     newest = _day_of(last_day)
     arrived_on = (newest + dt.timedelta(days=2)).isoformat()  # the day before is that of `shift_day`
     month = f"{newest - dt.timedelta(days=183):%Y-%m}"
@@ -270,15 +289,15 @@ def _day_of(files: list[Path]) -> dt.date:
 
 
 def _renumbered(payments: pl.DataFrame, first_digit: str) -> pl.DataFrame:
-    """Change the first digit of the payments' numbers, which is 1 in a simulated book."""
+    """Return the payments with another first digit in all payment numbers. In a simulated book, this digit is 1."""
     return payments.with_columns(payment_no=first_digit + pl.col("payment_no").str.slice(1))
 
 
 def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path) -> Measured:
-    """Measure a command that starts a Dagster run.
+    """Run a command that starts a Dagster run, and return its measurement with the seconds of each stage.
 
-    The command must print the exit code and the ID of the run as JSON. The list of deliveries that a night prints is
-    dropped.
+    The command must print the exit code and the ID of the run as JSON. The list of deliveries in the output of a night
+    is removed. If the output contains no run ID, there are no stages.
     """
     measured = measure(command, settings, log)
     measured.reported.pop("deliveries", None)
@@ -291,7 +310,8 @@ def _of_run(home: Path, command: list[str], settings: dict[str, str], log: Path)
 def model_of(home: Path) -> Json:
     """Return a dictionary with the AUC of the model that was published in a home.
 
-    If nothing was published, the dictionary is empty. The AUC is the same as the floor's if both did the same work.
+    If nothing was published, the dictionary is empty. If the night and the floor did the same work, they have the same
+    AUC.
     """
     metrics = home / "published" / "current" / "metrics.json"
     if not metrics.exists():
@@ -300,16 +320,16 @@ def model_of(home: Path) -> Json:
 
 
 def link(files: list[Path], folder: Path) -> None:
-    """Create hard links to these files in another folder, which is made if it does not exist."""
+    """Create hard links to the given files in a folder, which is created if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         (folder / file.name).hardlink_to(file)
 
 
 def machine() -> Json:
-    """Return a description of the machine and the revision of the code.
+    """Return the number of cores, the memory, the load, the Python version, and the git revision of the code.
 
-    It contains nothing that identifies the owner of the machine.
+    The result contains nothing that identifies the owner of the machine.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     revision = subprocess.check_output(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True)
@@ -326,7 +346,11 @@ def machine() -> Json:
 
 
 def bench_cards(repeats: int, work: Path) -> Json:
-    """Measure a first night on the card data, which `make run` is, and the night after it, which finds nothing new."""
+    """Measure a first night on the card data, which is what `make run` does, and a second night without new files.
+
+    The import of Dagster alone is measured for comparison. All three are repeated `repeats` times, each time in a new
+    home.
+    """
     log, turns = work / "cards.log", []
     for number in range(1, repeats + 1):
         home = work / f"cards-{number}"
@@ -359,7 +383,10 @@ def say(line: str) -> None:
 
 
 def main() -> None:
-    """Run the benchmark for the given book sizes, and rewrite the figures in docs/performance.md."""
+    """Run the benchmark for the given book sizes, and update the figures in docs/performance.md.
+
+    With `--page-only`, nothing is measured, and the page is updated from the saved results.
+    """
     parser = argparse.ArgumentParser(description="Measure nights and the bare work in them.")
     parser.add_argument("--loans", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes of the book")
     parser.add_argument("--repeats", type=int, help=f"turns per size; default: 3 up to {SMALL:,} loans, else 1")

@@ -1,6 +1,7 @@
 """Evaluation of a suite with Great Expectations, in SQL.
 
-The results contain verdicts, counts, and the keys of some failing rows, but no other values of the data.
+The results contain the outcome of each check, counts of rows, and the keys of some failing rows. They contain no other
+values from the data.
 """
 
 import logging
@@ -23,7 +24,7 @@ _SHOWN = 5
 
 
 class IncompleteSuiteError(RuntimeError):
-    """Great Expectations did not evaluate exactly the declared checks, so a pass would prove nothing."""
+    """Great Expectations did not evaluate exactly the declared checks, so the result of the suite cannot be trusted."""
 
 
 def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: str | None = None) -> SuiteResult:
@@ -32,11 +33,11 @@ def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: s
     The file is opened read-only.
 
     Args:
-        suite: the checks, and the name of their table.
+        suite: the checks, and the name of the table that they are evaluated on.
         database: the DuckDB file.
-        schema: the schema that contains the table; None for the default schema.
-        memory: how much memory DuckDB may use before it writes temporary data to disk, for example "2GB". None means
-            DuckDB's default, which is most of the machine's memory.
+        schema: the schema that contains the table. None means the default schema.
+        memory: how much memory DuckDB may use before it writes temporary data to disk, for example "2GB". None
+            means DuckDB's default, which is most of the machine's memory.
 
     Raises:
         IncompleteSuiteError: the evaluated checks are not exactly the declared checks.
@@ -59,10 +60,11 @@ def run_suite(suite: Suite, database: Path, schema: str | None = None, memory: s
 
 @contextmanager
 def _batch(table: str, database: Path, schema: str | None, memory: str | None) -> Iterator[tuple[Any, Any]]:
-    """Yield the table as one batch of Great Expectations.
+    """Yield the table as a batch of Great Expectations, together with the module `great_expectations`.
 
-    Great Expectations opens a connection for each of its queries. Opening the file takes longer than most queries, so
-    one more connection keeps it open meanwhile. Afterwards none is open, because that would keep the next writer out.
+    Great Expectations opens a new connection for each query, and opening the file takes longer than most queries. One
+    extra connection is therefore kept open inside the `with` block, so that the file stays open. After the block no
+    connection is open, because an open connection would prevent other processes from writing to the file.
     """
     import sqlalchemy
     from sqlalchemy.pool import NullPool
@@ -79,7 +81,7 @@ def _batch(table: str, database: Path, schema: str | None, memory: str | None) -
 
 @cache
 def _context() -> tuple[Any, Any]:
-    """Great Expectations, and the one context of this process."""
+    """Return the module `great_expectations`, and the context that all suites in this process share."""
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -116,8 +118,9 @@ def _with_places(
 ) -> tuple[CheckResult, ...]:
     """Return the results, and add to each failed result the keys of its first failing rows, five at most.
 
-    A result stays as it is if its check passed, raised an error, or is not about single rows, or if the table has none
-    of the key columns in `_PLACES`. If no result needs keys, the table is not read.
+    A result is returned unchanged if its check passed, could not be evaluated, or does not apply to single rows. All
+    results are returned unchanged if the table has none of the key columns in `_PLACES`. If no result needs keys, the
+    table is not read.
     """
     conditions = {check.name: check.failing for check in suite.checks}
     if all(result.passed or result.error or not conditions[result.name] for result in results):
@@ -145,8 +148,8 @@ def _places(db: duckdb.DuckDBPyConnection, table: str, by: tuple[str, ...], cond
 def _raised(info: dict[str, Any]) -> bool:
     """Return whether the evaluation of a check raised an exception.
 
-    `info` is the `exception_info` of Great Expectations. It contains either one flag for the check, or one flag for
-    each metric of the check.
+    `info` is the `exception_info` of a result of Great Expectations. It contains either one flag for the whole check,
+    or one flag for each metric that the check uses.
     """
     flags = [info.get("raised_exception"), *(i.get("raised_exception") for i in info.values() if isinstance(i, dict))]
     return any(flags)

@@ -1,6 +1,6 @@
-"""The reason codes of each score, each of which must pass three tests.
+"""The reason codes of each score.
 
-A reason is given only if all three of these conditions are met:
+A reason is given only if it passes all three of these tests:
 
 - Its features together raise the account's margin above the population's mean by more than a threshold, and they make
   up a minimum share of all adverse contributions.
@@ -8,7 +8,7 @@ A reason is given only if all three of these conditions are met:
 - The margin falls by at least a minimum amount when the reason's features are set to those of a typical good account.
   This is the direction check.
 
-If no reason passes, the account gets the code `none` and a person reviews it. No generic text is given instead.
+If no reason passes, the account gets the code `none`, and a person must review it. No generic text is given instead.
 """
 
 from collections.abc import Callable, Mapping
@@ -134,7 +134,7 @@ class Reasons:
 
 
 class ContributionsError(RuntimeError):
-    """The contributions from tables differ from XGBoost's own, so no reason can be trusted."""
+    """The contributions from the lookup tables differ from XGBoost's own, so no reason can be trusted."""
 
 
 def explain(
@@ -147,11 +147,13 @@ def explain(
         frame: one row per account, with all features.
         margin: the model's margin for each row, in logits.
         policy: the thresholds of the tests.
-        from_tables: whether to compute the contributions from tables (`ml.tree_shap`) if the model's trees are shallow
-            enough. The reasons are the same as with XGBoost's contributions, because rows near a threshold use those.
+        from_tables: whether to compute the contributions with the lookup tables of `ml.tree_shap`, which is faster.
+            XGBoost's own contributions are still used if the trees are too deep for tables, and for each row whose
+            values are so close to a threshold that the small difference could matter. The reasons are therefore the
+            same.
 
     Raises:
-        ContributionsError: the tables and XGBoost differ on a sample of the rows.
+        ContributionsError: on a sample of the rows, the contributions from the tables differ from XGBoost's own.
     """
     features = by_name(model.fit.features)
     families = [f for f in FAMILIES if any(feature.family == f.code for feature in features)]
@@ -194,7 +196,14 @@ def explain(
 
 
 def _from_tables(model: CreditModel, frame: pl.DataFrame) -> np.ndarray | None:
-    """The contributions from tables, checked on every n-th row. None if the trees are too deep for tables."""
+    """Return the contributions of all rows from the lookup tables, or None if the trees are too deep for tables.
+
+    The shape is (rows, features + 1), and the last column is the bias. At least 1,000 evenly spaced rows are compared
+    with XGBoost's own contributions. If there are fewer rows, all of them are compared.
+
+    Raises:
+        ContributionsError: a contribution differs by more than `_TOLERANCE` logits.
+    """
     tables = tables_of(model.fit.booster, model.fit.best_iteration + 1)
     if tables is None:
         return None
@@ -211,7 +220,10 @@ def _from_tables(model: CreditModel, frame: pl.DataFrame) -> np.ndarray | None:
 
 
 def _is_near_a_threshold(adverse: np.ndarray, policy: ReasonPolicy) -> np.ndarray:
-    """Whether small differences of the contributions could change a row's reasons or their order."""
+    """Return, for each row, whether tiny changes of its contributions could change its reasons or their order.
+
+    `adverse` contains the adverse contributions in logits, with one column per reason.
+    """
     total = adverse.clip(min=0).sum(axis=1, keepdims=True)
     to_minimum = np.abs(adverse - policy.min_contribution_logit)
     to_share = np.abs(adverse - policy.min_share_of_adverse * total)

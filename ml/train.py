@@ -1,4 +1,4 @@
-"""Training of the booster, with monotone constraints and early stopping on the VAL block, and without resampling."""
+"""Training of the booster, with monotone constraints and early stopping on the VAL block. Rows are not resampled."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,9 +58,9 @@ class TrainingParams(Section):
         return value
 
     def xgboost(self, features: tuple[Feature, ...]) -> dict[str, object]:
-        """Return the parameters in XGBoost's form.
+        """Return the parameters as a dictionary for `xgboost.train`.
 
-        They include a monotone constraint for each feature whose sign is not 0.
+        It includes a monotone constraint for each feature whose sign is not 0.
         """
         return {
             "objective": "binary:logistic",
@@ -98,7 +98,7 @@ class Fit:
     curve: Mapping[str, list[float]] = field(default_factory=dict, compare=False)
 
     def margin(self, frame: pl.DataFrame) -> np.ndarray:
-        """Return the raw output in logits, one value per row, from the trees up to and including the best round."""
+        """Return the margin of each row in logits, from the trees up to and including the best round."""
         return self._predict(frame, output_margin=True)
 
     def contributions(self, frame: pl.DataFrame) -> np.ndarray:
@@ -125,12 +125,15 @@ def usable_features(train: pl.DataFrame) -> tuple[Feature, ...]:
 
 
 def values_of(frame: pl.DataFrame, features: tuple[str, ...]) -> np.ndarray:
-    """These columns in this order as 32-bit floats, XGBoost's own type. Nulls become NaN."""
+    """Return the given columns of a frame as an array of 32-bit floats, the type that XGBoost uses.
+
+    The columns have the given order. Nulls become NaN.
+    """
     return frame.select(pl.col(features).cast(pl.Float32)).to_numpy()
 
 
 def matrix(frame: pl.DataFrame, features: tuple[str, ...], *, with_target: bool = False) -> "xgb.DMatrix":
-    """Return an XGBoost matrix with these columns in this order.
+    """Return an XGBoost matrix with the given columns of a frame, in the given order.
 
     Nulls become missing values. If `with_target` is true, the matrix also contains the labels.
     """
@@ -187,10 +190,11 @@ def fit(
 
 
 def side_by_side(calls: Sequence[Callable[[TrainingParams], T]], params: TrainingParams) -> list[T]:
-    """Call functions that fit models, `params.threads` at a time; return their results in order.
+    """Call several functions that fit models in parallel, and return their results in the order of the functions.
 
-    Each function gets the parameters with one thread: two fits with one thread each take half to three quarters of the
-    time of one fit after the other with two threads.
+    At most `params.threads` functions run at the same time. Each function gets `params` with `threads` set to 1. Two
+    fits in parallel with one thread each take half to three quarters of the time of two fits in sequence with two
+    threads each.
     """
     single = params.model_copy(update={"threads": 1})
     with ThreadPoolExecutor(params.threads) as pool:
@@ -198,7 +202,10 @@ def side_by_side(calls: Sequence[Callable[[TrainingParams], T]], params: Trainin
 
 
 def fit_rounds(train: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int) -> Fit:
-    """Fit a booster with exactly `rounds` rounds, without early stopping. The last round counts as the best."""
+    """Fit a booster with exactly `rounds` rounds, without early stopping.
+
+    The last round is used as the best round.
+    """
     import xgboost as xgb
 
     names = tuple(f.name for f in features)

@@ -1,18 +1,20 @@
-"""SHAP contributions of shallow trees, from tables: the same values as XGBoost's own, in a fraction of its time.
+"""SHAP contributions of shallow trees, computed with lookup tables.
 
-A tree of depth 3 has at most 7 splits, so a row takes one of at most 128 patterns of decisions in it. For each pattern,
-the contributions of the tree's features are computed once, exactly. A row's contributions are then looked up.
+The values are the same as XGBoost's own contributions, but take a fraction of the time. A tree of depth 3 has at most 7
+splits. There are therefore at most 128 patterns of decisions that a row can make in the tree. For each pattern, the
+exact contributions of the tree's features are computed once and stored in a table. The contributions of a row are
+looked up in this table.
 
 The values are those of path-dependent TreeSHAP: S. Lundberg, G. Erion, S. Lee, "Consistent Individualized Feature
-Attribution for Tree Ensembles" (2018). For a leaf with value v, on whose path the features F decide, the contribution
-of feature i is
+Attribution for Tree Ensembles" (2018). For a leaf with value v, let F be the set of features that are used in the
+splits on the path to the leaf. The contribution of feature i is
 
     v * (one_i - zero_i) * sum over the subsets S of F without i of
         |S|! (|F| - |S| - 1)! / |F|! * product of one_j over j in S * product of zero_j over the other j in F without i,
 
-where one_j is 1 if the row's decisions at the splits by feature j lead to the leaf, else 0, and zero_j is the share of
-the training data's weight that follows the path at these splits. XGBoost adds up in 32-bit floats, these tables in
-64-bit floats, so the two differ by a few millionths of a logit.
+where one_j is 1 if the row's decisions at the splits by feature j lead to the leaf, and 0 if not. zero_j is the share
+of the training data's weight that follows the path at these splits. XGBoost adds up in 32-bit floats and these tables
+in 64-bit floats, so the two results differ by a few millionths of a logit.
 """
 
 import json
@@ -35,7 +37,11 @@ _LEAF = -1
 
 @dataclass(frozen=True)
 class _Split:
-    """A decision of a tree: a row goes left if its value is below the threshold, or missing and `missing_left`."""
+    """A split of a tree.
+
+    A row goes left if its value of the feature is below `threshold`. A row without a value goes left if `missing_left`
+    is true.
+    """
 
     feature: int
     threshold: np.float32
@@ -44,10 +50,11 @@ class _Split:
 
 @dataclass(frozen=True)
 class _Tree:
-    """A tree as a table.
+    """The splits of a tree, and the contributions for each pattern of decisions.
 
-    `table`: contributions in logits, with shape (2 ** splits, features). Bit b of a row's number is 1 if split b goes
-    left.
+    `features` are the indexes of the features that the splits use. `table` contains the contributions in logits, with
+    shape (2 ** number of splits, number of these features). The row number of `table` encodes the decisions: its bit b
+    is 1 if the row of data goes left at split b.
     """
 
     splits: tuple[_Split, ...]
@@ -57,16 +64,20 @@ class _Tree:
 
 @dataclass(frozen=True)
 class TreeTables:
-    """The tables of a booster's trees. `bias`: the last column of XGBoost's contributions, which all rows share."""
+    """The lookup tables of all trees of a booster.
+
+    `features` is the number of features of the booster. `bias` is the last column of XGBoost's contributions, in
+    logits. It is the same for all rows.
+    """
 
     trees: tuple[_Tree, ...]
     features: int
     bias: float
 
     def contributions(self, values: np.ndarray, threads: int = 2) -> np.ndarray:
-        """The SHAP contributions in logits, with shape (rows, features + 1). The last column is the bias.
+        """Return the SHAP contributions in logits, with shape (rows, features + 1). The last column is the bias.
 
-        `values`: 32-bit floats with shape (rows, features); a missing value is NaN.
+        `values` contains 32-bit floats with shape (rows, features). Missing values are NaN.
         """
         result = np.zeros((len(values), self.features + 1))
         result[:, -1] = self.bias
@@ -92,7 +103,10 @@ class TreeTables:
 
 
 def tables_of(booster: "xgb.Booster", rounds: int) -> TreeTables | None:
-    """The tables of a booster's first `rounds` trees. None if one of them is deeper than 3 splits."""
+    """Return the lookup tables of a booster's first `rounds` trees.
+
+    Returns None if any of these trees has more than 3 levels of splits.
+    """
     names = booster.feature_names or []
     saved = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]["trees"][:rounds]
     trees = []
@@ -105,7 +119,7 @@ def tables_of(booster: "xgb.Booster", rounds: int) -> TreeTables | None:
 
 
 def _bias(booster: "xgb.Booster", rounds: int) -> float:
-    """The bias in XGBoost's contributions, which is the same for every row."""
+    """Return the bias in XGBoost's contributions, in logits. It is the same for every row."""
     import xgboost as xgb
 
     row = xgb.DMatrix(np.full((1, len(booster.feature_names or [])), np.nan), feature_names=booster.feature_names)
@@ -113,7 +127,11 @@ def _bias(booster: "xgb.Booster", rounds: int) -> float:
 
 
 def _paths(tree: dict[str, Any]) -> Iterator[tuple[tuple[tuple[int, bool], ...], int]]:
-    """Yield (path, leaf) for each leaf of a tree; a path has (split, whether it goes left) from the root on."""
+    """Yield (path, leaf) for each leaf of a tree.
+
+    `leaf` is the node number of the leaf. `path` contains the splits from the root to the leaf, each as (node number,
+    whether the path goes left).
+    """
     waiting: list[tuple[int, tuple[tuple[int, bool], ...]]] = [(0, ())]
     while waiting:
         node, path = waiting.pop()

@@ -79,12 +79,12 @@ def ks(outcome: Floats, risk: Floats) -> float:
 
 
 def clustered_standard_error(outcome: Floats, risk: Floats, clusters: np.ndarray) -> float:
-    """Return the standard error of the AUC if the rows of one cluster are correlated.
+    """Return the standard error of the AUC for rows that are correlated within clusters, such as borrowers.
 
-    `clusters` contains the cluster of each row. The method sums DeLong's placements by cluster. It does not assume that
-    defaults and non-defaults are independent: it adds the covariance between a cluster's sum over its defaults and its
-    sum over its non-defaults. Source: Obuchowski, "Nonparametric analysis of clustered ROC curve data", Biometrics 53
-    (1997).
+    `clusters` contains the cluster of each row. The method sums DeLong's placements by cluster. Defaults and
+    non-defaults in the same cluster may be correlated, so the covariance between a cluster's sum over its defaults and
+    its sum over its non-defaults is included. Source: Obuchowski, "Nonparametric analysis of clustered ROC curve data",
+    Biometrics 53 (1997).
     """
     of_bad, of_good = _placements(outcome, risk)
     _, owner = np.unique(clusters, return_inverse=True)
@@ -200,9 +200,10 @@ class CrossValidation:
     Attributes:
         auc: the mean of the AUC over the folds.
         auc_sd: the standard deviation of the AUC over the folds.
-        auc_performing: the mean of the AUC over the folds if accounts already in default are left out.
+        auc_performing: the mean of the AUC over the folds, measured without the accounts that were already in
+            default.
         fold: the number of the fold that each row belongs to.
-        margin: the margin of each row in logits, from the model that was fitted without the row's fold.
+        margin: the margin of each row in logits, from the model that was fitted without the rows of this fold.
     """
 
     auc: float
@@ -224,11 +225,11 @@ class CrossValidation:
 
 
 def cross_validate(frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams) -> CrossValidation:
-    """Cross-validate on all rows of `frame`, which has the features, `label`, `in_default` and `borrower_id`.
+    """Cross-validate a model with the given features on all rows of `frame`.
 
-    All rows of a borrower are in the same fold, and the folds are stratified by outcome. For each fold, a model is
-    fitted on the other folds and measured on this one. A tenth of the rows in the other folds is set aside for early
-    stopping.
+    `frame` must contain the features, `label`, `in_default` and `borrower_id`. All rows of a borrower are in the same
+    fold, and the folds are stratified by outcome. For each fold, a model is fitted on the rows of the other folds and
+    measured on the rows of this fold. A tenth of the rows of the other folds is used only for early stopping.
     """
     outcome = outcome_of(frame)
     performing = ~frame["in_default"].to_numpy()
@@ -255,9 +256,9 @@ def cross_validate(frame: pl.DataFrame, features: tuple[Feature, ...], params: T
 def out_of_fold_margins(
     frame: pl.DataFrame, features: tuple[Feature, ...], params: TrainingParams, rounds: int
 ) -> Floats:
-    """Return the margin of each row in logits, from a booster that was fitted without the rows of its borrower.
+    """Return the margin of each row in logits, from a booster that was fitted without the rows of this row's borrower.
 
-    Each booster has `rounds` rounds.
+    Each booster is fitted with `rounds` rounds, without early stopping.
     """
     outcome, borrowers = outcome_of(frame), frame["borrower_id"].to_numpy()
     folds = list(_folds(outcome, borrowers, params))
@@ -273,10 +274,10 @@ def out_of_fold_margins(
 
 
 def ablations(features: tuple[Feature, ...]) -> dict[str, tuple[Feature, ...]]:
-    """The sets of features whose cross-validated AUC shows what each block of features adds.
+    """Return the sets of features with which the contribution of each block of features to the AUC is measured.
 
-    `behavioural`: only the behavioural features. `with_<block>`: these and one other block. Blocks without any of
-    `features` are left out.
+    The set `behavioural` contains only the behavioural features. Each set `with_<block>` contains these features and
+    the features of one other block. A block without any of the given features has no set.
     """
     behavioural = tuple(f for f in features if f.block is Block.BEHAVIOURAL)
     sets = {"behavioural": behavioural}
@@ -305,9 +306,10 @@ def _folds(outcome: Floats, borrowers: np.ndarray, params: TrainingParams) -> It
 def _by_borrower(
     folds: "StratifiedKFold", outcome: Floats, borrowers: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (rows outside the fold, rows in the fold) for each fold, with all rows of a borrower in one fold.
+    """Yield (rows outside the fold, rows in the fold) for each fold, with all rows of a borrower in the same fold.
 
-    Rows are given by their positions in `outcome`. The folds are stratified by whether a borrower ever defaults.
+    Rows are given by their positions in `outcome`. The folds are stratified by whether a borrower has a default in any
+    row.
     """
     _, owner = np.unique(borrowers, return_inverse=True)
     ever = np.bincount(owner, outcome) > 0

@@ -1,11 +1,12 @@
-"""Dagster's event log in SQLite, on connections that stay open.
+"""An event log for Dagster that stores events in SQLite and keeps its database connections open.
 
-Dagster's own class builds a database engine for each event and disposes of it afterwards. That costs more than ten
-times the event itself, and a first night has thousands of events. This class stores the same rows in the same files.
-Only the connection is kept: between two events no transaction is open, so other processes read and write as before.
+Dagster's own class creates a database engine for each event and disposes of it afterwards. This takes more than ten
+times as long as storing the event, and a first night has thousands of events. The class in this module writes the same
+rows to the same files, but keeps the connections open. Unless `batch` is used, no transaction stays open after an event
+has been stored, so other processes can read and write as usual.
 
-`SqliteEventLogStorage` is not a public interface of Dagster. Its version is pinned in the lock file, and
-tests/orchestration/test_event_log.py fails if the method that is replaced here has changed.
+`SqliteEventLogStorage` is not a public interface of Dagster. The lock file pins Dagster's version, and
+tests/orchestration/test_event_log.py fails if Dagster has changed the method that is overridden here.
 """
 
 import os
@@ -28,7 +29,10 @@ _KEPT = 4  # databases whose connections stay open: the index, the current run, 
 
 
 class KeptEventLog(SqliteEventLogStorage):
-    """The event log of a home. Each run has a database; one more, the index, has the events of assets and checks."""
+    """The event log of a home, with database connections that stay open.
+
+    Each run has its own database. One more database, the index, contains the events of assets and checks.
+    """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._kept: OrderedDict[str, Connection] = OrderedDict()
@@ -38,20 +42,23 @@ class KeptEventLog(SqliteEventLogStorage):
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
-        """The class has no settings: its folder is the one that Dagster uses by default."""
+        """Return the schema of this class's settings in dagster.yaml.
+
+        The schema is empty, because the class has no settings.
+        """
         return {}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:  # noqa: ARG003
-        """Open the event log of the home in `DAGSTER_HOME`."""
+        """Open the event log in the folder `history/runs` of the directory that `DAGSTER_HOME` names."""
         return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data)
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Store the events of the `with` statement's body in one transaction per database.
+        """Store all events that are logged inside the `with` block in one transaction per database.
 
-        Other processes see the events when the body has ended. If it raises an error, none of them is stored. The
-        events must come from one thread.
+        Other processes can read the events after the block has ended. If the block raises an error, none of its events
+        is stored. All events must be logged by the same thread.
         """
         self._batched = set()
         try:
@@ -83,7 +90,11 @@ class KeptEventLog(SqliteEventLogStorage):
                 yield connection
 
     def _connection(self, shard: str) -> Connection:
-        """The open connection to a database, which is created if it does not exist. The oldest others are closed."""
+        """Return the open connection to a database, and open it first if necessary.
+
+        The database is created if it does not exist. If more than four connections are open afterwards, those that have
+        not been used for the longest time are closed. During a batch, no connection is closed.
+        """
         if self._process != os.getpid():  # a connection must not be used in a forked process
             self._kept, self._process = OrderedDict(), os.getpid()
         if shard not in self._kept:
@@ -106,12 +117,15 @@ class KeptEventLog(SqliteEventLogStorage):
         return engine.connect()
 
     def wipe(self) -> None:
-        """Remove all events. The connections are closed first, because the runs' files are removed."""
+        """Delete all events.
+
+        The connections are closed first, because the database files are deleted.
+        """
         self._close()
         super().wipe()
 
     def dispose(self) -> None:
-        """Close the connections and stop watching files."""
+        """Close all connections, and stop watching the database files for changes."""
         self._close()
         super().dispose()
 
@@ -123,9 +137,10 @@ class KeptEventLog(SqliteEventLogStorage):
 
 @contextmanager
 def batch_of_events(instance: DagsterInstance) -> Iterator[None]:
-    """Store the events of the `with` statement's body at once, if the instance has the event log of this module.
+    """Store all events that are logged inside the `with` block in one transaction per database.
 
-    An instance in memory, as in tests, stores each event by itself.
+    This applies only if the instance uses `KeptEventLog`. Any other event log, such as the in-memory one of tests,
+    stores each event separately.
     """
     log = instance.event_log_storage
     if isinstance(log, KeptEventLog):

@@ -86,7 +86,8 @@ def ingest_files(files: list[Path], source: Source, context: IngestContext, now:
     """Ingest the given files.
 
     Returns the receipts that were committed, in the order of the files. After a crash, a file that already has a
-    receipt may still be in the landing folder. Such a file is removed from the folder and gets no second receipt.
+    receipt may still be in the landing folder. Such a file is removed from the folder and gets no second receipt, so
+    the result has no receipt for it.
     """
     prepare(source, context)
     if not files:
@@ -159,10 +160,10 @@ def _no_batch() -> tuple[set[str], Future[None]]:
 
 @dataclass
 class _Intake:
-    """The state of an intake.
+    """The state of an intake while it runs.
 
     It consists of the files that are being parsed, the batch that is being committed, and the receipts that were
-    committed so far. `contents` contains the sha256 of each content that has a receipt.
+    committed so far. `contents` contains the sha256 of each file content of this source that has a receipt.
     """
 
     source: Source
@@ -180,11 +181,11 @@ class _Intake:
     _layout: Table | None = None
 
     def add(self, path: Path) -> None:
-        """Read a file and start a reader thread that ingests it.
+        """Read a file and arrange its ingestion in a reader thread. Small files are collected in a group first.
 
-        Files that were added before are committed first if the outcome of this file may depend on them. If the file
-        already has a receipt and was left in the landing folder by a crash, it is only archived. If the batch is full,
-        its commit is started.
+        If the outcome of this file may depend on files that were added before, those files are committed first. If the
+        file already has a receipt and only a crash left it in the landing folder, it is not ingested but archived. If
+        this file fills the batch, the commit of the batch is started.
         """
         if self._committing[1].done():
             self.wait_for_batch()
@@ -239,14 +240,14 @@ class _Intake:
     def _read_alone(
         self, path: Path, file: Delivered, read: Callable[P, TakenIn], *args: P.args, **more: P.kwargs
     ) -> None:
-        """Pass one file to a reader thread. The files that were added before it are passed on first."""
+        """Pass one file to a reader thread. If there is a group of small files, pass that group to a thread first."""
         self._read_group()
         self._start([path], [file], lambda: [read(*args, **more)])
 
     def _start(self, paths: list[Path], files: list[Delivered], read: Callable[[], list[TakenIn]]) -> None:
         """Start a reader thread that ingests files and writes their encrypted originals.
 
-        If the batch is full after that, it is committed.
+        If the batch is full after that, its commit is started.
         """
 
         def both() -> list[TakenIn]:
@@ -297,7 +298,11 @@ class _Intake:
         self._committing = sha256s, self.committer.submit(self._commit, batch)
 
     def _commit(self, batch: list[_Task]) -> None:
-        """Commit the receipts of a batch in order and in one transaction, then archive its files."""
+        """Commit the receipts of a batch in one transaction, in the order of the files, and then archive the files.
+
+        If the lake may already contain a key of the batch, the files with such keys are ingested again first; see
+        `_one_by_one`.
+        """
         if not batch:
             return
         groups = [task.taken.result() for task in batch]
@@ -320,12 +325,13 @@ class _Intake:
         return take_in(file, self.source, self.context, self.known_rows, self.now, compare=compare)
 
     def _one_by_one(self, paths: list[Path], group: list[TakenIn]) -> list[TakenIn]:
-        """Ingest files again and compare each with the lake, if the lake may contain one of their keys.
+        """Ingest files again and compare their rows with the lake, if the lake may contain one of their keys.
 
-        Returns the new results, or `group` if the lake contains none of the keys.
+        Returns the new results. If the lake contains none of the keys, `group`, which has the earlier results, is
+        returned.
 
         Raises:
-            DeliveryChangedError: the content of a file is no longer the content that was read first.
+            DeliveryChangedError: the content of a file has changed since it was first read.
         """
         if not self.known_rows.may_contain(one.keys for one in group):
             self.known_rows.add([(one.receipt, one.keys) for one in group])
@@ -345,7 +351,7 @@ class _Intake:
 
 
 def has_accepted(layout: Table, source: Source, context: IngestContext) -> bool:
-    """Return whether any file with this layout was accepted, entirely or in part."""
+    """Return whether the source already has a file with this layout that was accepted, entirely or in part."""
     accepted = (r for r in context.book.all(source.name) if r.state in TAKEN_IN)
     return any(source.contract.layout_of(r.file_name) == layout for r in accepted)
 

@@ -1,11 +1,12 @@
-"""Ingests many small files of one layout together, because each file by itself costs more than its rows.
+"""Joint ingestion of many small files with the same layout.
 
-The files are parsed, checked and written as one file, with the functions that ingest a single file. Each delivery keeps
-its own receipt, hash, key and encrypted original. Only the lake file is shared: every receipt of the group names it.
-The columns `delivery_id` and `line_no` of a row give the delivery and the line that it came from.
+The fixed cost of ingesting a small file is higher than the cost of its rows. A group of small files is therefore
+parsed, checked and written as one file, with the same functions that ingest a single file. Each delivery keeps its own
+receipt, hash, key and encrypted original. Only the lake files are shared: every receipt of the group names them. The
+columns `delivery_id` and `line_no` of a row identify the delivery and the line from which the row comes.
 
-This is done only if there is nothing to decide: every line of every file is good and new. Otherwise `take_in_group`
-halves the group until a file that needs a decision is alone, and `delivery.take_in` ingests it.
+Files are ingested together only if every line of every file is valid and new. Otherwise `take_in_group` splits the
+group in two halves and tries again. A file that ends up alone is ingested by `delivery.take_in`.
 """
 
 import hashlib
@@ -36,9 +37,10 @@ DELIVERY_ID = "delivery_id"
 
 
 def is_small(file: Delivered, layout: Table | None, source: Source) -> bool:
-    """Whether a file may be ingested together with others of its layout.
+    """Return whether a file may be ingested together with other files of its layout.
 
-    An adapter module may compare the rows of a file with each other, so its files are ingested one by one.
+    This is false if the file is larger than `MAX_BYTES` or has no layout. It is also false if the source has its own
+    adapter module, because an adapter may compare the rows of a file with each other.
     """
     return layout is not None and source.is_mapped and len(file.content) <= MAX_BYTES
 
@@ -46,12 +48,13 @@ def is_small(file: Delivered, layout: Table | None, source: Source) -> bool:
 def take_in_group(
     files: Sequence[Delivered], source: Source, context: IngestContext, known_rows: KnownRows, now: datetime
 ) -> list[TakenIn]:
-    """Ingest files of one layout, whose rows are assumed to be new. Returns one result per file, in order.
+    """Ingest files of the same layout, and return one result per file, in the same order.
 
-    The keys of a shared lake file are in the result of the first of its deliveries.
+    The rows are assumed to be new; they are not compared with the rows in the lake. If several deliveries share a lake
+    file, the result of the first of them contains all its keys.
 
     Raises:
-        ContractError: the adapter's tables differ from the contract.
+        ContractError: the tables that the adapter built differ from the contract.
     """
     if len(files) == 1:
         return [take_in(files[0], source, context, known_rows, now, compare=False)]
@@ -65,23 +68,28 @@ def take_in_group(
 
 @dataclass(frozen=True)
 class _Lines:
-    """The lines of a group of files that were joined to one file.
+    """The positions of the lines of a group of files in the joined file.
 
-    `landed`: number of data lines of each file. `first`: line number in the joined file of each file's first data line.
+    `landed` is the number of data lines of each file. `first` is the line number of each file's first data line in the
+    joined file.
     """
 
     landed: list[int]
     first: np.ndarray
 
     def file_of(self, line_no: pl.Series) -> np.ndarray:
-        """The index of the file from which each line of the joined file comes."""
+        """Return, for each line number of the joined file, the index of the file from which this line comes."""
         return np.searchsorted(self.first, line_no.to_numpy(), side="right") - 1
 
 
 def _take_in_together(
     files: Sequence[Delivered], source: Source, context: IngestContext, known_rows: KnownRows, now: datetime
 ) -> list[TakenIn] | None:
-    """Ingest the files as one file. Return None if a line is bad or repeated, or if a file is not in plain format."""
+    """Ingest a group of files as one file, and return one result per file.
+
+    Returns None, without writing anything to the lake, if the files cannot be ingested together. This is the case if a
+    line is invalid or repeated, if a file differs from its manifest, or if a file is not in the plain format.
+    """
     layout = source.contract.layout_of(files[0].name)
     if layout is None:
         return None
@@ -125,7 +133,11 @@ def _take_in_together(
 
 
 def _joined(files: Sequence[Delivered], layout: Table) -> tuple[bytes, _Lines]:
-    """Join the files' lines under one header. The content is empty if a file has another header, or no data lines."""
+    """Join the data lines of several files under one header.
+
+    Returns the joined content and the positions of the lines. The content is empty if a file does not start with the
+    header of the layout, has no data lines, or does not end with a line break.
+    """
     head = header_of(layout)
     bodies = [file.content[len(head) :] for file in files]
     landed = [body.count(b"\n") for body in bodies]
@@ -137,7 +149,7 @@ def _joined(files: Sequence[Delivered], layout: Table) -> tuple[bytes, _Lines]:
 
 
 def _match_their_manifests(files: Sequence[Delivered], lines: _Lines, landed_minor: list[int]) -> bool:
-    """Whether no file is refused because it differs from its manifest."""
+    """Return whether all files match their manifests."""
     for file, landed, minor in zip(files, lines.landed, landed_minor, strict=True):
         try:
             file.manifest.check(file.sha256, landed, Decimal(minor) / MINOR_PER_UNIT)
@@ -147,7 +159,7 @@ def _match_their_manifests(files: Sequence[Delivered], lines: _Lines, landed_min
 
 
 def _minor_of_each_file(amounts: pl.DataFrame, lines: _Lines) -> list[int]:
-    """The control amount of each file in minor units."""
+    """Return the sum of the control amounts of each file, in minor units (cents)."""
     minor = amounts.select(minor_units("amount")).to_series().to_numpy()
     sums = np.zeros(len(lines.landed), dtype=np.int64)
     np.add.at(sums, lines.file_of(amounts[LINE_NO]), minor)
@@ -155,7 +167,11 @@ def _minor_of_each_file(amounts: pl.DataFrame, lines: _Lines) -> list[int]:
 
 
 def _with_own_lines(tables: Tables, lines: _Lines, names: pl.Series) -> Tables:
-    """Replace the line numbers of the joined file by those of each delivery, and set the delivery's ID."""
+    """Return the tables with the line numbers of the original files instead of those of the joined file.
+
+    The column `delivery_id` is set to the ID of the delivery from which each row comes. `names` contains the IDs of the
+    deliveries, in the order of the files.
+    """
     own = {}
     for name, rows in tables.items():
         index = lines.file_of(rows[LINE_NO])
@@ -165,14 +181,21 @@ def _with_own_lines(tables: Tables, lines: _Lines, names: pl.Series) -> Tables:
 
 
 def _write(tables: Tables, receipts: Sequence[Receipt], source: Source, lake: Path) -> list[LakeFile]:
-    """Write one file per table. Its name is a hash of the deliveries' hashes, so that no other group has the same."""
+    """Write one shared lake file per table.
+
+    The file name contains a hash of the hashes of all deliveries, so that different groups have different file names.
+    """
     name = hashlib.sha256("".join(receipt.sha256 for receipt in receipts).encode()).hexdigest()[:16]
     return [write_raw(table, source.name, f"group-{name}.parquet", rows, lake) for table, rows in tables.items()]
 
 
 @dataclass(frozen=True)
 class _Counts:
-    """What was written of each delivery: distinct lines, control amount in minor units, and rows by table."""
+    """What the written files contain of each delivery, with one list element per delivery.
+
+    `lines` is the number of distinct lines. `minor` is the control amount in minor units (cents). `rows` is the number
+    of rows, by table.
+    """
 
     lines: list[int]
     minor: list[int]
@@ -180,7 +203,10 @@ class _Counts:
 
 
 def _read_back(shared: Sequence[LakeFile], names: pl.Series, contract: Contract, lake: Path) -> _Counts:
-    """Count what the written files contain of each delivery."""
+    """Read the written lake files, and count what they contain of each delivery.
+
+    `names` contains the IDs of the deliveries. The counts have the same order.
+    """
     control = contract.control_table
     deliveries = names.to_frame()
     parts, rows = [], {}

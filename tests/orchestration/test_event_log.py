@@ -1,4 +1,4 @@
-"""The event log on kept connections stores what Dagster's own event log stores."""
+"""Tests of the event log that keeps its connections open: it stores the same events as Dagster's own event log."""
 
 import hashlib
 import inspect
@@ -20,7 +20,7 @@ KEY = dg.AssetKey("landing")
 
 @pytest.fixture
 def instance(tmp_path) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance of a new home."""
+    """Return the Dagster instance of a new home."""
     with open_instance(pipeline_in(tmp_path).settings) as instance:
         yield instance
 
@@ -33,7 +33,7 @@ def log_of(instance: dg.DagsterInstance) -> KeptEventLog:
 
 @dg.asset(key=KEY, partitions_def=dg.DynamicPartitionsDefinition(name="days"))
 def landing(context: dg.AssetExecutionContext) -> None:
-    """Report ten days as materialized, as a night does."""
+    """Report ten partitions as materialized in one batch, as a night does."""
     with batch_of_events(context.instance):
         for day in DAYS:
             context.log_event(dg.AssetMaterialization(KEY, partition=day))
@@ -41,7 +41,7 @@ def landing(context: dg.AssetExecutionContext) -> None:
 
 @dg.asset_check(asset=KEY)
 def days_are_whole() -> dg.AssetCheckResult:
-    """A check that passes."""
+    """Return a check result that has passed."""
     return dg.AssetCheckResult(passed=True)
 
 
@@ -53,7 +53,12 @@ def run(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
 
 
 def test_replaced_method_is_the_one_this_was_written_for():
-    """If this fails, Dagster was upgraded: compare `_connect` with `KeptEventLog._connect`, then pin the new hash."""
+    """Dagster's method `_connect`, which `KeptEventLog` overrides, is the version that the override was written for.
+
+    The parameters of Dagster's constructor are also unchanged. If this test fails, Dagster was upgraded. Compare
+    Dagster's `_connect` with `KeptEventLog._connect`, adapt the latter if necessary, and put the new hash into this
+    test.
+    """
     text = inspect.getsource(SqliteEventLogStorage._connect)
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "b8435f2665689760"
     takes = inspect.signature(SqliteEventLogStorage.__init__).parameters
@@ -74,7 +79,10 @@ def test_dagsters_own_class_reads_the_same_events(instance, tmp_path):
 
 
 def test_other_process_reads_and_writes_while_the_connection_is_open(instance):
-    """The UI and the daemon have the same databases open."""
+    """Another process can read and write events while this process keeps its connection open.
+
+    The UI and the daemon of Dagster use the same databases as a night.
+    """
     run(instance)
     code = (
         "import dagster as dg\n"

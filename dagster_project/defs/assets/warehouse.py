@@ -85,7 +85,7 @@ def _invocation(
     project: DbtProject,
     context: dg.AssetExecutionContext,
 ) -> DbtCliInvocation:
-    """The build of all models in a dbt process that runs already, as Dagster reads it."""
+    """Return an object through which Dagster follows a dbt process that is already running."""
     return DbtCliInvocation(
         process=process,
         manifest=validate_manifest(manifest),
@@ -140,10 +140,11 @@ def _keys(model: str, tables: Mapping[str, frozenset[str]]) -> list[tuple[str, .
 
 
 class InstalledDbt(DbtCliResource):
-    """The dbt of this environment.
+    """The dbt command line of this Python environment, in a faster form.
 
-    Its version is read from the package, because asking dbt takes two seconds. It has no adapter in this process, which
-    takes as long to load, and which only Dagster's own queries about columns and rows would use.
+    Dagster would start dbt to get its version, which takes two seconds, so the version is read from the installed
+    package. Dagster would also load dbt's adapter in this process, which takes as long. This is left out, because only
+    Dagster's own queries about columns and row counts need it, and these are not used.
     """
 
     def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002

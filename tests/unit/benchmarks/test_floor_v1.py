@@ -1,4 +1,4 @@
-"""The unit of the benchmarks is frozen: its book and its results never change."""
+"""Tests of the unit of the benchmarks, which is frozen: its book and its results must never change."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def landing(tmp_path_factory) -> Path:
-    """The frozen book with each loan twice."""
+    """Return a landing folder with a frozen book that contains each loan twice."""
     landing = tmp_path_factory.mktemp("unit") / "landing"
     book_v1.write(landing, 2 * book_v1.LOANS)
     return landing

@@ -1,4 +1,4 @@
-"""Tests of the ingestion benchmark: its verdicts, its section in `docs/performance.md`, and its payments."""
+"""Tests of the ingestion benchmark: its verdicts, its section in `docs/performance.md`, and its payment files."""
 
 import ingest
 import pytest

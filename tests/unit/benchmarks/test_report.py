@@ -1,4 +1,4 @@
-"""Tests of the benchmark report, with made-up figures."""
+"""Tests of the benchmark report, which use made-up figures."""
 
 from pathlib import Path
 
@@ -6,10 +6,11 @@ import report
 
 
 def figures(loans: int, first: float, floor: float, *, exit_code: int = 0, peak: float = 1000) -> dict:
-    """Return made-up benchmark figures for a book of `loans` loans, measured once.
+    """Return made-up benchmark figures for a book of `loans` loans, measured in one turn.
 
-    `first` and `floor` are the seconds of the first night and of the floor. The load and the raw checks take 30 s in
-    the first night, and a tenth of that in the next night. `peak` is the peak memory in MB.
+    `first` and `floor` are the seconds of the first night and of the floor. Loading and the raw checks take 30 s in the
+    first night, and a tenth of that in the next night. `peak` is the peak memory in MB, and `exit_code` the exit code
+    of all runs.
     """
 
     def one(seconds: float, stages: dict[str, float]) -> dict:
@@ -66,7 +67,7 @@ def test_stages_of_the_floor_are_compared_with_those_of_a_night():
 
 
 def test_a_run_that_was_not_measured_is_left_out():
-    """The figures of an older benchmark lack the unit: they are shown, without a multiple of it."""
+    """Figures without the unit, as in older benchmarks, are shown without multiples of the unit."""
     old = figures(10_000, 60, 30)
     del old["turns"][0]["unit"]
     assert report.ratio(old, "first night") is None

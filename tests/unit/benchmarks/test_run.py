@@ -1,4 +1,4 @@
-"""Tests of the program that runs the benchmarks. No test asserts a duration."""
+"""Tests of `run.py`, the program that runs the benchmarks. No test asserts a duration."""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Small files are ingested together: the result is that of ingesting them one by one, except for the lake files."""
+"""Tests of the joint ingestion of small files.
+
+Apart from the lake files, the result must be the same as if the files were ingested one by one.
+"""
 
 import datetime as dt
 from dataclasses import asdict, replace
@@ -165,7 +168,11 @@ def lender(tmp_path):
 
 
 def test_payer_in_shared_files_is_read_from_the_own_deliveries(lender):
-    """Line 2 of the second file is the payer's; line 2 of the others is not."""
+    """The rows of a payer whose deliveries share a lake file are read only from the payer's own deliveries.
+
+    Line 2 of the second and the fourth file belongs to the payer. Line 2 of the first and the third file belongs to
+    another payer.
+    """
     deliver(lender, {f"transfers-{n}.csv": csv_of("transfers", transfer(n, payer_no=f"P{n % 2}")) for n in range(4)})
     context = lender.ingest_context
     found = read_payer(context, lender.sources["lender"], [pseudonym(lender, "P1", "payer_id")])
@@ -182,7 +189,7 @@ def test_borrowers_in_shared_files_have_their_vault_rows_by_delivery(lender):
 
 
 def test_whole_refused_file_is_readmitted_beside_a_shared_file(context):
-    """A refused file comes back under a new contract; the rows of the shared file stay as they are."""
+    """A refused file is readmitted under a new contract, and the rows in the shared lake file do not change."""
     for n in (1, 2, 4):
         drop_file(context, f"payments-2024-01-0{n}.csv", payment(n))
     drop_file(context, "payments-2024-01-03.csv", payment(3, "5.00").replace("transfer", "giro"))

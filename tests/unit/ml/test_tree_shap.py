@@ -1,4 +1,4 @@
-"""Contributions from tables are XGBoost's own contributions, and give the same reasons."""
+"""Tests of contributions from lookup tables: they equal XGBoost's own contributions, and lead to the same reasons."""
 
 from dataclasses import replace
 
@@ -15,7 +15,10 @@ from support.training import POLICY, book
 
 
 def fitted(seed: int, depth: int, features: int, rounds: int) -> tuple[xgb.Booster, np.ndarray]:
-    """A booster on random data with missing values and repeated values, and rows that it was not fitted on."""
+    """Return a booster that was fitted on random data, and 200 other rows of the same kind.
+
+    The data have missing values and repeated values. The booster was not fitted on the returned rows.
+    """
     random = np.random.default_rng(seed)
     values = random.integers(0, 12, (600, features)).astype(np.float32)
     values[random.random(values.shape) < 0.15] = np.nan
@@ -56,7 +59,11 @@ def test_reasons_from_tables_are_the_reasons(model, change):
 
 
 def test_near_a_threshold_xgboosts_own_contributions_decide(model, monkeypatch):
-    """A row whose contribution equals the threshold gets the same verdict, although the tables are a little off."""
+    """A row near the threshold of a reason gets the same reasons with and without tables.
+
+    The contributions from the tables are changed slightly, and the threshold is set to the contribution of one of the
+    rows.
+    """
     rows = book(2000, 18)
     margin, own = model.fit.margin(rows), model.fit.contributions(rows)
     exact = reasons.tables_of(model.fit.booster, model.fit.best_iteration + 1)
