@@ -143,9 +143,17 @@ def retention(context: IngestContext, source: Source, person: Person, years: int
     holds = [h for p in person.pseudonyms if (h := context.key_store.held(source.name, p))]
     last = _last_event(context, source, person)
     if last is not None:
-        until = last.replace(year=last.year + years, day=min(last.day, 28))
+        until = _years_after(last, years)
         holds.append(Hold(until, f"retention of {years} years after the last event, {last}"))
     return max(holds, key=lambda hold: hold.until, default=None)
+
+
+def _years_after(day: date, years: int) -> date:
+    """Return the same day some years later; for 29 February in a year without it, 1 March."""
+    try:
+        return day.replace(year=day.year + years)
+    except ValueError:
+        return date(day.year + years, 3, 1)
 
 
 def erase(

@@ -63,7 +63,12 @@ def _holds(path: Path, needles: list[bytes]) -> bool:
             head = handle.read(16)
     except FileNotFoundError:  # for example a database journal that was removed meanwhile
         return False
-    return _in_bytes(path, needles) or any(_in_chunk(value, needles) for value in _values(path, head))
+    if _in_bytes(path, needles):
+        return True
+    try:
+        return any(_in_chunk(value, needles) for value in _values(path, head))
+    except (pl.exceptions.ComputeError, sqlite3.DatabaseError, duckdb.Error):
+        return False  # a damaged file: nobody can read more in it than its bytes
 
 
 def _in_bytes(path: Path, needles: list[bytes]) -> bool:
@@ -98,8 +103,8 @@ def _values(path: Path, head: bytes) -> Iterator[bytes]:
 def _unpacked(content: bytes) -> Iterator[bytes]:
     """Yield the contents of a gzip, zip or Parquet file, and of the files of these kinds inside it.
 
-    Nothing is yielded if the content has none of these formats. If the file is damaged, the contents that cannot be
-    read are skipped without an error.
+    Nothing is yielded if the content has none of these formats. If the file is damaged, or a file in it is encrypted,
+    the contents that cannot be read are skipped without an error.
     """
     inner = []
     try:
@@ -110,7 +115,8 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
                 inner = [packed.read(name) for name in packed.namelist()]
         elif content.startswith(_PARQUET):
             yield from _frame_values(pl.read_parquet(content))
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pl.exceptions.ComputeError):
+    # zipfile raises a RuntimeError for an encrypted file.
+    except (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, pl.exceptions.ComputeError):
         return
     for part in inner:
         yield part
