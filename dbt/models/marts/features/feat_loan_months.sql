@@ -62,6 +62,21 @@ summed as (
 -- one row per source
 reported as (
     {{ last_months(ref('fct_loan_months')) }}
+),
+
+-- one row per loan
+loans as (
+    select
+        loans.source,
+        loans.loan_id,
+        loans.borrower_id,
+        loans.opened_on,
+        loans.original_amount,
+        loans.annual_rate,
+        reported.last_month
+    from {{ ref('dim_loans') }} as loans
+    inner join reported on loans.source = reported.source
+    where {{ in_batch('loans.loan_id') }}
 )
 
 select
@@ -70,7 +85,7 @@ select
     summed.month_on,
     loans.borrower_id,
     -- a card without a balance is live; a loan without one is not
-    summed.month_on = reported.last_month and (summed.limit_amount is not null or summed.balance > 0) as is_live,
+    summed.month_on = loans.last_month and (summed.limit_amount is not null or summed.balance > 0) as is_live,
     summed.in_default,
     summed.balance = 0 as zero_balance,
 
@@ -115,5 +130,4 @@ select
     {{ stored(if_known(3, ratio(total("summed.paid", 3), 3))) }} as pay_amount_mean_3m,
     {{ stored(if_known(6, ratio(total("summed.paid", 6), 6))) }} as pay_amount_mean_6m
 from summed
-inner join reported on summed.source = reported.source
-left join {{ ref('dim_loans') }} as loans on summed.source = loans.source and summed.loan_id = loans.loan_id
+left join loans on summed.source = loans.source and summed.loan_id = loans.loan_id
