@@ -4,8 +4,10 @@ A candidate is calibrated on the CAL block and validated on the OOS block. If on
 out-of-fold predictions are used instead, and a tag of the candidate records this.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import polars as pl
@@ -21,7 +23,10 @@ from ml.validate import (
     CrossValidation,
     Performance,
     ablations,
-    cross_validate,
+    borrowers_of,
+    cross_validation,
+    fit_fold,
+    folds_of,
     measure,
     out_of_fold_margins,
     outcome_of,
@@ -107,19 +112,13 @@ def train_candidate(
     late = training.block(OUT_OF_TIME)
     train, oos = blocks["train"], blocks["oos"]
     features = usable_features(train)
-    fitted = fit(train, blocks["val"], features, params, follow_train=True)
+    oos_judges = int(oos[TARGET].sum()) >= params.min_defaults
+    sample = sampled(training.labelled, params.sample_rows)
+    labelled = sample if oos_judges else training.labelled
+    fitted, validation, ablation = _fit_all(train, blocks["val"], labelled, sample, features, params)
     platt, calibrated_on = _calibrate(fitted, blocks, features, params)
     mean = _mean_contribution(fitted, sampled(train, params.sample_rows))
     model = CreditModel(source, fitted, platt, mean, _typical_good(train, fitted.features))
-    oos_judges = int(oos[TARGET].sum()) >= params.min_defaults
-    sample = sampled(training.labelled, params.sample_rows)
-    validation, *compared = side_by_side(
-        [
-            partial(cross_validate, sample if oos_judges else training.labelled, features),
-            *(partial(cross_validate, sample, some) for some in ablations(features).values()),
-        ],
-        params,
-    )
     if oos_judges:
         judged_on, judged, performance = OOS_BLOCK, oos, _performance(model, oos)
     else:
@@ -134,11 +133,55 @@ def train_candidate(
         calibrated_on=calibrated_on,
         performance_on={n: _performance(model, r) for n, r in further.items() if r is not None and r.height},
         cross_validation=validation,
-        ablation={name: found.auc for name, found in zip(ablations(features), compared, strict=True)},
+        ablation=ablation,
         reasons=_explained(model, sampled(judged, params.sample_rows), reason_policy),
         exclusions=training.excluded,
         block_rows={name: block.height for name, block in (blocks | {OUT_OF_TIME: late}).items() if block.height},
     )
+
+
+def _fit_all(
+    train: pl.DataFrame,
+    val: pl.DataFrame,
+    labelled: pl.DataFrame,
+    sample: pl.DataFrame,
+    features: tuple[Feature, ...],
+    params: TrainingParams,
+) -> tuple[Fit, CrossValidation, dict[str, float]]:
+    """Run all fits of a candidate: its own, and those of the cross-validation and of the ablation.
+
+    None of them depends on another one, and together they take most of a training's time. So they run in parallel; only
+    the candidate's own fit runs by itself, with all threads, if it has many more rows than the others.
+
+    Args:
+        train: the rows that the candidate is fitted on.
+        val: the rows on which its fit is stopped early.
+        labelled: the rows of the cross-validation.
+        sample: the rows of the ablation.
+        features: the features of the candidate.
+        params: the hyper-parameters.
+
+    Returns:
+        The fitted candidate, the result of its cross-validation, and the AUC for each set of `ablations`.
+    """
+    candidate: Callable[[TrainingParams], Fit] = partial(fit, train, val, features, follow_train=True)
+    sets = ablations(features)
+    folds = folds_of(labelled, params)
+    folds_of_sample = folds if sample is labelled else folds_of(sample, params)
+    crossed = [(labelled, folds, features), *((sample, folds_of_sample, some) for some in sets.values())]
+    fold_fits: list[Callable[[TrainingParams], Fit]] = [
+        partial(fit_fold, rows, fold, some) for rows, parts, some in crossed for fold in parts
+    ]
+    if train.height > 2 * params.sample_rows:  # on one core it would still run when all others have ended
+        fitted, found = candidate(params), side_by_side(fold_fits, params)
+    else:
+        fitted, *found = side_by_side([candidate, *fold_fits], params)
+        fitted.booster.set_param("nthread", params.threads)  # it was fitted with one thread; it predicts with all
+    remaining = iter(found)
+    validation, *compared = [
+        cross_validation(rows, parts, list(islice(remaining, len(parts)))) for rows, parts, _ in crossed
+    ]
+    return fitted, validation, {name: result.auc for name, result in zip(sets, compared, strict=True)}
 
 
 def _calibrate(
@@ -159,7 +202,7 @@ def _calibrate(
 
 def _performance(model: CreditModel, rows: pl.DataFrame) -> Performance:
     pd, margin = model.calibrated_pd(rows), model.fit.margin(rows)
-    return measure(outcome_of(rows), pd, margin, rows["borrower_id"].to_numpy())
+    return measure(outcome_of(rows), pd, margin, borrowers_of(rows))
 
 
 def _out_of_fold_performance(training: TrainingSet, validation: CrossValidation) -> Performance:
@@ -171,7 +214,7 @@ def _out_of_fold_performance(training: TrainingSet, validation: CrossValidation)
     outcome = outcome_of(rows)
     pd = validation.pd(outcome)
     kept = rows["exclusion_reason"].is_null().to_numpy()
-    return measure(outcome[kept], pd[kept], np.log(pd / (1 - pd))[kept], rows["borrower_id"].to_numpy()[kept])
+    return measure(outcome[kept], pd[kept], np.log(pd / (1 - pd))[kept], borrowers_of(rows)[kept])
 
 
 def _explained(model: CreditModel, rows: pl.DataFrame, policy: ReasonPolicy) -> Reasons:
