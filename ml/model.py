@@ -51,8 +51,10 @@ class CreditModel:
                 month-end.
             pd_floor: the policy's `scale.pd_floor`. It is not part of the model, so it can change without retraining.
         """
-        floored = np.maximum(self.calibrated_pd(rows), pd_floor)
-        return np.where(rows["in_default"].to_numpy(), 1.0, floored)
+        in_default = rows["in_default"].to_numpy()
+        pd = np.ones(rows.height)
+        pd[~in_default] = np.maximum(self.calibrated_pd(rows.filter(~rows["in_default"])), pd_floor)
+        return pd
 
     def calibrated_pd(self, rows: pl.DataFrame) -> Floats:
         """Return the calibrated PD of each row, without the PD floor.

@@ -9,8 +9,9 @@ import polars as pl
 
 from dagster_project.early_warning.evaluate import FIGURES
 from dagster_project.night.champion import load_champion
-from dagster_project.night.pd_history import is_yearly, scorer, stage_history
+from dagster_project.night.pd_history import newest_month, pd_history, stages_since
 from dagster_project.night.pipeline import MARTS, Pipeline
+from dagster_project.night.stage_history import is_yearly, stage_history
 from ml.model import CreditModel
 from ml.train import TARGET
 from ml.training_set import read
@@ -20,6 +21,7 @@ _FIGURES = "monitor_early_warning_figures"
 _UNSEEN = ("oos", "oot")
 # One row per account and segment; an account belongs to several segments. The mart has the same segments.
 _SEGMENTS = """
+    create or replace temp table segments as
     select loan_id, 'book' as segment_kind, 'all' as segment from staging.stg_loans where source = $source
     union all select loan_id, 'product', product from staging.stg_loans where source = $source
     union all select loan_id, 'channel', channel from staging.stg_loans where source = $source and channel is not null
@@ -49,7 +51,7 @@ _SUMMED = """
         cast(sum(cast(expected as decimal(18, 9))) as double) as expected,
         sum(balance * cast(value = 1 as integer)) as amount,
         sum(balance) as amount_of
-    from judged join ({segments}) using (loan_id)
+    from judged join segments using (loan_id)
     group by all
 """
 
@@ -65,11 +67,12 @@ def early_warning_figures(pipeline: Pipeline) -> pl.DataFrame:
             if pipeline.champion(source) is None:
                 continue
             model, _ = load_champion(pipeline, source)
+            db.execute(_SEGMENTS, {"source": source})
             for indicator, judged in (
                 ("new_business_pd", _new_business(pipeline, db, source, model)),
                 ("default_rate_to_pd", _outcomes(pipeline, db, source, model)),
             ):
-                found = _summed(db, source, judged)
+                found = _summed(db, judged)
                 parts.append(_named(found, source, indicator))
             if "stage_2_share" in pipeline.policy.early_warning.indicators:
                 parts.append(_named(_in_stage_2(pipeline, db, source), source, "stage_2_share"))
@@ -125,19 +128,16 @@ def _in_stage_2(pipeline: Pipeline, db: duckdb.DuckDBPyConnection, source: str) 
 
     The result is empty if the source has no loan months, or if the horizon of its PD is shorter than that of stage 1.
     """
-    query = f"select max(month_on) from {MARTS}.fct_loan_months where source = ?"  # noqa: S608
-    (newest,) = db.execute(query, [source]).fetchall()[0]
-    if not is_yearly(pipeline, db, source) or newest is None:
-        return _summed(db, source, _judged([]))
-    policy = pipeline.policy.early_warning
-    months = policy.oldest_base("stage_2_share") + policy.hold_base_months
-    since = pl.select(pl.lit(newest).dt.offset_by(f"-{months}mo").dt.month_end()).item()
+    newest = newest_month(db, source)
+    if newest is None or not is_yearly(pipeline, db, source):
+        return _summed(db, _judged([]))
+    history = pd_history(pipeline, db, source)
     parts = []
-    for staged in stage_history(pipeline, scorer(pipeline, db, source), since):
+    for staged in stage_history(pipeline, db, source, history, stages_since(pipeline, newest)):
         value = (pl.col("stage") == 2).cast(pl.Float64)
         performing = staged.filter(pl.col("stage") < 3)
         judged = _judged([performing.select("loan_id", "month_on", "balance", value=value)])
-        parts.append(_summed(db, source, judged))
+        parts.append(_summed(db, judged))
     keys, counts = ("segment_kind", "segment", "month_on"), ("accounts", "total", "squares", "amount", "amount_of")
     return pl.concat(parts).group_by(keys).agg(pl.col(counts).sum())
 
@@ -150,10 +150,11 @@ def _judged(parts: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=_JUDGED), *parts], how="diagonal").cast(_JUDGED)
 
 
-def _summed(db: duckdb.DuckDBPyConnection, source: str, judged: pl.DataFrame) -> pl.DataFrame:
+def _summed(db: duckdb.DuckDBPyConnection, judged: pl.DataFrame) -> pl.DataFrame:
+    """Return the sums of `judged` by segment and month. The table `segments` must have the segments of the source."""
     db.register("judged", judged)
     try:
-        found: pl.DataFrame = db.sql(_SUMMED.format(segments=_SEGMENTS), params={"source": source}).pl()
+        found: pl.DataFrame = db.sql(_SUMMED).pl()
         return found
     finally:
         db.unregister("judged")

@@ -6,8 +6,10 @@ the code or the policy changed, if the lake no longer contains a recorded file, 
 earlier time.
 """
 
+import hashlib
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from dagster_project.home.files import replace_text
@@ -18,13 +20,48 @@ from dagster_project.ingestion.lake.receipts import Receipt
 from dagster_project.night.pipeline import Pipeline
 
 
-def begin_build(pipeline: Pipeline) -> bool:
+@dataclass(frozen=True)
+class Build:
+    """A successful build of the warehouse.
+
+    Attributes:
+        digest: a hash of the code and the files that the warehouse was built from, and of `built_on`.
+        built_on: the digest of the build to which this one added its new files, or None after a full build.
+    """
+
+    digest: str
+    built_on: str | None
+
+
+def current_build(pipeline: Pipeline) -> Build | None:
+    """Return the build that made the warehouse, or None if it was not recorded, as in a rebuilt night."""
+    record = _record_file(pipeline)
+    if pipeline.known_as_of is not None or not record.exists():
+        return None
+    text = record.read_text()
+    return Build(hashlib.sha256(text.encode()).hexdigest(), json.loads(text).get("built_on"))
+
+
+@dataclass(frozen=True)
+class BuildStart:
+    """What a build begins with.
+
+    Attributes:
+        is_full: whether everything is built from scratch.
+        built_on: the digest of the previous build, or None for a full build.
+    """
+
+    is_full: bool
+    built_on: str | None
+
+
+def begin_build(pipeline: Pipeline) -> BuildStart:
     """Link the lake files that the previous build did not read, and return whether a full build is needed.
 
     For a full build, no files are linked, and the old warehouse is removed. Call this function before dbt starts. It
     removes the record of the previous build, so the next build is a full build unless `end_build` is called.
     """
-    record = _record_file(pipeline)
+    record, previous = _record_file(pipeline), current_build(pipeline)
     before = json.loads(record.read_text()) if record.exists() and pipeline.settings.warehouse_file.exists() else None
     record.unlink(missing_ok=True)
     files_before = frozenset(before["files"]) if before and before["code"] == pipeline.code else frozenset()
@@ -35,16 +72,17 @@ def begin_build(pipeline: Pipeline) -> bool:
         # A full build reads no new files, but dbt needs the folder to be there.
         receipts = [] if is_full else [r for r in pipeline.receipts(source) if not files_before >= _files_of(r)]
         select(pipeline.ingest_context.lake, pipeline.settings.changed_files, source, receipts, INCREMENTAL_TABLES)
-    return is_full
+    return BuildStart(is_full, previous.digest if previous and not is_full else None)
 
 
-def end_build(pipeline: Pipeline) -> None:
-    """Record which files and which code the warehouse was built from.
+def end_build(pipeline: Pipeline, start: BuildStart) -> None:
+    """Record which files and which code the warehouse was built from, and on which build.
 
-    Call this only after dbt built every model and all its tests passed. Nothing is recorded for a rebuilt night.
+    `start` is what `begin_build` returned. Call this only after dbt built every model and all its tests passed. Nothing
+    is recorded for a rebuilt night.
     """
     if pipeline.known_as_of is None:
-        record = {"code": pipeline.code, "files": sorted(_files(pipeline))}
+        record = {"code": pipeline.code, "files": sorted(_files(pipeline)), "built_on": start.built_on}
         pipeline.settings.build.mkdir(parents=True, exist_ok=True)
         replace_text(_record_file(pipeline), json.dumps(record))
 

@@ -160,6 +160,10 @@ class Pipeline:
         """
         return self.settings.build / f"untrained_{source}.txt"
 
+    def pd_history_file(self, source: str) -> Path:
+        """Return the path of the file that keeps the PDs of a source's loans at earlier month-ends."""
+        return self.settings.build / f"pd_history_{source}.parquet"
+
     @property
     def scores_file(self) -> Path:
         """Return the path of the file to which tonight's scores are written before publication."""

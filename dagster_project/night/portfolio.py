@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 
 from dagster_project.ingestion.lake.files import write_parquet
-from dagster_project.night.pd_history import is_yearly, scorer, since_first
+from dagster_project.night.pd_history import pd_history
 from dagster_project.night.pipeline import MARTS, Pipeline
 from dagster_project.night.skip_reasons import why_unscored
+from dagster_project.night.stage_history import first_or_own, is_yearly
 from dagster_project.portfolio.arrears import ARREARS_STATES
 from dagster_project.portfolio.coverage import coverage
 from dagster_project.portfolio.expected_loss import expected_losses_of, movement_of, staged
@@ -35,7 +36,7 @@ class _Book:
         before: the loans at the month-end before the newest one, sorted by loan id. Empty if there is only one
             month-end.
         now: the loans at the newest month-end, sorted by loan id.
-        is_yearly: whether the PDs look far enough ahead for stages and expected losses; see `pd_history.is_yearly`.
+        is_yearly: whether the PDs look far enough ahead for stages and expected losses; see `stage_history.is_yearly`.
     """
 
     source: str
@@ -144,12 +145,12 @@ def _book(db: duckdb.DuckDBPyConnection, pipeline: Pipeline, source: str, scores
     if own.is_empty() or exposures.is_empty():
         return None
     months = exposures["month_on"].unique().sort().to_list()
-    champion = scorer(pipeline, db, source)
-    first = champion.first_pds(months[0])
-    then = champion.pds(months[0], months[0]) if len(months) > 1 else own.select("loan_id", "pd").clear()
+    history = pd_history(pipeline, db, source)
+    first = history.first()
+    then = history.pds_in(months[0]) if len(months) > 1 else own.select("loan_id", "pd").clear()
     return _Book(
         source,
-        _with_pds(exposures.filter(pl.col("month_on") != months[-1]), then.select("loan_id", "pd"), first),
+        _with_pds(exposures.filter(pl.col("month_on") != months[-1]), then, first),
         _with_pds(exposures.filter(pl.col("month_on") == months[-1]), own.select("loan_id", "pd"), first),
         is_yearly(pipeline, db, source),
     )
@@ -168,9 +169,11 @@ def _with_pds(loans: pl.DataFrame, pds: pl.DataFrame, first: pl.DataFrame) -> pl
     Args:
         loans: the loans at one month-end.
         pds: the PDs at this month-end, with the columns loan_id and pd.
-        first: the first PDs; see `Scorer.first_pds`.
+        first: the first PDs; see `PdHistory.first`.
     """
+    month = pl.col("month_on").dt.year() * 12 + pl.col("month_on").dt.month() - 1
     joined = loans.join(pds, on="loan_id", how="left").join(first, on="loan_id", how="left").sort("loan_id")
+    joined = joined.with_columns(month=month)
     is_scored = pl.col("pd").is_not_null()
     performing = joined.filter(~pl.col("is_default") & is_scored)
     by_state = performing.group_by("state").agg(pl.col("pd").sort().mean().alias("state_pd"))
@@ -181,8 +184,8 @@ def _with_pds(loans: pl.DataFrame, pds: pl.DataFrame, first: pl.DataFrame) -> pl
         joined.join(by_state, on="state", how="left")
         .sort("loan_id")
         .with_columns(pd_basis=basis.otherwise(pl.lit("state_mean")), pd=pd)
-        .with_columns(pd_first=pl.when(pl.col("pd_basis") == "state_mean").then("pd").otherwise(since_first()))
-        .drop("state_pd", "first_on")
+        .with_columns(pd_first=pl.when(pl.col("pd_basis") == "state_mean").then("pd").otherwise(first_or_own()))
+        .drop("state_pd", "first_month", "month")
     )
 
 

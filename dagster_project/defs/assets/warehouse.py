@@ -48,8 +48,8 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
         required_resource_keys={"dbt", NIGHT},
     )
     def _warehouse(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        is_full = begin_build(pipeline)
-        command = arguments(settings, pipeline.policy, [*_BUILD, *(["--full-refresh"] if is_full else [])])
+        build = begin_build(pipeline)
+        command = arguments(settings, pipeline.policy, [*_BUILD, *(["--full-refresh"] if build.is_full else [])])
         dbt: DbtCliResource = context.resources.dbt
         # Collect the events until dbt has closed the warehouse file: only then can the tables' metadata be read.
         events: list[Any] = []
@@ -69,7 +69,7 @@ def build_warehouse_assets(pipeline: Pipeline, manifest: Path) -> dg.AssetsDefin
             if failed:
                 raise dbt_test_failure(context.instance, context.run.run_id, failed) from None
             raise
-        end_build(pipeline)
+        end_build(pipeline, build)
         metadata = read_table_metadata(settings)
         record_dbt_tests(pipeline, context.run.run_id)
         for event in events:

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from dagster_project.home.settings import PROJECT_ROOT
-from dagster_project.night import early_warning_figures
-from dagster_project.night.pd_history import Scorer
+from dagster_project.night import early_warning_figures, pd_history
+from dagster_project.night.pd_history import month_number
 from dagster_project.night.pipeline import MARTS
 from ml.model import BOOSTER_FILE, ModelIntegrityError, load_model, model_sha256
 from ml.scale import Scale
@@ -64,10 +64,11 @@ def test_scores_history_and_warnings_give_a_loan_one_pd(model):
     with duckdb.connect() as db:
         db.execute(f"create schema {MARTS}")
         db.execute(f"create table {MARTS}.feat_loan_months as select * from rows")
-        history = Scorer(db, source, model, policy.scale.pd_floor, 1).pds(rows["month_on"][0], rows["month_on"][0])
-        pipeline = SimpleNamespace(policy=policy)
+        db.execute(f"create table {MARTS}.dim_loans as select distinct source, loan_id from rows")
+        pipeline, month = SimpleNamespace(policy=policy), month_number(rows["month_on"][0])
+        history = pd_history._computed(pipeline, db, source, model, range(month, month + 1), None)
         new_business = early_warning_figures._new_business(pipeline, db, source, model)
-    assert history.select("loan_id", "pd").equals(scores)
+    assert history.pds_in(rows["month_on"][0]).equals(scores)
     performing = scores.filter(pl.col("pd") < 1)
     assert new_business.select("loan_id", pd="value").sort("loan_id").equals(performing)
 
