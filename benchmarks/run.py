@@ -51,6 +51,8 @@ IMPORT_DAGSTER = [sys.executable, "-c", "import dagster"]
 LATE_SHARE = 20  # of the night with late payments: one loan in so many gets one
 SMALL = 10_000  # up to this size there are three turns, because short runs vary more
 SAMPLE_SECONDS = 0.1
+# The parts of a turn, in this order.
+PARTS = ("first night", "floor", "unit", "next night", "month end", "late rows", "nothing new", "retrain")
 # The stage of a step, by the prefix of the step's name; the first match counts. Everything else counts as `rest`.
 STAGES = {
     "ingest_": "load",
@@ -165,10 +167,11 @@ def stages_of_floor(floor: Measured) -> dict[str, float]:
 # --- one size --------------------------------------------------------------------------------------------------------
 
 
-def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
+def bench(loans: int, repeats: int, work: Path, policy: Path, until: str) -> Json:
     """Simulate a book with `loans` loans, run `repeats` turns on it, and return the measurements.
 
-    `work` is the folder for the book, the homes and the logs. `policy` is the policy file of the nights.
+    `work` is the folder for the book, the homes and the logs. `policy` is the policy file of the nights. `until`
+    is the last part of a turn that is measured.
 
     Raises:
         RuntimeError: the simulation failed, or a first night did not publish.
@@ -193,6 +196,8 @@ def bench(loans: int, repeats: int, work: Path, policy: Path) -> Json:
             failed = "" if measured.exit == 0 else f", FAILED: {measured.reported.get('failures')}"
             say(f"  {number}/{repeats} {name}: {measured.seconds:.1f} s, {measured.peak_mb:,.0f} MB{failed}")
             say(f"      {measured.stages}")
+            if name == until:
+                break
         turns.append(turn)
     return {"loans": loans, "machine": machine(), "simulate": asdict(simulated), "turns": turns}
 
@@ -390,6 +395,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure nights and the bare work in them.")
     parser.add_argument("--loans", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes of the book")
     parser.add_argument("--repeats", type=int, help=f"turns per size; default: 3 up to {SMALL:,} loans, else 1")
+    parser.add_argument("--until", choices=PARTS, default=PARTS[-1], help="last part of a turn; default: all parts")
     parser.add_argument("--work", type=Path, help="folder for books and homes; default: a new temporary folder")
     parser.add_argument("--keep", action="store_true", help="keep the books and logs")
     parser.add_argument("--page-only", action="store_true", help="measure nothing, rewrite the page from the results")
@@ -401,7 +407,7 @@ def main() -> None:
         for loans in given.loans:
             folder = work / str(loans)
             folder.mkdir()
-            report.save(bench(loans, given.repeats or (3 if loans <= SMALL else 1), folder, policy))
+            report.save(bench(loans, given.repeats or (3 if loans <= SMALL else 1), folder, policy, given.until))
             if not given.keep:
                 shutil.rmtree(folder)
         report.save_cards(bench_cards(given.repeats or 3, work))

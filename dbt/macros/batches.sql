@@ -18,9 +18,10 @@
 {%- endmacro %}
 
 {# Materialization of a table that is written batch by batch, in one transaction. Keys of `meta`: `loans_of` names the
-   model that lists the loans; its row count decides the number of batches. If `grows` is true, a build adds rows to the
-   existing table, after the model's pre-hook has deleted the rows to rebuild; with `--full-refresh` the table is
-   replaced.
+   model that lists the loans; its row count decides the number of batches. A model that needs little memory per loan has
+   a `batch_size`, and its batches have so many times more loans, because each batch scans whole tables. If `grows` is
+   true, a build adds rows to the existing table, after the model's pre-hook has deleted the rows to rebuild; with
+   `--full-refresh` the table is replaced.
 
    The hash table of a join is always built from its right side, as the query is written. For `in_batch` the optimizer
    assumes one row in five, and after several joins two rows in all. It would then build the table from the long and
@@ -36,7 +37,8 @@
     {%- if existing is not none and not grows %}{% do adapter.drop_relation(existing) %}{% endif -%}
 
     {%- set loans = adapter.get_relation(loans.database, loans.schema, loans.alias) -%}
-    {%- set query = "select 1 + count(*) // " ~ var("loans_per_batch") ~ " from " ~ loans -%}
+    {%- set size = var("loans_per_batch") * meta.get("batch_size", 1) -%}
+    {%- set query = "select 1 + count(*) // " ~ size ~ " from " ~ loans -%}
     {%- set count = run_query(query).columns[0].values()[0] | int -%}
     {%- do run_query("set disabled_optimizers = 'build_side_probe_side'") -%}
     {%- for batch in range(count) %}

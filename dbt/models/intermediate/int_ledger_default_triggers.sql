@@ -13,7 +13,7 @@
 -- the day after they are due.
 {{ config(
     materialized='batches',
-    meta={'loans_of': 'int_ledger_to_rebuild', 'grows': true},
+    meta={'loans_of': 'int_ledger_to_rebuild', 'batch_size': 3, 'grows': true},
     pre_hook="{{ delete_for_rebuild('int_ledger_to_rebuild', whole=true) }}",
 ) }}
 

@@ -7,7 +7,7 @@
 -- themselves.
 {{ config(
     materialized='batches',
-    meta={'loans_of': 'int_observations_to_rebuild', 'grows': true},
+    meta={'loans_of': 'int_observations_to_rebuild', 'batch_size': 3, 'grows': true},
     pre_hook=[
         "{{ delete_for_rebuild(
             'int_observations_to_rebuild',
