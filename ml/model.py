@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from ml.calibrate import Floats, Platt
+from ml.pd import final_pd
 from ml.train import Fit
 
 BOOSTER_FILE, SCORING_FILE = "model.ubj", "scoring.json"
@@ -42,7 +43,7 @@ class CreditModel:
     reference: dict[str, float | None]
 
     def pd(self, rows: pl.DataFrame, *, pd_floor: float) -> Floats:
-        """Return the PD of each row: calibrated, at least `pd_floor`, and 1 if the account is in default.
+        """Return the PD of each row; see `final_pd`. The model is applied only to accounts that are not in default.
 
         Scores, PD history and early warnings use this method.
 
@@ -52,9 +53,9 @@ class CreditModel:
             pd_floor: the policy's `scale.pd_floor`. It is not part of the model, so it can change without retraining.
         """
         in_default = rows["in_default"].to_numpy()
-        pd = np.ones(rows.height)
-        pd[~in_default] = np.maximum(self.calibrated_pd(rows.filter(~rows["in_default"])), pd_floor)
-        return pd
+        calibrated = np.ones(rows.height)
+        calibrated[~in_default] = self.calibrated_pd(rows.filter(~rows["in_default"]))
+        return final_pd(calibrated, in_default, pd_floor)
 
     def calibrated_pd(self, rows: pl.DataFrame) -> Floats:
         """Return the calibrated PD of each row, without the PD floor.

@@ -1,4 +1,4 @@
-"""The entry point that makes `python -m dagster_project.cli` run the command line."""
+"""Runs the command line for `python -m dagster_project.cli`. The commands are in the modules of their topics."""
 
 from dagster_project.cli import app
 

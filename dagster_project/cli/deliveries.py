@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from dagster_project.cli.shared import AsJson, check_source, environment_pipeline, err, out, stop
 
@@ -26,21 +27,31 @@ def land(
 ) -> None:
     """Copy the files of a source from a folder into the source's landing folder.
 
-    Files whose names match no layout of the source's contract are not copied.
+    Files whose names match no layout of the source's contract are not copied, and listed. If two files with different
+    content have the same name, nothing is copied.
 
     Example: creditloom land ally_auto ~/tapes
     """
-    from dagster_project.ingestion.lake.landing import land_folder
+    from dagster_project.ingestion.lake.landing import LandingError, land_folder
 
     pipeline = environment_pipeline()
     if source not in pipeline.sources:
         stop(f"there is no source {source!r}; there are {', '.join(pipeline.sources)}", 2)
-    landed = land_folder(pipeline.sources[source], pipeline.ingest_context, folder)
-    if not landed:
+    try:
+        landed = land_folder(pipeline.sources[source], pipeline.ingest_context, folder)
+    except LandingError as error:
+        stop(str(error), 2)
+    for paths, reason in (
+        (landed.passed_over, f"no layout of {source} has a pattern for the name"),
+        (landed.repeated, "the same file is waiting already"),
+    ):
+        for path in paths:
+            err.print(f"[bold yellow]Not copied:[/] {escape(path)} ({reason})", highlight=False)
+    if not landed.copied and not landed.repeated:
         patterns = ", ".join(layout.file_pattern for layout in pipeline.sources[source].contract.layouts)
         stop(f"{folder} holds no file that matches a layout of {source} ({patterns})", 2)
     out.print(
-        f"{len(landed)} files copied into {pipeline.ingest_context.landing / source}; run `creditloom night`",
+        f"{len(landed.copied)} files copied into {pipeline.ingest_context.landing / source}; run `creditloom night`",
         highlight=False,
     )
 

@@ -4,15 +4,16 @@
 
 - `validate` applies the rules that need only the file itself.
 - `make_canonical` converts the good rows to canonical tables.
-- `cross_check` rejects rows in the wrong currency, and payments dated before their loan was opened.
+- `cross_check` rejects rows in the wrong currency, and rows whose dates cannot be right.
 - `deduplicate` compares the rows with the rows in the lake.
 """
 
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 import polars as pl
 
-from dagster_project.ingestion.contracts.canonical import PERSONS, raw_schema
+from dagster_project.ingestion.contracts.canonical import HAPPENED, MONTH_ENDS, PERSONS, raw_schema
 from dagster_project.ingestion.contracts.contract import Contract, ContractError, Table
 from dagster_project.ingestion.contracts.source import Source
 from dagster_project.ingestion.lake.context import IngestContext
@@ -33,6 +34,7 @@ REJECTED: dict[str, pl.DataType] = {
     "against_line_no": pl.Int64(),
 }
 _NONE_REJECTED = pl.DataFrame(schema=REJECTED)
+EARLIEST = date(1900, 1, 1)  # no living person was lent money before
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def classify(
     """
     checked = validate(parsed, context.max_bad_row_share)
     tables = make_canonical(parsed.layout, checked.good, source, context.keys, receipt)
-    contradicting = cross_check(tables, source, known_rows)
+    contradicting = cross_check(tables, source, known_rows, receipt.ingested_at.date())
     good, tables = _without(contradicting, checked.good, tables)
     matches = deduplicate(tables, known_rows) if compare else NO_MATCHES
     good, tables = _without(pl.concat([matches.conflicts, matches.duplicates], how="diagonal"), good, tables)
@@ -141,19 +143,33 @@ def make_canonical(layout: Table, good: pl.DataFrame, source: Source, keys: Keys
     return tables
 
 
-def cross_check(tables: Tables, source: Source, known_rows: KnownRows) -> pl.DataFrame:
-    """Return the rows to reject because of their currency, or because a payment is dated before its loan was opened.
+def cross_check(tables: Tables, source: Source, known_rows: KnownRows, delivered_on: date) -> pl.DataFrame:
+    """Return the rows to reject because of their currency or their dates.
 
-    A row is rejected for its currency if that is not the currency of the source. A payment is only checked if its loan
-    is already in the lake. The result has the columns of `REJECTED` and at most one row per line. It is empty if there
-    is nothing to reject.
+    A row is rejected for any of these reasons:
+
+    - Its currency is not the currency of the source.
+    - It happened before `EARLIEST`, or later than the day after its delivery. That day is allowed, because days begin
+      earlier in other time zones.
+    - It is a row of a month, and its date is no month-end.
+    - It is a payment dated before its loan was opened, if the loan is already in the lake.
+
+    The result has the columns of `REJECTED` and at most one row per line. It is empty if there is nothing to reject.
     """
-    currency = source.contract.currency
-    found = [
-        (rows.filter(pl.col("currency") != currency), "other_currency", f"{name}.currency is not {currency}")
-        for name, rows in tables.items()
-        if "currency" in rows.columns and (rows["currency"] != currency).any()
-    ]
+    currency, latest = source.contract.currency, delivered_on + timedelta(days=1)
+    found = []
+    for name, rows in tables.items():
+        if "currency" in rows.columns:
+            is_other = pl.col("currency") != currency
+            found.append((rows.filter(is_other), "other_currency", f"{name}.currency is not {currency}"))
+        for column in dict.fromkeys([HAPPENED[name], "event_on"] if name in HAPPENED else ["event_on"]):
+            where = f"{name}.{column}" if column != "event_on" else f"the day of the event in {name}"
+            found.append((rows.filter(pl.col(column) > latest), "in_the_future", f"{where} is after the delivery"))
+            early = rows.filter(pl.col(column) < EARLIEST)
+            found.append((early, "too_early", f"{where} is before {EARLIEST:%Y-%m-%d}"))
+        if column_of_month := MONTH_ENDS.get(name):
+            inside = rows.filter(pl.col(column_of_month) != pl.col(column_of_month).dt.month_end())
+            found.append((inside, "no_month_end", f"{name}.{column_of_month} is not the last day of a month"))
     if "payments" in tables:
         early = known_rows.before_opening(tables["payments"])
         found.append((early, "before_opening", "the payment is dated before its loan was opened"))

@@ -107,7 +107,7 @@ def _take_in_together(
         return None
     receipts = [blank_receipt(file, source, now) for file in files]
     tables = make_canonical(layout, checked.good, source, context.keys, receipts[0])
-    if cross_check(tables, source, known_rows).height:
+    if cross_check(tables, source, known_rows, now.date()).height:
         return None
     names = pl.Series(DELIVERY_ID, [receipt.delivery_id for receipt in receipts])
     tables = first_row_of_each_person(_with_own_lines(tables, lines, names), source.contract, DELIVERY_ID)

@@ -345,12 +345,12 @@ class KeyStore:
                 flush(path)
 
     def _empty_journal(self) -> None:
-        """Empty the journal of the SQLite file, so that it no longer contains destroyed or replaced keys.
+        """Truncate SQLite's write-ahead log, which may still contain keys that were deleted or replaced.
 
-        In the database file itself, the option `secure_delete` overwrites them.
+        In the database file itself, the option `secure_delete` overwrites such keys.
 
         Raises:
-            RuntimeError: if another process was reading the store for a minute.
+            RuntimeError: if another process is still reading the store after one minute.
         """
         with self._open() as db:
             busy, _, _ = db.execute("pragma wal_checkpoint(truncate)").fetchone()

@@ -98,7 +98,7 @@ class Pipeline:
     def receipts(self, source: str | None = None) -> list[Receipt]:
         """Return the receipts of one source, or those of all sources if `source` is None, oldest first.
 
-        In a rebuilt night, receipts of files that were ingested after `known_as_of` are left out.
+        If `known_as_of` is set, receipts of files that were ingested later are left out.
         """
         seen = self.ingest_context.book.all(source)
         return [r for r in seen if r.ingested_at <= self.known_as_of] if self.known_as_of else seen

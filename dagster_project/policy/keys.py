@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from dagster_project.policy.model import Policy
 
-ANY = "<name>"  # stands in a path for a name that the file chooses
+ANY = "<name>"  # stands in a path for a name that the user chooses
 Place = tuple[str | int, ...]
 _KINDS: dict[Any, str] = {
     int: "a whole number",
@@ -24,11 +24,13 @@ _KINDS: dict[Any, str] = {
 
 @dataclass(frozen=True)
 class Key:
-    """A key of the policy file, which is either a section with further keys or a value.
+    """A key in the policy file.
+
+    Its content is a section with fixed keys, a mapping with names that the user chooses, or a single value.
 
     Attributes:
-        path: the names from the root of the file to the key. `ANY` takes the place of a name that the file can choose.
-        reader: the field of the model that reads the key, as `Class.field`.
+        path: the names from the top of the file down to the key. `ANY` stands for a name that the user chooses.
+        reader: the field of the pydantic class that holds the key's content, as `Class.field`.
         field: the pydantic description of this field.
         section: the model class of the section, or None if the key is not a section with fixed keys.
     """

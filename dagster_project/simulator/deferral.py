@@ -1,14 +1,14 @@
 """Payment holidays: which loans get one, and when it begins.
 
-Loans are drawn at random before the simulation starts, independently of their risk, and each drawn loan gets a random
-month. In that month it is granted a holiday, if no instalment was unpaid at the previous month-end. Otherwise it gets
-no holiday.
+Loans are drawn at random before the simulation starts, independently of their risk. Each drawn loan gets one of the
+OPEN_FOR months in which holidays can begin. In that month it is granted a holiday, if it was open and not past due at
+the previous month-end. Otherwise it gets no holiday.
 
 A holiday lasts MONTHS months. During this time nothing falls due, nothing is paid, and the loan's state (see
 `behaviour`) does not change. The remaining instalments follow after the holiday. Their amounts stay the same, because
 no interest is charged for the holiday.
 
-Cards get no holidays. Nor do the loans of the segment whose arrears a plan can make rise (see `drift`).
+Cards get no holidays. Neither do car loans, because a plan can make their arrears rise (see `drift`).
 """
 
 import numpy as np

@@ -280,7 +280,7 @@ class _Planting:
             self._note("missing_day", late, "late")
 
     def _unit_mistakes(self) -> None:
-        """Plant interest rates in percent instead of fractions, in every row of some loans files."""
+        """Write the interest rates of some loan files as percentages instead of fractions, in every row."""
         for path in self._some("loans"):
             content = path.read_bytes()
             lines = content.rstrip(b"\n").split(b"\n")

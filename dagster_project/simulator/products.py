@@ -1,6 +1,7 @@
-"""The credit products, and the terms of each simulated loan.
+"""The credit products, and the static data of each simulated loan.
 
-A loan's terms are its borrower, opening day, amount, number of instalments, interest rate and due day.
+The static data of a loan are its borrower, product, sales channel, opening day, amount or limit, number of instalments,
+interest rate and due day.
 """
 
 from dataclasses import dataclass

@@ -40,7 +40,7 @@ def both(first_night, tmp_path_factory):
 
     def second_night(home: Path) -> NightResult:
         pipeline = pipeline_in(copy_home(first_night, home))
-        assert len(land_folder(pipeline.sources["ally_auto"], pipeline.ingest_context, TAPES)) == 45
+        assert len(land_folder(pipeline.sources["ally_auto"], pipeline.ingest_context, TAPES).copied) == 45
         return run_night(pipeline)
 
     home = shared_night(tmp_path_factory, "both-sources", second_night)

@@ -1,8 +1,8 @@
 """The definitions of the canonical raw tables, which have the same columns for every source.
 
-The `table` objects of a contract choose from these columns, and add the source's own descriptions and bounds. If a
-source lacks a column, the column is null in all its rows. The definition of dbt's sources is generated from these
-tables, so a new source needs no SQL in the staging models.
+The `table` objects of a contract choose from these columns, and add the source's own descriptions and limits. A column
+that a source does not deliver is null in the rows of this source. The file that declares the tables to dbt is generated
+from them, so a new source needs no SQL in the staging models.
 """
 
 import polars as pl
@@ -136,6 +136,21 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "disputes": ("case_id", "loan_id", "opened_on", "kind"),
     "outcomes": ("loan_id", "observed_on", "horizon_months", "defaulted"),
 }
+
+# The columns with the day on which something happened or was reported. It must not be after the day of delivery. Days
+# that are agreed for the future are not here: `due_on` and `valid_from` of a schedule, `funded_on` of a share.
+HAPPENED: dict[str, str] = {
+    "loans": "opened_on",
+    "statements": "month_on",
+    "payments": "paid_on",
+    "loan_events": "occurred_on",
+    "client_money": "booked_on",
+    "disputes": "opened_on",
+    "outcomes": "observed_on",
+}
+
+# The columns that hold month-ends: rows are joined by them.
+MONTH_ENDS: dict[str, str] = {"statements": "month_on", "outcomes": "observed_on"}
 
 # Tables with one row per person. A source delivers a person again with each new loan; the row that was known first is
 # kept.

@@ -1,8 +1,10 @@
 """Functions for the landing folder: they copy files into it, list the waiting files, and find their landing days."""
 
+import filecmp
 import hashlib
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
@@ -36,22 +38,73 @@ def land_packaged(source: Source, context: IngestContext) -> bool:
     return True
 
 
-def land_folder(source: Source, context: IngestContext, folder: Path) -> list[str]:
+class LandingError(ValueError):
+    """Raised if files cannot be landed without losing one of them. The message names the files and says what to do."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What happened to the files of a folder that was landed. All lists are sorted.
+
+    Attributes:
+        copied: the names of the copied files, without their manifests.
+        repeated: the files that were not copied because the same content waits under the same name.
+        passed_over: the files that were not copied because no layout of the contract has a pattern for their name, or
+            because they are manifests without a file.
+    """
+
+    copied: list[str]
+    repeated: list[str]
+    passed_over: list[str]
+
+
+def land_folder(source: Source, context: IngestContext, folder: Path) -> Landed:
     """Copy all files in a folder and its subfolders that match a layout of the contract into the landing folder.
 
     Manifests are copied with their files. A file is copied under a hidden name and then renamed, so that a night never
-    reads an incomplete file. Returns the names of the copied files without the manifests.
+    reads an incomplete file. Hidden files are ignored. The lists in the result have paths relative to `folder`, except
+    `copied`, which has the names in the landing folder.
+
+    Raises:
+        LandingError: two files with different content have the same name, apart from upper and lower case, or another
+            file with this name is waiting in the landing folder. Nothing is copied.
     """
     target = context.landing / source.name
     target.mkdir(parents=True, exist_ok=True)
-    found = sorted(p for p in folder.rglob("*") if p.is_file() and source.contract.layout_of(p.name))
-    for path in found:
-        for file in (path, manifest_of(path)):
-            if file.exists():
-                arriving = target / f".{file.name}.arriving"
-                shutil.copyfile(file, arriving)
-                arriving.replace(target / file.name)
-    return [path.name for path in found]
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(folder)))
+    known = [p for p in files if source.contract.layout_of(p.name)]
+    described = {manifest_of(p) for p in known}
+    manifests = [p for p in files if p in described]
+    # Names that differ only in upper and lower case are one name on some file systems.
+    present = {p.name.casefold(): p for p in target.iterdir() if not p.name.startswith(".")}
+    copied, repeated = [], []
+    for path in known + manifests:  # a manifest says that its file is complete, so it comes later
+        other = present.setdefault(path.name.casefold(), path)
+        if other is path:
+            copied.append(path)
+        elif filecmp.cmp(path, other, shallow=False):
+            repeated.append(path)
+        else:
+            is_waiting = other.parent == target
+            advice = "waits: run `creditloom night` first, or" if is_waiting else "comes with it:"
+            raise LandingError(
+                f"{path} was not copied, because another file with this name and other content {advice} rename "
+                f"one of them ({other}). Nothing was copied"
+            )
+    for path in copied:
+        arriving = target / f".{path.name}.arriving"
+        shutil.copyfile(path, arriving)
+        arriving.replace(target / path.name)
+    passed_over = [p for p in files if p not in described and p not in known]
+    return Landed(
+        copied=[p.name for p in copied if p not in described],
+        repeated=[str(p.relative_to(folder)) for p in repeated if p not in described],
+        passed_over=[str(p.relative_to(folder)) for p in passed_over],
+    )
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _shipped(source: str, packaged: PackagedFile) -> bytes:

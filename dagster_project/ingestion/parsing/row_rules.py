@@ -2,7 +2,8 @@
 
 After the rules have been applied, every row is good, bad or a duplicate. A good row has typed columns. A bad row has
 the id of the first rule that it breaks, and a message that names the column but never quotes the value. `_column_rules`
-lists the rules for one column, and `_split_repeated` compares the rows that have the same key.
+lists the rules for one column, and `_split_repeated` compares the rows that have the same key. Rules that need several
+columns, other rows of the lake or the day of delivery are in `classify.cross_check`.
 """
 
 import re
