@@ -231,18 +231,18 @@ def _carried(before: pl.DataFrame, loans: pl.DataFrame, months: range) -> PdHist
 
     `loans` has the columns loan_id and from_month, which is null if no month of the loan was rebuilt.
     """
-    known = loans.select(_ID, pl.col("from_month").fill_null(_ALWAYS)).join(
+    carried = loans.select(_ID, pl.col("from_month").fill_null(_ALWAYS)).join(
         before, on=_ID, how="left", maintain_order="left"
     )
     is_kept = pl.col(_FIRST_MONTH) < pl.col("from_month")
     history = _empty(loans[_ID], months)
     history.first_months[:-1] = (
-        known.select(pl.when(is_kept).then(_FIRST_MONTH).otherwise(_ALWAYS)).to_series().to_numpy()
+        carried.select(pl.when(is_kept).then(_FIRST_MONTH).otherwise(_ALWAYS)).to_series().to_numpy()
     )
-    history.first_pds[:-1] = known.select(pl.when(is_kept).then(_FIRST_PD)).to_series().to_numpy()
+    history.first_pds[:-1] = carried.select(pl.when(is_kept).then(_FIRST_PD)).to_series().to_numpy()
     for month in months:
         if str(month) in before.columns:
-            kept = known.select(pl.when(pl.col("from_month") > month).then(str(month)))
+            kept = carried.select(pl.when(pl.col("from_month") > month).then(str(month)))
             history.pds[:-1, month - months.start] = kept.to_series().to_numpy()
     return history
 

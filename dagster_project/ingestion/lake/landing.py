@@ -72,13 +72,13 @@ def land_folder(source: Source, context: IngestContext, folder: Path) -> Landed:
     target = context.landing / source.name
     target.mkdir(parents=True, exist_ok=True)
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(folder)))
-    known = [p for p in files if source.contract.layout_of(p.name)]
-    described = {manifest_of(p) for p in known}
+    matching = [p for p in files if source.contract.layout_of(p.name)]
+    described = {manifest_of(p) for p in matching}
     manifests = [p for p in files if p in described]
     # Names that differ only in upper and lower case are one name on some file systems.
     present = {p.name.casefold(): p for p in target.iterdir() if not p.name.startswith(".")}
     copied, repeated = [], []
-    for path in known + manifests:  # a manifest says that its file is complete, so it comes later
+    for path in matching + manifests:  # a manifest says that its file is complete, so it comes later
         other = present.setdefault(path.name.casefold(), path)
         if other is path:
             copied.append(path)
@@ -95,7 +95,7 @@ def land_folder(source: Source, context: IngestContext, folder: Path) -> Landed:
         arriving = target / f".{path.name}.arriving"
         shutil.copyfile(path, arriving)
         arriving.replace(target / path.name)
-    passed_over = [p for p in files if p not in described and p not in known]
+    passed_over = [p for p in files if p not in described and p not in matching]
     return Landed(
         copied=[p.name for p in copied if p not in described],
         repeated=[str(p.relative_to(folder)) for p in repeated if p not in described],
