@@ -68,8 +68,9 @@ def figures_by_truth(plan: Plan, sql: str, folder: Path, policy: Policy) -> pl.D
     """
     with _book(plan, folder) as (db, truth):
         found = [db.sql(sql).pl().with_columns(expected=pl.lit(None))]
+        db.execute(early_warning_figures._SEGMENTS, {"source": SOURCE})
         for indicator, judged in _judged_by_truth(truth, policy).items():
-            summed = early_warning_figures._summed(db, SOURCE, early_warning_figures._judged([judged]))
+            summed = early_warning_figures._summed(db, early_warning_figures._judged([judged]))
             found.append(early_warning_figures._named(summed, SOURCE, indicator))
     return pl.concat(rows.select(pl.col(c).cast(dtype) for c, dtype in FIGURES.items()) for rows in found)
 
